@@ -1,0 +1,34 @@
+"""One error hierarchy; its wire form is ``{"code", "stage", "message", "hint"}`` (see the client's contract)."""
+
+from __future__ import annotations
+
+import json
+
+from facewright_client.contract import ErrorCode
+
+
+class FacewrightError(Exception):
+    """A failure with a code, in words that say what was wrong (with the value seen) and what to do about it.
+
+    Args:
+        code: one of the contract's error codes.
+        message: what was wrong, with the value seen. Never contains a photo's bytes.
+        hint: what the caller can do.
+        stage: the pipeline stage that failed; adapters fill it in.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, hint: str, stage: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.stage = stage
+
+    def to_json(self) -> str:
+        """The wire form, one line of JSON."""
+        return json.dumps(
+            {"code": str(self.code), "stage": self.stage, "message": self.message, "hint": self.hint}
+        )
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message} ({self.hint})"

@@ -1,0 +1,36 @@
+# The two commands a newcomer needs are `make demo` and `make test`; each does all of its own set-up.
+PHOTO ?= tests/data/astronaut.jpg
+
+.PHONY: help demo serve test lint types setup setup-test clean
+
+help:
+	@echo "make demo [PHOTO=me.jpg]  one photo -> out/avatar.glb, out/preview.png, out/report.json"
+	@echo "make serve                start the server and leave it running (Ctrl-C stops it)"
+	@echo "make test                 lint, types and all tests, against a real server"
+	@echo "make clean                remove the virtual environment and build output (caches stay)"
+
+demo: setup
+	@.venv/bin/python scripts/demo "$(PHOTO)"
+
+serve: setup
+	@.venv/bin/facewright serve
+
+test: setup-test
+	@scripts/lint
+	@scripts/types
+	.venv/bin/python -m pytest
+
+lint: setup-test
+	@scripts/lint
+
+types: setup-test
+	@scripts/types
+
+setup:
+	@scripts/setup
+
+setup-test:
+	@scripts/setup --test
+
+clean:
+	rm -rf .venv out build *.egg-info client/*.egg-info .pytest_cache .mypy_cache .ruff_cache

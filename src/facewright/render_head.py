@@ -1,0 +1,247 @@
+"""A posed head, its texture and a light, drawn: the pictures in previews, benchmarks and tests.
+
+Frames, SH and clip space: CONVENTIONS.md. Drawing uses the CPU kernels (`facewright_kernels`); a picture is
+drawn ``supersample`` times larger, shaded in linear light and averaged down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+from facewright_kernels import interpolate, rasterize, texture_sample, vertex_normals
+
+from facewright.colour import linear_from_srgb, srgb_from_linear
+from facewright.head_model import HeadModel
+from facewright.light import STUDIO, Lamp, Light
+from facewright.sh_light import sh_basis
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+
+_NEAR_M, _FAR_M = 0.02, 20.0
+#: Camera axes of a viewer who faces the head: x right, y down, z away (CONVENTIONS.md).
+_FACING = np.diag([1.0, -1.0, -1.0])
+_EYES = ("eye_left", "eye_right")
+
+
+@dataclass(frozen=True)
+class View:
+    """A camera looking at a head.
+
+    Attributes:
+        intrinsics: f32 [3, 3], pixels of the picture drawn.
+        head_to_camera: f32 [3, 4], metres.
+        width, height: of the picture, pixels.
+    """
+
+    intrinsics: F32
+    head_to_camera: F32
+    width: int
+    height: int
+
+    @classmethod
+    def turned(
+        cls,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        *,
+        size: int = 512,
+        span: float = 0.34,
+        pivot: tuple[float, float, float] = (0.0, -0.015, -0.055),
+    ) -> View:
+        """A portrait lens at 1.6 m on a head turned by ``yaw`` and ``pitch`` degrees about ``pivot``.
+
+        Angles follow CONVENTIONS.md (yaw > 0: the subject looks to their left, pitch > 0: down). ``span`` is
+        what the square picture of ``size`` pixels shows at the pivot, metres; ``pivot`` is in head space.
+        """
+        a, b = np.radians([yaw, pitch])
+        turn = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+        nod = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+        rotation = _FACING @ turn @ nod
+        distance = 1.6
+        translation = np.array([0.0, 0.0, distance]) - rotation @ np.asarray(pivot)
+        focal = size * distance / span
+        intrinsics = np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
+        pose = np.concatenate([rotation, translation[:, None]], axis=1)
+        return cls(intrinsics.astype(np.float32), pose.astype(np.float32), size, size)
+
+    def window(self, left: float, top: float, side: float, size: int) -> View:
+        """The same camera, its picture cut to a square window (pixels) and scaled to ``size`` x ``size``."""
+        scale = size / side
+        cut = np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]], np.float32)
+        return replace(self, intrinsics=cut @ self.intrinsics, width=size, height=size)
+
+    def clip_positions(self, vertices: F32) -> F32:
+        """Clip coordinates f32 [V, 4] of head-space ``vertices`` [V, 3]."""
+        camera = vertices @ self.head_to_camera[:, :3].T + self.head_to_camera[:, 3]
+        pixels = camera @ self.intrinsics.T
+        depth = camera[:, 2]
+        slope = (_FAR_M + _NEAR_M) / (_FAR_M - _NEAR_M)
+        offset = -2 * _FAR_M * _NEAR_M / (_FAR_M - _NEAR_M)
+        clip = np.empty((len(vertices), 4), np.float32)
+        clip[:, 0] = 2 * pixels[:, 0] / self.width - depth
+        clip[:, 1] = 2 * pixels[:, 1] / self.height - depth
+        clip[:, 2] = slope * depth + offset
+        clip[:, 3] = depth
+        return clip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A head drawn on nothing: ``light`` f32 [H, W, 3], linear, times ``alpha`` f32 [H, W] (coverage)."""
+
+    light: F32
+    alpha: F32
+
+    def over(self, background: F32 | tuple[float, float, float] = (0.18, 0.18, 0.18)) -> U8:
+        """sRGB u8 [H, W, 3] of the head before a linear background: one colour [3] or a picture [H, W, 3]."""
+        behind = np.asarray(background, np.float32)
+        return srgb_from_linear(self.light + (1 - self.alpha[..., None]) * behind)
+
+
+@dataclass(frozen=True)
+class HeadRenderer:
+    """Draws one textured head many times; decoding the texture to linear light happens once.
+
+    Attributes:
+        head: topology, parts and UVs.
+        texture: sRGB u8 [S, S, 3] or linear f32 [S, S, 3].
+        occlusion: share of the surroundings each vertex sees, f32 [V] in 0-1, or None for all of it.
+    """
+
+    head: HeadModel
+    texture: U8 | F32
+    occlusion: F32 | None = None
+    _albedo: F32 = field(init=False, repr=False)
+    _eye_triangle: npt.NDArray[np.bool_] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        texture = np.asarray(self.texture)
+        if texture.ndim != 3 or texture.shape[2] != 3 or texture.dtype not in (np.uint8, np.float32):
+            raise ValueError(f"texture must be u8 or f32 [S, S, 3], got {texture.dtype} {texture.shape}")
+        albedo = linear_from_srgb(texture) if texture.dtype == np.uint8 else texture
+        object.__setattr__(self, "_albedo", np.ascontiguousarray(albedo))
+        eyes = [i for i, name in enumerate(self.head.part_names) if str(name) in _EYES]
+        object.__setattr__(self, "_eye_triangle", np.isin(self.head.triangle_part, eyes))
+
+    def render(self, vertices: F32, view: View, light: Light = STUDIO, supersample: int = 2) -> Picture:
+        """Draws head-space ``vertices`` f32 [V, 3] in ``view`` under ``light``.
+
+        Raises:
+            ValueError: vertices of another head, or not finite.
+        """
+        vertices = np.ascontiguousarray(vertices, np.float32)
+        if vertices.shape != self.head.vertices_mean.shape or not np.isfinite(vertices).all():
+            raise ValueError(
+                f"vertices must be finite, of shape {self.head.vertices_mean.shape}, got {vertices.shape}"
+            )
+        triangles = self.head.triangles
+        normals = vertex_normals(vertices[None], triangles)[0]
+        big_height, big_width = view.height * supersample, view.width * supersample
+        raster = rasterize(view.clip_positions(vertices)[None], triangles, big_height, big_width)
+
+        shading = self._vertex_shading(vertices, normals, view, light)
+        per_pixel = interpolate(shading[None], triangles, raster)[0]
+        uv = interpolate(self.head.uv[None], self.head.uv_triangles, raster)
+        colour = texture_sample(self._albedo[None], uv)[0]
+        colour *= per_pixel[..., :3]
+        colour += per_pixel[..., 3:4]
+
+        triangle_id = raster.triangle_id[0]
+        covered = triangle_id >= 0
+        eyes = np.flatnonzero((covered & self._eye_triangle[triangle_id]).ravel())
+        if len(eyes) and light.lamps:
+            at = interpolate(np.concatenate([normals, vertices], axis=1)[None], triangles, raster)[0]
+            at = at.reshape(-1, 6)[eyes]
+            colour.reshape(-1, 3)[eyes] += self._eye_glint(at[:, :3], at[:, 3:], view, light)
+        colour *= covered[..., None]
+        return Picture(_shrink(colour, supersample), _shrink(covered[..., None], supersample)[..., 0])
+
+    def _vertex_shading(self, vertices: F32, normals: F32, view: View, light: Light) -> F32:
+        """Diffuse light (3) and skin sheen (1) at each vertex, f32 [V, 4]: both vary slowly."""
+        seen = _light_frame(normals, view, light)
+        shading = np.empty((len(vertices), 4), np.float32)
+        shading[:, :3] = np.maximum(sh_basis(seen) @ light.coefficients, 0)
+        shading[:, 3] = 0
+        toward_viewer = _light_frame(_toward_viewer(vertices, view), view, light)
+        for lamp in light.lamps:
+            shading[:, 3] += 0.035 * lamp.glint * _lobe(seen, toward_viewer, lamp, sharpness=14.0)
+        if self.occlusion is not None:
+            shading *= self.occlusion[:, None]
+        return shading
+
+    def _eye_glint(self, normals: F32, vertices: F32, view: View, light: Light) -> F32:
+        """Mirror images of the lamps in the wet cornea, f32 [N, 1]: soft boxes with a sharp rim."""
+        seen = _light_frame(_unit(normals), view, light)
+        toward_viewer = _light_frame(_toward_viewer(vertices, view), view, light)
+        mirrored = 2 * np.sum(seen * toward_viewer, axis=1, keepdims=True) * seen - toward_viewer
+        glint = np.zeros(len(seen), np.float32)
+        for lamp in light.lamps:
+            angle = np.degrees(np.arccos(np.clip(mirrored @ lamp.unit, -1, 1)))
+            glint += 0.8 * lamp.glint * np.clip((15.0 - angle) / 5.0, 0, 1)
+        return glint[:, None]
+
+
+def render_head(
+    head: HeadModel,
+    vertices: F32,
+    texture: U8 | F32,
+    view: View,
+    light: Light = STUDIO,
+    background: F32 | tuple[float, float, float] = (0.18, 0.18, 0.18),
+) -> U8:
+    """One picture of one head, sRGB u8 [H, W, 3]; for several pictures of it keep a `HeadRenderer`.
+
+    Args:
+        head: topology, parts and UVs.
+        vertices: f32 [V, 3], head space, metres.
+        texture: sRGB u8 or linear f32, [S, S, 3].
+        view: the camera and the size of the picture.
+        light: `STUDIO`, ``Light(sh)`` for a photo's estimated light, ``Light.even()`` for the bare texture.
+        background: linear light, one colour [3] or a picture [H, W, 3].
+
+    Raises:
+        ValueError: wrong shapes or dtypes, vertices not finite.
+    """
+    return HeadRenderer(head, texture).render(vertices, view, light).over(background)
+
+
+def _light_frame(directions: F32, view: View, light: Light) -> F32:
+    """Head-space directions [N, 3] in the frame that the light is given in."""
+    if not light.follows_camera:
+        return directions
+    to_viewer = (_FACING @ view.head_to_camera[:, :3]).astype(np.float32)
+    return directions @ to_viewer.T
+
+
+def _toward_viewer(vertices: F32, view: View) -> F32:
+    """Unit vectors from head-space points [N, 3] to the camera."""
+    eye = -view.head_to_camera[:, :3].T @ view.head_to_camera[:, 3]
+    return _unit(eye - vertices)
+
+
+def _lobe(normals: F32, toward_viewer: F32, lamp: Lamp, sharpness: float) -> F32:
+    """Blinn-Phong's lobe of the half vector, [N]."""
+    half = _unit(toward_viewer + lamp.unit)
+    facing = np.clip(normals @ lamp.unit, 0, 1)
+    return facing * np.clip(np.sum(normals * half, axis=1), 0, 1) ** sharpness
+
+
+def _unit(vectors: F32) -> F32:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _shrink(image: npt.NDArray[np.generic], factor: int) -> F32:
+    """Mean over blocks of factor x factor pixels, f32."""
+    height, width, channels = image.shape
+    blocks = image.reshape(height // factor, factor, width // factor, factor, channels)
+    if factor == 1:
+        return image.astype(np.float32)
+    total = np.zeros((height // factor, width // factor, channels), np.float32)
+    for row in range(factor):
+        for column in range(factor):
+            total += blocks[:, row, :, column]
+    total *= 1 / factor**2
+    return total

@@ -48,8 +48,8 @@ class Light:
     Attributes:
         coefficients: f32 [9, 3] SH, convolved with the cosine lobe: radiance = albedo x sum c_k Y_k(n).
         lamps: lamps whose glints show; their diffuse light is already in ``coefficients``.
-        follows_camera: whether directions are in the viewer's frame (x right, y up, z towards the viewer), so that
-            the light stays put when the head turns, or in head space.
+        follows_camera: whether directions are in the viewer's frame (x right, y up, z towards the viewer),
+            so that the light stays put when the head turns, or in head space.
     """
 
     coefficients: F32

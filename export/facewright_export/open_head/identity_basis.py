@@ -1,9 +1,9 @@
 """Principal components of head shape, scaled so that coefficients are N(0, 1).
 
-A head is a linear map of target weights, so its mean and covariance follow exactly from those of the weights; the
-eigenproblem has the size of the number of targets instead of the number of drawn people times vertices. Rigid motion is
-taken out of every target first (the origin stays between the eyeballs, the infinitesimal rotation of the face is
-projected out), because pose is estimated separately.
+A head is a linear map of target weights, so its mean and covariance follow exactly from those of the weights;
+the eigenproblem has the size of the number of targets instead of the number of drawn people times vertices.
+Rigid motion is taken out of every target first (the origin stays between the eyeballs, the infinitesimal
+rotation of the face is projected out), because pose is estimated separately.
 """
 
 from __future__ import annotations
@@ -47,13 +47,17 @@ def target_matrix(targets: list[Target], from_body: csr_array) -> FloatArray:
 
 
 def fit_identity_basis(
-    population: TargetWeights, displacements: FloatArray, base: FloatArray, metric: FloatArray, origin: FloatArray
+    population: TargetWeights,
+    displacements: FloatArray,
+    base: FloatArray,
+    metric: FloatArray,
+    origin: FloatArray,
 ) -> IdentityBasis:
     """Mean and principal components of ``base + w @ displacements``.
 
-    ``displacements`` [K, V, 3], ``base`` [V, 3], ``metric`` [V] vertex weights of the norm in which components are
-    ranked (they also say which vertices define the face's rotation), ``origin`` [V] weights whose sum of vertices is
-    the origin of head space.
+    ``displacements`` [K, V, 3], ``base`` [V, 3], ``metric`` [V] vertex weights of the norm in which
+    components are ranked (they also say which vertices define the face's rotation), ``origin`` [V] weights
+    whose sum of vertices is the origin of head space.
     """
     count = len(displacements)
     moved = displacements - np.einsum("v,kvc->kc", origin, displacements)[:, None]
@@ -87,6 +91,8 @@ def _without_rotation(moved: FloatArray, mean: FloatArray, metric: FloatArray) -
     # the field of a small rotation r is r × x: three fields, orthogonalised in the metric
     rotations = np.stack([np.cross(axis, mean) for axis in np.eye(3)])
     products = np.einsum("v,avc,bvc->ab", metric, rotations, rotations)
-    coefficients = np.linalg.solve(products, np.einsum("v,avc,kvc->ak", metric, rotations, moved, optimize=True))
+    coefficients = np.linalg.solve(
+        products, np.einsum("v,avc,kvc->ak", metric, rotations, moved, optimize=True)
+    )
     without: FloatArray = moved - np.einsum("ak,avc->kvc", coefficients, rotations, optimize=True)
     return without

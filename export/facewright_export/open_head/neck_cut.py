@@ -1,7 +1,8 @@
 """Cut the head off the MakeHuman body at the neck.
 
-The cut is a slanted plane, placed on the mean body. Triangles that cross it are clipped, so the border is a smooth
-closed curve; each border vertex is a fixed blend of two vertices of the body, so that every target carries over.
+The cut is a slanted plane, placed on the mean body. Triangles that cross it are clipped, so the border is a
+smooth closed curve; each border vertex is a fixed blend of two vertices of the body, so that every target
+carries over.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from facewright_export.open_head.makehuman_data import BaseMesh, MakeHumanData
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: The head keeps the points of head space with ``y + NECK_SLOPE · z > NECK_OFFSET`` (metres): from the pit of the
-#: neck in front to the base of the skull's muscles behind, above the shoulders.
+#: The head keeps the points of head space with ``y + NECK_SLOPE · z > NECK_OFFSET`` (metres): from the pit of
+#: the neck in front to the base of the skull's muscles behind, above the shoulders.
 NECK_SLOPE: Final = 0.43
 NECK_OFFSET: Final = -0.1943
 #: Vertices this close to the plane count as lying on it, which avoids sliver triangles.
@@ -41,9 +42,10 @@ PART_GROUPS: Final[dict[str, str]] = {
 class HeadTopology:
     """Which blends of body vertices are the head's vertices, and how triangles join them.
 
-    ``from_body`` [V, 19158]: head vertices = ``from_body @ body vertices``; rows have one or two non-zeros that sum to 1.
-    ``triangles`` int64 [F, 3], counter-clockwise from outside; ``triangle_part`` uint8 [F] indexes ``PART_GROUPS``.
-    ``mirror`` int64 [V]; ``border`` int64 [N] the vertices of the neck's open border, in no particular order.
+    ``from_body`` [V, 19158]: head vertices = ``from_body @ body vertices``; rows have one or two non-zeros
+    that sum to 1. ``triangles`` int64 [F, 3], counter-clockwise from outside; ``triangle_part`` uint8 [F]
+    indexes ``PART_GROUPS``. ``mirror`` int64 [V]; ``border`` int64 [N] the vertices of the neck's open
+    border, in no particular order.
     """
 
     from_body: csr_array
@@ -54,7 +56,9 @@ class HeadTopology:
 
 
 def eye_midpoint(makehuman: MakeHumanData, vertices: FloatArray) -> FloatArray:
-    """The origin of head space: the mean of both eyeballs' joint cubes in ``vertices`` [19158, 3]; float64 [3]."""
+    """The origin of head space: the mean of both eyeballs' joint cubes in ``vertices`` [19158, 3]; float64
+    [3].
+    """
     cubes = [vertices[makehuman.vertex_group(f"joint-{side}-eye")].mean(axis=0) for side in ("l", "r")]
     midpoint: FloatArray = (cubes[0] + cubes[1]) / 2
     return midpoint
@@ -63,7 +67,8 @@ def eye_midpoint(makehuman: MakeHumanData, vertices: FloatArray) -> FloatArray:
 def cut_head(base: BaseMesh, body: FloatArray) -> HeadTopology:
     """Cut the head off ``body`` [19158, 3], which is in head space and mirror-symmetric.
 
-    Raises ValueError when the plane does not leave one closed border, which means that the body is not in head space.
+    Raises ValueError when the plane does not leave one closed border, which means that the body is not in
+    head space.
     """
     distance = body[:, 1] + NECK_SLOPE * body[:, 2] - NECK_OFFSET
     distance = np.where(np.abs(distance) < SNAP_DISTANCE, 0.0, distance)
@@ -103,7 +108,9 @@ def cut_head(base: BaseMesh, body: FloatArray) -> HeadTopology:
 
 def open_border(triangles: IntArray) -> IntArray:
     """Vertices on edges that only one triangle has; int64 [N], sorted."""
-    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+    edges = np.sort(
+        np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1
+    )
     unique, count = np.unique(edges, axis=0, return_counts=True)
     border: IntArray = np.unique(unique[count == 1])
     return border

@@ -1,4 +1,4 @@
-"""Soft region masks of the open head, from MakeHuman's sliders, its UV islands and the mean head's measures."""
+"""Soft region masks of the open head, from MakeHuman sliders, UV islands and measures of the mean head."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ REGION_NAMES: Final = (
 
 
 def cavities(base: BaseMesh, topology: HeadTopology) -> tuple[BoolArray, BoolArray]:
-    """Vertices inside the mouth and inside the eye sockets, bool [V] each, without the rims they share with the skin.
+    """Vertices inside the mouth and inside the eye sockets, bool [V] each, without the rims they share with
+    the skin.
 
-    MakeHuman lays the mouth's bag and the two eye sockets out as UV islands of their own; on the head they are the
-    three islands of the skin besides the largest ones (face and body).
+    MakeHuman lays the mouth's bag and the two eye sockets out as UV islands of their own; on the head they
+    are the three islands of the skin besides the largest ones (face and body).
     """
     skin = base.quad_group == "body"
     corners = base.quad_uv[skin]
@@ -69,7 +70,9 @@ def cavities(base: BaseMesh, topology: HeadTopology) -> tuple[BoolArray, BoolArr
     return on_head(mouth), on_head(sockets)
 
 
-def region_weights(makehuman: MakeHumanData, base: BaseMesh, topology: HeadTopology, mean: FloatArray) -> FloatArray:
+def region_weights(
+    makehuman: MakeHumanData, base: BaseMesh, topology: HeadTopology, mean: FloatArray
+) -> FloatArray:
     """Weights [15, V] in 0–1 in the order of ``REGION_NAMES``; ``mean`` [V, 3] is the mean head."""
     part = np.zeros(len(mean), np.int64)
     part[topology.triangles.ravel()] = np.repeat(topology.triangle_part, 3)
@@ -90,7 +93,12 @@ def region_weights(makehuman: MakeHumanData, base: BaseMesh, topology: HeadTopol
 
     ears = _step(slider("ears/l-ear-scale-incr", "ears/l-ear-wing-incr"), 0.05, 0.3)
     nose = _step(
-        slider("nose/nose-volume-incr", "nose/nose-scale-horiz-incr", "nose/nose-width2-incr", "nose/nose-hump-incr"),
+        slider(
+            "nose/nose-volume-incr",
+            "nose/nose-scale-horiz-incr",
+            "nose/nose-width2-incr",
+            "nose/nose-hump-incr",
+        ),
         0.15,
         0.5,
     )
@@ -99,19 +107,29 @@ def region_weights(makehuman: MakeHumanData, base: BaseMesh, topology: HeadTopol
     slit_height = np.interp(across, *_height_profile(mean[rim]))
     taper = np.sqrt(np.clip(1 - (across / 25.5) ** 2, 0, None))
     above, below = up - slit_height, slit_height - up
-    lips = _step(np.maximum(above - 7.5 * taper, below - 10.5 * taper), 1.5, -1.0) * (across < 25.5) * (front > 0)
+    lips = (
+        _step(np.maximum(above - 7.5 * taper, below - 10.5 * taper), 1.5, -1.0)
+        * (across < 25.5)
+        * (front > 0)
+    )
     lid_distance = _distance(mean, _rim(topology, in_socket, outer))
     eyelids = _step(lid_distance, 0.011, 0.005) * outer
 
     # the hair line as a height that depends on depth: forehead, temples, before the ear, behind it, nape
-    hair_line = np.interp(front, [-170, -120, -95, -80, -62, -45, -20, 10, 30], [-80, -72, -45, 0, 5, 30, 48, 62, 66])
+    hair_line = np.interp(
+        front, [-170, -120, -95, -80, -62, -45, -20, 10, 30], [-80, -72, -45, 0, 5, 30, 48, 62, 66]
+    )
     scalp = _step(up - hair_line, -6, 6) * (1 - ears)
     neck_height = up + NECK_SLOPE * front - NECK_OFFSET * 1e3
     under_jaw = np.interp(front, [-110, -80, -45, -10, 15], [-55, -72, -92, -112, -116])
     neck = _step(under_jaw - up, -6, 8) * (1 - scalp) * (neck_height < 200)
     brow_height = np.interp(across, [8, 14, 24, 38, 50, 56], [15, 18, 21, 23.5, 18, 14])
     brow_width = np.interp(across, [8, 14, 40, 56], [4.0, 4.5, 3.5, 1.5])
-    brow = _step(np.abs(up - brow_height), brow_width + 2, brow_width) * _step(across, 8, 12) * _step(across, 57, 53)
+    brow = (
+        _step(np.abs(up - brow_height), brow_width + 2, brow_width)
+        * _step(across, 8, 12)
+        * _step(across, 57, 53)
+    )
     brow = brow * (front > -40)
     face = (1 - ears) * (1 - scalp) * (1 - neck) * _step(front, -75, -55)
     forehead = face * _step(up, 20, 30) * _step(front, -50, -25)
@@ -163,7 +181,8 @@ def _height_profile(rim: FloatArray) -> tuple[FloatArray, FloatArray]:
     across, up = np.abs(rim[:, 0]) * 1e3, rim[:, 1] * 1e3
     bins = np.round(across / 3).astype(np.int64)
     present = np.unique(bins)
-    return present * 3.0, np.array([up[bins == b].mean() for b in present])
+    heights = np.array([up[bins == b].mean() for b in present], np.float64)
+    return present * 3.0, heights
 
 
 def _distance(points: FloatArray, targets: IntArray) -> FloatArray:

@@ -23,7 +23,9 @@ _REGRESSION_VERTICES: Final = 200
 
 
 def skin_weights(makehuman: MakeHumanData, topology: HeadTopology) -> FloatArray:
-    """Skinning weights [V, 6]: rows sum to 1 with at most four non-zeros; eyeballs follow their own joint only."""
+    """Skinning weights [V, 6]: rows sum to 1 with at most four non-zeros; eyeballs follow their own joint
+    only.
+    """
     parents = makehuman.bone_parents()
     body = np.zeros((VERTEX_COUNT, len(JOINT_NAMES)))
     for bone, pairs in makehuman.bone_weights().items():
@@ -58,8 +60,8 @@ def joint_regressor(
 ) -> FloatArray:
     """Weights [6, V] whose product with neutral vertices gives the joints' positions.
 
-    ``body`` [19158, 3] is the mean body in head space, ``eyes`` the vertex weights [V] of the eyeballs' centres. Joints
-    inside the head are affine combinations, of least norm, of the vertices around them.
+    ``body`` [19158, 3] is the mean body in head space, ``eyes`` the vertex weights [V] of the eyeballs'
+    centres. Joints inside the head are affine combinations, of least norm, of the vertices around them.
     """
     mean = np.asarray(topology.from_body @ body)
     regressor = np.zeros((len(JOINT_NAMES), len(mean)))
@@ -77,7 +79,9 @@ def joint_regressor(
 
 
 def affine_weights(points: FloatArray, position: FloatArray) -> FloatArray:
-    """Least-norm weights [N] that sum to 1 and blend ``points`` [N, 3] into ``position`` [3] (exact for affine maps)."""
+    """Least-norm weights [N] that sum to 1 and blend ``points`` [N, 3] into ``position`` [3] (exact for
+    affine maps).
+    """
     system = np.concatenate([points.T, np.ones((1, len(points)))])
     weights: FloatArray = np.linalg.lstsq(system, np.append(position, 1.0), rcond=None)[0]
     return weights
@@ -89,5 +93,3 @@ def eyeball_centre_weights(topology: HeadTopology, part: int) -> FloatArray:
     eyeball = np.unique(topology.triangles[topology.triangle_part == part])
     weights[eyeball] = 1.0 / len(eyeball)
     return weights
-
-

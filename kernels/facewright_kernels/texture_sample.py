@@ -1,0 +1,218 @@
+"""Texture lookups: bilinear, and trilinear in a mip pyramid."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from facewright_kernels.boundary import (
+    Boundary,
+    ByteArray,
+    Float64Array,
+    FloatArray,
+    array_module,
+)
+from facewright_kernels.kernel_source import KernelSource
+
+_SOURCE = KernelSource("texture_sample")
+
+
+@dataclass(frozen=True)
+class MipPyramid:
+    """A texture and its halved copies.
+
+    Attributes:
+        texels: f32 ``[B, N, C]``, all levels one after the other, largest first, each row by row.
+        height, width: of level 0.
+        levels: how many; the last is the first with an odd side (other than 1), or 1 × 1.
+    """
+
+    texels: FloatArray
+    height: int
+    width: int
+    levels: int
+
+
+def texture_sample(
+    texture: FloatArray | ByteArray, uv: FloatArray, *, wrap: bool = False, srgb: bool = False
+) -> FloatArray:
+    """Bilinear lookup; texel centres as in CONVENTIONS.md (UV).
+
+    Args:
+        texture: f32 or u8 ``[B, H, W, C]``, or ``[1, H, W, C]`` shared by the batch. u8 is scaled to 0–1.
+        uv: f32 ``[B, ..., 2]``; outside 0–1 the border texel is repeated, or the texture (``wrap``).
+        srgb: a u8 texture is sRGB: decode it to linear light before filtering (all channels).
+
+    Returns:
+        f32 ``[B, ..., C]``; NaN where a UV coordinate is not finite (or beyond ±10⁶).
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, ``srgb`` with a float texture.
+    """
+    check = Boundary("texture_sample")
+    texture = check.array("texture", texture, ("float32", "uint8"), "N H W C")
+    uv = check.array("uv", uv, "float32", "B ... 2")
+    _check_texture(check)
+    if srgb and texture.dtype == np.float32:
+        raise ValueError("texture_sample: srgb needs a uint8 texture; float images are linear already")
+    xp = array_module(texture)
+    channels = check.size("C")
+    out: FloatArray = xp.empty((*uv.shape[:-1], channels), np.float32)
+    samples = uv.size // 2
+    shape = (
+        samples,
+        max(samples // max(check.size("B"), 1), 1),
+        int(check.size("N") == 1),
+        check.size("H"),
+        check.size("W"),
+        channels,
+        int(wrap),
+    )
+    if texture.dtype == np.uint8:
+        decoded = xp.asarray(byte_decoding(srgb))
+        _SOURCE.launch("sample_bytes", samples, texture, decoded, uv, out, *shape)
+    else:
+        _SOURCE.launch("sample_float", samples, texture, uv, out, *shape)
+    return out
+
+
+def build_mip_pyramid(texture: FloatArray) -> MipPyramid:
+    """Halve a texture (2 × 2 box filter) until a side is odd.
+
+    Args:
+        texture: f32 ``[B, H, W, C]``, linear light.
+
+    Raises:
+        ValueError: wrong shape or dtype.
+    """
+    check = Boundary("build_mip_pyramid")
+    texture = check.array("texture", texture, "float32", "B H W C")
+    batch, height, width, channels = texture.shape
+    if min(texture.shape) < 1:
+        raise ValueError(f"build_mip_pyramid: texture must not be empty, got {list(texture.shape)}")
+    sides = [(height, width)]
+    while max(sides[-1]) > 1 and all(side == 1 or side % 2 == 0 for side in sides[-1]):
+        sides.append((max(sides[-1][0] // 2, 1), max(sides[-1][1] // 2, 1)))
+    xp = array_module(texture)
+    texels: Any = xp.empty((batch, sum(h * w for h, w in sides), channels), np.float32)
+    texels[:, : height * width] = texture.reshape(batch, height * width, channels)
+    source = texture
+    at = height * width
+    for (upper_height, upper_width), (lower_height, lower_width) in itertools.pairwise(sides):
+        half = xp.empty((batch, lower_height, lower_width, channels), np.float32)
+        _SOURCE.launch(
+            "halve_level",
+            half.size // channels,
+            source,
+            half,
+            batch,
+            upper_height,
+            upper_width,
+            channels,
+            upper_height * upper_width * channels,
+            lower_height * lower_width * channels,
+        )
+        texels[:, at : at + lower_height * lower_width] = half.reshape(batch, -1, channels)
+        at += lower_height * lower_width
+        source = half
+    return MipPyramid(texels, height, width, len(sides))
+
+
+def texture_sample_mipmap(
+    pyramid: MipPyramid,
+    uv: FloatArray,
+    *,
+    level: FloatArray | None = None,
+    uv_derivatives: FloatArray | None = None,
+    wrap: bool = False,
+) -> FloatArray:
+    """Trilinear lookup at a level of detail, given or derived from the pixel's footprint.
+
+    Args:
+        pyramid: of :func:`build_mip_pyramid` (batch B or 1).
+        uv: f32 ``[B, ..., 2]``.
+        level: f32 ``[B, ...]``, 0 is the full resolution; clamped to the levels there are.
+        uv_derivatives: f32 ``[B, ..., 2, 2]``: du/dx, du/dy, dv/dx, dv/dy per pixel
+            (:func:`facewright_kernels.attribute_derivatives`). The level is log2 of the footprint's longer
+            axis in texels (OpenGL 4.6 core profile, 8.14.1). Exactly one of ``level`` and ``uv_derivatives``.
+
+    Returns:
+        f32 ``[B, ..., C]``; NaN where a UV coordinate or the level is not finite.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, both or neither of ``level`` and ``uv_derivatives``.
+    """
+    check = Boundary("texture_sample_mipmap")
+    texels = check.array("pyramid.texels", pyramid.texels, "float32", "N T C")
+    uv = check.array("uv", uv, "float32", "B ... 2")
+    _check_texture(check)
+    if (level is None) == (uv_derivatives is None):
+        raise ValueError("texture_sample_mipmap: give exactly one of level and uv_derivatives")
+    if level is not None:
+        level = check.array("level", level, "float32", " ".join(str(n) for n in uv.shape[:-1]))
+    if uv_derivatives is not None:
+        shape = " ".join(str(n) for n in (*uv.shape[:-1], 2, 2))
+        uv_derivatives = check.array("uv_derivatives", uv_derivatives, "float32", shape)
+    out: FloatArray = array_module(texels).empty((*uv.shape[:-1], check.size("C")), np.float32)
+    samples = uv.size // 2
+    _SOURCE.launch(
+        "sample_mipmap",
+        samples,
+        texels,
+        uv,
+        level,
+        uv_derivatives,
+        out,
+        samples,
+        max(samples // max(check.size("B"), 1), 1),
+        int(check.size("N") == 1),
+        texels.shape[1] * texels.shape[2],
+        pyramid.height,
+        pyramid.width,
+        check.size("C"),
+        pyramid.levels,
+        int(wrap),
+    )
+    return out
+
+
+@lru_cache(maxsize=2)
+def byte_decoding(srgb: bool) -> FloatArray:
+    """f32 ``[256]``: what each byte means as linear light (IEC 61966-2-1), or byte/255."""
+    value = np.arange(256) / 255
+    if srgb:
+        value = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    table = value.astype(np.float32)
+    table.setflags(write=False)
+    return table
+
+
+def _check_texture(check: Boundary) -> None:
+    if check.size("N") not in (1, check.size("B")):
+        raise ValueError(
+            f"{check.function}: the texture must have batch 1 or {check.size('B')} like uv, "
+            f"got {check.size('N')}"
+        )
+
+
+def texture_sample_reference(texture: Float64Array, uv: Float64Array, *, wrap: bool = False) -> Float64Array:
+    """One float64 texture ``[H, W, C]`` at ``uv [N, 2]``: the textbook bilinear filter (OpenGL 4.6 core,
+    8.14.2).
+    """
+    height, width = texture.shape[:2]
+    x, y = uv[:, 0] * width - 0.5, uv[:, 1] * height - 0.5
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    fx, fy = (x - x0)[:, None], (y - y0)[:, None]
+
+    def texel(row: Any, column: Any) -> Float64Array:
+        if wrap:
+            return np.asarray(texture[row % height, column % width], np.float64)
+        return np.asarray(texture[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)], np.float64)
+
+    top = texel(y0, x0) * (1 - fx) + texel(y0, x0 + 1) * fx
+    bottom = texel(y0 + 1, x0) * (1 - fx) + texel(y0 + 1, x0 + 1) * fx
+    return np.asarray(top * (1 - fy) + bottom * fy, np.float64)

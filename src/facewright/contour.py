@@ -1,0 +1,93 @@
+"""Which surface points the landmarks stand for in a given view, and how much each is trusted.
+
+A network draws the far side of the face's outline where the face ends in the picture, not where the ear
+begins: those landmarks slide over the surface to the silhouette, and only their distance from the outline
+counts. Landmarks on skin that faces away from the camera are guesses and count little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facewright.camera import Camera
+from facewright.landmark_basis import LandmarkBasis
+
+#: cos(angle between normal and view) at which skin counts nothing, and the range over which it comes to count
+#: fully.
+HIDDEN_COSINE: Final = -0.15
+VISIBLE_RANGE: Final = 0.45
+#: Least weight, so that no landmark is ever quite free.
+LEAST_WEIGHT: Final = 0.03
+#: Weight of a contour landmark across the outline and along it, relative to a landmark inside the face.
+ACROSS_WEIGHT: Final = 0.5
+ALONG_WEIGHT: Final = 0.05
+
+
+@dataclass(frozen=True)
+class ViewedLandmarks:
+    """The landmarks in one view.
+
+    Args:
+        candidate: int64 [C], for each contour landmark the index of its surface point among all candidates,
+            or -1
+            where the embedded point itself is seen.
+        whitening: float64 [N, 2, 2]; ``whitening^T whitening`` weighs a residual in the image (1: fully
+            trusted).
+    """
+
+    candidate: NDArray[np.int64]
+    whitening: NDArray[np.float64]
+
+
+def view_landmarks(
+    basis: LandmarkBasis,
+    points: NDArray[np.floating],
+    candidate_points: NDArray[np.floating],
+    camera: Camera,
+) -> ViewedLandmarks:
+    """Chooses silhouette points and weights.
+
+    Args:
+        basis: the head's landmarks.
+        points: [N, 3] embedded landmark points of the current shape, head space.
+        candidate_points: [C * K, 3] of the current shape.
+        camera: the current camera.
+    """
+    cosine = _facing(points, basis.landmarks.normal, camera)
+    trust = np.clip((cosine - HIDDEN_COSINE) / VISIBLE_RANGE, LEAST_WEIGHT, 1.0)
+    whitening = np.sqrt(trust)[:, None, None] * np.eye(2)
+    contour = basis.contour
+    if len(contour) == 0:
+        return ViewedLandmarks(np.zeros(0, np.int64), whitening)
+
+    pixels = camera.project(points)
+    outward = pixels[contour] - pixels.mean(axis=0)
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-9)
+    per_landmark = len(candidate_points) // len(contour)
+    reach = (camera.project(candidate_points).reshape(len(contour), per_landmark, 2) @ outward[:, :, None])[
+        ..., 0
+    ]
+    outermost = np.argmax(reach, axis=1)
+    hidden = cosine[contour] < 0.0
+    candidate = np.where(hidden, np.arange(len(contour)) * per_landmark + outermost, -1)
+
+    along = np.stack([-outward[:, 1], outward[:, 0]], axis=1)
+    across_weight = ACROSS_WEIGHT * np.where(hidden, 1.0, trust[contour])
+    whitening[contour] = (
+        np.sqrt(across_weight)[:, None, None] * outward[:, :, None] * outward[:, None, :]
+        + np.sqrt(ALONG_WEIGHT) * along[:, :, None] * along[:, None, :]
+    )
+    return ViewedLandmarks(candidate.astype(np.int64), whitening)
+
+
+def _facing(
+    points: NDArray[np.floating], normals: NDArray[np.floating], camera: Camera
+) -> NDArray[np.float64]:
+    """cos(angle between the outward normal and the direction to the camera), [N]."""
+    towards = camera.centre() - points
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    return np.asarray(np.sum(towards * normals, axis=1), np.float64)

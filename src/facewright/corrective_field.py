@@ -1,0 +1,217 @@
+"""The corrective field: a smooth displacement of every vertex that the linear head model cannot express.
+
+Paper "Digital Twin" (arXiv 2020), eq. 2, penalises ``|L dP|^2 + lambda |dP|^2``. Here the Laplacian is the
+cotangent one and the energy an integral over the mean head's surface, so that its two weights become two
+lengths: how far the field may go (sigma, metres) and over what distance it may change (length, metres). The
+energy's inverse is then the covariance of a Gaussian process on the skin, and only what landmarks can see of
+it matters: the field is spanned by the leading eigenvectors of that covariance *between landmarks*, computed
+once per head.
+
+Because the mean head is symmetric, every mode is even or odd under mirroring; a displacement's symmetric and
+asymmetric parts get their own sigma, which resolves most of the depth ambiguity of a single view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import eigh
+from scipy.sparse.linalg import splu
+
+from facewright.head_model import HeadModel
+
+#: How much of the field stays in the neutral where the expression moves the skin, and over what displacement.
+#: Where an expression is strong its error is, too, and would stay in the neutral as a frozen smile.
+NEUTRAL_FULL_BELOW = 0.002  # metres
+NEUTRAL_FADE_OVER = 0.006  # metres
+NEUTRAL_FADE = 0.85
+
+
+@dataclass(frozen=True)
+class CorrectivePrior:
+    """The corrective field's regularisation.
+
+    Args:
+        sigma: 1 sigma of the symmetric part of each coordinate, metres.
+        asymmetric_sigma: 1 sigma of the asymmetric part, metres.
+        length: distance over which the field decorrelates, metres.
+        modes: even and odd modes kept, each.
+    """
+
+    sigma: float = 0.0020
+    asymmetric_sigma: float = 0.0010
+    length: float = 0.012
+    modes: int = 60
+
+
+@dataclass(frozen=True)
+class CorrectiveField:
+    """Displacement ``modes @ (scale * coefficients)``, with coefficients ~ N(0, 1).
+
+    Args:
+        modes: float32 [V, M], unit variance fields; parts that are no skin move rigidly with the skin around
+            them.
+        scale: float32 [M, 3], metres: 1 sigma of each mode's coefficient along x, y, z.
+        residual_variance: float32 [V], square metres: variance of one coordinate that the modes leave out.
+    """
+
+    modes: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    residual_variance: NDArray[np.float32]
+
+    @property
+    def size(self) -> int:
+        """Number of coefficients."""
+        return int(self.scale.size)
+
+    def displacement(self, coefficients: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Vertex displacements [V, 3], metres, head space, of coefficients [M * 3] (mode-major)."""
+        return np.asarray(
+            self.modes @ (self.scale * coefficients.reshape(self.scale.shape)).astype(np.float32), np.float32
+        )
+
+    def sampled(self, sampler: sparse.csr_array) -> NDArray[np.float32]:
+        """The linear map from coefficients to displacements of sampled points, float32 [N, 3, M * 3].
+
+        Args:
+            sampler: sparse [N, V], the weights of the vertices in each point.
+        """
+        at_points = np.asarray(sampler @ self.modes, np.float32)  # [N, M]
+        count, modes = at_points.shape
+        basis = np.zeros((count, 3, modes, 3), np.float32)
+        for axis in range(3):
+            basis[:, axis, :, axis] = at_points * self.scale[:, axis]
+        return basis.reshape(count, 3, modes * 3)
+
+
+def neutral_share(expression_displacement: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Share [V] of the corrective field that stays in the neutral, from the expression's displacement [V, 3]."""
+    moved = np.linalg.norm(expression_displacement, axis=1)
+    fade = np.clip((moved - NEUTRAL_FULL_BELOW) / NEUTRAL_FADE_OVER, 0.0, 1.0)
+    return np.asarray(1.0 - NEUTRAL_FADE * fade, np.float32)
+
+
+def build_corrective_field(
+    head: HeadModel, landmark_sampler: sparse.csr_array, prior: CorrectivePrior
+) -> CorrectiveField:
+    """Computes the modes for a head and the points that landmarks see.
+
+    Args:
+        head: the head model; its mean is where the energy is taken.
+        landmark_sampler: sparse [N, V], weights of the vertices in each landmark.
+        prior: lengths of the regularisation.
+    """
+    vertex_count = len(head.vertices_mean)
+    skin = part_vertices(head, ["skin"])
+    energy = bilaplacian_energy(
+        np.asarray(head.vertices_mean[skin], np.float64), _reindexed(head, skin), prior.length
+    )
+    on_skin = sparse.csr_array(landmark_sampler[:, skin])
+    seen = np.flatnonzero(on_skin.sum(axis=1) > 0.5)
+    response = splu(sparse.csc_matrix(energy)).solve(
+        on_skin[seen].toarray().T
+    )  # [S, N]: unit-variance covariance
+
+    mirror = np.searchsorted(skin, head.mirror_vertex[skin])
+    even = 0.5 * (response + response[mirror])
+    odd = 0.5 * (response - response[mirror])
+    modes, scales = [], []
+    for responses, across, along in (
+        (even, prior.asymmetric_sigma, prior.sigma),
+        (odd, prior.sigma, prior.asymmetric_sigma),
+    ):
+        part = _leading_modes(responses, np.asarray(on_skin[seen] @ responses), prior.modes)
+        modes.append(part)
+        scales.append(np.tile([across, along, along], (part.shape[1], 1)))
+
+    on_vertices = np.zeros((vertex_count, sum(part.shape[1] for part in modes)), np.float32)
+    on_vertices[skin] = np.concatenate(modes, axis=1)
+    for moved, anchors, weights in rigid_followers(head):
+        on_vertices[moved] = weights @ on_vertices[anchors]
+    scale = np.concatenate(scales).astype(np.float32)
+    # Modes have E[phi^2] = share of the variance 1 that they explain, even and odd together.
+    explained = np.sum(on_vertices**2 * np.mean(scale**2, axis=1), axis=1)
+    total = float(np.mean([prior.sigma**2, prior.asymmetric_sigma**2]))
+    return CorrectiveField(on_vertices, scale, np.maximum(total - explained, 0).astype(np.float32))
+
+
+def bilaplacian_energy(
+    vertices: NDArray[np.float64], triangles: NDArray[np.integer], length: float
+) -> sparse.csr_array:
+    """The precision matrix [V, V] of a unit-variance Gaussian process with the given correlation length.
+
+    ``x^T Q x = 1 / (8 k^2) * integral of (Laplacian x)^2 + k^4 x^2``, k = 1 / length: its inverse has
+    variance 1 on an infinite plane (the integral of d^2k / (2 pi)^2 over 1 / (k^4 + |k|^4) is 1 / (8 k^2)).
+    """
+    corners = vertices[triangles]  # [F, 3, 3]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    double_area = np.maximum(np.linalg.norm(normals, axis=1), 1e-12)
+    rows, columns, values = [], [], []
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        a, b = corners[:, i] - corners[:, k], corners[:, j] - corners[:, k]
+        # Slivers have cotangents of thousands, which would freeze their vertices to each other.
+        weight = np.clip(0.5 * np.sum(a * b, axis=1) / double_area, 1e-3, 10.0)
+        for first, second in ((i, j), (j, i)):
+            rows += [triangles[:, first], triangles[:, first]]
+            columns += [triangles[:, second], triangles[:, first]]
+            values += [-weight, weight]
+    count = len(vertices)
+    stiffness = sparse.csr_array(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(count, count)
+    )
+    area = np.bincount(triangles.ravel(), np.repeat(double_area / 6, 3), minlength=count)
+    area = np.maximum(area, 0.05 * np.median(area))
+    inverse = 1.0 / length
+    return sparse.csr_array(
+        (stiffness @ sparse.diags_array(1 / area) @ stiffness + inverse**4 * sparse.diags_array(area))
+        / (8 * inverse**2)
+    )
+
+
+def part_vertices(head: HeadModel, parts: list[str]) -> NDArray[np.int64]:
+    """Sorted indices of the vertices of the named parts."""
+    wanted = [list(head.part_names).index(part) for part in parts]
+    return np.unique(head.triangles[np.isin(head.triangle_part, wanted)]).astype(np.int64)
+
+
+def rigid_followers(
+    head: HeadModel,
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+    """Parts that move rigidly with the skin around them: (vertices, anchors on the skin, anchors' weights)."""
+    skin = part_vertices(head, ["skin"])
+    followers = []
+    for part in head.part_names:
+        if part == "skin":
+            continue
+        moved = part_vertices(head, [str(part)])
+        if len(moved) == 0:
+            continue
+        region = "eyelids" if str(part).startswith("eye") else "lips"
+        centre = head.vertices_mean[moved].mean(axis=0)
+        distance = np.linalg.norm(head.vertices_mean[skin] - centre, axis=1)
+        weights = head.region(region)[skin] * np.exp(-0.5 * (distance / 0.02) ** 2)
+        anchors = np.flatnonzero(weights > 1e-3)
+        share = weights[anchors] / weights[anchors].sum()
+        followers.append((moved, skin[anchors], share.astype(np.float32)))
+    return followers
+
+
+def _reindexed(head: HeadModel, vertices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The triangles among ``vertices`` (sorted), as indices into them."""
+    inside = np.isin(head.triangles, vertices).all(axis=1)
+    return np.searchsorted(vertices, head.triangles[inside])
+
+
+def _leading_modes(
+    response: NDArray[np.float64], covariance: NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    """Fields [S, r] that best give the landmark covariance [N, N] as outer product; ``response`` is [S, N]."""
+    size = len(covariance)
+    first = max(0, size - count)
+    values, vectors = eigh(0.5 * (covariance + covariance.T), subset_by_index=(first, size - 1))
+    kept = values > 1e-4 * values[-1]
+    return np.asarray(response @ (vectors[:, kept] / np.sqrt(values[kept])))

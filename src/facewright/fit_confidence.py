@@ -1,0 +1,66 @@
+"""How well a fit knows each region of the head: the posterior's covariance, in millimetres."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+
+from facewright.gauss_newton import POSE_SIZE, Solution
+from facewright.head_model import HeadModel
+from facewright.landmark_basis import LandmarkBasis
+
+#: Vertices that stand for a region; the standard deviation varies slowly within one.
+SAMPLES_PER_REGION: Final = 6
+
+
+class FitConfidence:
+    """Standard deviation of the neutral head per region, from ``(J^T W J + prior)^-1`` at the solution.
+
+    Camera and expression are marginalised: what could as well be pose, lens or a smile is not known of the
+    shape.
+    """
+
+    def __init__(self, head: HeadModel, basis: LandmarkBasis) -> None:
+        self._regions: list[str] = []
+        samples = []
+        for name in head.region_names:
+            inside = np.flatnonzero(head.region(str(name)) > 0.5)
+            if len(inside) == 0:
+                continue
+            self._regions.append(str(name))
+            samples.append(inside[np.linspace(0, len(inside) - 1, SAMPLES_PER_REGION).astype(int)])
+        vertices = np.concatenate(samples) if samples else np.zeros(0, np.int64)
+        size = POSE_SIZE + basis.identity_size + basis.expression_size + basis.field.size
+        neutral = np.zeros((len(vertices), 3, size), np.float32)
+        first = POSE_SIZE
+        neutral[:, :, first : first + basis.identity_size] = head.identity_basis[:, vertices].transpose(
+            1, 2, 0
+        )
+        modes = basis.field.modes[vertices]
+        for axis in range(3):
+            field = neutral[:, axis, size - basis.field.size :].reshape(len(vertices), -1, 3)
+            field[:, :, axis] = modes * basis.field.scale[:, axis]
+        self._neutral = np.ascontiguousarray(neutral.reshape(-1, size).T)  # [7 + P, 3 * samples]
+        self._unmodelled = np.repeat(basis.field.residual_variance[vertices], 3).astype(np.float64)
+
+    def region_sigma_mm(self, solution: Solution) -> dict[str, float]:
+        """Root mean square 3-D standard deviation of each region's neutral, millimetres."""
+        assert solution.hessian is not None
+        hessian = solution.hessian
+        scale = 1.0 / np.sqrt(np.diagonal(hessian).astype(np.float64))
+        scaled = (hessian * scale[:, None] * scale).astype(np.float32)
+        try:
+            lower = cholesky(scaled, lower=True, check_finite=False)
+        except LinAlgError:
+            scaled[np.diag_indices_from(scaled)] += 1e-4
+            lower = cholesky(scaled, lower=True, check_finite=False)
+        right = self._neutral * scale.astype(np.float32)[:, None]
+        half = solve_triangular(lower, right, lower=True, check_finite=False)
+        variance = np.sum(half.astype(np.float64) ** 2, axis=0) + self._unmodelled
+        per_region: NDArray[np.float64] = variance.reshape(len(self._regions), -1, 3).sum(axis=2).mean(axis=1)
+        return {
+            name: float(1e3 * np.sqrt(value)) for name, value in zip(self._regions, per_region, strict=True)
+        }

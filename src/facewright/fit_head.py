@@ -1,0 +1,302 @@
+"""``fit_head``: from 478 landmarks of one face to a head in front of a camera.
+
+Camera, pose, identity, expression and corrective field are found together (``gauss_newton``), then the eyes
+(``gaze``). Source: "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image", sec. 3.4.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from facewright_client.contract import LANDMARKS_COUNT, ErrorCode
+from numpy.typing import NDArray
+
+from facewright.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_angles, similarity
+from facewright.corrective_field import CorrectivePrior, neutral_share, rigid_followers
+from facewright.errors import FacewrightError
+from facewright.expression_prior import build_expression_prior
+from facewright.fit_confidence import FitConfidence
+from facewright.fit_info import EyeFit, FitInfo, HeadFit, LandmarkError
+from facewright.gauss_newton import FitSettings, GaussNewton, Observation, Solution
+from facewright.gaze import Gaze, SeenIris, seen_irises
+from facewright.landmark_basis import MESH_COUNT, build_landmark_basis
+
+if TYPE_CHECKING:
+    from facewright.find_face import PhotoInfo
+    from facewright.head_model import HeadModel
+
+#: The network's own certainty below which its landmarks are noise.
+LEAST_FACE_SCORE: Final = 0.5
+#: Beyond this yaw one half of the face is guesswork.
+LARGEST_RELIABLE_YAW: Final = 40.0
+#: 1 sigma of log focal length where EXIF states one (digital zoom, cropping) and where the caller does.
+EXIF_LOG_FOCAL_SIGMA: Final = 0.05
+GIVEN_LOG_FOCAL_SIGMA: Final = 0.01
+#: Median reprojection error, % of the pupil distance, above which the fit is called poor.
+POOR_MEDIAN_PERCENT: Final = 2.0
+
+
+@dataclass(frozen=True)
+class _Face:
+    """One face's landmarks in the spaces that the fit uses."""
+
+    crop: NDArray[np.float64]  # [478, 2], crop pixels
+    depth: NDArray[np.float64]  # [478], crop pixels, the network's z
+    photo: NDArray[np.float64]  # [478, 2], photo pixels
+    photo_scale: float  # photo pixels per crop pixel
+
+
+class HeadFitter:
+    """Fits one head model to faces. Thread-safe: nothing changes after construction (about one second).
+
+    Args:
+        head: the head model.
+        corrective: regularisation of the corrective field.
+        settings: trust in the landmarks, number of iterations.
+    """
+
+    def __init__(
+        self,
+        head: HeadModel,
+        corrective: CorrectivePrior | None = None,
+        settings: FitSettings | None = None,
+    ) -> None:
+        self.head = head
+        self.basis = build_landmark_basis(head, corrective or CorrectivePrior())
+        self.gaze = Gaze(head)
+        self.optimiser = GaussNewton(
+            self.basis, build_expression_prior(list(head.expression_names)), settings or FitSettings()
+        )
+        self._confidence = FitConfidence(head, self.basis)
+        self._followers = rigid_followers(head)
+        names = [str(name) for name in head.expression_names]
+        self._shape_index = {name: index for index, name in enumerate(names)}
+
+    def fit(
+        self,
+        network_landmarks: NDArray[np.floating],
+        face_score: float,
+        landmark_to_crop: NDArray[np.floating],
+        crop_to_photo: NDArray[np.floating],
+        info: PhotoInfo,
+    ) -> HeadFit:
+        """Fits the head to one face.
+
+        Args:
+            network_landmarks: [478, 3], landmark-input pixels; z in the same unit, smaller is nearer.
+            face_score: the network's probability of a face, 0-1.
+            landmark_to_crop: [3, 3], landmark-input pixels to crop pixels, a similarity.
+            crop_to_photo: [3, 3], crop pixels to photo pixels, a similarity.
+            info: the photo's size, focal length, options, warnings.
+
+        Raises:
+            FacewrightError: NO_FACE where the score says so; INTERNAL for wrong shapes or values that are not
+                finite.
+        """
+        began = time.perf_counter()
+        face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
+        seen = self._observation(face, info)
+        start = Solution(
+            self._starting_camera(face, seen, crop_to_photo, info), np.zeros(self.optimiser.size)
+        )
+
+        # The lids follow the gaze, so it is set before the expressions have settled.
+        solution = self.optimiser.steps(start, seen, self.optimiser.linear_size, 2)
+        irises = seen_irises(face.crop)
+        solution = self._with_gaze(solution, irises)
+        solution = self.optimiser.solve(solution, seen)
+        posed = time.perf_counter()
+        fit = self._assembled(solution, face, irises)
+        assembled = time.perf_counter()
+
+        camera = solution.camera
+        yaw, pitch, roll = pose_angles(camera.rotation)
+        pupils = self._pupil_distance(fit.neutral) * camera.pixels_per_metre
+        before, after = self._errors(solution, seen, pupils)
+        fit_info = FitInfo(
+            yaw=yaw,
+            pitch=pitch,
+            roll=roll,
+            focal_px=camera.focal,
+            focal_photo_px=camera.focal * face.photo_scale,
+            pupil_distance_px=pupils,
+            error_before=before,
+            error_after=after,
+            region_sigma_mm=self._confidence.region_sigma_mm(solution),
+            left_eye=_eye(irises[0], fit.eyes[0]),
+            right_eye=_eye(irises[1], fit.eyes[1]),
+            face_score=float(face_score),
+            iterations=solution.steps,
+            warnings=[*info.warnings, *_warnings(yaw, after, irises)],
+            milliseconds={
+                **info.milliseconds,
+                "fit_optimise": 1e3 * (posed - began),
+                "fit_assemble": 1e3 * (assembled - posed),
+            },
+            photo=json.loads(info.to_json()),
+        )
+        coefficients = solution.coefficients.astype(np.float32)
+        return HeadFit(
+            landmarks=face.photo.astype(np.float32),
+            identity=coefficients[: self.basis.identity_size],
+            expression=coefficients[self.optimiser.expression],
+            eye_rotation=fit.eyes.astype(np.float32),
+            intrinsics=camera.intrinsics(),
+            head_to_camera=camera.extrinsics(),
+            fitted_vertices=fit.fitted,
+            neutral_vertices=fit.neutral,
+            info=fit_info,
+        )
+
+    def _observation(self, face: _Face, info: PhotoInfo) -> Observation:
+        focal, sigma = info.focal_px, EXIF_LOG_FOCAL_SIGMA
+        if info.options.get("focal_px"):
+            sigma = GIVEN_LOG_FOCAL_SIGMA
+        elif not focal:
+            extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
+            focal = focal_prior((info.photo_width, info.photo_height), extent)
+            sigma = LOG_FOCAL_SIGMA
+        assert focal is not None
+        return Observation(face.crop[:MESH_COUNT], focal / face.photo_scale, sigma)
+
+    def _starting_camera(
+        self, face: _Face, seen: Observation, crop_to_photo: NDArray[np.floating], info: PhotoInfo
+    ) -> Camera:
+        """Pose by a similarity between the mean head and the network's own 3-D points."""
+        centre = np.array([info.photo_width / 2, info.photo_height / 2, 1.0])
+        principal = np.linalg.solve(np.asarray(crop_to_photo, np.float64), centre)
+        principal = principal[:2] / principal[2]
+        points = np.concatenate([face.crop, face.depth[:, None]], axis=1)[:MESH_COUNT]
+        weights = 1.0 / (self.basis.sigma**2 + 0.001**2)
+        scale, rotation, offset = similarity(self.basis.landmarks.mean, points, weights)
+        depth = seen.focal_prior / scale
+        x, y = (offset[:2] - principal) / scale
+        return Camera(rotation, np.array([x, y, depth]), seen.focal_prior, principal)
+
+    def _with_gaze(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> Solution:
+        identity = solution.coefficients[: self.basis.identity_size].astype(np.float32)
+        angles = self.gaze.rotations(self.head.neutral(identity), solution.camera, irises)
+        coefficients = solution.coefficients.copy()
+        for name, weight in self.gaze.look_weights(angles).items():
+            coefficients[self.basis.identity_size + self._shape_index[name]] = weight
+        return Solution(solution.camera, coefficients, solution.steps)
+
+    def _assembled(self, solution: Solution, face: _Face, irises: tuple[SeenIris, SeenIris]) -> _Assembled:
+        """Vertices with and without expression, and the final gaze."""
+        coefficients = solution.coefficients.astype(np.float32)
+        expression = coefficients[self.optimiser.expression]
+        person = self.head.neutral(coefficients[: self.basis.identity_size])
+        field = self.basis.field.displacement(coefficients[self.optimiser.linear_size :])
+        moved = np.tensordot(expression, self.head.expression_basis, 1)
+        for eye in self.gaze.eyes:
+            moved[eye.vertices] = 0.0  # eyeballs turn, below; a linear addition would shrink them
+        share = neutral_share(moved)
+        for vertices, anchors, weights in self._followers:
+            share[vertices] = weights @ share[anchors]
+        fitted = person + field
+        joints = self.head.joints(fitted)
+        angles = self.gaze.rotations(fitted, solution.camera, irises)
+        fitted += moved
+        self.gaze.turn(fitted, joints, angles)
+        return _Assembled(fitted, person + share[:, None] * field, angles)
+
+    def _pupil_distance(self, neutral: NDArray[np.float32]) -> float:
+        joints = self.head.joints(neutral)
+        left, right = (joints[eye.joint] + eye.iris_offset for eye in self.gaze.eyes)
+        return float(np.linalg.norm(left - right))
+
+    def _errors(
+        self, solution: Solution, seen: Observation, pupils: float
+    ) -> tuple[LandmarkError, LandmarkError]:
+        """Reprojection of the mesh landmarks without and with the corrective field."""
+        plain = solution.coefficients.copy()
+        plain[self.optimiser.linear_size :] = 0.0
+        errors = []
+        for coefficients in (plain, solution.coefficients):
+            residual, _ = self.optimiser.residuals(Solution(solution.camera, coefficients), seen)
+            percent = 100.0 * np.linalg.norm(residual, axis=1) / pupils
+            median, p95 = np.percentile(percent, [50, 95])
+            errors.append(LandmarkError(float(median), float(p95)))
+        return errors[0], errors[1]
+
+
+@dataclass(frozen=True)
+class _Assembled:
+    fitted: NDArray[np.float32]
+    neutral: NDArray[np.float32]
+    eyes: NDArray[np.float64]
+
+
+def _checked(
+    network_landmarks: NDArray[np.floating],
+    face_score: float,
+    landmark_to_crop: NDArray[np.floating],
+    crop_to_photo: NDArray[np.floating],
+) -> _Face:
+    for name, array, shape in (
+        ("network_landmarks", network_landmarks, (LANDMARKS_COUNT, 3)),
+        ("landmark_to_crop", landmark_to_crop, (3, 3)),
+        ("crop_to_photo", crop_to_photo, (3, 3)),
+    ):
+        if array.shape != shape:
+            raise FacewrightError(
+                ErrorCode.INTERNAL, f"{name} has shape {array.shape}, not {shape}", "see contract.FIT_HEAD"
+            )
+        if not np.isfinite(array).all():
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            raise FacewrightError(
+                ErrorCode.INTERNAL,
+                f"{name} has {bad} values that are not finite",
+                "the stage before failed on this photo; report it",
+            )
+    if not face_score >= LEAST_FACE_SCORE:  # also NaN
+        raise FacewrightError(
+            ErrorCode.NO_FACE,
+            f"the landmark network sees no face (score {face_score:.2f}, at least {LEAST_FACE_SCORE} needed)",
+            "send a photo in which the face is unobstructed, sharp and not seen from behind",
+        )
+    landmarks = np.asarray(network_landmarks, np.float64)
+    to_crop, to_photo = np.asarray(landmark_to_crop, np.float64), np.asarray(crop_to_photo, np.float64)
+    crop_scale, photo_scale = (
+        _similarity_scale("landmark_to_crop", to_crop),
+        _similarity_scale("crop_to_photo", to_photo),
+    )
+    crop = landmarks[:, :2] @ to_crop[:2, :2].T + to_crop[:2, 2]
+    return _Face(crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale)
+
+
+def _similarity_scale(name: str, matrix: NDArray[np.float64]) -> float:
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    affine = np.allclose(matrix[2], [0, 0, 1], atol=1e-6)
+    if not affine or scale < 1e-6:
+        raise FacewrightError(
+            ErrorCode.INTERNAL, f"{name} is no similarity: {matrix.tolist()}", "see contract.FIT_HEAD"
+        )
+    return scale
+
+
+def _eye(iris: SeenIris, angles: NDArray[np.float64]) -> EyeFit:
+    yaw, pitch = np.degrees(angles)
+    return EyeFit(
+        (float(iris.centre[0]), float(iris.centre[1])), iris.radius, iris.openness, float(yaw), float(pitch)
+    )
+
+
+def _warnings(yaw: float, after: LandmarkError, irises: tuple[SeenIris, SeenIris]) -> list[str]:
+    warnings = []
+    if abs(yaw) > LARGEST_RELIABLE_YAW:
+        warnings.append(
+            f"the face is turned by {yaw:.0f} degrees; beyond {LARGEST_RELIABLE_YAW:.0f} "
+            "the far side is guessed"
+        )
+    if after.median > POOR_MEDIAN_PERCENT:
+        warnings.append(
+            f"poor fit: half the landmarks are off by more than {after.median:.1f} % of the pupil distance"
+        )
+    if all(iris.openness < 0.2 for iris in irises):
+        warnings.append("the eyes are closed: gaze and iris colour are guessed")
+    return warnings

@@ -1,0 +1,287 @@
+"""The joint fit of camera, identity, expression and corrective field to 2-D landmarks by Gauss-Newton.
+
+Paper "Digital Twin", eq. 4, over the parameters of eq. 1-3: ``E = E_landmarks + E_corrective + E_priors``.
+Residuals are measured in metres at the head's depth and divided by each landmark's sigma, coefficients by
+their prior's, so that the energy is a negative log posterior and its Hessian at the end the inverse
+covariance of the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from facewright.camera import LOG_FOCAL_SIGMA, Camera, nearest_rotation, rotation_from_vector
+from facewright.contour import ViewedLandmarks, view_landmarks
+from facewright.expression_prior import ExpressionPrior
+from facewright.landmark_basis import LandmarkBasis
+
+#: Rotation (3), image position of the head's origin (2), log scale, log focal length.
+POSE_SIZE: Final = 7
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How far the landmarks are trusted, and how long to iterate.
+
+    Args:
+        landmark_sigma: 1 sigma of the network's error, metres at the face.
+        robust_sigma: residuals beyond this many sigma lose weight (Cauchy).
+        linear_steps: steps without the corrective field, which would otherwise explain a wrong pose.
+        joint_steps: steps with it, at most.
+        tolerance: stop when no coefficient moves by more than this.
+    """
+
+    landmark_sigma: float = 0.0007
+    robust_sigma: float = 3.0
+    linear_steps: int = 4
+    joint_steps: int = 4
+    tolerance: float = 0.02
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One face.
+
+    Args:
+        pixels: float64 [N, 2], detected mesh landmarks, crop pixels.
+        focal_prior: expected focal length, crop pixels.
+        log_focal_sigma: 1 sigma of its logarithm.
+    """
+
+    pixels: NDArray[np.float64]
+    focal_prior: float
+    log_focal_sigma: float = LOG_FOCAL_SIGMA
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where the optimiser stands.
+
+    Args:
+        camera: the camera.
+        coefficients: float64 [P]: identity, expression, corrective field.
+        steps: steps taken.
+        hessian: float32 [7 + P, 7 + P], the Gauss-Newton Hessian at the last step; None before the first.
+    """
+
+    camera: Camera
+    coefficients: NDArray[np.float64]
+    steps: int = 0
+    hessian: NDArray[np.float32] | None = None
+
+
+class GaussNewton:
+    """Fits one head model to landmarks; holds only what does not depend on the photo."""
+
+    def __init__(self, basis: LandmarkBasis, prior: ExpressionPrior, settings: FitSettings) -> None:
+        self.basis = basis
+        self.settings = settings
+        self.prior = prior
+        first, count = basis.identity_size, basis.expression_size
+        self.expression = slice(first, first + count)
+        self.linear_size = first + count
+        self.size = self.linear_size + basis.field.size
+        self._precision = np.eye(self.size)
+        self._precision[self.expression, self.expression] = prior.precision
+        self._linear = np.zeros(self.size)
+        self._linear[self.expression] = prior.linear
+        sigma = np.hypot(basis.sigma, settings.landmark_sigma)
+        self._inverse_sigma = 1.0 / sigma
+
+    def solve(self, start: Solution, seen: Observation) -> Solution:
+        """The whole schedule: pose and linear model first, then everything together."""
+        solution = self.steps(start, seen, self.linear_size, self.settings.linear_steps)
+        return self.steps(solution, seen, self.size, self.settings.joint_steps)
+
+    def steps(self, start: Solution, seen: Observation, size: int, count: int) -> Solution:
+        """At most ``count`` steps over the first ``size`` coefficients."""
+        solution = start
+        for _ in range(count):
+            previous = solution.coefficients
+            solution = self._step(solution, seen, size)
+            if np.max(np.abs(solution.coefficients - previous)) < self.settings.tolerance:
+                break
+        return solution
+
+    def points(self, coefficients: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Embedded landmark points [N, 3] and contour candidates [C * K, 3], head space."""
+        vector = coefficients.astype(np.float32)
+        return tuple(  # type: ignore[return-value]
+            part.mean + (part.basis.reshape(-1, self.size) @ vector).reshape(-1, 3)
+            for part in (self.basis.landmarks, self.basis.candidates)
+        )
+
+    def view(self, solution: Solution) -> tuple[ViewedLandmarks, NDArray[np.float32]]:
+        """The landmarks as the solution's camera sees them, and their surface points [N, 3]."""
+        points, candidates = self.points(solution.coefficients)
+        viewed = view_landmarks(self.basis, points, candidates, solution.camera)
+        slid = viewed.candidate >= 0
+        points[self.basis.contour[slid]] = candidates[viewed.candidate[slid]]
+        return viewed, points
+
+    def residuals(self, solution: Solution, seen: Observation) -> tuple[NDArray[np.float64], ViewedLandmarks]:
+        """Projected minus detected, crop pixels [N, 2], silhouette points in place; and the view."""
+        viewed, points = self.view(solution)
+        return solution.camera.project(points) - seen.pixels, viewed
+
+    def _step(self, solution: Solution, seen: Observation, size: int) -> Solution:
+        viewed, points = self.view(solution)
+        jacobian, residual = self._linearised(solution, seen, viewed, points, size)
+        hessian = jacobian.T @ jacobian
+        gradient = (jacobian.T @ residual).astype(np.float64)
+        shape = slice(POSE_SIZE, POSE_SIZE + size)
+        coefficients = solution.coefficients[:size]
+        precision = self._precision[:size, :size]
+        hessian[shape, shape] += precision
+        gradient[shape] += precision @ coefficients + self._linear[:size]
+        log_focal = np.log(solution.camera.focal / seen.focal_prior)
+        hessian[POSE_SIZE - 1, POSE_SIZE - 1] += seen.log_focal_sigma**-2
+        gradient[POSE_SIZE - 1] += log_focal * seen.log_focal_sigma**-2
+
+        step = self._bounded_step(hessian, gradient, coefficients)
+        moved = solution.coefficients.copy()
+        moved[:size] += step[POSE_SIZE:]
+        camera = _moved(solution.camera, step[:POSE_SIZE])
+        return replace(solution, camera=camera, coefficients=moved, steps=solution.steps + 1, hessian=hessian)
+
+    def _linearised(
+        self,
+        solution: Solution,
+        seen: Observation,
+        viewed: ViewedLandmarks,
+        points: NDArray[np.float32],
+        size: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Whitened Jacobian [2 N, 7 + size] and residual [2 N]."""
+        camera = solution.camera
+        relative = points @ camera.rotation.T
+        position = relative + camera.translation
+        inverse_depth = 1.0 / position[:, 2]
+        pixels = camera.focal * position[:, :2] * inverse_depth[:, None] + camera.principal
+        residual = (pixels - seen.pixels) / camera.pixels_per_metre
+        whitening = viewed.whitening * self._inverse_sigma[:, None, None]
+        white = (whitening @ residual[:, :, None])[..., 0]
+        robust = 1.0 / (1.0 + np.sum(white**2, axis=1) / self.settings.robust_sigma**2)
+        whitening = whitening * np.sqrt(robust)[:, None, None]
+
+        by_position = np.zeros((len(points), 2, 3))  # of the pixel, in metres at the head's depth
+        depth = camera.translation[2]
+        by_position[:, 0, 0] = by_position[:, 1, 1] = depth * inverse_depth
+        by_position[:, :, 2] = -depth * position[:, :2] * inverse_depth[:, None] ** 2
+        by_position = whitening @ by_position
+        by_head = (by_position @ camera.rotation).astype(np.float32)
+
+        jacobian = np.empty((len(points), 2, POSE_SIZE + size), np.float32)
+        np.matmul(by_head, self.basis.landmarks.basis[:, :, :size], out=jacobian[:, :, POSE_SIZE:])
+        slid = np.flatnonzero(viewed.candidate >= 0)
+        rows = self.basis.contour[slid]
+        jacobian[rows, :, POSE_SIZE:] = (
+            by_head[rows] @ self.basis.candidates.basis[viewed.candidate[slid], :, :size]
+        )
+        # d position / d rotation vector (left perturbation) = -[relative]x
+        cross = np.zeros((len(points), 3, 3))
+        x, y, z = relative.T
+        cross[:, 0, 1], cross[:, 0, 2] = z, -y
+        cross[:, 1, 0], cross[:, 1, 2] = -z, x
+        cross[:, 2, 0], cross[:, 2, 1] = y, -x
+        jacobian[:, :, :3] = by_position @ cross
+        jacobian[:, :, 3:5] = by_position[:, :, :2]  # origin's image position, metres at its depth
+        # log scale, at fixed focal length and image position: the translation shrinks.
+        jacobian[:, :, 5] = (by_position @ -camera.translation[:, None])[..., 0]
+        # log focal length at fixed scale and image position: depth grows with the focal length.
+        by_focal = by_position[:, :, 2] * depth
+        direct = (whitening @ (position[:, :2] * inverse_depth[:, None] * depth)[:, :, None])[..., 0]
+        jacobian[:, :, 6] = by_focal + direct
+        white = (whitening @ residual[:, :, None])[..., 0]
+        return jacobian.reshape(-1, POSE_SIZE + size), white.reshape(-1).astype(np.float32)
+
+    def _bounded_step(
+        self,
+        hessian: NDArray[np.float32],
+        gradient: NDArray[np.float64],
+        coefficients: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """The Newton step under the expressions' bounds.
+
+        The unconstrained step and the expressions' columns of the inverse Hessian give the energy as a
+        function of the expressions alone, a small box-constrained quadratic; the other coefficients follow.
+        """
+        place = np.arange(POSE_SIZE + self.expression.start, POSE_SIZE + self.expression.stop)
+        right = np.zeros((len(gradient), 1 + len(place)))
+        right[:, 0] = -gradient
+        right[place, np.arange(1, 1 + len(place))] = 1.0
+        solved = _solve(hessian, right)
+        step, covariance = solved[:, 0], solved[:, 1:]
+
+        expression = coefficients[self.expression]
+        top = np.where(self.prior.free, 1.0, expression)
+        top[self.prior.mouth_close] = min(1.0, max(0.0, expression[self.prior.jaw_open]))
+        lower = np.where(self.prior.free, 0.0, expression) - expression
+        marginal = np.linalg.inv(covariance[place])
+        marginal = 0.5 * (marginal + marginal.T)
+        bounded = box_quadratic(marginal, marginal @ step[place], lower, top - expression)
+        return np.asarray(step + covariance @ (marginal @ (bounded - step[place])))
+
+
+def box_quadratic(
+    matrix: NDArray[np.float64],
+    linear: NDArray[np.float64],
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The minimum of ``0.5 x^T matrix x - linear . x`` on ``lower <= x <= upper``, by an active set.
+
+    Args:
+        matrix: [N, N], symmetric positive definite.
+        linear, lower, upper: [N].
+    """
+    fixed = np.zeros(len(linear), bool)
+    x = np.clip(np.linalg.solve(matrix, linear), lower, upper)
+    for _ in range(3 * len(linear)):
+        free = ~fixed
+        x[free] = np.linalg.solve(
+            matrix[np.ix_(free, free)], linear[free] - matrix[np.ix_(free, fixed)] @ x[fixed]
+        )
+        outside = (x < lower) | (x > upper)
+        if outside.any():
+            x = np.clip(x, lower, upper)
+            fixed |= outside
+            continue
+        slope = matrix @ x - linear
+        release = fixed & (upper > lower) & np.where(x <= lower, slope < -1e-9, slope > 1e-9)
+        if not release.any():
+            break
+        # One at a time: letting several go at once can cycle.
+        fixed[np.argmax(np.where(release, np.abs(slope), -1.0))] = False
+    return np.asarray(x, np.float64)
+
+
+def _solve(matrix: NDArray[np.float32], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solves a positive definite system [N, N] for [N, K] after scaling its diagonal to one.
+
+    Pose and shape differ by 1e6 in the units of the Hessian; scaled, float32 has digits enough.
+    """
+    scale = 1.0 / np.sqrt(np.diagonal(matrix).astype(np.float64))
+    scaled = (matrix * scale[:, None] * scale).astype(np.float32)
+    try:
+        factor = cho_factor(scaled, lower=True, check_finite=False)
+    except LinAlgError:
+        scaled[np.diag_indices_from(scaled)] += 1e-4
+        factor = cho_factor(scaled, lower=True, check_finite=False)
+    solved = cho_solve(factor, (scale[:, None] * right).astype(np.float32), check_finite=False)
+    return np.asarray(scale[:, None] * solved)
+
+
+def _moved(camera: Camera, step: NDArray[np.float64]) -> Camera:
+    """The camera after a step in rotation, image position, log scale and log focal length."""
+    limited = step * min(1.0, 0.6 / max(float(np.max(np.abs(step[[0, 1, 2, 5, 6]]))), 1e-12))
+    rotation = nearest_rotation(rotation_from_vector(limited[:3]) @ camera.rotation)
+    shrink, focal = np.exp(-limited[5]), np.exp(limited[6])
+    x, y = (camera.translation[:2] + limited[3:5]) * shrink
+    translation = np.array([x, y, camera.translation[2] * shrink * focal])
+    return Camera(rotation, translation, camera.focal * focal, camera.principal)

@@ -1,0 +1,117 @@
+"""The head model seen through its landmarks: linear maps from coefficients to points, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from facewright.corrective_field import (
+    CorrectiveField,
+    CorrectivePrior,
+    build_corrective_field,
+)
+from facewright.head_model import HeadModel
+
+#: The network's iris points: centre and ring of the subject's right, then left eye.
+IRIS_RIGHT, IRIS_LEFT = slice(468, 473), slice(473, 478)
+MESH_COUNT = 468
+
+
+@dataclass(frozen=True)
+class PointBasis:
+    """Points that move linearly: ``mean + basis @ [identity, expression, corrective]``.
+
+    Args:
+        mean: float32 [N, 3], metres.
+        basis: float32 [N, 3, P].
+        normal: float32 [N, 3], unit outward normals on the mean head.
+    """
+
+    mean: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    normal: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LandmarkBasis:
+    """What the fit needs of a head model.
+
+    Args:
+        landmarks: the mesh landmarks (the irises are left out), N = 468.
+        sigma: float64 [N], 1 sigma of their embedding, metres.
+        contour: int64 [C], landmarks that may slide on the silhouette.
+        candidates: the points each contour landmark may slide over, in order, N = C * K.
+        field: the corrective field, the last block of the coefficients.
+        identity_size, expression_size: sizes of the first two blocks.
+    """
+
+    landmarks: PointBasis
+    sigma: NDArray[np.float64]
+    contour: NDArray[np.int64]
+    candidates: PointBasis
+    field: CorrectiveField
+    identity_size: int
+    expression_size: int
+
+
+def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Area-weighted unit normals [V, 3]; zero where a vertex has no triangle."""
+    corners = np.asarray(vertices, np.float64)[triangles]
+    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.stack(
+        [
+            np.bincount(triangles.ravel(), np.repeat(face[:, axis], 3), minlength=len(vertices))
+            for axis in range(3)
+        ],
+        axis=1,
+    )
+    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20))
+
+
+def build_landmark_basis(head: HeadModel, prior: CorrectivePrior) -> LandmarkBasis:
+    """Samples the head's mean, bases and corrective field at its landmarks and contour candidates."""
+    vertex_count = len(head.vertices_mean)
+    triangles = head.landmark_triangles[:MESH_COUNT]
+    corners = head.triangles[triangles]  # [N, 3]
+    sampler = sparse.csr_array(
+        (
+            head.landmark_barycentrics[:MESH_COUNT].ravel(),
+            (np.repeat(np.arange(MESH_COUNT), 3), corners.ravel()),
+        ),
+        shape=(MESH_COUNT, vertex_count),
+    )
+    candidates = head.contour_candidates.ravel()
+    candidate_sampler = sparse.csr_array(
+        (np.ones(len(candidates)), (np.arange(len(candidates)), candidates)),
+        shape=(len(candidates), vertex_count),
+    )
+    field = build_corrective_field(head, sampler, prior)
+    normals = vertex_normals(head.vertices_mean, head.triangles)
+    linear = np.concatenate([head.identity_basis, head.expression_basis])  # [P, V, 3]
+
+    def sampled(weights: sparse.csr_array) -> PointBasis:
+        parameters = len(linear)
+        used = np.unique(weights.indices)
+        dense = np.asarray(weights[:, used].toarray(), np.float32)
+        points = np.einsum("nv,pvk->nkp", dense, linear[:, used], optimize=True)
+        normal = weights @ normals
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
+        basis = np.concatenate([points.reshape(len(dense), 3, parameters), field.sampled(weights)], axis=2)
+        return PointBasis(
+            np.asarray(weights @ head.vertices_mean, np.float32),
+            np.ascontiguousarray(basis, np.float32),
+            normal.astype(np.float32),
+        )
+
+    return LandmarkBasis(
+        landmarks=sampled(sampler),
+        sigma=np.asarray(head.landmark_sigma[:MESH_COUNT], np.float64),
+        contour=np.asarray(head.contour_landmarks, np.int64),
+        candidates=sampled(candidate_sampler),
+        field=field,
+        identity_size=len(head.identity_basis),
+        expression_size=len(head.expression_basis),
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from facewright_kernels import interpolate, rasterize, texture_sample, vertex_normals
 
-from facewright.colour import linear_from_srgb, srgb_from_linear
+from facewright.colour import srgb_from_linear
 from facewright.head_model import HeadModel
 from facewright.light import STUDIO, Lamp, Light
 from facewright.sh_light import sh_basis
@@ -103,7 +103,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class HeadRenderer:
-    """Draws one textured head many times; decoding the texture to linear light happens once.
+    """Draws one textured head many times.
 
     Attributes:
         head: topology, parts and UVs.
@@ -114,15 +114,14 @@ class HeadRenderer:
     head: HeadModel
     texture: U8 | F32
     occlusion: F32 | None = None
-    _albedo: F32 = field(init=False, repr=False)
+    _texels: U8 | F32 = field(init=False, repr=False)
     _eye_triangle: npt.NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         texture = np.asarray(self.texture)
         if texture.ndim != 3 or texture.shape[2] != 3 or texture.dtype not in (np.uint8, np.float32):
             raise ValueError(f"texture must be u8 or f32 [S, S, 3], got {texture.dtype} {texture.shape}")
-        albedo = linear_from_srgb(texture) if texture.dtype == np.uint8 else texture
-        object.__setattr__(self, "_albedo", np.ascontiguousarray(albedo))
+        object.__setattr__(self, "_texels", np.ascontiguousarray(texture)[None])
         eyes = [i for i, name in enumerate(self.head.part_names) if str(name) in _EYES]
         object.__setattr__(self, "_eye_triangle", np.isin(self.head.triangle_part, eyes))
 
@@ -145,7 +144,7 @@ class HeadRenderer:
         shading = self._vertex_shading(vertices, normals, view, light)
         per_pixel = interpolate(shading[None], triangles, raster)[0]
         uv = interpolate(self.head.uv[None], self.head.uv_triangles, raster)
-        colour = texture_sample(self._albedo[None], uv)[0]
+        colour = texture_sample(self._texels, uv, srgb=self._texels.dtype == np.uint8)[0]
         colour *= per_pixel[..., :3]
         colour += per_pixel[..., 3:4]
 
@@ -182,6 +181,17 @@ class HeadRenderer:
             angle = np.degrees(np.arccos(np.clip(mirrored @ lamp.unit, -1, 1)))
             glint += 0.8 * lamp.glint * np.clip((15.0 - angle) / 5.0, 0, 1)
         return glint[:, None]
+
+    @staticmethod
+    def visible_triangles(head: HeadModel, vertices: F32, view: View) -> tuple[npt.NDArray[np.int32], F32]:
+        """Triangles that some pixel of ``view`` shows, i32 [N], and where all vertices fall, f32 [V, 2] pixels."""
+        clip = view.clip_positions(np.ascontiguousarray(vertices, np.float32))
+        raster = rasterize(clip[None], head.triangles, view.height, view.width)
+        seen = np.zeros(len(head.triangles) + 1, np.bool_)
+        seen[raster.triangle_id.ravel()] = True  # -1, nothing, falls on the last one
+        size = np.array([view.width, view.height], np.float32)
+        points = (clip[:, :2] / clip[:, 3:] + 1) * 0.5 * size
+        return np.flatnonzero(seen[:-1]).astype(np.int32), points
 
 
 def render_head(

@@ -1,0 +1,146 @@
+"""Builds the product's face networks from the mediapipe wheel's TensorFlow Lite files.
+
+``face_detector``: ``IMAGE [B, 3, 128, 128]`` (RGB, −1…1) → ``BOXES [B, 896, 16]`` (letterbox pixels: x0, y0, x1, y1,
+then six key points: right eye, left eye, nose tip, mouth, right ear, left ear) and ``SCORES [B, 896]`` (0–1).
+
+``face_landmarks``: the contract's LANDMARK_INPUT → NETWORK_LANDMARKS and FACE_SCORE.
+
+``person_mask``: ``IMAGE [B, 3, 256, 256]`` (RGB, 0–1) → ``MASK [B, 1, 256, 256]`` (probability of a person).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from facewright_client import contract
+
+from facewright_export.tflite_to_onnx.convert import write_operators
+from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
+from facewright_export.tflite_to_onnx.tflite_graph import TfliteGraph, read_tflite
+
+DETECTOR_SIZE = 128
+MASK_SIZE = 256
+MESH_COUNT = 468
+_EYE_CONTOUR_COUNT = 16  # the first landmarks of each eye's refinement are the lids
+
+_LICENCE = {"licence": "Apache-2.0", "source": "mediapipe 0.10.21"}
+
+
+def convert_face_detector(tflite_bytes: bytes) -> onnx.ModelProto:
+    """``face_detection_short_range.tflite`` → the face detector with anchors decoded in the graph.
+
+    Key points beyond the six, and the corners of a box, are in pixels of the 128 × 128 input (CONVENTIONS.md).
+    """
+    source = read_tflite(tflite_bytes)
+    graph = OnnxGraph()
+    values = write_operators(graph, source, "IMAGE")
+    centres = graph.constant(_detector_anchors()[None, :, None, :] * DETECTOR_SIZE)  # [1, 896, 1, 2]
+    points = graph.reshape(values[source.named("regressors")], (-1, 896, 8, 2))
+    centre = graph.add("Add", graph.slice(points, 2, 0, 1), centres)
+    half = graph.add("Mul", graph.slice(points, 2, 1, 2), graph.constant(0.5))
+    keypoints = graph.add("Add", graph.slice(points, 2, 2, 8), centres)
+    corners = [graph.add("Sub", centre, half), graph.add("Add", centre, half)]
+    boxes = graph.add("Concat", *corners, keypoints, axis=2)
+    graph.add("Reshape", boxes, graph.constant([-1, 896, 16], np.int64), output="BOXES")
+    logits = graph.add(
+        "Clip", values[source.named("classificators")], graph.constant(-80.0), graph.constant(80.0)
+    )
+    scores = graph.add("Sigmoid", logits)
+    graph.add("Reshape", scores, graph.constant([-1, 896], np.int64), output="SCORES")
+    return graph.model(
+        "face_detector",
+        {"IMAGE": (3, DETECTOR_SIZE, DETECTOR_SIZE)},
+        {"BOXES": (896, 16), "SCORES": (896,)},
+        _LICENCE,
+    )
+
+
+def _detector_anchors() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Anchor centres ``[896, 2]`` in 0–1: two on each cell of a 16 × 16 grid, then six on each of 8 × 8."""
+    layers = []
+    for cells, anchors in ((16, 2), (8, 6)):
+        rows, columns = np.mgrid[:cells, :cells]
+        centres = (np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5) / cells
+        layers.append(np.repeat(centres, anchors, axis=0))
+    return np.concatenate(layers)
+
+
+def convert_face_landmarks(tflite_bytes: bytes) -> onnx.ModelProto:
+    """``face_landmark_with_attention.tflite`` → one network of 478 landmarks.
+
+    The mesh's lips and eyes are replaced by the refined ones, which have no depth: z stays the mesh's. The irises
+    (468–472 the subject's right, 473–477 the left: centre, then four points on the rim) take the mean depth of
+    their eye's lids.
+    """
+    source = read_tflite(tflite_bytes)
+    graph = OnnxGraph()
+    values = write_operators(graph, source, contract.LANDMARK_INPUT.name)
+    subsets = [
+        operator.options["subset_idxs"]
+        for operator in source.operators
+        if operator.kind == "Landmarks2TransformMatrix"
+    ]  # lips, right eye, left eye (the file's "left" is the image's)
+    _require_subsets(subsets)
+
+    mesh = graph.reshape(values[source.named("output_mesh_identity")], (-1, MESH_COUNT, 3))
+    parts = [graph.slice(mesh, 2, 0, 2)] + [
+        graph.reshape(values[source.named(name)], (-1, count, 2))
+        for name, count in (
+            ("output_lips", len(subsets[0])),
+            ("output_left_eye", len(subsets[1])),
+            ("output_right_eye", len(subsets[2])),
+            ("output_left_iris", 5),
+            ("output_right_iris", 5),
+        )
+    ]
+    # Merging by one Gather: scatters are restricted or slow on inference engines.
+    everything = graph.add("Concat", *parts, axis=1)
+    xy = graph.add("Gather", everything, graph.constant(_refined_positions(subsets), np.int64), axis=1)
+    depth = graph.slice(mesh, 2, 2, 3)
+    iris_depths = [_mean_depth(graph, depth, subset[:_EYE_CONTOUR_COUNT]) for subset in subsets[1:]]
+    z = graph.add("Concat", depth, *iris_depths, axis=1)
+    graph.add("Concat", xy, z, axis=2, output=contract.NETWORK_LANDMARKS.name)
+    score = graph.add("Sigmoid", values[source.named("conv_faceflag")])
+    graph.add("Reshape", score, graph.constant([-1, 1], np.int64), output=contract.FACE_SCORE.name)
+    return graph.model(
+        "face_landmarks",
+        {contract.LANDMARK_INPUT.name: contract.LANDMARK_INPUT.shape},
+        {t.name: t.shape for t in (contract.NETWORK_LANDMARKS, contract.FACE_SCORE)},
+        _LICENCE,
+    )
+
+
+def _require_subsets(subsets: list[list[int]]) -> None:
+    sizes = [len(set(subset)) for subset in subsets]
+    if sizes != [80, 71, 71] or len(set().union(*subsets)) != sum(sizes):
+        raise ValueError(
+            f"refinement subsets have sizes {sizes}; expected 80, 71 and 71 landmarks without overlap"
+        )
+
+
+def _refined_positions(subsets: list[list[int]]) -> list[int]:
+    """For each of the 478 landmarks, its row in mesh ++ lips ++ eye ++ eye ++ iris ++ iris."""
+    row = list(range(MESH_COUNT))
+    offset = MESH_COUNT
+    for subset in subsets:
+        for position, landmark in enumerate(subset):
+            row[landmark] = offset + position
+        offset += len(subset)
+    return [*row, *range(offset, offset + 10)]
+
+
+def _mean_depth(graph: OnnxGraph, depth: str, landmarks: list[int]) -> str:
+    """The mean z of ``landmarks``, five times: ``[B, 5, 1]``."""
+    lids = graph.add("Gather", depth, graph.constant(landmarks, np.int64), axis=1)
+    mean = graph.add("ReduceMean", lids, axes=[1], keepdims=1)
+    return graph.add("MatMul", graph.constant(np.ones((5, 1))), mean)
+
+
+def convert_person_mask(tflite_bytes: bytes) -> onnx.ModelProto:
+    """``selfie_segmentation.tflite`` → the person mask."""
+    source: TfliteGraph = read_tflite(tflite_bytes)
+    graph = OnnxGraph()
+    values = write_operators(graph, source, "IMAGE")
+    graph.add("Identity", values[source.outputs[0]], output="MASK")
+    size = (MASK_SIZE, MASK_SIZE)
+    return graph.model("person_mask", {"IMAGE": (3, *size)}, {"MASK": (1, *size)}, _LICENCE)

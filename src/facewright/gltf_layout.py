@@ -1,8 +1,7 @@
 """What is the same for everyone in an avatar's glTF: JSON tree, triangles, UVs, skinning, morph targets.
 
 Built once per head model and set of options; `facewright.gltf` adds what differs from person to person.
-Specification: Khronos glTF 2.0, sections 3.6 (binary data), 3.7 (meshes, skins), 3.8 (textures), 4 (GLB);
-extensions EXT_texture_webp and MSFT_lod.
+Specification: Khronos glTF 2.0, sections 3.6 (binary data), 3.7 (meshes, skins), 3.8 (textures); MSFT_lod.
 """
 
 from __future__ import annotations
@@ -43,8 +42,6 @@ _ROUGHNESS: Final = {"skin": 0.55, "eyes": 0.08, "mouth": 0.3}
 #: MSFT_lod: share of the screen's height below which the next level is shown; the last one culls.
 _SCREEN_COVERAGE: Final = ((0.0,), (0.35, 0.0), (0.35, 0.12, 0.0))
 
-TEXTURE_MIME: Final = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-
 
 @dataclass(frozen=True)
 class LayoutOptions:
@@ -53,12 +50,10 @@ class LayoutOptions:
     Attributes:
         lods: lower levels of detail, 0-2.
         visemes: whether the visemes are morph targets of their own.
-        texture_format: ``jpeg``, ``png`` or ``webp``.
     """
 
     lods: int = 0
     visemes: bool = True
-    texture_format: str = "jpeg"
 
 
 @dataclass(frozen=True)
@@ -66,8 +61,8 @@ class AvatarLayout:
     """A glTF without a person in it.
 
     Attributes:
-        document: the JSON tree; positions' bounds, joints' translations, the texture's length and the
-            metadata hold placeholders.
+        document: the JSON tree; positions' bounds, joints' translations, the texture and the metadata are
+            still to be filled in.
         constant: the first bytes of the binary chunk, a multiple of four.
         vertex: i32 [N], the head model's vertex of each glTF vertex, all meshes one after the other.
         position_accessors: accessor index and range of glTF vertices of each mesh.
@@ -97,12 +92,8 @@ def avatar_layout(head: HeadModel, options: LayoutOptions) -> AvatarLayout:
     """Builds the layout for a head model.
 
     Raises:
-        ValueError: unknown texture format, or more levels of detail than the head model has.
+        ValueError: another number of levels of detail than 0-2, or a level that does not fit the others.
     """
-    if options.texture_format not in TEXTURE_MIME:
-        raise ValueError(
-            f"texture_format must be one of {sorted(TEXTURE_MIME)}, got {options.texture_format!r}"
-        )
     if not 0 <= options.lods <= 2:
         raise ValueError(f"lods must be 0, 1 or 2, got {options.lods}")
     return _Layout(head, options).build()
@@ -306,12 +297,6 @@ class _Layout:
     def _document(
         self, nodes: list[Json], scene_nodes: list[int], meshes: list[list[Json]], texture_view: int
     ) -> Json:
-        webp = self.options.texture_format == "webp"
-        texture: Json = {"sampler": 0}
-        if webp:
-            texture["extensions"] = {"EXT_texture_webp": {"source": 0}}
-        else:
-            texture["source"] = 0
         document: Json = {
             "asset": {"version": "2.0"},
             "scene": 0,
@@ -329,14 +314,8 @@ class _Layout:
                 }
                 for name, roughness in _ROUGHNESS.items()
             ],
-            "textures": [texture],
-            "images": [
-                {
-                    "name": "albedo",
-                    "mimeType": TEXTURE_MIME[self.options.texture_format],
-                    "bufferView": texture_view,
-                }
-            ],
+            "textures": [{"sampler": 0}],
+            "images": [{"name": "albedo", "bufferView": texture_view}],
             "samplers": [
                 {
                     "magFilter": _LINEAR,
@@ -349,11 +328,8 @@ class _Layout:
             "bufferViews": self.buffer.views,
             "buffers": [{"byteLength": 0}],
         }
-        used = [name for name, on in (("EXT_texture_webp", webp), ("MSFT_lod", self.options.lods > 0)) if on]
-        if used:
-            document["extensionsUsed"] = used
-        if webp:
-            document["extensionsRequired"] = ["EXT_texture_webp"]
+        if self.options.lods:
+            document["extensionsUsed"] = ["MSFT_lod"]
         return document
 
 

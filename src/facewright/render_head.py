@@ -184,7 +184,7 @@ class HeadRenderer:
 
     @staticmethod
     def visible_triangles(head: HeadModel, vertices: F32, view: View) -> tuple[npt.NDArray[np.int32], F32]:
-        """Triangles that some pixel of ``view`` shows, i32 [N], and where all vertices fall, f32 [V, 2] pixels."""
+        """Triangles that a pixel of ``view`` shows, i32 [N], and where all vertices fall, f32 [V, 2] px."""
         clip = view.clip_positions(np.ascontiguousarray(vertices, np.float32))
         raster = rasterize(clip[None], head.triangles, view.height, view.width)
         seen = np.zeros(len(head.triangles) + 1, np.bool_)

@@ -1,8 +1,9 @@
 """Writes mediapipe's custom operators of the attention mesh network as ONNX nodes.
 
-The network finds a coarse mesh, cuts a rotated 16 × 16 window around the lips and around each eye out of a feature
-map, and refines the landmarks of each window. Paper: Grishchenko et al., "Attention Mesh: High-fidelity Face Mesh
-Prediction in Real-time", 2020. All transforms are ``[B, 4, 4]`` matrices of column vectors.
+The network finds a coarse mesh, cuts a rotated 16 × 16 window around the lips and around each eye out of a
+feature map, and refines the landmarks of each window. Paper: Grishchenko et al., "Attention Mesh:
+High-fidelity Face Mesh Prediction in Real-time", 2020. All transforms are ``[B, 4, 4]`` matrices of column
+vectors.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ def _landmarks_to_transform(
 ) -> str:
     """Landmarks ``[B, n, 3]`` → the transform ``[B, 4, 4]`` from window pixels to feature-map pixels.
 
-    The window is the bounding box of a subset of the landmarks in the frame where the line from the left to the right
-    landmark is horizontal, enlarged by ``scale``.
+    The window is the bounding box of a subset of the landmarks in the frame where the line from the left to
+    the right landmark is horizontal, enlarged by ``scale``.
     """
     options = operator.options
     if options["target_rotation_radians"] != 0:

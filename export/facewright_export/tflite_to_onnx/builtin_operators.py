@@ -1,7 +1,7 @@
 """Writes TensorFlow Lite's builtin operators as ONNX nodes, turning NHWC into NCHW on the way.
 
-A tensor of four dimensions is an image: NHWC in the source, NCHW in the result. All others keep their layout. The
-batch (dimension 0) becomes dynamic.
+A tensor of four dimensions is an image: NHWC in the source, NCHW in the result. All others keep their layout.
+The batch (dimension 0) becomes dynamic.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def _average_pool(graph: OnnxGraph, source: TfliteGraph, operator: TfliteOperato
 
 
 def _prelu(graph: OnnxGraph, source: TfliteGraph, operator: TfliteOperator, inputs: list[str]) -> str:
-    # ONNX Runtime's PRelu is not vectorised: a·x + (1 − a)·relu(x) as two depthwise 1×1 convolutions stays in its
-    # blocked layout and is three times as fast. Slopes lie outside [0, 1], so max(x, a·x) would be wrong.
+    # ONNX Runtime's PRelu is not vectorised: a·x + (1 − a)·relu(x) as two depthwise 1×1 convolutions stays in
+    # its blocked layout and is three times as fast. Slopes lie outside [0, 1], so max(x, a·x) would be wrong.
     slope = _constant(source, operator, 1).reshape(-1)
     if slope.size != source.tensors[operator.inputs[0]].shape[-1]:
         raise ValueError(f"PRELU: {slope.size} slopes for shape {source.tensors[operator.inputs[0]].shape}")

@@ -19,8 +19,8 @@ def write_operators(graph: OnnxGraph, source: TfliteGraph, network_input: str) -
         network_input: the ONNX value fed to it, ``[B, C, H, W]``, already in the network's range.
 
     Returns:
-        The ONNX value of every TensorFlow Lite activation, by tensor index: images as ``[B, C, H, W]``, all others
-        in their stored layout with a dynamic batch.
+        The ONNX value of every TensorFlow Lite activation, by tensor index: images as ``[B, C, H, W]``, all
+        others in their stored layout with a dynamic batch.
 
     Raises:
         ValueError: an operator, or an option of one, that no writer supports.

@@ -1,7 +1,8 @@
 """Builds the product's face networks from the mediapipe wheel's TensorFlow Lite files.
 
-``face_detector``: ``IMAGE [B, 3, 128, 128]`` (RGB, −1…1) → ``BOXES [B, 896, 16]`` (letterbox pixels: x0, y0, x1, y1,
-then six key points: right eye, left eye, nose tip, mouth, right ear, left ear) and ``SCORES [B, 896]`` (0–1).
+``face_detector``: ``IMAGE [B, 3, 128, 128]`` (RGB, −1…1) → ``BOXES [B, 896, 16]`` (letterbox pixels: x0, y0,
+x1, y1, then six key points: right eye, left eye, nose tip, mouth, right ear, left ear) and ``SCORES [B,
+896]`` (0–1).
 
 ``face_landmarks``: the contract's LANDMARK_INPUT → NETWORK_LANDMARKS and FACE_SCORE.
 
@@ -29,7 +30,8 @@ _LICENCE = {"licence": "Apache-2.0", "source": "mediapipe 0.10.21"}
 def convert_face_detector(tflite_bytes: bytes) -> onnx.ModelProto:
     """``face_detection_short_range.tflite`` → the face detector with anchors decoded in the graph.
 
-    Key points beyond the six, and the corners of a box, are in pixels of the 128 × 128 input (CONVENTIONS.md).
+    Key points beyond the six, and the corners of a box, are in pixels of the 128 × 128 input
+    (CONVENTIONS.md).
     """
     source = read_tflite(tflite_bytes)
     graph = OnnxGraph()
@@ -68,9 +70,9 @@ def _detector_anchors() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
 def convert_face_landmarks(tflite_bytes: bytes) -> onnx.ModelProto:
     """``face_landmark_with_attention.tflite`` → one network of 478 landmarks.
 
-    The mesh's lips and eyes are replaced by the refined ones, which have no depth: z stays the mesh's. The irises
-    (468–472 the subject's right, 473–477 the left: centre, then four points on the rim) take the mean depth of
-    their eye's lids.
+    The mesh's lips and eyes are replaced by the refined ones, which have no depth: z stays the mesh's. The
+    irises (468–472 the subject's right, 473–477 the left: centre, then four points on the rim) take the mean
+    depth of their eye's lids.
     """
     source = read_tflite(tflite_bytes)
     graph = OnnxGraph()

@@ -1,6 +1,7 @@
 """Reads a TensorFlow Lite flatbuffer into plain dataclasses: tensors, constants, operators and their options.
 
-Source: the TensorFlow Lite schema (``tflite`` package). float16 constants behind a DEQUANTIZE are folded to float32.
+Source: the TensorFlow Lite schema (``tflite`` package). float16 constants behind a DEQUANTIZE are folded to
+float32.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tflite
-from flatbuffers import flexbuffers
+from flatbuffers import flexbuffers  # type: ignore[import-untyped]
 
-_DTYPES = {
+_DTYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.FLOAT32: np.dtype(np.float32),
     tflite.TensorType.FLOAT16: np.dtype(np.float16),
     tflite.TensorType.INT32: np.dtype(np.int32),
@@ -68,7 +69,9 @@ class TfliteTensor:
 
 @dataclass(frozen=True)
 class TfliteOperator:
-    """One operator: its kind (a builtin's name, or a custom operator's code), tensors by index, and options."""
+    """One operator: its kind (a builtin's name, or a custom operator's code), tensors by index, and
+    options.
+    """
 
     kind: str
     inputs: tuple[int, ...]
@@ -107,7 +110,8 @@ def read_tflite(model_bytes: bytes) -> TfliteGraph:
         model_bytes: the whole ``.tflite`` file.
 
     Raises:
-        ValueError: not a TensorFlow Lite model, several subgraphs, or a tensor type that is not float or int32.
+        ValueError: not a TensorFlow Lite model, several subgraphs, or a tensor type that is not float or
+        int32.
     """
     if model_bytes[4:8] != b"TFL3":
         raise ValueError(f"not a TensorFlow Lite model: {len(model_bytes)} bytes without the TFL3 identifier")
@@ -147,9 +151,9 @@ def _read_tensor(model: Any, tensor: Any) -> TfliteTensor:
         )
     shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
     buffer = model.Buffers(tensor.Buffer())
-    value = None
+    value: npt.NDArray[Any] | None = None
     if buffer.DataLength():
-        value = np.frombuffer(buffer.DataAsNumpy().tobytes(), _DTYPES[tensor.Type()]).reshape(shape)
+        value = np.frombuffer(bytes(buffer.DataAsNumpy()), _DTYPES[int(tensor.Type())]).reshape(shape)
         if value.dtype == np.float16:
             value = value.astype(np.float32)
     return TfliteTensor(name, shape, value)

@@ -1,0 +1,116 @@
+"""The report says what the result files say, and refuses results that it would not show."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from benchmarks import report as report_module
+from benchmarks.report import main, read_results, report
+
+_CONDITIONS: dict[str, Any] = {
+    "commit": "0123456789ab",
+    "date": "2026-01-02 03:04 UTC",
+    "cpu": "Some CPU",
+    "cpu_count": 2,
+    "memory_gb": 24.0,
+    "load_average_before": 0.1,
+    "python": "3.11.7",
+    "versions": {"numpy": "2.4.6"},
+}
+_LOAD = {"answered": 9, "failed": {}, "p50_ms": 321.5, "p95_ms": 400, "p99_ms": 410, "per_second": 3.25}
+_SERVING: dict[str, Any] = {
+    "benchmark": "serving",
+    **_CONDITIONS,
+    "server": "Triton 2.51.0",
+    "photo": "512 × 512",
+    "answer": {"checked": "the GLB parses"},
+    "in_process": _LOAD,
+    "closed_loop": {"1": _LOAD | {"stages": {"fit_head": {"total_ms": 33.25, "queue_ms": 0.5}}}, "4": _LOAD},
+    "poisson": {"2": _LOAD | {"failed": {"OVERLOADED": 3}}},
+    "memory": [{"requests": 1000, "processes": 7, "rss_mb": 1500, "pss_mb": 987, "shm_mb": 30}],
+}
+
+
+def test_serving_numbers_reach_the_report() -> None:
+    text = report({"serving": _SERVING})
+    for shown in (
+        "321.5",
+        "3.25",
+        "| fit_head | 33.25 | 0.5 | – |",
+        "3 OVERLOADED",
+        "| 1000 | 7 | 987 | 1500 | 30 |",
+    ):
+        assert shown in text
+    assert "Commit 0123456789ab" in text
+    assert "Likeness" not in text
+
+
+def _likeness() -> dict[str, Any]:
+    stats = {"count": 3, "mean": 0.321, "median": 0.654, "p95": 0.987}
+    poses = ("photo pose", "0", "±15", "±30", "±45")
+    table: dict[str, Any] = {
+        "photos": 3,
+        "reprojection": {"pictures": 3, "no face found": 0, **stats},
+        "refound at 0": {"pictures": 2, "no face found": 1, **stats},
+        "refound at ±30": {"pictures": 0, "no face found": 6, "count": 0},
+        "jawOpen left where the photo has > 0.3": {"count": 0},
+        "strangers, photo to photo": stats,
+        "same person, photo to photo": stats,
+        "distance, render at 0 to the person's other photos": stats,
+        "distance, photo cut to the silhouette": stats,
+        **{f"distance at {pose}": stats for pose in poses},
+        **{f"right person nearest at {pose}": {"count": 3, "percent": 66.7} for pose in poses},
+    }
+    photo = {
+        "photo": 7,
+        "yaw": -12.3,
+        "pitch": 4.0,
+        "reprojection_median": 0.71,
+        "reprojection_p95": 3.1,
+        "refound_median": {"0": None},
+        "distance": dict.fromkeys(("photo pose", "0", "-30", "30", "-45", "45"), 0.25),
+        "jaw_open": 0.4,
+        "jaw_open_left": None,
+        "milliseconds": {"find_face": 100.0, "fit_head": 50.4},
+    }
+    return {
+        "benchmark": "likeness",
+        **_CONDITIONS,
+        "photos": 4,
+        "persons": 3,
+        "failed": {"2": "NO_FACE"},
+        "texture_size": 1024,
+        "delight": 0.5,
+        "light": "studio",
+        "tables": {"|yaw| < 40°": table},
+        "per_photo": [photo],
+    }
+
+
+def test_likeness_numbers_reach_the_report() -> None:
+    text = report({"likeness": _likeness()})
+    assert "**0.65 / 0.99**" in text
+    assert "**0.65 / –**" in text  # found again at 0, nowhere at ±30
+    assert "**66.7 / 66.7 / 66.7**" in text
+    assert "photo 2 (NO_FACE)" in text
+    assert "| 7 | -12 | 4 | 0.71 / 3.1 | no face |" in text
+    assert "0.40 → no face | 150 |" in text
+
+
+def test_a_result_without_a_section_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no section of the report shows rooflines"):
+        report({"rooflines": {}})
+
+
+def test_the_committed_report_is_what_the_committed_results_say() -> None:
+    assert main(["--check"]) == 0
+
+
+def test_check_notices_a_changed_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    changed = copy.deepcopy(read_results())
+    changed["serving"] = _SERVING
+    monkeypatch.setattr(report_module, "read_results", lambda: changed)
+    assert main(["--check"]) == 1

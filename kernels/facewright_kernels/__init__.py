@@ -1,25 +1,50 @@
-"""Kernels of Facewright: one source, compiled for a GPU by NVRTC (CuPy arrays) or for a CPU by g++ (NumPy
-arrays).
+"""Kernels of Facewright: one source, compiled by NVRTC for CuPy arrays, by g++ for NumPy arrays.
 
 Every kernel is a trio: ``x.cu``, ``x.py`` (checks, launch, float64 reference), ``tests/kernels/test_x.py``.
 """
 
 from facewright_kernels.interpolate import attribute_derivatives, interpolate
+from facewright_kernels.pinhole import PinholeCamera, depth_map, pinhole_clip_positions, pinhole_points
 from facewright_kernels.rasterize import Raster, rasterize
+from facewright_kernels.sh_shading import sh_shading
+from facewright_kernels.silhouette_weight import silhouette_weight
+from facewright_kernels.texel_map import TexelMap, make_texel_map
 from facewright_kernels.texture_sample import (
     MipPyramid,
     build_mip_pyramid,
     texture_sample,
     texture_sample_mipmap,
 )
+from facewright_kernels.uv_projection import (
+    ProjectionSurface,
+    ProjectionWeighting,
+    UvProjection,
+    uv_projection,
+)
+from facewright_kernels.vertex_normals import VertexTriangles, make_vertex_triangles, vertex_normals
 
 __all__ = [
     "MipPyramid",
+    "PinholeCamera",
+    "ProjectionSurface",
+    "ProjectionWeighting",
     "Raster",
+    "TexelMap",
+    "UvProjection",
+    "VertexTriangles",
     "attribute_derivatives",
     "build_mip_pyramid",
+    "depth_map",
     "interpolate",
+    "make_texel_map",
+    "make_vertex_triangles",
+    "pinhole_clip_positions",
+    "pinhole_points",
     "rasterize",
+    "sh_shading",
+    "silhouette_weight",
     "texture_sample",
     "texture_sample_mipmap",
+    "uv_projection",
+    "vertex_normals",
 ]

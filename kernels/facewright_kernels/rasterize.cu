@@ -272,3 +272,14 @@ extern "C" __global__ void resolve_pixels(const float* __restrict__ clip_positio
         }
     }
 }
+
+// Camera depth from the depth of a perspective projection with these near and far planes; +infinity where empty.
+extern "C" __global__ void resolve_depth_map(const unsigned long long* __restrict__ keys,
+                                             float* __restrict__ depth_map, long long count, float near_plane,
+                                             float far_plane) {
+    FOR_EACH_INDEX(i, count) {
+        const float ndc = from_ordered_bits((unsigned int)(keys[i] >> 32));
+        const float depth = 2.0f * far_plane * near_plane / (far_plane + near_plane - ndc * (far_plane - near_plane));
+        depth_map[i] = keys[i] == ~0ull ? __uint_as_float(0x7f800000u) : depth;
+    }
+}

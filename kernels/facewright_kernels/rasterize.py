@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
 from facewright_kernels.kernel_source import KernelSource
 
 _SOURCE = KernelSource("rasterize")
-_MAXIMUM_SIDE = 16384
+MAXIMUM_SIDE = 16384
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,48 @@ def rasterize(
         ValueError: wrong shape, dtype, mixed devices, or (on a CPU) an index out of range.
     """
     check = Boundary("rasterize")
+    check.number("height", height, 1, MAXIMUM_SIDE)
+    check.number("width", width, 1, MAXIMUM_SIDE)
+    clip_positions = check.array("clip_positions", clip_positions, "float32", "B V 4")
+    keys = draw_keys(check, clip_positions, triangles, height, width, cull_back_faces)
+    xp = array_module(clip_positions)
+    triangle_id = xp.empty(keys.shape, np.int32)
+    barycentric = xp.empty((*keys.shape, 2), np.float32)
+    depth = xp.empty(keys.shape, np.float32)
+    _SOURCE.launch(
+        "resolve_pixels",
+        check.size("B") * height,
+        clip_positions,
+        xp.ascontiguousarray(triangles),
+        keys,
+        triangle_id,
+        barycentric,
+        depth,
+        check.size("B"),
+        check.size("V"),
+        height,
+        width,
+    )
+    return Raster(triangle_id, barycentric, depth)
+
+
+def draw_keys(
+    check: Boundary,
+    clip_positions: FloatArray,
+    triangles: IntArray,
+    height: int,
+    width: int,
+    cull_back_faces: bool,
+) -> npt.NDArray[np.uint64]:
+    """The z-buffer itself, u64 ``[B, H, W]``: order-preserving bits of z/w above the triangle number, or
+    all ones.
+    """
     clip_positions = check.array("clip_positions", clip_positions, "float32", "B V 4")
     triangles = check.array("triangles", triangles, "int32", "F 3")
-    check.number("height", height, 1, _MAXIMUM_SIDE)
-    check.number("width", width, 1, _MAXIMUM_SIDE)
     batch, vertices, faces = check.size("B"), check.size("V"), check.size("F")
     check.indices("triangles", triangles, vertices)
-    xp = array_module(clip_positions)
-    shape = (batch, height, width)
-    keys = xp.empty(shape, np.uint64)
-    triangle_id = xp.empty(shape, np.int32)
-    barycentric = xp.empty((*shape, 2), np.float32)
-    depth = xp.empty(shape, np.float32)
-    pixels = batch * height * width
-    _SOURCE.launch("clear_keys", pixels, keys, pixels)
+    keys: npt.NDArray[np.uint64] = array_module(clip_positions).empty((batch, height, width), np.uint64)
+    _SOURCE.launch("clear_keys", keys.size, keys, keys.size)
     _SOURCE.launch(
         "rasterize_triangles",
         batch * faces,
@@ -82,21 +111,14 @@ def rasterize(
         width,
         int(cull_back_faces),
     )
-    _SOURCE.launch(
-        "resolve_pixels",
-        batch * height,
-        clip_positions,
-        triangles,
-        keys,
-        triangle_id,
-        barycentric,
-        depth,
-        batch,
-        vertices,
-        height,
-        width,
-    )
-    return Raster(triangle_id, barycentric, depth)
+    return keys
+
+
+def resolve_depth_map(keys: npt.NDArray[np.uint64], near: float, far: float) -> FloatArray:
+    """Camera depth f32 ``[B, H, W]`` of a z-buffer drawn in perspective; +infinity where it is empty."""
+    depths: FloatArray = array_module(keys).empty(keys.shape, np.float32)
+    _SOURCE.launch("resolve_depth_map", keys.size, keys, depths, keys.size, near, far)
+    return depths
 
 
 def rasterize_reference(

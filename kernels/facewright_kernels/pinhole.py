@@ -1,0 +1,167 @@
+"""The pinhole camera: head-space vertices to clip coordinates, pixels and depth maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels.rasterize import MAXIMUM_SIDE, draw_keys, resolve_depth_map
+
+_SOURCE = KernelSource("pinhole")
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """One camera per image: ``p = R h + t``, ``pixel = (K p).xy / p.z`` (CONVENTIONS.md).
+
+    Attributes:
+        intrinsics: f32 ``[B, 3, 3]``, K in image pixels; its last row is 0, 0, 1.
+        head_to_camera: f32 ``[B, 3, 4]``, ``[R | t]``, metres.
+        image_height, image_width: of the image that K refers to, pixels.
+        near, far: clipping depths, metres.
+    """
+
+    intrinsics: FloatArray
+    head_to_camera: FloatArray
+    image_height: int
+    image_width: int
+    near: float = 0.05
+    far: float = 50.0
+
+
+def pinhole_clip_positions(vertices: FloatArray, camera: PinholeCamera) -> FloatArray:
+    """Clip coordinates that :func:`facewright_kernels.rasterize` takes, at any resolution of the same view.
+
+    Args:
+        vertices: f32 ``[B, V, 3]``, or ``[1, V, 3]`` seen by all cameras; head space, metres.
+        camera: B cameras.
+
+    Returns:
+        f32 ``[B, V, 4]``; w is the depth in metres, so depths beyond near and far are clipped.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, a camera that is no pinhole camera.
+    """
+    check = Boundary("pinhole_clip_positions")
+    vertices = check.array("vertices", vertices, "float32", "N V 3")
+    intrinsics, extrinsics = check_camera(check, camera)
+    if check.size("N") not in (1, check.size("B")):
+        raise ValueError(
+            f"pinhole_clip_positions: vertices must have batch 1 or {check.size('B')} like the camera, "
+            f"got {check.size('N')}"
+        )
+    count = check.size("B") * check.size("V")
+    clip: FloatArray = array_module(vertices).empty((check.size("B"), check.size("V"), 4), np.float32)
+    _SOURCE.launch(
+        "pinhole_clip",
+        count,
+        vertices,
+        intrinsics,
+        extrinsics,
+        clip,
+        check.size("B"),
+        check.size("V"),
+        int(check.size("N") == 1),
+        camera.image_width,
+        camera.image_height,
+        camera.near,
+        camera.far,
+    )
+    return clip
+
+
+def pinhole_points(vertices: FloatArray, normals: FloatArray, camera: PinholeCamera) -> FloatArray:
+    """Vertices as homogeneous pixels, with depth and viewing angle.
+
+    Args:
+        vertices, normals: f32 ``[B, V, 3]``, head space; normals of any length.
+        camera: B cameras.
+
+    Returns:
+        f32 ``[B, V, 4]``: x·z, y·z (z times the pixel), z (depth, metres), cosine between the normal and
+        the direction to the eye (0 for a zero normal).
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, a camera that is no pinhole camera.
+    """
+    check = Boundary("pinhole_points")
+    vertices = check.array("vertices", vertices, "float32", "B V 3")
+    normals = check.array("normals", normals, "float32", "B V 3")
+    intrinsics, extrinsics = check_camera(check, camera)
+    points: FloatArray = array_module(vertices).empty((*vertices.shape[:2], 4), np.float32)
+    count = check.size("B") * check.size("V")
+    _SOURCE.launch(
+        "pinhole_points",
+        count,
+        vertices,
+        normals,
+        intrinsics,
+        extrinsics,
+        points,
+        check.size("B"),
+        check.size("V"),
+    )
+    return points
+
+
+def depth_map(
+    vertices: FloatArray, triangles: IntArray, camera: PinholeCamera, height: int, width: int
+) -> FloatArray:
+    """Depth of the nearest surface at every pixel, a z-buffer in metres.
+
+    Args:
+        vertices: f32 ``[B, V, 3]``, head space.
+        triangles: i32 ``[F, 3]``.
+        camera: B cameras; the map covers the camera's whole image, whatever its resolution.
+        height, width: of the map.
+
+    Returns:
+        f32 ``[B, height, width]``, metres along the camera's axis; +infinity where there is nothing.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, or (on a CPU) an index out of range.
+    """
+    check = Boundary("depth_map")
+    check.number("height", height, 1, MAXIMUM_SIDE)
+    check.number("width", width, 1, MAXIMUM_SIDE)
+    clip = pinhole_clip_positions(vertices, camera)
+    keys = draw_keys(check, clip, triangles, height, width, cull_back_faces=False)
+    return resolve_depth_map(keys, camera.near, camera.far)
+
+
+def check_camera(check: Boundary, camera: PinholeCamera) -> tuple[FloatArray, FloatArray]:
+    """The camera's arrays, checked against the sizes and device that ``check`` has seen. Raises
+    ValueError.
+    """
+    intrinsics: FloatArray = check.array("camera.intrinsics", camera.intrinsics, "float32", "B 3 3")
+    extrinsics: FloatArray = check.array("camera.head_to_camera", camera.head_to_camera, "float32", "B 3 4")
+    check.number("camera.image_height", camera.image_height, 1, 1 << 20)
+    check.number("camera.image_width", camera.image_width, 1, 1 << 20)
+    if not 0 < camera.near < camera.far < float("inf"):
+        raise ValueError(
+            f"{check.function}: camera must have 0 < near < far, got {camera.near} and {camera.far}"
+        )
+    if isinstance(intrinsics, np.ndarray) and not np.array_equal(
+        intrinsics[:, 2], np.tile(np.float32([0, 0, 1]), (len(intrinsics), 1))
+    ):
+        raise ValueError(
+            f"{check.function}: camera.intrinsics must have the last row 0, 0, 1, got {
+                intrinsics[:, 2].tolist()
+            }"
+        )
+    return intrinsics, extrinsics
+
+
+def pinhole_points_reference(
+    vertices: Float64Array, normals: Float64Array, intrinsics: Float64Array, head_to_camera: Float64Array
+) -> Float64Array:
+    """One image in float64 (Hartley and Zisserman 2004, eq. 6.8): ``[V, 4]`` as :func:`pinhole_points`."""
+    camera = vertices @ head_to_camera[:, :3].T + head_to_camera[:, 3]
+    pixel = camera @ intrinsics.T
+    turned = normals @ head_to_camera[:, :3].T
+    lengths = np.linalg.norm(camera, axis=1) * np.linalg.norm(turned, axis=1)
+    cosine = -(camera * turned).sum(1) / np.where(lengths > 0, lengths, 1)
+    return np.column_stack([pixel[:, :2], camera[:, 2], cosine])

@@ -1,0 +1,65 @@
+// Distance to the nearest silhouette of a depth map, as a weight. The exact Euclidean distance within a radius, in two
+// separable passes (Felzenszwalb and Huttenlocher 2012, eq. 3, by brute force, since the radius is small).
+#include "launch_target.h"
+
+// 1 where a pixel is empty, or nearer or farther than a neighbour by more than the jump.
+extern "C" __global__ void mark_silhouettes(const float* __restrict__ depth_map, unsigned char* __restrict__ marks,
+                                            int batch, int height, int width, float jump) {
+    FOR_EACH_INDEX(i, (long long)batch * height) {
+        const int row = (int)(i % height);
+        const float* here = depth_map + i * width;
+        const float* above = row > 0 ? here - width : here;
+        const float* below = row + 1 < height ? here + width : here;
+        unsigned char* out = marks + i * width;
+        INDEPENDENT_ITERATIONS
+        for (int x = 0; x < width; ++x) {
+            const float z = here[x];
+            const float left = here[x > 0 ? x - 1 : 0], right = here[x + 1 < width ? x + 1 : x];
+            const float step = fmaxf(fmaxf(fabsf(left - z), fabsf(right - z)), fmaxf(fabsf(above[x] - z), fabsf(below[x] - z)));
+            out[x] = !(fabsf(z) < 1e30f) || !(step <= jump);
+        }
+    }
+}
+
+// Squared distance along the row to the nearest mark, at most radius^2.
+extern "C" __global__ void row_distance(const unsigned char* __restrict__ marks, float* __restrict__ squared,
+                                        int batch, int height, int width, int radius) {
+    FOR_EACH_INDEX(row, (long long)batch * height) {
+        const unsigned char* mark = marks + row * width;
+        float* out = squared + row * width;
+        const float far = (float)radius * radius;
+        int since = radius;  // steps since the last mark: one sweep each way
+        for (int x = 0; x < width; ++x) {
+            since = mark[x] ? 0 : (since < radius ? since + 1 : radius);
+            out[x] = (float)(since * since);
+        }
+        since = radius;
+        for (int x = width - 1; x >= 0; --x) {
+            since = mark[x] ? 0 : (since < radius ? since + 1 : radius);
+            out[x] = fminf(fminf(out[x], (float)(since * since)), far);
+        }
+    }
+}
+
+// Smoothstep of distance / radius, 0 on the silhouette.
+extern "C" __global__ void silhouette_weight(const float* __restrict__ squared, float* __restrict__ weight, int batch,
+                                             int height, int width, int radius) {
+    const float far = (float)radius * radius, inverse = 1.0f / radius;
+    FOR_EACH_INDEX(i, (long long)batch * height) {
+        const int row = (int)(i % height);
+        float* out = weight + i * width;
+        for (int x = 0; x < width; ++x) out[x] = far;
+        const int first = row < radius ? -row : -radius, last = row + radius < height ? radius : height - 1 - row;
+        for (int dy = first; dy <= last; ++dy) {
+            const float* along = squared + (i + dy) * width;
+            const float across = (float)(dy * dy);
+            INDEPENDENT_ITERATIONS
+            for (int x = 0; x < width; ++x) out[x] = fminf(out[x], along[x] + across);
+        }
+        INDEPENDENT_ITERATIONS
+        for (int x = 0; x < width; ++x) {
+            const float t = sqrtf(out[x]) * inverse;
+            out[x] = t * t * (3.0f - 2.0f * t);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+// A photo to a UV texture: every texel's surface point is projected, tested against a depth map, weighted and coloured.
+// Equation: uv_projection.py.
+#include "launch_target.h"
+
+__device__ float saturate(float value) { return fminf(fmaxf(value, 0.0f), 1.0f); }
+
+__device__ float decode(float texel, const float* decoded) {
+    (void)decoded;
+    return texel;
+}
+__device__ float decode(unsigned char texel, const float* decoded) { return decoded[texel]; }
+
+struct Taps {
+    long long at00, at01, at10, at11;
+    float fx, fy;
+};
+
+// The four pixels around a point, clamped to the image.
+__device__ Taps taps(float x, float y, int height, int width) {
+    const float cx = fminf(fmaxf(x - 0.5f, 0.0f), (float)(width - 1));
+    const float cy = fminf(fmaxf(y - 0.5f, 0.0f), (float)(height - 1));
+    const int x0 = (int)cx, y0 = (int)cy;
+    const int x1 = x0 + (x0 + 1 < width ? 1 : 0), y1 = y0 + (y0 + 1 < height ? 1 : 0);
+    const long long row0 = (long long)y0 * width, row1 = (long long)y1 * width;
+    return {row0 + x0, row0 + x1, row1 + x0, row1 + x1, cx - (float)x0, cy - (float)y0};
+}
+
+template <int kChannels, typename Pixel>
+__device__ void sample(const Pixel* image, const float* decoded, Taps t, float* colour) {
+    const float w00 = (1.0f - t.fx) * (1.0f - t.fy), w01 = t.fx * (1.0f - t.fy), w10 = (1.0f - t.fx) * t.fy,
+                w11 = t.fx * t.fy;
+    const Pixel *p00 = image + t.at00 * kChannels, *p01 = image + t.at01 * kChannels, *p10 = image + t.at10 * kChannels,
+                *p11 = image + t.at11 * kChannels;
+    for (int c = 0; c < kChannels; ++c)
+        colour[c] = w00 * decode(p00[c], decoded) + w01 * decode(p01[c], decoded) + w10 * decode(p10[c], decoded) +
+                    w11 * decode(p11[c], decoded);
+}
+
+struct Weighting {
+    float depth_bias, cosine_zero, cosine_one, border;
+};
+
+struct Layout {
+    int vertex_count, triangle_count, texels, height, width, map_height, map_width;
+};
+
+__device__ float visible_weight(const float* point, float x, float y, const float* depth_map, const float* silhouettes,
+                                Layout layout, Weighting weighting) {
+    const float depth = point[2];
+    const float from_border = fminf(fminf(x, (float)layout.width - x), fminf(y, (float)layout.height - y));
+    float weight = saturate((point[3] - weighting.cosine_zero) / (weighting.cosine_one - weighting.cosine_zero)) *
+                   saturate(from_border / weighting.border);
+    if (!(weight > 0.0f)) return 0.0f;
+    const Taps t = taps(x * ((float)layout.map_width / layout.width), y * ((float)layout.map_height / layout.height),
+                        layout.map_height, layout.map_width);
+    // The farthest of the four: on a slanted surface the nearest would hide the surface from itself.
+    const float surface = fmaxf(fmaxf(depth_map[t.at00], depth_map[t.at01]), fmaxf(depth_map[t.at10], depth_map[t.at11]));
+    weight *= saturate(2.0f - (depth - surface) / weighting.depth_bias);
+    if (silhouettes && weight > 0.0f) {
+        float inside;
+        sample<1>(silhouettes, (const float*)nullptr, t, &inside);
+        weight *= inside;
+    }
+    return weight;
+}
+
+template <int kChannels, typename Pixel>
+__device__ void project(const int* triangle_id, const float* barycentric, const int* triangles, const float* points,
+                        const Pixel* image, const float* decoded, const float* depth_map, const float* silhouettes,
+                        float* colour, float* weight, float* image_xy, int batch, Layout layout, Weighting weighting) {
+    FOR_EACH_INDEX(i, (long long)batch * layout.texels) {
+        const long long photo = i / layout.texels, texel = i - photo * layout.texels;
+        const int triangle = triangle_id[texel];
+        float point[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+        bool known = (unsigned)triangle < (unsigned)layout.triangle_count;
+        if (known) {
+            const int* corners = triangles + (long long)triangle * 3;
+            known = (unsigned)corners[0] < (unsigned)layout.vertex_count &&
+                    (unsigned)corners[1] < (unsigned)layout.vertex_count &&
+                    (unsigned)corners[2] < (unsigned)layout.vertex_count;
+            if (known) {
+                const float b0 = barycentric[2 * texel], b1 = barycentric[2 * texel + 1], b2 = 1.0f - b0 - b1;
+                const float* vertices = points + photo * layout.vertex_count * 4;
+                const float *p0 = vertices + (long long)corners[0] * 4, *p1 = vertices + (long long)corners[1] * 4,
+                            *p2 = vertices + (long long)corners[2] * 4;
+                for (int c = 0; c < 4; ++c) point[c] = b0 * p0[c] + b1 * p1[c] + b2 * p2[c];
+            }
+        }
+        const bool in_front = known && point[2] > 1e-6f;
+        const float inverse = in_front ? 1.0f / point[2] : 0.0f;
+        const float x = point[0] * inverse, y = point[1] * inverse;
+        float texel_weight = 0.0f;
+        if (in_front && fabsf(x) < 1e6f && fabsf(y) < 1e6f)
+            texel_weight = visible_weight(point, x, y, depth_map + photo * layout.map_height * layout.map_width,
+                                          silhouettes ? silhouettes + photo * layout.map_height * layout.map_width : silhouettes,
+                                          layout, weighting);
+        weight[i] = texel_weight;
+        float* out = colour + i * kChannels;
+        if (texel_weight > 0.0f)
+            sample<kChannels>(image + photo * layout.height * layout.width * kChannels, decoded,
+                              taps(x, y, layout.height, layout.width), out);
+        else
+            for (int c = 0; c < kChannels; ++c) out[c] = 0.0f;
+        if (image_xy) {
+            image_xy[2 * i] = in_front ? x : __uint_as_float(0x7fc00000u);
+            image_xy[2 * i + 1] = in_front ? y : __uint_as_float(0x7fc00000u);
+        }
+    }
+}
+
+template <typename Pixel>
+__device__ void project_channels(const int* triangle_id, const float* barycentric, const int* triangles,
+                                 const float* points, const Pixel* image, const float* decoded, const float* depth_map,
+                                 const float* silhouettes, float* colour, float* weight, float* image_xy, int batch,
+                                 int channels, Layout layout, Weighting weighting) {
+    if (channels == 1)
+        project<1>(triangle_id, barycentric, triangles, points, image, decoded, depth_map, silhouettes, colour, weight,
+                   image_xy, batch, layout, weighting);
+    else if (channels == 3)
+        project<3>(triangle_id, barycentric, triangles, points, image, decoded, depth_map, silhouettes, colour, weight,
+                   image_xy, batch, layout, weighting);
+    else
+        project<4>(triangle_id, barycentric, triangles, points, image, decoded, depth_map, silhouettes, colour, weight,
+                   image_xy, batch, layout, weighting);
+}
+
+extern "C" __global__ void project_bytes(
+    const int* __restrict__ triangle_id, const float* __restrict__ barycentric, const int* __restrict__ triangles,
+    const float* __restrict__ points, const unsigned char* __restrict__ image, const float* __restrict__ decoded,
+    const float* __restrict__ depth_map, const float* __restrict__ silhouettes, float* __restrict__ colour,
+    float* __restrict__ weight, float* __restrict__ image_xy, int batch, int channels, int vertex_count,
+    int triangle_count, int texels, int height, int width, int map_height, int map_width, float depth_bias,
+    float cosine_zero, float cosine_one, float border) {
+    project_channels(triangle_id, barycentric, triangles, points, image, decoded, depth_map, silhouettes, colour,
+                     weight, image_xy, batch, channels,
+                     Layout{vertex_count, triangle_count, texels, height, width, map_height, map_width},
+                     Weighting{depth_bias, cosine_zero, cosine_one, border});
+}
+
+extern "C" __global__ void project_floats(
+    const int* __restrict__ triangle_id, const float* __restrict__ barycentric, const int* __restrict__ triangles,
+    const float* __restrict__ points, const float* __restrict__ image, const float* __restrict__ depth_map,
+    const float* __restrict__ silhouettes, float* __restrict__ colour, float* __restrict__ weight,
+    float* __restrict__ image_xy, int batch, int channels, int vertex_count, int triangle_count, int texels, int height,
+    int width, int map_height, int map_width, float depth_bias, float cosine_zero, float cosine_one, float border) {
+    project_channels(triangle_id, barycentric, triangles, points, image, (const float*)nullptr, depth_map, silhouettes,
+                     colour, weight, image_xy, batch, channels,
+                     Layout{vertex_count, triangle_count, texels, height, width, map_height, map_width},
+                     Weighting{depth_bias, cosine_zero, cosine_one, border});
+}

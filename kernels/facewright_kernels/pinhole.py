@@ -144,13 +144,10 @@ def check_camera(check: Boundary, camera: PinholeCamera) -> tuple[FloatArray, Fl
         raise ValueError(
             f"{check.function}: camera must have 0 < near < far, got {camera.near} and {camera.far}"
         )
-    if isinstance(intrinsics, np.ndarray) and not np.array_equal(
-        intrinsics[:, 2], np.tile(np.float32([0, 0, 1]), (len(intrinsics), 1))
-    ):
+    if isinstance(intrinsics, np.ndarray) and not (intrinsics[:, 2] == np.array([0, 0, 1])).all():
         raise ValueError(
-            f"{check.function}: camera.intrinsics must have the last row 0, 0, 1, got {
-                intrinsics[:, 2].tolist()
-            }"
+            f"{check.function}: camera.intrinsics must have the last row 0, 0, 1, "
+            f"got {intrinsics[:, 2].tolist()}"
         )
     return intrinsics, extrinsics
 

@@ -25,8 +25,8 @@ _DECIMAL = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-
 class AvatarOptions:
     """The options of one request; meanings, ranges and defaults are ``facewright_client.contract.OPTIONS``.
 
-    Build it with `from_parameters` where a request enters (this validates), and with `from_dict` where a later
-    stage reads what `to_dict` wrote into PHOTO_INFO.
+    Build it with `from_parameters` where a request enters (this validates), and with `from_dict` where a
+    later stage reads what `to_dict` wrote into PHOTO_INFO.
     """
 
     face_index: int = -1
@@ -46,8 +46,8 @@ class AvatarOptions:
         float in older clients, and URLs and command lines have only strings.
 
         Raises:
-            FacewrightError: BAD_OPTION for an unknown name, a wrong type, NaN or infinity, a value out of range
-                or not among the choices.
+            FacewrightError: BAD_OPTION for an unknown name, a wrong type, NaN or infinity, a value out of
+                range or not among the choices.
         """
         values: dict[str, Any] = {}
         for name, value in parameters.items():

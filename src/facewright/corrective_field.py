@@ -88,7 +88,7 @@ class CorrectiveField:
 
 
 def neutral_share(expression_displacement: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Share [V] of the corrective field that stays in the neutral, from the expression's displacement [V, 3]."""
+    """Share [V] of the corrective field kept in the neutral; from the expression's displacement [V, 3]."""
     moved = np.linalg.norm(expression_displacement, axis=1)
     fade = np.clip((moved - NEUTRAL_FULL_BELOW) / NEUTRAL_FADE_OVER, 0.0, 1.0)
     return np.asarray(1.0 - NEUTRAL_FADE * fade, np.float32)
@@ -181,7 +181,7 @@ def part_vertices(head: HeadModel, parts: list[str]) -> NDArray[np.int64]:
 def rigid_followers(
     head: HeadModel,
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
-    """Parts that move rigidly with the skin around them: (vertices, anchors on the skin, anchors' weights)."""
+    """Parts that move rigidly with the skin around them: (vertices, anchor vertices, their weights)."""
     skin = part_vertices(head, ["skin"])
     followers = []
     for part in head.part_names:
@@ -209,7 +209,7 @@ def _reindexed(head: HeadModel, vertices: NDArray[np.int64]) -> NDArray[np.int64
 def _leading_modes(
     response: NDArray[np.float64], covariance: NDArray[np.float64], count: int
 ) -> NDArray[np.float64]:
-    """Fields [S, r] that best give the landmark covariance [N, N] as outer product; ``response`` is [S, N]."""
+    """Fields [S, r] that best give the landmark covariance [N, N] as product; ``response`` is [S, N]."""
     size = len(covariance)
     first = max(0, size - count)
     values, vectors = eigh(0.5 * (covariance + covariance.T), subset_by_index=(first, size - 1))

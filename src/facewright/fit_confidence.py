@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.linalg.lapack import strtrs
 
-from facewright.gauss_newton import POSE_SIZE, Solution
+from facewright.gauss_newton import POSE_SIZE, Solution, scaled_cholesky
 from facewright.head_model import HeadModel
 from facewright.landmark_basis import LandmarkBasis
 
@@ -43,22 +43,14 @@ class FitConfidence:
         for axis in range(3):
             field = neutral[:, axis, size - basis.field.size :].reshape(len(vertices), -1, 3)
             field[:, :, axis] = modes * basis.field.scale[:, axis]
-        self._neutral = np.ascontiguousarray(neutral.reshape(-1, size).T)  # [7 + P, 3 * samples]
+        self._neutral = neutral.reshape(-1, size).T  # [7 + P, 3 * samples]
         self._unmodelled = np.repeat(basis.field.residual_variance[vertices], 3).astype(np.float64)
 
     def region_sigma_mm(self, solution: Solution) -> dict[str, float]:
         """Root mean square 3-D standard deviation of each region's neutral, millimetres."""
         assert solution.hessian is not None
-        hessian = solution.hessian
-        scale = 1.0 / np.sqrt(np.diagonal(hessian).astype(np.float64))
-        scaled = (hessian * scale[:, None] * scale).astype(np.float32)
-        try:
-            lower = cholesky(scaled, lower=True, check_finite=False)
-        except LinAlgError:
-            scaled[np.diag_indices_from(scaled)] += 1e-4
-            lower = cholesky(scaled, lower=True, check_finite=False)
-        right = self._neutral * scale.astype(np.float32)[:, None]
-        half = solve_triangular(lower, right, lower=True, check_finite=False)
+        lower, scale = scaled_cholesky(solution.hessian)
+        half, _ = strtrs(lower, self._neutral * scale[:, None], lower=1)
         variance = np.sum(half.astype(np.float64) ** 2, axis=0) + self._unmodelled
         per_region: NDArray[np.float64] = variance.reshape(len(self._regions), -1, 3).sum(axis=2).mean(axis=1)
         return {

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import spotrf, spotrs
 
 from facewright.camera import LOG_FOCAL_SIGMA, Camera, nearest_rotation, rotation_from_vector
 from facewright.contour import ViewedLandmarks, view_landmarks
@@ -86,10 +86,6 @@ class GaussNewton:
         self.expression = slice(first, first + count)
         self.linear_size = first + count
         self.size = self.linear_size + basis.field.size
-        self._precision = np.eye(self.size)
-        self._precision[self.expression, self.expression] = prior.precision
-        self._linear = np.zeros(self.size)
-        self._linear[self.expression] = prior.linear
         sigma = np.hypot(basis.sigma, settings.landmark_sigma)
         self._inverse_sigma = 1.0 / sigma
 
@@ -134,16 +130,8 @@ class GaussNewton:
         jacobian, residual = self._linearised(solution, seen, viewed, points, size)
         hessian = jacobian.T @ jacobian
         gradient = (jacobian.T @ residual).astype(np.float64)
-        shape = slice(POSE_SIZE, POSE_SIZE + size)
-        coefficients = solution.coefficients[:size]
-        precision = self._precision[:size, :size]
-        hessian[shape, shape] += precision
-        gradient[shape] += precision @ coefficients + self._linear[:size]
-        log_focal = np.log(solution.camera.focal / seen.focal_prior)
-        hessian[POSE_SIZE - 1, POSE_SIZE - 1] += seen.log_focal_sigma**-2
-        gradient[POSE_SIZE - 1] += log_focal * seen.log_focal_sigma**-2
-
-        step = self._bounded_step(hessian, gradient, coefficients)
+        self._add_priors(hessian, gradient, solution, seen, size)
+        step = self._bounded_step(hessian, gradient, solution.coefficients[self.expression])
         moved = solution.coefficients.copy()
         moved[:size] += step[POSE_SIZE:]
         camera = _moved(solution.camera, step[:POSE_SIZE])
@@ -200,11 +188,32 @@ class GaussNewton:
         white = (whitening @ residual[:, :, None])[..., 0]
         return jacobian.reshape(-1, POSE_SIZE + size), white.reshape(-1).astype(np.float32)
 
+    def _add_priors(
+        self,
+        hessian: NDArray[np.float32],
+        gradient: NDArray[np.float64],
+        solution: Solution,
+        seen: Observation,
+        size: int,
+    ) -> None:
+        """Adds the priors' derivatives in place: N(0, 1) but for expressions and focal length."""
+        place = slice(POSE_SIZE + self.expression.start, POSE_SIZE + self.expression.stop)
+        for first, last in ((POSE_SIZE, place.start), (place.stop, POSE_SIZE + size)):
+            diagonal = np.arange(first, last)
+            hessian[diagonal, diagonal] += 1.0
+            gradient[first:last] += solution.coefficients[first - POSE_SIZE : last - POSE_SIZE]
+        expression = solution.coefficients[self.expression]
+        hessian[place, place] += self.prior.precision.astype(np.float32)
+        gradient[place] += self.prior.precision @ expression + self.prior.linear
+        log_focal = np.log(solution.camera.focal / seen.focal_prior)
+        hessian[POSE_SIZE - 1, POSE_SIZE - 1] += seen.log_focal_sigma**-2
+        gradient[POSE_SIZE - 1] += log_focal * seen.log_focal_sigma**-2
+
     def _bounded_step(
         self,
         hessian: NDArray[np.float32],
         gradient: NDArray[np.float64],
-        coefficients: NDArray[np.float64],
+        expression: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """The Newton step under the expressions' bounds.
 
@@ -218,14 +227,15 @@ class GaussNewton:
         solved = _solve(hessian, right)
         step, covariance = solved[:, 0], solved[:, 1:]
 
-        expression = coefficients[self.expression]
         top = np.where(self.prior.free, 1.0, expression)
         top[self.prior.mouth_close] = min(1.0, max(0.0, expression[self.prior.jaw_open]))
         lower = np.where(self.prior.free, 0.0, expression) - expression
         marginal = np.linalg.inv(covariance[place])
         marginal = 0.5 * (marginal + marginal.T)
         bounded = box_quadratic(marginal, marginal @ step[place], lower, top - expression)
-        return np.asarray(step + covariance @ (marginal @ (bounded - step[place])))
+        step = step + covariance @ (marginal @ (bounded - step[place]))
+        step[place] = bounded  # float32 leaves 1e-8
+        return np.asarray(step)
 
 
 def box_quadratic(
@@ -261,20 +271,29 @@ def box_quadratic(
     return np.asarray(x, np.float64)
 
 
-def _solve(matrix: NDArray[np.float32], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solves a positive definite system [N, N] for [N, K] after scaling its diagonal to one.
+def scaled_cholesky(
+    hessian: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The lower Cholesky factor [N, N] of a matrix scaled to a unit diagonal, and the scale [N].
 
     Pose and shape differ by 1e6 in the units of the Hessian; scaled, float32 has digits enough.
     """
-    scale = 1.0 / np.sqrt(np.diagonal(matrix).astype(np.float64))
-    scaled = (matrix * scale[:, None] * scale).astype(np.float32)
-    try:
-        factor = cho_factor(scaled, lower=True, check_finite=False)
-    except LinAlgError:
-        scaled[np.diag_indices_from(scaled)] += 1e-4
-        factor = cho_factor(scaled, lower=True, check_finite=False)
-    solved = cho_solve(factor, (scale[:, None] * right).astype(np.float32), check_finite=False)
-    return np.asarray(scale[:, None] * solved)
+    scale = (1.0 / np.sqrt(np.diagonal(hessian))).astype(np.float32)
+    scaled = np.asfortranarray(hessian * scale * scale[:, None])
+    factor, failed = spotrf(scaled, lower=1, clean=0, overwrite_a=0)
+    if failed:
+        scaled[np.diag_indices_from(scaled)] += np.float32(1e-4)
+        factor, failed = spotrf(scaled, lower=1, clean=0)
+        if failed:
+            raise np.linalg.LinAlgError(f"the fit's Hessian is not positive definite (minor {failed})")
+    return factor, scale
+
+
+def _solve(matrix: NDArray[np.float32], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solves a positive definite system [N, N] for [N, K]."""
+    factor, scale = scaled_cholesky(matrix)
+    solved, _ = spotrs(factor, np.asfortranarray(scale[:, None] * right, np.float32), lower=1)
+    return np.asarray(scale[:, None] * solved, np.float64)
 
 
 def _moved(camera: Camera, step: NDArray[np.float64]) -> Camera:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from facewright_kernels import vertex_normals
+from facewright_kernels import make_vertex_triangles, vertex_normals
 
 from facewright.head_model import HeadModel
 from facewright.visemes import VISEMES, viseme_matrix
@@ -50,10 +50,11 @@ def morph_targets(head: HeadModel, visemes: bool) -> MorphTargets:
         names += VISEMES
     mean = head.vertices_mean
     triangles = head.triangles
-    rest = vertex_normals(mean[None], triangles)[0]
+    around = make_vertex_triangles(triangles, len(mean))
+    rest = vertex_normals(mean[None], triangles, around)[0]
     normals = np.empty_like(positions)
     for k, displacement in enumerate(positions):
-        normals[k] = vertex_normals((mean + displacement)[None], triangles)[0] - rest
+        normals[k] = vertex_normals((mean + displacement)[None], triangles, around)[0] - rest
     moved = (np.linalg.norm(positions, axis=2) > _LEAST_MOVE_M) | (
         np.linalg.norm(normals, axis=2) > _LEAST_NORMAL_CHANGE
     )

@@ -10,17 +10,25 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from facewright_kernels import interpolate, rasterize, texture_sample, vertex_normals
+from facewright_kernels import (
+    PinholeCamera,
+    VertexTriangles,
+    interpolate,
+    make_vertex_triangles,
+    pinhole_clip_positions,
+    rasterize,
+    sh_shading,
+    texture_sample,
+    vertex_normals,
+)
 
 from facewright.colour import srgb_from_linear
 from facewright.head_model import HeadModel
 from facewright.light import STUDIO, Lamp, Light
-from facewright.sh_light import sh_basis
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 
-_NEAR_M, _FAR_M = 0.02, 20.0
 #: Camera axes of a viewer who faces the head: x right, y down, z away (CONVENTIONS.md).
 _FACING = np.diag([1.0, -1.0, -1.0])
 _EYES = ("eye_left", "eye_right")
@@ -75,16 +83,13 @@ class View:
 
     def clip_positions(self, vertices: F32) -> F32:
         """Clip coordinates f32 [V, 4] of head-space ``vertices`` [V, 3]."""
-        camera = vertices @ self.head_to_camera[:, :3].T + self.head_to_camera[:, 3]
-        pixels = camera @ self.intrinsics.T
-        depth = camera[:, 2]
-        slope = (_FAR_M + _NEAR_M) / (_FAR_M - _NEAR_M)
-        offset = -2 * _FAR_M * _NEAR_M / (_FAR_M - _NEAR_M)
-        clip = np.empty((len(vertices), 4), np.float32)
-        clip[:, 0] = 2 * pixels[:, 0] / self.width - depth
-        clip[:, 1] = 2 * pixels[:, 1] / self.height - depth
-        clip[:, 2] = slope * depth + offset
-        clip[:, 3] = depth
+        camera = PinholeCamera(
+            np.ascontiguousarray(self.intrinsics, np.float32)[None],
+            np.ascontiguousarray(self.head_to_camera, np.float32)[None],
+            self.height,
+            self.width,
+        )
+        clip: F32 = pinhole_clip_positions(np.ascontiguousarray(vertices, np.float32)[None], camera)[0]
         return clip
 
 
@@ -116,6 +121,7 @@ class HeadRenderer:
     occlusion: F32 | None = None
     _texels: U8 | F32 = field(init=False, repr=False)
     _eye_triangle: npt.NDArray[np.bool_] = field(init=False, repr=False)
+    _around: VertexTriangles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         texture = np.asarray(self.texture)
@@ -124,6 +130,8 @@ class HeadRenderer:
         object.__setattr__(self, "_texels", np.ascontiguousarray(texture)[None])
         eyes = [i for i, name in enumerate(self.head.part_names) if str(name) in _EYES]
         object.__setattr__(self, "_eye_triangle", np.isin(self.head.triangle_part, eyes))
+        around = make_vertex_triangles(self.head.triangles, len(self.head.vertices_mean))
+        object.__setattr__(self, "_around", around)
 
     def render(self, vertices: F32, view: View, light: Light = STUDIO, supersample: int = 2) -> Picture:
         """Draws head-space ``vertices`` f32 [V, 3] in ``view`` under ``light``.
@@ -137,7 +145,7 @@ class HeadRenderer:
                 f"vertices must be finite, of shape {self.head.vertices_mean.shape}, got {vertices.shape}"
             )
         triangles = self.head.triangles
-        normals = vertex_normals(vertices[None], triangles)[0]
+        normals = vertex_normals(vertices[None], triangles, self._around)[0]
         big_height, big_width = view.height * supersample, view.width * supersample
         raster = rasterize(view.clip_positions(vertices)[None], triangles, big_height, big_width)
 
@@ -162,7 +170,7 @@ class HeadRenderer:
         """Diffuse light (3) and skin sheen (1) at each vertex, f32 [V, 4]: both vary slowly."""
         seen = _light_frame(normals, view, light)
         shading = np.empty((len(vertices), 4), np.float32)
-        shading[:, :3] = np.maximum(sh_basis(seen) @ light.coefficients, 0)
+        shading[:, :3] = np.maximum(sh_shading(seen[None], light.coefficients[None])[0], 0)
         shading[:, 3] = 0
         toward_viewer = _light_frame(_toward_viewer(vertices, view), view, light)
         for lamp in light.lamps:
@@ -185,7 +193,7 @@ class HeadRenderer:
     @staticmethod
     def visible_triangles(head: HeadModel, vertices: F32, view: View) -> tuple[npt.NDArray[np.int32], F32]:
         """Triangles that a pixel of ``view`` shows, i32 [N], and where all vertices fall, f32 [V, 2] px."""
-        clip = view.clip_positions(np.ascontiguousarray(vertices, np.float32))
+        clip = view.clip_positions(vertices)
         raster = rasterize(clip[None], head.triangles, view.height, view.width)
         seen = np.zeros(len(head.triangles) + 1, np.bool_)
         seen[raster.triangle_id.ravel()] = True  # -1, nothing, falls on the last one

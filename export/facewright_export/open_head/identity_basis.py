@@ -13,10 +13,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from facewright_export.open_head.identity_parameters import TargetWeights
 from facewright_export.open_head.makehuman_data import Target
+from facewright_export.open_head.neck_cut import HeadTopology
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,13 +35,14 @@ class IdentityBasis:
     explained: FloatArray
 
 
-def target_matrix(targets: list[Target], from_body: csr_array) -> FloatArray:
+def target_matrix(targets: list[Target], topology: HeadTopology) -> FloatArray:
     """Displacement of the head's vertices by each target at weight 1; float64 [K, V, 3]."""
-    matrix = np.zeros((len(targets), from_body.shape[0], 3))
-    body = np.zeros((from_body.shape[1], 3))
+    vertex_count, body_count = topology.from_body.shape
+    matrix = np.zeros((len(targets), vertex_count, 3))
+    body = np.zeros((body_count, 3))
     for row, target in enumerate(targets):
         body[target.vertices] = target.offsets
-        matrix[row] = from_body @ body
+        matrix[row] = topology.carry(body)
         body[target.vertices] = 0.0
     return matrix
 

@@ -1,4 +1,4 @@
-"""Cut the head off the MakeHuman body at the neck.
+"""Cut the head off the MakeHuman body at the neck and put its parts together.
 
 The cut is a slanted plane, placed on the mean body. Triangles that cross it are clipped, so the border is a
 smooth closed curve; each border vertex is a fixed blend of two vertices of the body, so that every target
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from facewright_export.open_head.eyeballs import Eyeball, helper_directions, sphere_mesh
 from facewright_export.open_head.makehuman_data import BaseMesh, MakeHumanData
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,10 +43,11 @@ PART_GROUPS: Final[dict[str, str]] = {
 class HeadTopology:
     """Which blends of body vertices are the head's vertices, and how triangles join them.
 
-    ``from_body`` [V, 19158]: head vertices = ``from_body @ body vertices``; rows have one or two non-zeros
-    that sum to 1. ``triangles`` int64 [F, 3], counter-clockwise from outside; ``triangle_part`` uint8 [F]
-    indexes ``PART_GROUPS``. ``mirror`` int64 [V]; ``border`` int64 [N] the vertices of the neck's open
-    border, in no particular order.
+    ``from_body`` [V, 19158]: vertices of the skin, teeth and tongue = ``from_body @ body vertices``, rows
+    with one or two non-zeros that sum to 1; rows of the eyeballs average the helper eyeball, see ``carry``.
+    ``triangles`` int64 [F, 3], counter-clockwise from outside; ``triangle_part`` uint8 [F] indexes
+    ``PART_GROUPS``. ``mirror`` int64 [V]; ``border`` int64 [N] the vertices of the neck's open border,
+    sorted; ``eyeballs`` left, right.
     """
 
     from_body: csr_array
@@ -53,6 +55,19 @@ class HeadTopology:
     triangle_part: npt.NDArray[np.uint8]
     mirror: IntArray
     border: IntArray
+    eyeballs: tuple[Eyeball, Eyeball]
+
+    def carry(self, body_field: FloatArray) -> FloatArray:
+        """Positions or displacements [V, 3] of the head from those of the body's vertices [19158, 3]."""
+        field: FloatArray = np.asarray(self.from_body @ body_field)
+        for eyeball in self.eyeballs:
+            field[eyeball.vertices] = eyeball.carry(body_field)
+        return field
+
+    def part_vertices(self, part: int) -> IntArray:
+        """Sorted vertices int64 [N] of the part with index ``part``."""
+        vertices: IntArray = np.unique(self.triangles[self.triangle_part == part])
+        return vertices
 
 
 def eye_midpoint(makehuman: MakeHumanData, vertices: FloatArray) -> FloatArray:
@@ -77,33 +92,56 @@ def cut_head(base: BaseMesh, body: FloatArray) -> HeadTopology:
     skin = skin[_reaches_face(skin, distance, body)]
     clipped, edges = _clip(skin, distance)
 
-    parts = [clipped]
-    for group in list(PART_GROUPS.values())[1:]:
-        parts.append(_split_quads(base.quads[base.quad_group == group], body))
-    body_triangles = np.concatenate(parts)
-    triangle_part = np.repeat(np.arange(len(parts), dtype=np.uint8), [len(part) for part in parts])
+    # vertices: body vertices in their own order, then border vertices in the order of their edges, then
+    # eyeballs
+    teeth_and_tongue = [
+        _split_quads(base.quads[base.quad_group == group], body) for group in list(PART_GROUPS.values())[3:]
+    ]
+    used = np.unique(np.concatenate([clipped, *teeth_and_tongue]))
+    sphere = sphere_mesh()
+    parts = [np.searchsorted(used, clipped)]
+    eyeballs = []
+    for number, group in enumerate(list(PART_GROUPS.values())[1:3]):
+        first = len(used) + number * len(sphere.directions)
+        helper = np.unique(base.quads[base.quad_group == group])
+        vertices = first + np.arange(len(sphere.directions))
+        eyeballs.append(Eyeball(helper, helper_directions(body, helper), vertices, sphere.directions))
+        parts.append(first + sphere.triangles)
+    parts += [np.searchsorted(used, triangles) for triangles in teeth_and_tongue]
 
-    # compact numbering: body vertices in their own order, then border vertices in the order of their edges
-    used = np.unique(body_triangles)
-    triangles = np.searchsorted(used, body_triangles)
-    rows, columns, weights = [], [], []
-    for row, vertex in enumerate(used):
+    rows: list[int] = []
+    columns: list[int] = []
+    weights: list[float] = []
+    for row, vertex in enumerate(used.tolist()):
         if vertex < len(body):
-            rows.append(row)
-            columns.append(int(vertex))
-            weights.append(1.0)
-            continue
-        inside, outside = edges[vertex - len(body)]
-        blend = distance[inside] / (distance[inside] - distance[outside])
-        rows += [row, row]
-        columns += [int(inside), int(outside)]
-        weights += [1.0 - blend, blend]
-    from_body = csr_array((weights, (rows, columns)), shape=(len(used), len(body)))
-    border = open_border(triangles[triangle_part == 0])
-    mirror = _mirror(used, edges, base.mirror)
-    if np.any(mirror[mirror] != np.arange(len(used))):
+            blend = {vertex: 1.0}
+        else:
+            inside, outside = edges[vertex - len(body)]
+            share = distance[inside] / (distance[inside] - distance[outside])
+            blend = {inside: 1.0 - share, outside: share}
+        rows += [row] * len(blend)
+        columns += blend.keys()
+        weights += blend.values()
+    for eyeball in eyeballs:
+        for vertex in eyeball.vertices.tolist():
+            rows += [vertex] * len(eyeball.helper)
+            columns += eyeball.helper.tolist()
+            weights += [1.0 / len(eyeball.helper)] * len(eyeball.helper)
+    count = len(used) + 2 * len(sphere.directions)
+    left, right = eyeballs
+    mirror = np.concatenate(
+        [_mirror(used, edges, base.mirror), right.vertices[sphere.mirror], left.vertices[sphere.mirror]]
+    )
+    if np.any(mirror[mirror] != np.arange(count)):
         raise ValueError("the cut head is not mirror-symmetric: was it cut from a symmetric body?")
-    return HeadTopology(from_body, triangles, triangle_part, mirror, border)
+    return HeadTopology(
+        from_body=csr_array((weights, (rows, columns)), shape=(count, len(body))),
+        triangles=np.concatenate(parts),
+        triangle_part=np.repeat(np.arange(len(parts), dtype=np.uint8), [len(part) for part in parts]),
+        mirror=mirror,
+        border=open_border(parts[0]),
+        eyeballs=(left, right),
+    )
 
 
 def open_border(triangles: IntArray) -> IntArray:
@@ -177,7 +215,7 @@ def _clip(triangles: IntArray, distance: FloatArray) -> tuple[IntArray, list[tup
 def _mirror(used: IntArray, edges: list[tuple[int, int]], body_mirror: IntArray) -> IntArray:
     edge_number = {edge: number for number, edge in enumerate(edges)}
     count = len(body_mirror)
-    partners = []
+    partners: list[int] = []
     for vertex in used.tolist():
         if vertex < count:
             partners.append(int(body_mirror[vertex]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +87,7 @@ def region_weights(
             target = makehuman.target(name)
             body = np.zeros((VERTEX_COUNT, 3))
             body[target.vertices] = target.offsets
-            length = np.linalg.norm(topology.from_body @ body, axis=1)
+            length = np.linalg.norm(topology.carry(body), axis=1)
             strength = np.maximum(strength, length / length.max())
         return np.maximum(strength, strength[topology.mirror])
 
@@ -176,7 +176,7 @@ def _rim(topology: HeadTopology, inside: BoolArray, outer: BoolArray) -> IntArra
     return rim
 
 
-def _height_profile(rim: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _height_profile(rim: FloatArray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """The mouth slit's height in millimetres over the distance from the midline, in 3 mm bins."""
     across, up = np.abs(rim[:, 0]) * 1e3, rim[:, 1] * 1e3
     bins = np.round(across / 3).astype(np.int64)

@@ -34,12 +34,9 @@ def skin_weights(makehuman: MakeHumanData, topology: HeadTopology) -> FloatArray
         table = np.array(pairs)
         np.add.at(body[:, _joint_of(bone, parents)], table[:, 0].astype(np.int64), table[:, 1])
     weights = np.asarray(topology.from_body @ body)
-    for part, joint in ((1, 4), (2, 5)):
-        eyeball = np.unique(topology.triangles[topology.triangle_part == part])
-        weights[eyeball] = 0.0
-        weights[eyeball, joint] = 1.0
-    weights[np.unique(topology.triangles[topology.triangle_part == 3])] = np.eye(6)[2]  # upper teeth: skull
-    weights[np.unique(topology.triangles[topology.triangle_part == 4])] = np.eye(6)[3]  # lower teeth: jaw
+    # eyeballs have joints of their own; the upper teeth belong to the skull, the lower ones to the jaw
+    for part, joint in ((1, 4), (2, 5), (3, 2), (4, 3)):
+        weights[topology.part_vertices(part)] = np.eye(len(JOINT_NAMES))[joint]
     smallest = np.sort(weights, axis=1)[:, -_MAX_INFLUENCES, None]
     weights = np.where(weights >= smallest, weights, 0.0)
     weights = (weights + weights[topology.mirror][:, [0, 1, 2, 3, 5, 4]]) / 2
@@ -55,18 +52,16 @@ def _joint_of(bone: str, parents: dict[str, str]) -> int:
     return 0
 
 
-def joint_regressor(
-    makehuman: MakeHumanData, topology: HeadTopology, body: FloatArray, eyes: tuple[FloatArray, FloatArray]
-) -> FloatArray:
+def joint_regressor(makehuman: MakeHumanData, topology: HeadTopology, body: FloatArray) -> FloatArray:
     """Weights [6, V] whose product with neutral vertices gives the joints' positions.
 
     ``body`` [19158, 3] is the mean body in head space, ``eyes`` the vertex weights [V] of the eyeballs'
     centres. Joints inside the head are affine combinations, of least norm, of the vertices around them.
     """
-    mean = np.asarray(topology.from_body @ body)
+    mean = topology.carry(body)
     regressor = np.zeros((len(JOINT_NAMES), len(mean)))
     regressor[0, topology.border] = 1.0 / len(topology.border)
-    skin = np.unique(topology.triangles[topology.triangle_part == 0])
+    skin = topology.part_vertices(0)
     for joint, cube in _JOINT_CUBE.items():
         position = body[makehuman.vertex_group(cube)].mean(axis=0)
         position[0] = 0.0
@@ -74,7 +69,9 @@ def joint_regressor(
         nearest = skin[np.argsort(distance, kind="stable")[:_REGRESSION_VERTICES]]
         nearest = np.union1d(nearest, topology.mirror[nearest])
         regressor[joint, nearest] = affine_weights(mean[nearest], position)
-    regressor[4], regressor[5] = eyes
+    for joint, eyeball in zip((4, 5), topology.eyeballs, strict=True):
+        centre = mean[eyeball.vertices[0]] - [0.0, 0.0, eyeball.radius(mean)]
+        regressor[joint, eyeball.vertices] = affine_weights(mean[eyeball.vertices], centre)
     return regressor
 
 
@@ -84,12 +81,4 @@ def affine_weights(points: FloatArray, position: FloatArray) -> FloatArray:
     """
     system = np.concatenate([points.T, np.ones((1, len(points)))])
     weights: FloatArray = np.linalg.lstsq(system, np.append(position, 1.0), rcond=None)[0]
-    return weights
-
-
-def eyeball_centre_weights(topology: HeadTopology, part: int) -> FloatArray:
-    """Vertex weights [V] of the centre of the eyeball that is part ``part``: the mean of its vertices."""
-    weights = np.zeros(topology.from_body.shape[0])
-    eyeball = np.unique(topology.triangles[topology.triangle_part == part])
-    weights[eyeball] = 1.0 / len(eyeball)
     return weights

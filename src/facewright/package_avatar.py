@@ -17,7 +17,7 @@ from facewright.gltf import AvatarGeometry, EncodedTexture, write_glb
 from facewright.gltf_layout import AvatarLayout, LayoutOptions, avatar_layout
 from facewright.head_model import HeadModel
 from facewright.provenance import Provenance
-from facewright.report import Report, build_report, fit_report, photo_report, texture_report
+from facewright.report import AvatarReport, Report, build_report, fit_report, photo_report, texture_report
 from facewright.texture_info import TextureInfo
 from facewright.visemes import VISEMES
 
@@ -87,17 +87,18 @@ class AvatarPackager:
             vertices, vertex_normals(vertices[None], self.head.triangles)[0], self.head.joints(vertices)
         )
         glb = write_glb(layout, geometry, texture, self._asset())
+        contents: AvatarReport = {
+            "bytes": len(glb),
+            "triangles": list(layout.triangle_counts),
+            "vertices": len(layout.vertex),
+            "morph_targets": len(layout.morph_names),
+            "joints": [str(name) for name in self.head.joint_names],
+        }
         sections = (
             photo_report(avatar.photo_info),
             fit_report(avatar.fit_info, avatar.identity, avatar.expression, self._names()),
             texture_report(avatar.texture_info, avatar.sh_light, len(avatar.texture)),
-            {
-                "bytes": len(glb),
-                "triangles": list(layout.triangle_counts),
-                "vertices": len(layout.vertex),
-                "morph_targets": len(layout.morph_names),
-                "joints": [str(name) for name in self.head.joint_names],
-            },
+            contents,
         )
         spent = {"package_avatar": (time.perf_counter() - started) * 1e3}
         return glb, build_report(self.provenance, avatar.fit_info, avatar.texture_info, sections, spent)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from facewright_kernels import (
     PinholeCamera,
+    Raster,
     VertexTriangles,
     interpolate,
     make_vertex_triangles,
@@ -28,6 +29,7 @@ from facewright.light import STUDIO, Lamp, Light
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.intp]
 
 #: Camera axes of a viewer who faces the head: x right, y down, z away (CONVENTIONS.md).
 _FACING = np.diag([1.0, -1.0, -1.0])
@@ -149,22 +151,31 @@ class HeadRenderer:
         big_height, big_width = view.height * supersample, view.width * supersample
         raster = rasterize(view.clip_positions(vertices)[None], triangles, big_height, big_width)
 
+        # Only covered pixels go through the kernels, as one row: half of a portrait is background.
+        covered = np.flatnonzero(raster.triangle_id.ravel() >= 0)
+        seen = Raster(
+            raster.triangle_id.reshape(1, 1, -1)[:, :, covered],
+            raster.barycentric.reshape(1, 1, -1, 2)[:, :, covered],
+            raster.depth.reshape(1, 1, -1)[:, :, covered],
+        )
         shading = self._vertex_shading(vertices, normals, view, light)
-        per_pixel = interpolate(shading[None], triangles, raster)[0]
-        uv = interpolate(self.head.uv[None], self.head.uv_triangles, raster)
-        colour = texture_sample(self._texels, uv, srgb=self._texels.dtype == np.uint8)[0]
-        colour *= per_pixel[..., :3]
-        colour += per_pixel[..., 3:4]
-
-        triangle_id = raster.triangle_id[0]
-        covered = triangle_id >= 0
-        eyes = np.flatnonzero((covered & self._eye_triangle[triangle_id]).ravel())
+        attributes = np.concatenate([self.head.uv, shading[self.head.uv_vertex]], axis=1)
+        at = interpolate(attributes[None], self.head.uv_triangles, seen)
+        uv = np.ascontiguousarray(at[..., :2])
+        colour = texture_sample(self._texels, uv, srgb=self._texels.dtype == np.uint8)[0, 0]
+        colour *= at[0, 0, :, 2:5]
+        colour += at[0, 0, :, 5:6]
+        eyes = np.flatnonzero(self._eye_triangle[seen.triangle_id[0, 0]])
         if len(eyes) and light.lamps:
-            at = interpolate(np.concatenate([normals, vertices], axis=1)[None], triangles, raster)[0]
-            at = at.reshape(-1, 6)[eyes]
-            colour.reshape(-1, 3)[eyes] += self._eye_glint(at[:, :3], at[:, 3:], view, light)
-        colour *= covered[..., None]
-        return Picture(_shrink(colour, supersample), _shrink(covered[..., None], supersample)[..., 0])
+            colour[eyes] += self._eye_glint(
+                seen, eyes, np.concatenate([normals, vertices], axis=1), view, light
+            )
+
+        image = np.zeros((big_height * big_width, 4), np.float32)
+        image[covered, :3] = colour
+        image[covered, 3] = 1
+        image = _shrink(image.reshape(big_height, big_width, 4), supersample)
+        return Picture(image[..., :3], image[..., 3])
 
     def _vertex_shading(self, vertices: F32, normals: F32, view: View, light: Light) -> F32:
         """Diffuse light (3) and skin sheen (1) at each vertex, f32 [V, 4]: both vary slowly."""
@@ -179,12 +190,19 @@ class HeadRenderer:
             shading *= self.occlusion[:, None]
         return shading
 
-    def _eye_glint(self, normals: F32, vertices: F32, view: View, light: Light) -> F32:
-        """Mirror images of the lamps in the wet cornea, f32 [N, 1]: soft boxes with a sharp rim."""
-        seen = _light_frame(_unit(normals), view, light)
-        toward_viewer = _light_frame(_toward_viewer(vertices, view), view, light)
-        mirrored = 2 * np.sum(seen * toward_viewer, axis=1, keepdims=True) * seen - toward_viewer
-        glint = np.zeros(len(seen), np.float32)
+    def _eye_glint(self, seen: Raster, eyes: I64, attributes: F32, view: View, light: Light) -> F32:
+        """Mirror images of the lamps in the wet cornea, f32 [N, 1]: soft boxes with a sharp rim.
+
+        ``eyes`` are the pixels of ``seen`` that show an eye, ``attributes`` normals and positions f32 [V, 6].
+        """
+        corners = self.head.triangles[seen.triangle_id[0, 0, eyes]]
+        first, second = np.moveaxis(seen.barycentric[0, 0, eyes], -1, 0)
+        weights = np.stack([first, second, 1 - first - second], axis=1)
+        at = np.einsum("nk,nkc->nc", weights, attributes[corners])
+        normals = _light_frame(_unit(at[:, :3]), view, light)
+        toward_viewer = _light_frame(_toward_viewer(at[:, 3:], view), view, light)
+        mirrored = 2 * np.sum(normals * toward_viewer, axis=1, keepdims=True) * normals - toward_viewer
+        glint = np.zeros(len(eyes), np.float32)
         for lamp in light.lamps:
             angle = np.degrees(np.arccos(np.clip(mirrored @ lamp.unit, -1, 1)))
             glint += 0.8 * lamp.glint * np.clip((15.0 - angle) / 5.0, 0, 1)
@@ -231,7 +249,8 @@ def _light_frame(directions: F32, view: View, light: Light) -> F32:
     if not light.follows_camera:
         return directions
     to_viewer = (_FACING @ view.head_to_camera[:, :3]).astype(np.float32)
-    return directions @ to_viewer.T
+    turned: F32 = directions @ to_viewer.T
+    return turned
 
 
 def _toward_viewer(vertices: F32, view: View) -> F32:
@@ -244,11 +263,13 @@ def _lobe(normals: F32, toward_viewer: F32, lamp: Lamp, sharpness: float) -> F32
     """Blinn-Phong's lobe of the half vector, [N]."""
     half = _unit(toward_viewer + lamp.unit)
     facing = np.clip(normals @ lamp.unit, 0, 1)
-    return facing * np.clip(np.sum(normals * half, axis=1), 0, 1) ** sharpness
+    lobe: F32 = facing * np.clip(np.sum(normals * half, axis=1), 0, 1) ** sharpness
+    return lobe
 
 
 def _unit(vectors: F32) -> F32:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    unit: F32 = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return unit
 
 
 def _shrink(image: npt.NDArray[np.generic], factor: int) -> F32:

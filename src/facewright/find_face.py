@@ -1,0 +1,269 @@
+"""The first stage: photo bytes to one face, cropped, and the landmark network's input."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from facewright_client.contract import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, ErrorCode
+from PIL import Image
+
+from facewright.engine import Engine, OnnxEngine
+from facewright.errors import FacewrightError
+from facewright.face_crop import CropFrame, cut_face_crop
+from facewright.face_detection import FaceDetection, find_faces
+from facewright.landmark_crop import (
+    OPEN_MOUTH_VIEW_SCALE,
+    VIEW_SCALE,
+    FaceView,
+    mouth_opening,
+    sample_view,
+    view_from_box,
+    view_from_landmarks,
+)
+from facewright.open_assets_location import asset_path
+from facewright.options import AvatarOptions
+from facewright.photo import Photo, decode_photo, to_srgb
+from facewright.photo_info import PhotoInfo
+
+__all__ = ["FaceNetworks", "FoundFace", "PhotoInfo", "find_face"]
+
+U8 = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+#: The landmark network's probability below which a detection is not a face (animals, toys, patterns).
+MIN_FACE_SCORE = 0.5
+#: Smallest distance of the pupils, photo pixels.
+MIN_PUPIL_DISTANCE = 16.0
+# Below this a likeness is possible but soft.
+_LOW_PUPIL_DISTANCE = 40.0
+_OPEN_MOUTH = 0.22
+# Decode again, finer, when the crop would otherwise be magnified and the file has more to give.
+_ENOUGH_CROP_PIXELS = 900
+# Confirming a detection costs one pass of the landmark network.
+_MOST_CANDIDATES = 8
+_IRISES = (468, 473)
+
+
+class FaceNetworks:
+    """The networks that `find_face` calls.
+
+    Args:
+        detector: the face detector.
+        landmarks: the landmark network.
+    """
+
+    def __init__(self, detector: Engine, landmarks: Engine) -> None:
+        self.detector = detector
+        self._landmarks = landmarks
+
+    @classmethod
+    def load(cls, folder: Path | None = None, device: Literal["cpu", "cuda"] = "cpu") -> FaceNetworks:
+        """Load ``face_detector.onnx`` and ``face_landmarks.onnx`` from a folder, by default the open assets'.
+
+        Raises:
+            FacewrightError: INTERNAL when a file is missing, ENGINE_MISMATCH when it cannot run on
+            ``device``.
+        """
+        return cls(
+            OnnxEngine(asset_path("face_detector.onnx", folder), device),
+            OnnxEngine(asset_path("face_landmarks.onnx", folder), device),
+        )
+
+    def landmarks(self, landmark_input: F32) -> tuple[F32, float]:
+        """Run the landmark network on one view.
+
+        Args:
+            landmark_input: ``[3, 192, 192]`` RGB, 0-1.
+
+        Returns:
+            Landmarks ``[478, 3]`` in view pixels, and the probability that the view shows a face.
+        """
+        outputs = self._landmarks.run({LANDMARK_INPUT.name: landmark_input[None]})
+        return outputs[NETWORK_LANDMARKS.name][0], float(outputs[FACE_SCORE.name][0, 0])
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """One face of a photo; the contract's FIND_FACE outputs."""
+
+    face_crop: U8  # [1024, 1024, 3] sRGB
+    crop_to_photo: F32  # [3, 3]
+    landmark_input: F32  # [3, 192, 192] RGB, 0-1
+    landmark_to_crop: F32  # [3, 3]
+    info: PhotoInfo
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A detection that the landmark network confirmed; everything in pixels of the decoded image."""
+
+    detection: FaceDetection
+    landmarks: F64  # [478, 2]
+    score: float
+
+
+def find_face(
+    photo: bytes, options: AvatarOptions, networks: FaceNetworks, accepted_unix_s: float | None = None
+) -> FoundFace:
+    """Decode a photo, choose one face and cut out what the later stages need.
+
+    Args:
+        photo: an encoded JPEG, PNG or WebP.
+        options: ``face_index`` chooses a face by its place from left to right; -1 the largest and most
+        central.
+        networks: detector and landmark network.
+        accepted_unix_s: when the server took the photo; now by default.
+
+    Raises:
+        FacewrightError: BAD_PHOTO and PHOTO_TOO_LARGE from `decode_photo`; NO_FACE when there is none, or
+            not as many as ``face_index`` asks for; FACE_TOO_SMALL.
+    """
+    accepted = time.time() if accepted_unix_s is None else accepted_unix_s
+    clock = _Clock()
+    decoded = decode_photo(photo)
+    clock.lap("decode")
+    detections = find_faces(decoded.image, networks.detector, thorough=options.face_index >= 0)
+    clock.lap("detect")
+    face, index, count = _choose(decoded, detections, options.face_index, networks)
+    pupil_distance = _pupil_distance(face, decoded)
+    view_scale = OPEN_MOUTH_VIEW_SCALE if mouth_opening(face.landmarks) > _OPEN_MOUTH else VIEW_SCALE
+    view = _scaled(view_from_landmarks(face.landmarks, view_scale), decoded.reduction)
+    clock.lap("confirm")
+
+    frame = CropFrame.around(view, view_scale)
+    if decoded.reduction > 1 and frame.side / decoded.reduction < _ENOUGH_CROP_PIXELS:
+        decoded = decode_photo(photo, reduction=_finer(frame.side))
+        clock.lap("decode_again")
+    crop, valid_box = cut_face_crop(decoded.image, decoded.reduction, frame)
+    crop = to_srgb(crop, decoded.icc_profile)
+    to_photo = frame.to_photo()
+    landmark_to_crop = np.linalg.inv(to_photo) @ view.to_image()
+    landmark_input = sample_view(Image.fromarray(crop), landmark_to_crop)
+    clock.lap("crop")
+    info = PhotoInfo(
+        photo_width=decoded.width,
+        photo_height=decoded.height,
+        face_box=_box(face, decoded),
+        face_score=face.score,
+        face_count=count,
+        face_index=index,
+        face_roll=float(np.degrees(view.angle)),
+        focal_px=decoded.focal_px,
+        crop_valid_box=valid_box,
+        accepted_unix_s=accepted,
+        deadline_unix_s=accepted + options.deadline_ms / 1000 if options.deadline_ms else 0.0,
+        options=options.to_dict(),
+        warnings=[*decoded.warnings, *_warnings(face, pupil_distance, valid_box)],
+        milliseconds=clock.milliseconds,
+    )
+    return FoundFace(
+        crop, to_photo.astype(np.float32), landmark_input, landmark_to_crop.astype(np.float32), info
+    )
+
+
+def _choose(
+    photo: Photo, detections: list[FaceDetection], face_index: int, networks: FaceNetworks
+) -> tuple[_Candidate, int, int]:
+    """The chosen face, its place from left to right, and how many faces there are."""
+    ranked = sorted(detections, key=lambda face: -_prominence(face, photo.image.size))
+    if face_index < 0:
+        ranked = ranked[:_MOST_CANDIDATES]
+    confirmed = [face for face in (_confirm(photo.image, d, networks) for d in ranked) if face is not None]
+    hint = "send a photo that shows a face from the front or the side, not smaller than 1/30 of its width"
+    if not confirmed:
+        seen = f"{len(detections)} places looked like one but were not" if detections else "nothing looked
+        like one" raise FacewrightError(
+            ErrorCode.NO_FACE, f"no face was found in the photo of {photo.width} x {photo.height} pixels:
+            {seen}", hint
+        )
+    from_left = sorted(confirmed, key=lambda face: face.detection.box[:, 0].sum())
+    if face_index >= len(from_left):
+        raise FacewrightError(
+            ErrorCode.NO_FACE,
+            f"face_index is {face_index}, but {len(from_left)} faces were found in the photo",
+            f"face_index counts from 0 at the left: at most {len(from_left) - 1} here, or -1 for the main
+            face",
+        )
+    chosen = confirmed[0] if face_index < 0 else from_left[face_index]
+    return chosen, from_left.index(chosen), len(from_left)
+
+
+def _prominence(face: FaceDetection, size: tuple[int, int]) -> float:
+    """Larger and nearer to the middle of the photo is more prominent."""
+    extent = float(np.ptp(face.box, axis=0).max())
+    middle = np.array(size) / 2
+    offset = float(np.linalg.norm((face.box.mean(axis=0) - middle) / middle))
+    return extent * face.score * float(np.exp(-0.5 * offset**2))
+
+
+def _confirm(image: Image.Image, detection: FaceDetection, networks: FaceNetworks) -> _Candidate | None:
+    """Run the landmark network on a detection; None when it says that this is no face."""
+    view = view_from_box(detection.box, detection.eyes)
+    to_image = view.to_image()
+    landmarks, score = networks.landmarks(sample_view(image, to_image))
+    if score < MIN_FACE_SCORE:
+        return None
+    return _Candidate(detection, landmarks[:, :2] @ to_image[:2, :2].T + to_image[:2, 2], score)
+
+
+def _pupil_distance(face: _Candidate, photo: Photo) -> float:
+    """In photo pixels, as seen from the front.
+
+    A turned head shows a shorter distance: the face's height, which yaw leaves alone, bounds it from below.
+
+    Raises:
+        FacewrightError: FACE_TOO_SMALL.
+    """
+    right, left = face.landmarks[list(_IRISES)]
+    height = float(np.linalg.norm(face.landmarks[10] - face.landmarks[152]))
+    distance = photo.reduction * max(float(np.linalg.norm(left - right)), 0.4 * height)
+    if distance < MIN_PUPIL_DISTANCE:
+        raise FacewrightError(
+            ErrorCode.FACE_TOO_SMALL,
+            f"the face has {distance:.0f} pixels between the pupils; at least {MIN_PUPIL_DISTANCE:.0f} are
+            needed", "send a larger photo, or one taken from nearer; 100 or more are good",
+        )
+    return distance
+
+
+def _warnings(face: _Candidate, pupil_distance: float, valid_box: tuple[int, int, int, int]) -> list[str]:
+    warnings = []
+    if pupil_distance < _LOW_PUPIL_DISTANCE:
+        warnings.append(f"The face is small ({pupil_distance:.0f} pixels between the pupils): the texture is
+        soft.")
+    if face.score < 0.9:
+        warnings.append(f"The network is unsure of this face (score {face.score:.2f}).")
+    return warnings
+
+
+def _box(face: _Candidate, photo: Photo) -> tuple[float, float, float, float]:
+    (x0, y0), (x1, y1) = face.detection.box * photo.reduction
+    return float(x0), float(y0), float(x1), float(y1)
+
+
+def _scaled(view: FaceView, factor: float) -> FaceView:
+    return FaceView((view.centre[0] * factor, view.centre[1] * factor), view.side * factor, view.angle)
+
+
+def _finer(side: float) -> int:
+    """The reduction that leaves at least the crop's own resolution."""
+    return next((n for n in (8, 4, 2) if side / n >= _ENOUGH_CROP_PIXELS), 1)
+
+
+class _Clock:
+    """Milliseconds between laps."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.milliseconds[f"find_face.{name}"] = round(1000 * (now - self._last), 3)
+        self._last = now

@@ -141,8 +141,9 @@ class OnnxEngine:
             if not self._inputs[name].accepts(array):
                 got = TensorSpec(array.dtype, array.shape)
                 raise ValueError(f"{self._name}: input {name} must be {self._inputs[name]}, got {got}")
-        results = self._session.run(None, {name: np.ascontiguousarray(array) for name, array in
-        inputs.items()}) return dict(zip(self._outputs, results, strict=True))
+        fed = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        results = self._session.run(None, fed)
+        return dict(zip(self._outputs, results, strict=True))
 
 
 def _spec(value: Any) -> TensorSpec:

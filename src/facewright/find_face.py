@@ -177,18 +177,20 @@ def _choose(
     confirmed = [face for face in (_confirm(photo.image, d, networks) for d in ranked) if face is not None]
     hint = "send a photo that shows a face from the front or the side, not smaller than 1/30 of its width"
     if not confirmed:
-        seen = f"{len(detections)} places looked like one but were not" if detections else "nothing looked
-        like one" raise FacewrightError(
-            ErrorCode.NO_FACE, f"no face was found in the photo of {photo.width} x {photo.height} pixels:
-            {seen}", hint
+        seen = (
+            f"{len(detections)} places looked like one but were not"
+            if detections
+            else "nothing looks like one"
+        )
+        raise FacewrightError(
+            ErrorCode.NO_FACE, f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}", hint
         )
     from_left = sorted(confirmed, key=lambda face: face.detection.box[:, 0].sum())
     if face_index >= len(from_left):
         raise FacewrightError(
             ErrorCode.NO_FACE,
             f"face_index is {face_index}, but {len(from_left)} faces were found in the photo",
-            f"face_index counts from 0 at the left: at most {len(from_left) - 1} here, or -1 for the main
-            face",
+            f"it counts from 0 at the left: at most {len(from_left) - 1} here; -1 is the main face",
         )
     chosen = confirmed[0] if face_index < 0 else from_left[face_index]
     return chosen, from_left.index(chosen), len(from_left)
@@ -226,8 +228,8 @@ def _pupil_distance(face: _Candidate, photo: Photo) -> float:
     if distance < MIN_PUPIL_DISTANCE:
         raise FacewrightError(
             ErrorCode.FACE_TOO_SMALL,
-            f"the face has {distance:.0f} pixels between the pupils; at least {MIN_PUPIL_DISTANCE:.0f} are
-            needed", "send a larger photo, or one taken from nearer; 100 or more are good",
+            f"the face has {distance:.0f} pixels between the pupils; the minimum is {MIN_PUPIL_DISTANCE:.0f}",
+            "send a larger photo, or one taken from nearer; 100 or more are good",
         )
     return distance
 
@@ -235,8 +237,7 @@ def _pupil_distance(face: _Candidate, photo: Photo) -> float:
 def _warnings(face: _Candidate, pupil_distance: float, valid_box: tuple[int, int, int, int]) -> list[str]:
     warnings = []
     if pupil_distance < _LOW_PUPIL_DISTANCE:
-        warnings.append(f"The face is small ({pupil_distance:.0f} pixels between the pupils): the texture is
-        soft.")
+        warnings.append(f"The face is small, {pupil_distance:.0f} pixels between the pupils: soft texture.")
     if face.score < 0.9:
         warnings.append(f"The network is unsure of this face (score {face.score:.2f}).")
     return warnings

@@ -103,8 +103,9 @@ def sample_view(image: Image.Image, to_image: F64, size: int = LANDMARK_INPUT_SI
     limit = -(-np.array(image.size) // reduction)
     start = np.clip(low, 0, limit - 1)
     stop = np.clip(high, start + 1, limit)
-    box = (*(start * reduction), *np.minimum(stop * reduction, image.size))
-    part = image.crop(tuple(int(edge) for edge in box))
+    x0, y0 = (int(edge) for edge in start * reduction)
+    x1, y1 = (int(edge) for edge in np.minimum(stop * reduction, image.size))
+    part = image.crop((x0, y0, x1, y1))
     reduced = np.asarray(part.reduce(reduction) if reduction > 1 else part)
     before, after = start - low, high - stop
     padded = np.pad(reduced, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")

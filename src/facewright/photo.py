@@ -77,8 +77,9 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
     if not _has_known_magic(photo):
         raise FacewrightError(
             ErrorCode.BAD_PHOTO,
-            f"the photo ({len(photo)} bytes) is not a JPEG, PNG or WebP file: it starts with {photo[:8].hex('
-            ')}", _HINT,
+            f"the photo ({len(photo)} bytes) is not a JPEG, PNG or WebP file: it starts with "
+            f"{photo[:8].hex(' ')}",
+            _HINT,
         )
     try:
         return _decode(photo, enough_side, reduction)
@@ -210,8 +211,9 @@ def to_srgb(pixels: npt.NDArray[np.uint8], icc_profile: bytes | None) -> npt.NDA
     """
     from PIL import ImageCms  # only photos with a profile pay for loading it
 
-    if icc_profile is None or any(name in icc_profile[:4096] for name in (b"sRGB",
-    "sRGB".encode("utf-16-be"))):
+    if icc_profile is None or any(
+        name in icc_profile[:4096] for name in (b"sRGB", "sRGB".encode("utf-16-be"))
+    ):
         return pixels
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))

@@ -5,7 +5,10 @@ Every kernel is a trio: ``x.cu``, ``x.py`` (checks, launch, float64 reference), 
 
 from facewright_kernels.interpolate import attribute_derivatives, interpolate
 from facewright_kernels.pinhole import PinholeCamera, depth_map, pinhole_clip_positions, pinhole_points
+from facewright_kernels.poisson_blend import poisson_blend
+from facewright_kernels.poisson_domain import PoissonDomain, make_poisson_domain
 from facewright_kernels.rasterize import Raster, rasterize
+from facewright_kernels.seam_links import seam_links
 from facewright_kernels.sh_shading import sh_shading
 from facewright_kernels.silhouette_weight import silhouette_weight
 from facewright_kernels.texel_map import TexelMap, make_texel_map
@@ -26,6 +29,7 @@ from facewright_kernels.vertex_normals import VertexTriangles, make_vertex_trian
 __all__ = [
     "MipPyramid",
     "PinholeCamera",
+    "PoissonDomain",
     "ProjectionSurface",
     "ProjectionWeighting",
     "Raster",
@@ -36,11 +40,14 @@ __all__ = [
     "build_mip_pyramid",
     "depth_map",
     "interpolate",
+    "make_poisson_domain",
     "make_texel_map",
     "make_vertex_triangles",
     "pinhole_clip_positions",
     "pinhole_points",
+    "poisson_blend",
     "rasterize",
+    "seam_links",
     "sh_shading",
     "silhouette_weight",
     "texture_sample",

@@ -1,7 +1,9 @@
 // One kernel source, two targets: NVRTC compiles a .cu file for a GPU, g++ compiles the same file for a CPU.
 //
 // A kernel walks its indices with FOR_EACH_INDEX: a grid-stride loop on a GPU; on a CPU a plain loop over the
-// contiguous share of the calling thread, which the compiler can vectorise. Blocks, shared memory and warp
+// contiguous share of the calling thread, which the compiler can vectorise. FOR_EACH_PIXEL walks rows x width indices
+// the same way, with the row known to the CPU's inner loop; launch it over rows * width. No index may read what another
+// writes, except through atomics (which FOR_EACH_PIXEL does not allow). Blocks, shared memory and warp
 // intrinsics are therefore not available to kernels of this package.
 #pragma once
 
@@ -10,7 +12,9 @@
 #define FOR_EACH_INDEX(i, count)                                                                     \
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (long long)(count);     \
          i += (long long)gridDim.x * blockDim.x)
-#define INDEPENDENT_ITERATIONS
+#define FOR_EACH_PIXEL(row, column, rows, width)                                                       \
+    FOR_EACH_INDEX(row##_flat, (long long)(rows) * (width))                                          \
+    for (long long row = row##_flat / (width), column = row##_flat % (width), row##_once = 1; row##_once; row##_once = 0)
 
 #else
 
@@ -21,9 +25,6 @@
 #define __device__ static inline __attribute__((always_inline))
 #define __constant__ static const
 #define __restrict__ __restrict
-// Tells the CPU compiler that iterations of the next loop touch different elements, so it may use vectors.
-#define INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
-
 struct CpuThread {
     int index;
     int count;
@@ -34,6 +35,9 @@ static thread_local CpuThread cpu_thread = {0, 1};
     for (long long i = (long long)(total) * cpu_thread.index / cpu_thread.count,                          \
                    i##_end = (long long)(total) * (cpu_thread.index + 1) / cpu_thread.count;              \
          i < i##_end; ++i)
+
+#define FOR_EACH_PIXEL(row, column, rows, width) \
+    FOR_EACH_INDEX(row, rows) _Pragma("GCC ivdep") for (long long column = 0; column < (long long)(width); ++column)
 
 __device__ unsigned int __float_as_uint(float value) {
     unsigned int bits;

@@ -11,7 +11,6 @@ extern "C" __global__ void mark_silhouettes(const float* __restrict__ depth_map,
         const float* above = row > 0 ? here - width : here;
         const float* below = row + 1 < height ? here + width : here;
         unsigned char* out = marks + i * width;
-        INDEPENDENT_ITERATIONS
         for (int x = 0; x < width; ++x) {
             const float z = here[x];
             const float left = here[x > 0 ? x - 1 : 0], right = here[x + 1 < width ? x + 1 : x];
@@ -53,10 +52,8 @@ extern "C" __global__ void silhouette_weight(const float* __restrict__ squared, 
         for (int dy = first; dy <= last; ++dy) {
             const float* along = squared + (i + dy) * width;
             const float across = (float)(dy * dy);
-            INDEPENDENT_ITERATIONS
             for (int x = 0; x < width; ++x) out[x] = fminf(out[x], along[x] + across);
         }
-        INDEPENDENT_ITERATIONS
         for (int x = 0; x < width; ++x) {
             const float t = sqrtf(out[x]) * inverse;
             out[x] = t * t * (3.0f - 2.0f * t);

@@ -2,7 +2,10 @@
 // Equation and arguments: texture_composite.py.
 #include "launch_target.h"
 
-#define CHANNELS 12  // gain of the photo (3), gain of its mirror image (3), base (3), strands, pores, unused
+// gain of the photo (3), gain of its mirror image (3), skin (3), hair (3), share of the base, hairiness, strands, pores
+#define CHANNELS 16
+
+#define STRAND_REACH 1.2f
 
 __device__ int clamp_index(int value, int last) {
     return value < 0 ? 0 : (value > last ? last : value);
@@ -57,8 +60,15 @@ extern "C" __global__ void texture_composite(
 
         float strands = (detail[2 * i] - 128.0f) * (1.0f / 128.0f);
         float pores = (detail[2 * i + 1] - 128.0f) * (1.0f / 128.0f);
-        float modulation = 1.0f + layer[9] * strands + layer[10] * pores;
-        float colour[3] = {layer[6] * modulation, layer[7] * modulation, layer[8] * modulation};
+        // Strands decide where the hairline runs: a dark strand reaches out, a light one lets skin through.
+        float slope = 4.0f * layer[13] * (1.0f - layer[13]);
+        float hairy = layer[13] + STRAND_REACH * strands * slope;
+        hairy = hairy > 0.0f ? (hairy < 1.0f ? hairy : 1.0f) : 0.0f;
+        hairy = hairy * hairy * (3.0f - 2.0f * hairy);
+        float of_hair = layer[12] * hairy * (1.0f + layer[14] * strands);
+        float of_skin = layer[12] * (1.0f - hairy) * (1.0f + layer[15] * pores);
+        float colour[3];
+        for (int k = 0; k < 3; ++k) colour[k] = of_skin * layer[6 + k] + of_hair * layer[9 + k];
 
         int triangle = texel_triangle[i];
         if (triangle >= 0) {

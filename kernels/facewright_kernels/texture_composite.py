@@ -1,10 +1,11 @@
 """The texels of an avatar: photo, mirrored photo and a painted base, composed at full size in one pass.
 
-    texel = g₁ ⊙ photo(π(x)) + g₂ ⊙ photo(π(x̄)) + base · (1 + s·strand + p·pore)
+    texel = g₁ ⊙ photo(π(x)) + g₂ ⊙ photo(π(x̄)) + b ((1 − h') (1 + p·pore) skin + h' (1 + s·strand) hair)
+    h' = smoothstep(h + 1.2 · strand · 4 h (1 − h))
 
 x is the texel's point on the fitted head and x̄ its mirror point on the other side of the face; gains (mask × light
-to divide out × tone match), base and amplitudes vary slowly and come as small maps (``layers``), so what costs
-is one bilinear look-up of the photo per texel. Composition is in linear light; the result is sRGB.
+to divide out × tone match), colours and amplitudes vary slowly and come as small maps (``layers``), so what costs
+is one bilinear look-up of the photo per texel. Strands also shape the hairline, where hairiness h passes from 0 to 1. Composition is in linear light; the result is sRGB.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _SOURCE: Final = KernelSource("texture_composite")
 
 #: Entries of the table linear → sRGB code. Its steepest part (12.92 × 255 codes per unit) moves 0.4 codes an entry.
 _CODE_COUNT: Final = 8192
+#: How far strands move the hairline; the same number stands in the kernel.
+STRAND_REACH: Final = 1.2
 
 
 def _transfer_tables() -> tuple[FloatArray, ByteArray]:
@@ -61,8 +64,9 @@ def texture_composite(
     Args:
         surface: texels, and the head in the photo.
         photo: sRGB u8 ``[H, W, 3]``; sampled bilinearly in linear light, clamped at its border.
-        layers: f32 ``[L, L, 12]``: gain of the photo (RGB), gain of the mirrored photo (RGB), base (linear RGB),
-            amplitude of strands, amplitude of pores, unused. Interpolated bilinearly to S.
+        layers: f32 ``[L, L, 16]``: gain of the photo (RGB), gain of the mirrored photo (RGB), filled skin and
+            filled hair (linear RGB each), share b of the fill, hairiness h, amplitudes of strands and of pores.
+            Interpolated bilinearly to S.
         detail: u8 ``[S, S, 2]``: strands and pores, 128 is neutral.
 
     Raises:
@@ -75,7 +79,7 @@ def texture_composite(
     points = check.array("photo_points", surface.photo_points, "float32", "V 3")
     mirrored = check.array("mirror_points", surface.mirror_points, "float32", "V 3")
     photo = check.array("photo", photo, "uint8", "H W 3")
-    layers = check.array("layers", layers, "float32", "L L 12")
+    layers = check.array("layers", layers, "float32", "L L 16")
     detail = check.array("detail", detail, "uint8", "S S 2")
     check.indices("triangles", triangles, check.size("V"))
     for letter, name in (("H", "photo"), ("W", "photo"), ("L", "layers")):
@@ -121,8 +125,12 @@ def texture_composite_reference(
     at = (np.arange(size) + 0.5) * layer_size / size - 0.5
     layer = _bilinear(layers.astype(np.float64), at[None, :].repeat(size, 0), at[:, None].repeat(size, 1))
     signed = (detail.astype(np.float64) - 128.0) / 128.0
-    modulation = 1.0 + layer[..., 9] * signed[..., 0] + layer[..., 10] * signed[..., 1]
-    result: Float64Array = layer[..., 6:9] * modulation[..., None]
+    strands, pores = signed[..., 0], signed[..., 1]
+    hairy = np.clip(layer[..., 13] + STRAND_REACH * strands * 4 * layer[..., 13] * (1 - layer[..., 13]), 0, 1)
+    hairy = hairy * hairy * (3 - 2 * hairy)
+    of_hair = layer[..., 12] * hairy * (1 + layer[..., 14] * strands)
+    of_skin = layer[..., 12] * (1 - hairy) * (1 + layer[..., 15] * pores)
+    result: Float64Array = of_skin[..., None] * layer[..., 6:9] + of_hair[..., None] * layer[..., 9:12]
     linear = _LINEAR_OF_CODE.astype(np.float64)[photo]
     b0, b1 = surface.texel_barycentric[..., 0].astype(np.float64), surface.texel_barycentric[..., 1]
     weights = np.stack([b0, b1, 1.0 - b0 - b1], axis=-1)

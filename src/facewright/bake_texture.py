@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from facewright_client.contract import CROP_SIZE, OPTIONS, ErrorCode
-from facewright_kernels import vertex_normals
+from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
 from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,11 +28,11 @@ from facewright.fine_detail import fine_detail
 from facewright.fit_info import FitInfo
 from facewright.head_model import HeadModel
 from facewright.head_template import head_template
-from facewright.photo_view import PhotoView, Sighting
+from facewright.photo_view import FittedSurface, PhotoView
 from facewright.sh_light import ShLight
 from facewright.skin_model import SkinModel
 from facewright.surface_diffusion import SurfaceDiffusion
-from facewright.texel_layout import TexelLayout, TexelPoints
+from facewright.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
 from facewright.texture_completion import Completion, brow_colour, complete_colours
 from facewright.texture_encoding import encode_texture
 from facewright.texture_evidence import estimate_light_and_skin, judge, vertex_zones
@@ -41,7 +41,7 @@ from facewright.texture_layers import (
     LayerStack,
     TexelEvidence,
     build_layers,
-    frayed_hair_line,
+    hair_line,
     interpolated_zones,
     light_gain,
     region_confidence,
@@ -78,7 +78,7 @@ class BakedTexture:
 class _SizeTables:
     """What depends on the head and the texture size only."""
 
-    layout: TexelLayout
+    texels: TexelMap
     detail: NDArray[np.uint8]
     eyes: tuple[EyeTexels, EyeTexels]
 
@@ -94,14 +94,17 @@ class TextureBaker:
 
     def __init__(self, head: HeadModel) -> None:
         self.head = head
-        self._points = TexelPoints(head, TexelLayout.of(head, LAYER_SIZE))
+        self._points = TexelPoints(head, padded_texel_map(head, LAYER_SIZE))
+        self._vertex_map = vertex_texel_map(head)
         skin_triangles = head.triangles[head.part_triangles("skin")]
         self._diffusion = SurfaceDiffusion(skin_triangles, head.vertices_mean)
         self._vertex_zones = vertex_zones(head, self._diffusion)
         self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
         self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
         self._template = head_template(head)
-        self._hairy = frayed_hair_line(self._points, head.vertices_mean, self._texel_zones)
+        self._hairy = hair_line(self._points, head.vertices_mean, self._texel_zones)
+        self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
+        self._vertices = np.arange(head.vertex_count, dtype=np.int32)
         self._sizes: dict[int, _SizeTables] = {}
 
     def bake(
@@ -131,19 +134,21 @@ class TextureBaker:
         options = {name: fit_info.options.get(name, option.default) for name, option in OPTIONS.items()}
         delight = float(options["delight"])
         fitted_vertices = np.ascontiguousarray(fitted_vertices, np.float32)
-        normals = vertex_normals(fitted_vertices[None], self.head.triangles)[0]
-        view = PhotoView(face_crop, intrinsics, head_to_camera, fitted_vertices, self.head.triangles)
+        triangles = self.head.triangles
+        normals = vertex_normals(fitted_vertices[None], triangles, self._vertex_triangles)[0]
+        box = fit_info.photo.get("crop_valid_box", (0, 0, CROP_SIZE, CROP_SIZE))
+        fitted = FittedSurface(fitted_vertices, normals, triangles)
+        view = PhotoView(face_crop, box, intrinsics, head_to_camera, fitted)
         clock.lap("z_buffer")
 
-        vertices = view.look(fitted_vertices, normals)
+        vertices = view.look(self._vertex_map, fitted_vertices, normals).at(self._vertices)
         partner = self.head.mirror_vertex
         light, skin = estimate_light_and_skin(vertices, normals, self._vertex_zones)
         clock.lap("light")
 
         shade = light.irradiance(normals)
         texels = self._judge_texels(view, fitted_vertices, normals, shade, skin)
-        other = Sighting(*(value[partner] for value in vars(vertices).values()))
-        evidence = judge(vertices, shade, other, shade[partner], self._vertex_zones, skin)
+        evidence = judge(vertices, shade, vertices.at(partner), shade[partner], self._vertex_zones, skin)
         clock.lap("evidence")
 
         colours = vertices.colour * light_gain(shade, delight)
@@ -175,11 +180,11 @@ class TextureBaker:
         self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, skin: SkinModel | None
     ) -> TexelEvidence:
         points, partner = self._points, self.head.mirror_vertex
-        seen = view.look(points.interpolate(vertices), _unit(points.interpolate(normals)))
-        mirrored = view.look(
-            points.interpolate(vertices[partner]), _unit(points.interpolate(normals[partner]))
-        )
-        here, there = points.interpolate(shade), points.interpolate(shade[partner])
+        seen = view.look(points.texels, vertices, normals)
+        mirrored = view.look(points.texels, vertices[partner], normals[partner])
+        # Texels without a surface are lit by 1, so that dividing by it is harmless.
+        empty = (~points.covered).astype(np.float32)[:, None]
+        here, there = points.interpolate(shade) + empty, points.interpolate(shade[partner]) + empty
         zones = self._texel_zones
         return TexelEvidence(
             seen,
@@ -195,14 +200,14 @@ class TextureBaker:
         self, view: PhotoView, face_crop: NDArray[np.uint8], stack: LayerStack, tables: _SizeTables
     ) -> NDArray[np.uint8]:
         photo, points = face_crop, view.points
-        if tables.layout.size < len(face_crop):
+        if tables.texels.size < len(face_crop):
             # One texel then covers several pixels: average them first.
-            factor = len(face_crop) // tables.layout.size
+            factor = len(face_crop) // tables.texels.size
             photo = np.asarray(Image.fromarray(face_crop).reduce(factor))
             points = points * np.array([1.0 / factor, 1.0 / factor, 1.0], np.float32)
         surface = CompositeSurface(
-            tables.layout.triangle,
-            tables.layout.barycentric,
+            tables.texels.triangle_id,
+            tables.texels.barycentric,
             self.head.triangles,
             points,
             np.ascontiguousarray(points[self.head.mirror_vertex]),
@@ -212,9 +217,9 @@ class TextureBaker:
     def _tables(self, size: int) -> _SizeTables:
         tables = self._sizes.get(size)
         if tables is None:
-            layout = TexelLayout.of(self.head, size)
-            eyes = (eye_texels(self.head, layout, 0), eye_texels(self.head, layout, 1))
-            tables = _SizeTables(layout, fine_detail(self.head, layout), eyes)
+            texels = padded_texel_map(self.head, size)
+            eyes = (eye_texels(self.head, texels, 0), eye_texels(self.head, texels, 1))
+            tables = _SizeTables(texels, fine_detail(self.head, texels), eyes)
             if size <= LARGEST_KEPT_SIZE:
                 self._sizes[size] = tables
         return tables
@@ -289,11 +294,6 @@ class TextureBaker:
 def _bad_input(message: str) -> FacewrightError:
     hint = "pass the outputs of find_face and fit_head unchanged"
     return FacewrightError(ErrorCode.INTERNAL, message, hint, stage="bake_texture")
-
-
-def _unit(vectors: Floats) -> Floats:
-    result: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return result
 
 
 def _srgb(colour: Floats) -> tuple[int, int, int]:

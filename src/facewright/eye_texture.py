@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from facewright_kernels import TexelMap
 from numpy.typing import NDArray
 
-from facewright.colour import linear_from_srgb, luminance, srgb_from_linear
+from facewright.colour import luminance, srgb_from_linear
 from facewright.fit_info import EyeFit
 from facewright.head_model import HeadModel
-from facewright.photo_view import PhotoView, sample_bilinear
+from facewright.photo_view import PhotoView, sample_srgb
 from facewright.skin_model import smooth_step
-from facewright.texel_layout import TexelLayout, TexelPoints
 
 Floats = NDArray[np.float32]
 
@@ -37,12 +37,9 @@ class EyeTexels:
 
     Attributes:
         index: flat indices ``[N]`` into S × S.
-        corners, weights: ``[N, 3]``, as in :class:`TexelPoints`.
+        corners, weights: ``[N, 3]``, vertices of each texel's triangle and barycentric weights.
         radius: f32 ``[N]``, distance from the optical axis; 1 at the limbus (border of the iris).
         angle: f32 ``[N]``, φ in radians, 0 towards +X, π/2 up.
-        front: bool ``[N]``, on the hemisphere with the cornea.
-        centre_vertex: the vertex nearest to the middle of the iris.
-        limbus_vertices: vertices nearest to the limbus, for the projected iris' size.
     """
 
     index: NDArray[np.int64]
@@ -50,17 +47,17 @@ class EyeTexels:
     weights: Floats
     radius: Floats
     angle: Floats
-    front: NDArray[np.bool_]
-    iris_vertices: NDArray[np.int64]
-    iris_vertex_weights: Floats
 
 
-def eye_texels(head: HeadModel, layout: TexelLayout, side: int) -> EyeTexels:
+def eye_texels(head: HeadModel, texels: TexelMap, side: int) -> EyeTexels:
     """Polar coordinates of one eye's texels. ``side`` is 0 for the left eye, 1 for the right."""
     name = ("eye_left", "eye_right")[side]
     part = [str(entry) for entry in head.part_names].index(name)
-    points = TexelPoints(head, layout)
-    own = points.part == part
+    triangle = texels.triangle_id.ravel()
+    index = np.flatnonzero((triangle >= 0) & (head.triangle_part[triangle] == part))
+    first_two = texels.barycentric.reshape(-1, 2)[index]
+    weights = np.concatenate([first_two, 1.0 - first_two.sum(axis=1, keepdims=True)], axis=1)
+    corners = head.triangles[triangle[index]]
     vertices = np.unique(head.triangles[head.triangle_part == part])
     mean = head.vertices_mean
     low, high = mean[vertices].min(axis=0), mean[vertices].max(axis=0)
@@ -69,7 +66,6 @@ def eye_texels(head: HeadModel, layout: TexelLayout, side: int) -> EyeTexels:
     axis = axis / np.linalg.norm(axis)
     limbus = np.sin(np.arctan2(head.iris_radius[side], np.linalg.norm(head.iris_centre[side] - centre)))
 
-    corners, weights = points.corners[own], points.weights[own]
     position = (mean[corners] * weights[..., None]).sum(axis=1)
     direction = position - centre
     direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
@@ -79,19 +75,12 @@ def eye_texels(head: HeadModel, layout: TexelLayout, side: int) -> EyeTexels:
     right /= np.linalg.norm(right)
     up = np.cross(axis, right)
     radius = np.where(along > 0, np.linalg.norm(across, axis=1), 1.0 + (1.0 - np.abs(along)))
-    vertex_direction = mean[vertices] - centre
-    vertex_direction /= np.maximum(np.linalg.norm(vertex_direction, axis=1, keepdims=True), 1e-9)
-    nearness = np.exp(-((np.arccos(np.clip(vertex_direction @ axis, -1, 1)) / 0.25) ** 2))
-    nearness /= nearness.sum()
     return EyeTexels(
-        points.index[own],
+        index,
         corners,
-        weights,
+        weights.astype(np.float32),
         (radius / limbus).astype(np.float32),
         np.arctan2(across @ up, across @ right).astype(np.float32),
-        along > 0,
-        vertices,
-        nearness.astype(np.float32),
     )
 
 
@@ -161,7 +150,7 @@ def _iris_in_photo(
         return None
     stretch = affine[:2] * (fit.iris_radius / size)
     pixel = polar[:, :2] @ stretch + np.asarray(fit.iris_centre, np.float32)
-    colour = sample_bilinear(linear_from_srgb(face_crop), pixel.astype(np.float32))
+    colour = sample_srgb(face_crop, pixel.astype(np.float32))
     # The lids cover the top first; a squint covers both. Openness scales the band that is trusted.
     vertical = radius * np.sin(angle)
     openness = float(np.clip(fit.openness, 0.3, 1.0))

@@ -7,12 +7,13 @@ they are. Without them a filled back of the head looks like a swimming cap and f
 from __future__ import annotations
 
 import numpy as np
+from facewright_kernels import TexelMap
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from facewright.head_model import HeadModel
-from facewright.texel_layout import TexelLayout, TexelPoints
+from facewright.texel_layout import TexelPoints, padded_texel_map
 
 Floats = NDArray[np.float32]
 
@@ -20,21 +21,21 @@ Floats = NDArray[np.float32]
 LARGEST_GENERATED = 1024
 
 
-def fine_detail(head: HeadModel, layout: TexelLayout) -> NDArray[np.uint8]:
+def fine_detail(head: HeadModel, texels: TexelMap) -> NDArray[np.uint8]:
     """u8 ``[S, S, 2]``: strands and pores, 128 is neutral, ±127 the strongest.
 
     Strands run down meridians from the crown (back of the top of the scalp), wave a little, and gather in locks;
     they are computed from the texel's place on the mean head, so UV cuts do not show.
     """
-    if layout.size > LARGEST_GENERATED:
-        small = fine_detail(head, TexelLayout.of(head, LARGEST_GENERATED))
-        size = (layout.size, layout.size)
+    if texels.size > LARGEST_GENERATED:
+        small = fine_detail(head, padded_texel_map(head, LARGEST_GENERATED))
+        size = (texels.size, texels.size)
         enlarged = [
             np.asarray(Image.fromarray(small[..., k]).resize(size, Image.Resampling.BICUBIC))
             for k in range(2)
         ]
         return np.stack(enlarged, axis=-1)
-    points = TexelPoints(head, layout)
+    points = TexelPoints(head, texels)
     position = points.interpolate(head.vertices_mean)
     scalp = head.vertices_mean[head.region("scalp") > 0.5]
     top, bottom = scalp[:, 1].max(), scalp[:, 1].min()
@@ -53,10 +54,10 @@ def fine_detail(head: HeadModel, layout: TexelLayout) -> NDArray[np.uint8]:
     # Meridians crowd at the crown: fade the strands there, where they would only flicker.
     strands *= np.clip(np.hypot(offset[:, 0], offset[:, 2]) / 0.03, 0.15, 1.0)
     pores = ndimage.gaussian_filter(
-        rng.standard_normal((layout.size, layout.size)).astype(np.float32), 0.8, mode="wrap"
+        rng.standard_normal((texels.size, texels.size)).astype(np.float32), 0.8, mode="wrap"
     )
     pores /= pores.std()
-    signed = np.stack([points.to_image(strands / (3 * strands.std())), pores / 3.0], axis=-1)
+    signed = np.stack([(strands / (3 * strands.std())).reshape(pores.shape), pores / 3.0], axis=-1)
     return (np.clip(signed, -1.0, 1.0) * 127.0 + 128.5).astype(np.uint8)
 
 

@@ -26,6 +26,21 @@ DARK_FLOOR = 0.008
 
 
 @dataclass(frozen=True)
+class Deviation:
+    """Difference of N colours from skin.
+
+    Attributes:
+        skin: f32 ``[N]``, Mahalanobis distance in which highlights count half.
+        strict: f32 ``[N]``, the same without that pardon: where background may show, bright is as wrong as dark.
+        foreign: f32 ``[N]``, 0–1, a hue that nothing on a face has.
+    """
+
+    skin: Floats
+    strict: Floats
+    foreign: Floats
+
+
+@dataclass(frozen=True)
 class SkinModel:
     """Robust Gaussian of skin.
 
@@ -37,21 +52,16 @@ class SkinModel:
     mean: Floats
     sigma: Floats
 
-    def deviation(self, albedo: Floats) -> Floats:
-        """Mahalanobis distance f32 ``[N]`` of linear colours ``[N, 3]`` with the light divided out."""
+    def deviation(self, albedo: Floats) -> Deviation:
+        """How linear colours ``[N, 3]`` with the light divided out differ from skin."""
         offset = (colour_features(albedo) - self.mean) / self.sigma
-        # Brighter than skin is a highlight, which is still skin: half the distance.
-        offset[:, 0] *= np.where(offset[:, 0] > 0, np.float32(0.5), np.float32(1.0))
-        result: Floats = np.sqrt((offset**2).sum(axis=1))
-        return result
-
-    def foreign_hue(self, albedo: Floats) -> Floats:
-        """0–1: a hue that neither skin nor hair nor shadow has (paint, plastic, cloth), on something not dark."""
-        offset = (colour_features(albedo) - self.mean) / self.sigma
-        hue = np.sqrt((offset[:, 1:] ** 2).sum(axis=1))
-        not_dark = smooth_step(offset[:, 0] * self.sigma[0], -1.2, -0.7)
-        result: Floats = smooth_step(hue, 6.0, 9.0) * not_dark
-        return result
+        hue = offset[:, 1] ** 2 + offset[:, 2] ** 2
+        light = offset[:, 0]
+        # Brighter than skin is first of all a highlight: half the distance.
+        damped = np.where(light > 0, np.float32(0.5), np.float32(1.0)) * light
+        # Paint, plastic and cloth: a hue that neither skin nor hair nor shadow has, on something not dark.
+        foreign = smooth_step(np.sqrt(hue), 6.0, 9.0) * smooth_step(light * self.sigma[0], -1.2, -0.7)
+        return Deviation(np.sqrt(hue + damped**2), np.sqrt(hue + light**2), foreign)
 
 
 def colour_features(colour: Floats) -> Floats:

@@ -36,6 +36,10 @@ class SurfaceDiffusion:
         i, j = edges[:, 0], edges[:, 1]
         adjacency = sparse.coo_matrix((strength, (i, j)), shape=(count, count))
         adjacency = (adjacency + adjacency.T).tocsr().astype(np.float32)
+        counts = np.bincount(edges.ravel(), minlength=count)
+        lengths = np.bincount(edges.ravel(), np.repeat(length, 2), minlength=count)
+        #: Mean length of the edges at each vertex, f32 ``[V]``, in the vertices' unit; 0 at a lone vertex.
+        self.edge_length: Floats = (lengths / np.maximum(counts, 1)).astype(np.float32)
         self._degree: Floats = np.asarray(adjacency.sum(axis=1), np.float32).ravel()
         self._adjacency = adjacency
 
@@ -61,19 +65,19 @@ class SurfaceDiffusion:
         mean = right.sum(axis=0) / np.maximum(weight.sum(), 1e-9)
         x = np.where(weight > 0.5, known, mean).astype(np.float32)
         residual = right - (diagonal * x - self._adjacency @ x)
-        target = 1e-6 * np.maximum((right**2).sum(axis=0), 1e-12)
+        target = 1e-6 * np.maximum(_dot(right, right), 1e-12)
         z = residual / diagonal
         direction = z.copy()
-        energy = (residual * z).sum(axis=0)
+        energy = _dot(residual, z)
         for _ in range(iterations):
-            if bool(((residual**2).sum(axis=0) <= target).all()):
+            if bool((_dot(residual, residual) <= target).all()):
                 break
             product = diagonal * direction - self._adjacency @ direction
-            step = energy / np.maximum((direction * product).sum(axis=0), 1e-20)
+            step = energy / np.maximum(_dot(direction, product), 1e-20)
             x += step * direction
             residual -= step * product
             z = residual / diagonal
-            following = (residual * z).sum(axis=0)
+            following = _dot(residual, z)
             direction = z + (following / np.maximum(energy, 1e-20)) * direction
             energy = following
         result: Floats = x
@@ -89,3 +93,9 @@ class SurfaceDiffusion:
             mass = 0.5 * mass + 0.5 * (self._adjacency @ mass) / self._degree[:, None].clip(1e-9)
         result: Floats = (total / np.maximum(mass, 1e-6)).astype(np.float32)
         return result
+
+
+def _dot(first: Floats, second: Floats) -> Floats:
+    """Inner product of each column, f32 ``[C]``."""
+    result: Floats = np.einsum("vc,vc->c", first, second)
+    return result

@@ -5,48 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from facewright_kernels import rasterize
+from facewright_kernels import TexelMap, make_texel_map
 from numpy.typing import NDArray
 
 from facewright.head_model import HeadModel
 
 Floats = NDArray[np.float32]
 
-#: Texels around each island that repeat its border, per 1024 of texture size: what bilinear filtering and three
-#: mip levels reach.
+#: Texels around each island that repeat its border, as a share of the texture's side: what bilinear filtering
+#: and three mip levels reach.
 GUTTER_SHARE = 8 / 1024
 
 
-@dataclass(frozen=True)
-class TexelLayout:
-    """The texels of an S × S texture.
+def padded_texel_map(head: HeadModel, size: int) -> TexelMap:
+    """The head's texels at ``size`` × ``size``, each island grown into its gutter.
 
-    Attributes:
-        triangle: i32 ``[S, S]``, −1 where no island (nor its gutter) is.
-        barycentric: f32 ``[S, S, 2]``, weights of the triangle's corners 0 and 1; in a gutter those of the
-            nearest texel of the island.
+    A texel in a gutter has the point of the nearest texel of the island (in steps along rows and columns).
     """
+    exact = make_texel_map(head.uv, head.uv_triangles, size)
+    triangle, barycentric = exact.triangle_id.copy(), exact.barycentric.copy()
+    for _ in range(max(2, round(GUTTER_SHARE * size))):
+        _grow(triangle, barycentric)
+    return TexelMap(triangle, barycentric)
 
-    triangle: NDArray[np.int32]
-    barycentric: Floats
 
-    @property
-    def size(self) -> int:
-        """Texels per side."""
-        return len(self.triangle)
+def vertex_texel_map(head: HeadModel) -> TexelMap:
+    """A square texel map that lists the vertices, so that the kernels for texels serve vertices, too.
 
-    @classmethod
-    def of(cls, head: HeadModel, size: int) -> TexelLayout:
-        """Rasterises the head's UV triangles and grows each island into its gutter."""
-        clip = np.zeros((1, len(head.uv), 4), np.float32)
-        clip[0, :, :2] = 2.0 * head.uv - 1.0
-        clip[0, :, 3] = 1.0
-        raster = rasterize(clip, head.uv_triangles, size, size)
-        triangle = raster.triangle_id[0].copy()
-        barycentric = raster.barycentric[0].copy()
-        for _ in range(max(2, round(GUTTER_SHARE * size))):
-            _grow(triangle, barycentric)
-        return cls(triangle, barycentric)
+    Entry i of the flattened map is vertex i; vertices without a triangle and the rest of the square are −1.
+    """
+    count = head.vertex_count
+    side = int(np.ceil(np.sqrt(count)))
+    triangle = np.full(side * side, -1, np.int32)
+    barycentric = np.zeros((side * side, 2), np.float32)
+    for corner in (2, 1, 0):
+        vertices = head.triangles[:, corner]
+        triangle[vertices] = np.arange(len(vertices), dtype=np.int32)
+        barycentric[vertices] = (float(corner == 0), float(corner == 1))
+    return TexelMap(triangle.reshape(side, side), barycentric.reshape(side, side, 2))
 
 
 def _grow(triangle: NDArray[np.int32], barycentric: Floats) -> None:
@@ -57,54 +53,60 @@ def _grow(triangle: NDArray[np.int32], barycentric: Floats) -> None:
         target: list[slice] = [slice(None), slice(None)]
         source[axis] = slice(None, -1) if step == 1 else slice(1, None)
         target[axis] = slice(1, None) if step == 1 else slice(None, -1)
-        # Views, so that the assignment below reaches the arrays.
-        empty = triangle[tuple(target)] < 0
-        take = filled[tuple(source)] & empty
-        triangle[tuple(target)][take] = triangle[tuple(source)][take]
-        barycentric[tuple(target)][take] = barycentric[tuple(source)][take]
+        # Views, so that the assignment reaches the arrays.
+        into, points = triangle[tuple(target)], barycentric[tuple(target)]
+        take = filled[tuple(source)] & (into < 0)
+        into[take] = triangle[tuple(source)][take]
+        points[take] = barycentric[tuple(source)][take]
 
 
+@dataclass(frozen=True)
 class TexelPoints:
-    """The covered texels of a layout as a flat list, with fast interpolation of vertex attributes.
+    """All S × S texels as a flat list of N = S² points; those without surface are zero everywhere.
 
     Attributes:
-        index: i64 ``[N]``, flat indices of the texels into S × S.
-        corners: i32 ``[N, 3]``, vertices of each texel's triangle.
-        weights: f32 ``[N, 3]``, barycentric.
-        part: u8 ``[N]``, index into the head's ``part_names``.
+        head: whose vertices are interpolated.
+        texels: which point each texel is.
     """
 
-    def __init__(self, head: HeadModel, layout: TexelLayout) -> None:
-        self.size = layout.size
-        self.index = np.flatnonzero(layout.triangle.ravel() >= 0)
-        triangle = layout.triangle.ravel()[self.index]
-        first_two = layout.barycentric.reshape(-1, 2)[self.index]
-        self.corners = head.triangles[triangle]
-        self.weights = np.concatenate(
-            [first_two, 1.0 - first_two.sum(axis=1, keepdims=True)], axis=1, dtype=np.float32
-        )
-        self.part = head.triangle_part[triangle]
+    head: HeadModel
+    texels: TexelMap
+
+    @property
+    def size(self) -> int:
+        """Texels per side."""
+        return self.texels.size
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """Bool ``[N]``: on the surface or in a gutter."""
+        return self.texels.triangle_id.ravel() >= 0
 
     def interpolate(self, attribute: Floats) -> Floats:
-        """Vertex attribute ``[V, C]`` or ``[V]`` → f32 ``[N, C]`` or ``[N]``."""
-        weights = self.weights
-        if attribute.ndim == 2:
-            result = attribute[self.corners[:, 0]] * weights[:, 0:1]
-            result += attribute[self.corners[:, 1]] * weights[:, 1:2]
-            result += attribute[self.corners[:, 2]] * weights[:, 2:3]
-        else:
-            result = attribute[self.corners[:, 0]] * weights[:, 0]
-            result += attribute[self.corners[:, 1]] * weights[:, 1]
-            result += attribute[self.corners[:, 2]] * weights[:, 2]
-        return result.astype(np.float32, copy=False)
+        """Vertex attribute ``[V]`` or ``[V, C]`` → f32 ``[N]`` or ``[N, C]``."""
+        columns = np.ascontiguousarray(attribute.reshape(1, len(attribute), -1), np.float32)
+        gathered = self.texels.gather(columns, self.head.triangles)
+        return gathered.reshape(self.size * self.size, *attribute.shape[1:])
 
-    def to_image(self, values: Floats, background: float = 0.0) -> Floats:
-        """Values per texel ``[N]`` or ``[N, C]`` → image f32 ``[S, S]`` or ``[S, S, C]``."""
-        shape = (self.size * self.size, *values.shape[1:])
-        image = np.full(shape, background, np.float32)
-        image[self.index] = values
-        return image.reshape(self.size, self.size, *values.shape[1:])
+    def blurred(self, values: Floats, weights: Floats, radius: int) -> Floats:
+        """Weighted box mean of ``values`` ``[N]`` over (2·radius + 1)² texels; 0 where no weight is."""
+        width = 2 * radius + 1
+        shape = (self.size, self.size)
+        total = _box((values * weights).reshape(shape), width)
+        mass = _box(weights.reshape(shape), width)
+        result: Floats = (total / np.maximum(mass, np.float32(1e-4))).ravel()
+        return result
 
-    def from_image(self, image: Floats) -> Floats:
-        """The inverse of :meth:`to_image`."""
-        return image.reshape(self.size * self.size, *image.shape[2:])[self.index]
+
+def _box(image: Floats, width: int) -> Floats:
+    """Box mean of an image, borders repeated."""
+    # Running sums: the cost does not depend on the width.
+    half = width // 2
+    for axis in (0, 1):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (half + 1, half)
+        sums = np.cumsum(np.pad(image, pad, mode="edge"), axis=axis, dtype=np.float64)
+        upper = sums[width:] if axis == 0 else sums[:, width:]
+        lower = sums[:-width] if axis == 0 else sums[:, :-width]
+        image = ((upper - lower) / width).astype(np.float32)
+    return image

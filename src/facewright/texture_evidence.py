@@ -22,6 +22,8 @@ Floats = NDArray[np.float32]
 #: Cosines between which a texel of face or scalp passes from "too oblique" to "taken from the photo".
 FACE_FACING = (0.14, 0.34)
 SCALP_FACING = (0.18, 0.36)
+#: Cosines below and above which a fit's outline does and does not matter.
+OBLIQUE = (0.35, 0.6)
 #: Above this share of the face's core contradicting its mirror side, it is light, not an occluder.
 LARGEST_OCCLUDER = 0.35
 
@@ -66,9 +68,10 @@ def vertex_zones(head: HeadModel, surface: SurfaceDiffusion) -> ZoneWeights:
     skin_part[np.unique(head.triangles[head.part_triangles("skin")])] = 1.0
     skin_part *= 1.0 - head.region("mouth_inside")
     mean = head.vertices_mean
-    smoothed = surface.smooth(mean, everywhere, 60)
-    stands_off = smooth_step(np.linalg.norm(mean - smoothed, axis=1), 0.003, 0.007) * head.region("ears")
-    pinna = widened(stands_off.astype(np.float32), 3)
+    # The auricle is meshed several times finer than the side of the head it stands on.
+    fine = 1.0 - smooth_step(surface.edge_length, 0.0055, 0.0085)
+    stands_off = fine * head.region("ears")
+    pinna = widened(stands_off.astype(np.float32), 2)
     scalp = smooth_step(hair_growth(mean), -0.006, 0.006) * (1.0 - pinna) * skin_part
     beard = np.clip(head.region("chin") + head.region("jaw"), 0.0, 1.0) * (1.0 - features)
     core = core * (1.0 - features) * (1.0 - scalp)
@@ -105,7 +108,7 @@ def estimate_light_and_skin(
 def _likely_skin(weights: Floats, skin: SkinModel | None, albedo: Floats, loose: float) -> Floats:
     if skin is None:
         return weights
-    result: Floats = weights / (1.0 + (skin.deviation(albedo) / (2.0 * loose)) ** 4)
+    result: Floats = weights / (1.0 + (skin.deviation(albedo).skin / (2.0 * loose)) ** 4)
     return result
 
 
@@ -148,18 +151,20 @@ def judge(
     if skin is None:
         nothing = np.zeros_like(visible)
         return Evidence(visible.astype(np.float32), nothing, nothing)
-    albedo = seen.colour / shade
-    deviation = skin.deviation(albedo)
-    partner = skin.deviation(mirrored.colour / mirrored_shade)
+    deviation = skin.deviation(seen.colour / shade)
+    partner = skin.deviation(mirrored.colour / mirrored_shade).skin
     partner_seen = mirrored.visible * smooth_step(mirrored.facing, 0.2, 0.4)
-    occluded = occlusion(deviation, partner, partner_seen)
     on_face = (1.0 - zones.features) * (1.0 - on_scalp)
-    occluded = np.maximum(occluded, skin.foreign_hue(albedo)) * on_face
+    occluded = np.maximum(occlusion(deviation.skin, partner, partner_seen), deviation.foreign) * on_face
     core = zones.core * visible
     covered = float((core * occluded).sum() / max(float(core.sum()), 1e-6))
     if covered > LARGEST_OCCLUDER:
         occluded = occluded * np.float32(LARGEST_OCCLUDER / covered) ** 2
+    # Where the face turns away, a fit that is a few millimetres too wide shows hair or background beside it.
+    oblique = (1.0 - smooth_step(seen.facing, *OBLIQUE)) * on_face
+    occluded = np.maximum(occluded, smooth_step(deviation.strict, 2.4, 3.8) * oblique)
     # Nothing but skin belongs on the ears; and collars, scarves and straps make the neck not worth the risk.
-    occluded = np.maximum(occluded, smooth_step(deviation, 2.2, 3.6) * zones.pinna)
+    occluded = np.maximum(occluded, smooth_step(deviation.strict, 2.2, 3.6) * zones.pinna)
     visible = visible * (1.0 - smooth_step(zones.neck, 0.2, 0.8))
-    return Evidence((visible * (1.0 - occluded)).astype(np.float32), occluded.astype(np.float32), deviation)
+    weight = visible * (1.0 - occluded)
+    return Evidence(weight.astype(np.float32), occluded.astype(np.float32), deviation.skin)

@@ -30,6 +30,8 @@ MIRROR_FACING = (0.25, 0.5)
 HIGHLIGHT_START = 1.15
 HIGHLIGHT_KEPT = 0.35
 #: Amplitudes of fine structure where texels are filled in.
+#: Distances to the hairline between which hair becomes dense, metres.
+HAIR_LINE_WIDTH = (-0.009, 0.009)
 STRAND_AMPLITUDE = 0.5
 PORE_AMPLITUDE = 0.05
 
@@ -59,7 +61,7 @@ class LayerStack:
     """The result.
 
     Attributes:
-        layers: f32 ``[L, L, 12]`` for the kernel ``texture_composite``.
+        layers: f32 ``[L, L, 16]`` for the kernel ``texture_composite``.
         photo_weight, mirror_weight: f32 ``[N]``, 0–1, of each texel.
     """
 
@@ -89,7 +91,7 @@ def build_layers(
         texels: what is known about them.
         completion: fill colours per vertex.
         template: of the head.
-        hairy: :func:`frayed_hair_line` of the texels.
+        hairy: :func:`hair_line` of the texels.
         delight: share of the light to divide out, 0–1.
     """
     photo = _feathered(points, texels.evidence.weight)
@@ -102,32 +104,29 @@ def build_layers(
     mirror_gain = np.clip(mirror_gain / np.clip(texels.mirrored_shade, *SHADE_BOUNDS), *MIRROR_GAIN_BOUNDS)
 
     skin = points.interpolate(completion.skin)
-    hair = points.interpolate(completion.hair)
-    base = skin * (1.0 - hairy[:, None]) + hair * hairy[:, None]
     inner = points.interpolate(template.inner)[:, None]
-    inner_colour = points.interpolate(template.inner_colour)
-    base = base * (1.0 - inner) + inner_colour * inner
-    rest = 1.0 - photo - mirror
+    skin = skin * (1.0 - inner) + points.interpolate(template.inner_colour) * inner
 
-    stack = np.zeros((len(points.index), 12), np.float32)
+    stack = np.empty((points.size * points.size, 16), np.float32)
     stack[:, 0:3] = photo[:, None] * gain
     stack[:, 3:6] = mirror[:, None] * mirror_gain
-    stack[:, 6:9] = rest[:, None] * base
-    stack[:, 9] = STRAND_AMPLITUDE * hairy * completion.hairiness
-    stack[:, 10] = PORE_AMPLITUDE * (1.0 - hairy) * (1.0 - inner[:, 0])
-    image = np.zeros((points.size * points.size, 12), np.float32)
+    stack[:, 6:9] = skin
+    stack[:, 9:12] = points.interpolate(completion.hair)
+    stack[:, 12] = 1.0 - photo - mirror
+    stack[:, 13] = hairy
+    stack[:, 14] = STRAND_AMPLITUDE * completion.hairiness
+    stack[:, 15] = PORE_AMPLITUDE * (1.0 - inner[:, 0])
     # Outside every island: plain skin, so that far mip levels stay skin-coloured.
-    image[:, 6:9] = np.median(completion.skin, axis=0)
-    image[points.index] = stack
-    return LayerStack(image.reshape(points.size, points.size, 12), photo, mirror)
+    empty = ~points.covered
+    stack[empty] = 0.0
+    stack[empty, 6:9] = np.median(completion.skin, axis=0)
+    stack[empty, 12] = 1.0
+    return LayerStack(stack.reshape(points.size, points.size, 16), photo, mirror)
 
 
 def _feathered(points: TexelPoints, weight: Floats) -> Floats:
     """The weight, shrunk and softened by about two texels so that no decision has a hard border."""
-    image = points.to_image(weight)
-    mass = points.to_image(np.ones_like(weight))
-    blurred = ndimage.uniform_filter(image, 5) / np.maximum(ndimage.uniform_filter(mass, 5), 1e-3)
-    soft = points.from_image(blurred.astype(np.float32))
+    soft = points.blurred(weight, points.covered.astype(np.float32), 2)
     result: Floats = np.minimum(weight, smooth_step(soft, 0.3, 0.95))
     return result
 
@@ -136,20 +135,16 @@ def _highlight_gain(points: TexelPoints, texels: TexelEvidence) -> Floats:
     """Gain f32 ``[N]`` ≤ 1 that compresses specular peaks: skin much brighter than the skin around it."""
     skin = texels.evidence.weight * (1.0 - texels.zones.scalp) * (1.0 - texels.zones.features)
     light = luminance(texels.seen.colour / texels.shade)
-    mass = points.to_image(skin)
-    total = points.to_image(light * skin)
-    size = 2 * (points.size // 22) + 1
-    around = ndimage.uniform_filter(total, size) / np.maximum(ndimage.uniform_filter(mass, size), 1e-3)
-    relative = light / np.maximum(points.from_image(around.astype(np.float32)), 1e-3)
+    around = points.blurred(light, skin, points.size // 22)
+    relative = light / np.maximum(around, np.float32(1e-3))
     compressed = HIGHLIGHT_START + HIGHLIGHT_KEPT * (relative - HIGHLIGHT_START)
     gain = np.where(relative > HIGHLIGHT_START, compressed / np.maximum(relative, 1e-3), 1.0)
-    soft = ndimage.uniform_filter(points.to_image((gain - 1.0) * skin), 3)
-    result: Floats = (1.0 + points.from_image(soft.astype(np.float32))).astype(np.float32)
+    result: Floats = 1.0 + points.blurred((gain - 1.0) * skin, np.ones_like(skin), 1)
     return result
 
 
-def frayed_hair_line(points: TexelPoints, mean: Floats, zones: ZoneWeights) -> Floats:
-    """Where filled texels are hair, 0–1 f32 ``[N]``, with a border that frays as hair does.
+def hair_line(points: TexelPoints, mean: Floats, zones: ZoneWeights) -> Floats:
+    """How likely a filled texel is hair, 0–1 f32 ``[N]``; strands fray the border when texels are composed.
 
     Args:
         points: the texels.
@@ -157,10 +152,8 @@ def frayed_hair_line(points: TexelPoints, mean: Floats, zones: ZoneWeights) -> F
         zones: at the texels.
     """
     growth = hair_growth(points.interpolate(mean))
-    rng = np.random.default_rng(2)
-    noise = ndimage.gaussian_filter(rng.standard_normal((points.size, points.size)).astype(np.float32), 1.0)
-    fray = 0.003 * points.from_image(noise / noise.std())
-    result: Floats = smooth_step(growth + fray, -0.006, 0.008) * (1.0 - zones.pinna) * zones.skin_part
+    soft = np.clip((growth - HAIR_LINE_WIDTH[0]) / (HAIR_LINE_WIDTH[1] - HAIR_LINE_WIDTH[0]), 0.0, 1.0)
+    result: Floats = (soft * (1.0 - zones.pinna) * zones.skin_part).astype(np.float32)
     return result
 
 

@@ -22,7 +22,8 @@ def _scene(size: int = 48, seed: int = 3) -> tuple[CompositeSurface, np.ndarray,
     texel = rng.integers(-1, 2, (size, size)).astype(np.int32)
     barycentric = rng.dirichlet([1, 1, 1], (size, size))[..., :2].astype(np.float32)
     photo = rng.integers(0, 256, (45, 70, 3)).astype(np.uint8)
-    layers = rng.random((12, 12, 12)).astype(np.float32) * 0.4
+    layers = rng.random((12, 12, 16)).astype(np.float32) * 0.4
+    layers[..., 13] = rng.random((12, 12))
     layers[:4, :, :6] = 0.0  # a corner without photo
     detail = rng.integers(0, 256, (size, size, 2)).astype(np.uint8)
     return CompositeSurface(texel, barycentric, triangles, points, mirrored), photo, layers, detail

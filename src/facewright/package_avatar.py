@@ -16,6 +16,7 @@ from facewright.fit_info import FitInfo
 from facewright.gltf import AvatarGeometry, EncodedTexture, write_glb
 from facewright.gltf_layout import AvatarLayout, LayoutOptions, avatar_layout
 from facewright.head_model import HeadModel
+from facewright.photo_info import PhotoInfo
 from facewright.provenance import Provenance
 from facewright.report import AvatarReport, Report, build_report, fit_report, photo_report, texture_report
 from facewright.texture_info import TextureInfo
@@ -34,7 +35,7 @@ class AvatarParts:
         expression: f32 [52], 0-1, of the photo.
         texture: encoded albedo.
         sh_light: f32 [9, 3], the photo's light.
-        photo_info: the photo's ``PhotoInfo`` as a mapping.
+        photo_info: the photo, and which face of it.
         fit_info: what the fit says about itself; carries the request's options.
         texture_info: what the texture says about itself.
     """
@@ -44,7 +45,7 @@ class AvatarParts:
     expression: F32
     texture: bytes
     sh_light: F32
-    photo_info: dict[str, Any]
+    photo_info: PhotoInfo
     fit_info: FitInfo
     texture_info: TextureInfo
 

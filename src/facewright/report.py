@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facewright.fit_info import EyeFit, FitInfo
+from facewright.photo_info import PhotoInfo
 from facewright.provenance import Provenance
 from facewright.texture_info import TextureInfo
 
@@ -107,15 +108,15 @@ class Report(TypedDict):
     licences: dict[str, str]
 
 
-def photo_report(photo: dict[str, Any]) -> PhotoReport:
-    """The members of a ``PhotoInfo`` that concern the caller."""
+def photo_report(photo: PhotoInfo) -> PhotoReport:
+    """What concerns the caller of the photo."""
     return {
-        "width": photo["photo_width"],
-        "height": photo["photo_height"],
-        "face_box": [round(float(edge), 1) for edge in photo["face_box"]],
-        "face_score": round(photo["face_score"], 4),
-        "face_count": photo["face_count"],
-        "face_index": photo["face_index"],
+        "width": photo.photo_width,
+        "height": photo.photo_height,
+        "face_box": [round(float(edge), 1) for edge in photo.face_box],
+        "face_score": round(photo.face_score, 4),
+        "face_count": photo.face_count,
+        "face_index": photo.face_index,
     }
 
 

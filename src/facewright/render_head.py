@@ -107,6 +107,14 @@ class Picture:
         behind = np.asarray(background, np.float32)
         return srgb_from_linear(self.light + (1 - self.alpha[..., None]) * behind)
 
+    def faded(self, share: float) -> Picture:
+        """The picture with its lowest ``share`` (0-1) fading out: a bust without a cut neck."""
+        height = len(self.alpha)
+        rows = (height - 0.5 - np.arange(height, dtype=np.float32)) / max(share * height, 1e-6)
+        ramp = np.clip(rows, 0, 1)
+        ramp = (ramp * ramp * (3 - 2 * ramp))[:, None]
+        return Picture(self.light * ramp[..., None], self.alpha * ramp)
+
 
 @dataclass(frozen=True)
 class HeadRenderer:
@@ -115,12 +123,10 @@ class HeadRenderer:
     Attributes:
         head: topology, parts and UVs.
         texture: sRGB u8 [S, S, 3] or linear f32 [S, S, 3].
-        occlusion: share of the surroundings each vertex sees, f32 [V] in 0-1, or None for all of it.
     """
 
     head: HeadModel
     texture: U8 | F32
-    occlusion: F32 | None = None
     _texels: U8 | F32 = field(init=False, repr=False)
     _eye_triangle: npt.NDArray[np.bool_] = field(init=False, repr=False)
     _around: VertexTriangles = field(init=False, repr=False)
@@ -135,8 +141,18 @@ class HeadRenderer:
         around = make_vertex_triangles(self.head.triangles, len(self.head.vertices_mean))
         object.__setattr__(self, "_around", around)
 
-    def render(self, vertices: F32, view: View, light: Light = STUDIO, supersample: int = 2) -> Picture:
+    def render(
+        self,
+        vertices: F32,
+        view: View,
+        light: Light = STUDIO,
+        occlusion: F32 | None = None,
+        supersample: int = 2,
+    ) -> Picture:
         """Draws head-space ``vertices`` f32 [V, 3] in ``view`` under ``light``.
+
+        ``occlusion`` f32 [V] is the share of the light that reaches each vertex (`ambient_occlusion`); all of
+        it where None. The picture is drawn ``supersample`` times larger and averaged down.
 
         Raises:
             ValueError: vertices of another head, or not finite.
@@ -159,6 +175,8 @@ class HeadRenderer:
             raster.depth.reshape(1, 1, -1)[:, :, covered],
         )
         shading = self._vertex_shading(vertices, normals, view, light)
+        if occlusion is not None:
+            shading *= occlusion[:, None]
         attributes = np.concatenate([self.head.uv, shading[self.head.uv_vertex]], axis=1)
         at = interpolate(attributes[None], self.head.uv_triangles, seen)
         uv = np.ascontiguousarray(at[..., :2])
@@ -186,8 +204,6 @@ class HeadRenderer:
         toward_viewer = _light_frame(_toward_viewer(vertices, view), view, light)
         for lamp in light.lamps:
             shading[:, 3] += 0.035 * lamp.glint * _lobe(seen, toward_viewer, lamp, sharpness=14.0)
-        if self.occlusion is not None:
-            shading *= self.occlusion[:, None]
         return shading
 
     def _eye_glint(self, seen: Raster, eyes: I64, attributes: F32, view: View, light: Light) -> F32:

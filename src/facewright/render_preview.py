@@ -14,6 +14,7 @@ import numpy.typing as npt
 from facewright_client.contract import ErrorCode
 from PIL import Image, ImageDraw
 
+from facewright.ambient_occlusion import ambient_occlusion
 from facewright.errors import FacewrightError
 from facewright.head_model import HeadModel
 from facewright.light import STUDIO, Lamp, Light
@@ -36,9 +37,9 @@ EVENING: Final = Light.from_lamps(
 #: Two coloured lamps from behind, a dim white one in front.
 STAGE: Final = Light.from_lamps(
     (0.12, 0.12, 0.15),
-    Lamp((0.95, 0.3, 0.05), (0.25, 0.55, 1.0), glint=0.8),
-    Lamp((-0.95, 0.2, 0.0), (0.95, 0.22, 0.5), glint=0.8),
-    Lamp((0.1, 0.5, 1.0), (0.28, 0.27, 0.27), glint=0.5),
+    Lamp((0.95, 0.25, 0.2), (0.12, 0.5, 1.25), glint=0.8),
+    Lamp((-0.95, 0.2, 0.0), (0.95, 0.2, 0.5), glint=0.8),
+    Lamp((0.1, 0.5, 1.0), (0.26, 0.25, 0.25), glint=0.5),
 )
 SMILE: Final = {
     "mouthSmileLeft": 0.7,
@@ -75,6 +76,12 @@ class PreviewRenderer:
     def __init__(self, head: HeadModel) -> None:
         self._head = head
         self._expression = {str(name): i for i, name in enumerate(head.expression_names)}
+        # The mean head stands for everyone: occlusion varies little with identity, much with the jaw.
+        opened = head.vertices_mean + head.expression_basis[self._expression["jawOpen"]]
+        self._occlusion = {
+            jaw: _softened(head, ambient_occlusion(vertices, head.triangles))
+            for jaw, vertices in ((0, head.vertices_mean), (1, opened))
+        }
 
     def render(self, photo: FittedPhoto, neutral_vertices: F32, texture: bytes) -> bytes:
         """One PNG.
@@ -97,8 +104,10 @@ class PreviewRenderer:
             vertices = neutral_vertices
             for name, weight in (expression or {}).items():
                 vertices = vertices + np.float32(weight) * self._head.expression_basis[self._expression[name]]
-            picture = renderer.render(vertices, View.turned(yaw, size=_STYLE.tile), light)
-            return picture.over(backdrop(_STYLE.tile, _BACKDROP.get(id(light), _GREY)))
+            jaw = np.float32((expression or {}).get("jawOpen", 0.0))
+            occlusion = (1 - jaw) * self._occlusion[0] + jaw * self._occlusion[1]
+            picture = renderer.render(vertices, _portrait(neutral_vertices, yaw), light, occlusion)
+            return picture.faded(0.12).over(backdrop(_STYLE.tile, _BACKDROP.get(id(light), _GREY)))
 
         pictures = [
             ("Photo", _cut(photo.face_crop, window)),
@@ -147,6 +156,22 @@ class PreviewRenderer:
         picture = Image.fromarray(_cut(photo.face_crop, window))
         picture.paste((120, 235, 255), (0, 0), mask)
         return np.asarray(picture)
+
+
+def _portrait(neutral_vertices: F32, yaw: float) -> View:
+    """Head and neck fill the picture, whatever the head's size."""
+    top = float(neutral_vertices[:, 1].max())
+    span = 1.03 * (top + 0.155)
+    return View.turned(yaw, size=_STYLE.tile, span=span, pivot=(0.0, top - 0.42 * span, -0.055))
+
+
+def _softened(head: HeadModel, occlusion: F32) -> F32:
+    """Full strength inside the mouth; half on the skin, where the photo's own shadows are in the texture."""
+    inside = head.region("mouth_inside").copy()
+    for part in ("teeth_upper", "teeth_lower", "tongue"):
+        inside[head.triangles[head.part_triangles(part)]] = 1
+    softened: F32 = 1 - (0.5 + 0.35 * inside) * (1 - occlusion)
+    return softened
 
 
 _BACKDROP: Final = {id(EVENING): (0.075, 0.062, 0.058), id(STAGE): (0.03, 0.03, 0.045)}

@@ -132,7 +132,7 @@ def camera_report(fit: FitInfo) -> CameraReport:
 def fit_report(fit: FitInfo, identity: F32, expression: F32, expression_names: list[str]) -> FitReport:
     """Coefficients, gaze and residuals (% of the pupil distance)."""
     return {
-        "identity": [round(float(weight), 4) for weight in identity],
+        "identity": [round(float(weight), 4) + 0.0 for weight in identity],
         "expression": {
             name: round(float(weight), 4) for name, weight in zip(expression_names, expression, strict=True)
         },

@@ -1,8 +1,8 @@
 """Tensor names, shapes, dtypes, options and error codes of the Facewright service.
 
-The single source of truth (standard library only): the server's stages, every ``config.pbtxt`` and the client are
-held to this module by ``tests/contract``. Shapes exclude the batch dimension; -1 is a dimension that depends on the
-head model. Frames and units: CONVENTIONS.md.
+The single source of truth (standard library only): the server's stages, every ``config.pbtxt`` and the client
+are held to this module by ``tests/contract``. Shapes exclude the batch dimension; -1 is a dimension that
+depends on the head model. Frames and units: CONVENTIONS.md.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ EXPRESSION_SIZE: Final = 52
 CROP_SIZE: Final = 1024
 LANDMARK_INPUT_SIZE: Final = 192
 
-PHOTO: Final = Tensor("PHOTO", "TYPE_STRING", (1,))  # encoded bytes: JPEG, PNG or WebP
+PHOTO: Final = Tensor("PHOTO", "TYPE_UINT8", (-1,))  # encoded bytes: JPEG, PNG or WebP
 
 FACE_CROP: Final = Tensor("FACE_CROP", "TYPE_UINT8", (CROP_SIZE, CROP_SIZE, 3))  # sRGB
 CROP_TO_PHOTO: Final = Tensor("CROP_TO_PHOTO", "TYPE_FP32", (3, 3))
 LANDMARK_INPUT: Final = Tensor("LANDMARK_INPUT", "TYPE_FP32", (3, LANDMARK_INPUT_SIZE, LANDMARK_INPUT_SIZE))
 LANDMARK_TO_CROP: Final = Tensor("LANDMARK_TO_CROP", "TYPE_FP32", (3, 3))  # landmark-input px -> crop px
-PHOTO_INFO: Final = Tensor("PHOTO_INFO", "TYPE_STRING", (1,))  # JSON, see facewright.find_face.PhotoInfo
+PERSON_MASK: Final = Tensor("PERSON_MASK", "TYPE_UINT8", (256, 256))  # probability x 255, over FACE_CROP
+PHOTO_INFO: Final = Tensor("PHOTO_INFO", "TYPE_UINT8", (-1,))  # JSON, see facewright.find_face.PhotoInfo
 
 NETWORK_LANDMARKS: Final = Tensor("NETWORK_LANDMARKS", "TYPE_FP32", (LANDMARKS_COUNT, 3))  # input px, z as x
 FACE_SCORE: Final = Tensor("FACE_SCORE", "TYPE_FP32", (1,))  # probability that the input shows a face
@@ -46,20 +47,25 @@ INTRINSICS: Final = Tensor("INTRINSICS", "TYPE_FP32", (3, 3))  # crop pixels
 HEAD_TO_CAMERA: Final = Tensor("HEAD_TO_CAMERA", "TYPE_FP32", (3, 4))  # [R | t], metres
 FITTED_VERTICES: Final = Tensor("FITTED_VERTICES", "TYPE_FP32", (-1, 3))  # head space, with expression
 NEUTRAL_VERTICES: Final = Tensor("NEUTRAL_VERTICES", "TYPE_FP32", (-1, 3))  # head space, without expression
-FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_STRING", (1,))  # JSON, see facewright.fit_head.FitInfo
+FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_UINT8", (-1,))  # JSON, see facewright.fit_head.FitInfo
 
-TEXTURE: Final = Tensor("TEXTURE", "TYPE_STRING", (1,))  # encoded sRGB albedo texture, as embedded in the GLB
+TEXTURE: Final = Tensor("TEXTURE", "TYPE_UINT8", (-1,))  # encoded sRGB albedo texture, as embedded in the GLB
 SH_LIGHT: Final = Tensor("SH_LIGHT", "TYPE_FP32", (9, 3))
-TEXTURE_INFO: Final = Tensor("TEXTURE_INFO", "TYPE_STRING", (1,))  # JSON, see facewright.bake_texture.TextureInfo
+TEXTURE_INFO: Final = Tensor(
+    "TEXTURE_INFO", "TYPE_UINT8", (-1,)
+)  # JSON, see facewright.bake_texture.TextureInfo
 
-GLB: Final = Tensor("GLB", "TYPE_STRING", (1,))
-REPORT: Final = Tensor("REPORT", "TYPE_STRING", (1,))  # JSON
-PREVIEW: Final = Tensor("PREVIEW", "TYPE_STRING", (1,))  # PNG
+GLB: Final = Tensor("GLB", "TYPE_UINT8", (-1,))
+REPORT: Final = Tensor("REPORT", "TYPE_UINT8", (-1,))  # JSON
+PREVIEW: Final = Tensor("PREVIEW", "TYPE_UINT8", (-1,))  # PNG
 
-FIND_FACE: Final = ((PHOTO,), (FACE_CROP, CROP_TO_PHOTO, LANDMARK_INPUT, LANDMARK_TO_CROP, PHOTO_INFO))
+FIND_FACE: Final = (
+    (PHOTO,),
+    (FACE_CROP, CROP_TO_PHOTO, LANDMARK_INPUT, LANDMARK_TO_CROP, PERSON_MASK, PHOTO_INFO),
+)
 FACE_LANDMARKS: Final = ((LANDMARK_INPUT,), (NETWORK_LANDMARKS, FACE_SCORE))
 FIT_HEAD: Final = (
-    (NETWORK_LANDMARKS, FACE_SCORE, LANDMARK_TO_CROP, CROP_TO_PHOTO, PHOTO_INFO),
+    (NETWORK_LANDMARKS, FACE_SCORE, LANDMARK_TO_CROP, CROP_TO_PHOTO, PERSON_MASK, PHOTO_INFO),
     (
         LANDMARKS,
         IDENTITY,
@@ -77,7 +83,17 @@ BAKE_TEXTURE: Final = (
     (TEXTURE, SH_LIGHT, TEXTURE_INFO),
 )
 PACKAGE_AVATAR: Final = (
-    (NEUTRAL_VERTICES, IDENTITY, EXPRESSION, EYE_ROTATION, TEXTURE, SH_LIGHT, PHOTO_INFO, FIT_INFO, TEXTURE_INFO),
+    (
+        NEUTRAL_VERTICES,
+        IDENTITY,
+        EXPRESSION,
+        EYE_ROTATION,
+        TEXTURE,
+        SH_LIGHT,
+        PHOTO_INFO,
+        FIT_INFO,
+        TEXTURE_INFO,
+    ),
     (GLB, REPORT),
 )
 RENDER_PREVIEW: Final = (
@@ -94,10 +110,22 @@ RENDER_PREVIEW: Final = (
     (PREVIEW,),
 )
 
-#: What every ``avatar_*`` ensemble takes and gives; PREVIEW and the tensors cost only when they are asked for.
+#: What every ``avatar_*`` ensemble takes and gives; PREVIEW and the tensors cost only when they are asked
+#: for.
 AVATAR: Final = (
     (PHOTO,),
-    (GLB, REPORT, PREVIEW, LANDMARKS, IDENTITY, EXPRESSION, INTRINSICS, HEAD_TO_CAMERA, NEUTRAL_VERTICES, SH_LIGHT),
+    (
+        GLB,
+        REPORT,
+        PREVIEW,
+        LANDMARKS,
+        IDENTITY,
+        EXPRESSION,
+        INTRINSICS,
+        HEAD_TO_CAMERA,
+        NEUTRAL_VERTICES,
+        SH_LIGHT,
+    ),
 )
 
 STAGES: Final = {
@@ -137,15 +165,23 @@ class Option:
     meaning: str = ""
 
 
-#: Options of ``avatar_twin``. Floats may also travel as decimal strings (Triton's gRPC parameters have no float in
-#: older clients).
+#: Options of ``avatar_twin``. Floats may also travel as decimal strings (Triton's gRPC parameters have no
+#: float in older clients).
 OPTIONS: Final[dict[str, Option]] = {
-    "face_index": Option(int, -1, -1, 99, meaning="which face, left to right from 0; -1: largest and most central"),
+    "face_index": Option(
+        int, -1, -1, 99, meaning="which face, left to right from 0; -1: largest and most central"
+    ),
     "texture_size": Option(int, 1024, choices=(512, 1024, 2048, 4096), meaning="texels per side"),
     "texture_format": Option(str, "jpeg", choices=("jpeg", "webp", "png"), meaning="encoding inside the GLB"),
-    "delight": Option(float, 0.5, 0.0, 1.0, meaning="share of the estimated lighting divided out of the texture"),
+    "delight": Option(
+        float, 0.5, 0.0, 1.0, meaning="share of the estimated lighting divided out of the texture"
+    ),
     "lods": Option(int, 0, 0, 2, meaning="how many lower levels of detail the GLB also carries"),
     "visemes": Option(bool, True, meaning="add the 15 Oculus visemes as named morph targets"),
-    "focal_px": Option(float, 0.0, 0.0, 100000.0, meaning="focal length in photo pixels; 0: from EXIF or estimated"),
-    "deadline_ms": Option(int, 0, 0, 600000, meaning="give up this long after the server took the photo; 0: never"),
+    "focal_px": Option(
+        float, 0.0, 0.0, 100000.0, meaning="focal length in photo pixels; 0: from EXIF or estimated"
+    ),
+    "deadline_ms": Option(
+        int, 0, 0, 600000, meaning="give up this long after the server took the photo; 0: never"
+    ),
 }

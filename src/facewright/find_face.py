@@ -9,7 +9,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, ErrorCode
+from facewright_client.contract import (
+    FACE_SCORE,
+    LANDMARK_INPUT,
+    NETWORK_LANDMARKS,
+    PERSON_MASK,
+    ErrorCode,
+)
 from PIL import Image
 
 from facewright.engine import Engine, OnnxEngine
@@ -56,15 +62,18 @@ class FaceNetworks:
     Args:
         detector: the face detector.
         landmarks: the landmark network.
+        person_mask: the network that tells person from background.
     """
 
-    def __init__(self, detector: Engine, landmarks: Engine) -> None:
+    def __init__(self, detector: Engine, landmarks: Engine, person_mask: Engine) -> None:
         self.detector = detector
         self._landmarks = landmarks
+        self._person_mask = person_mask
 
     @classmethod
     def load(cls, folder: Path | None = None, device: Literal["cpu", "cuda"] = "cpu") -> FaceNetworks:
-        """Load ``face_detector.onnx`` and ``face_landmarks.onnx`` from a folder, by default the open assets'.
+        """Load the detector, landmark and person mask networks (``*.onnx``) from a folder, by default the
+        open assets'.
 
         Raises:
             FacewrightError: INTERNAL when a file is missing, ENGINE_MISMATCH when it cannot run on
@@ -73,6 +82,7 @@ class FaceNetworks:
         return cls(
             OnnxEngine(asset_path("face_detector.onnx", folder), device),
             OnnxEngine(asset_path("face_landmarks.onnx", folder), device),
+            OnnxEngine(asset_path("person_mask.onnx", folder), device),
         )
 
     def landmarks(self, landmark_input: F32) -> tuple[F32, float]:
@@ -87,6 +97,15 @@ class FaceNetworks:
         outputs = self._landmarks.run({LANDMARK_INPUT.name: landmark_input[None]})
         return outputs[NETWORK_LANDMARKS.name][0], float(outputs[FACE_SCORE.name][0, 0])
 
+    def person_mask(self, face_crop: U8) -> U8:
+        """Where the crop shows a person: probability x 255, ``[256, 256]``, from sRGB ``[1024, 1024, 3]``."""
+        side = PERSON_MASK.shape[0]
+        small = Image.fromarray(face_crop).resize((side, side), Image.Resampling.BOX)
+        image = np.asarray(small, np.float32).transpose(2, 0, 1) / np.float32(255)
+        mask = self._person_mask.run({"IMAGE": np.ascontiguousarray(image[None])})["MASK"][0, 0]
+        scaled: U8 = np.rint(mask * 255).clip(0, 255).astype(np.uint8)
+        return scaled
+
 
 @dataclass(frozen=True)
 class FoundFace:
@@ -96,6 +115,7 @@ class FoundFace:
     crop_to_photo: F32  # [3, 3]
     landmark_input: F32  # [3, 192, 192] RGB, 0-1
     landmark_to_crop: F32  # [3, 3]
+    person_mask: U8  # [256, 256], probability x 255
     info: PhotoInfo
 
 
@@ -146,6 +166,8 @@ def find_face(
     landmark_to_crop = np.linalg.inv(to_photo) @ view.to_image()
     landmark_input = sample_view(Image.fromarray(crop), landmark_to_crop)
     clock.lap("crop")
+    person_mask = networks.person_mask(crop)
+    clock.lap("person_mask")
     info = PhotoInfo(
         photo_width=decoded.width,
         photo_height=decoded.height,
@@ -163,7 +185,12 @@ def find_face(
         milliseconds=clock.milliseconds,
     )
     return FoundFace(
-        crop, to_photo.astype(np.float32), landmark_input, landmark_to_crop.astype(np.float32), info
+        crop,
+        to_photo.astype(np.float32),
+        landmark_input,
+        landmark_to_crop.astype(np.float32),
+        person_mask,
+        info,
     )
 
 

@@ -23,11 +23,12 @@ from facewright.fit_confidence import FitConfidence
 from facewright.fit_info import EyeFit, FitInfo, HeadFit, LandmarkError
 from facewright.gauss_newton import FitSettings, GaussNewton, Observation, Solution
 from facewright.gaze import Gaze, SeenIris, seen_irises
+from facewright.hair_volume import HairVolume
 from facewright.landmark_basis import MESH_COUNT, build_landmark_basis
 
 if TYPE_CHECKING:
-    from facewright.find_face import PhotoInfo
     from facewright.head_model import HeadModel
+    from facewright.photo_info import PhotoInfo
 
 #: The network's own certainty below which its landmarks are noise.
 LEAST_FACE_SCORE: Final = 0.5
@@ -73,6 +74,7 @@ class HeadFitter:
         )
         self._confidence = FitConfidence(head, self.basis)
         self._followers = rigid_followers(head)
+        self._hair = HairVolume(head)
         names = [str(name) for name in head.expression_names]
         self._shape_index = {name: index for index, name in enumerate(names)}
 
@@ -83,6 +85,7 @@ class HeadFitter:
         landmark_to_crop: NDArray[np.floating],
         crop_to_photo: NDArray[np.floating],
         info: PhotoInfo,
+        person_mask: NDArray[np.uint8] | None = None,
     ) -> HeadFit:
         """Fits the head to one face.
 
@@ -92,6 +95,9 @@ class HeadFitter:
             landmark_to_crop: [3, 3], landmark-input pixels to crop pixels, a similarity.
             crop_to_photo: [3, 3], crop pixels to photo pixels, a similarity.
             info: the photo's size, focal length, options, warnings.
+            person_mask: u8 [M, M], probability of a person x 255 over the crop; gives the hair its volume.
+                None
+                leaves the bare skull.
 
         Raises:
             FacewrightError: NO_FACE where the score says so; INTERNAL for wrong shapes or values that are not
@@ -111,6 +117,16 @@ class HeadFitter:
         solution = self.optimiser.solve(solution, seen)
         posed = time.perf_counter()
         fit = self._assembled(solution, face, irises)
+        if person_mask is not None:
+            hair = self._hair.displacement(
+                fit.fitted,
+                solution.camera.intrinsics(),
+                solution.camera.extrinsics(),
+                person_mask,
+                info.crop_valid_box,
+            )
+            fit.fitted[:] += hair
+            fit.neutral[:] += hair
         assembled = time.perf_counter()
 
         camera = solution.camera
@@ -153,14 +169,13 @@ class HeadFitter:
         )
 
     def _observation(self, face: _Face, info: PhotoInfo) -> Observation:
-        focal, sigma = info.focal_px, EXIF_LOG_FOCAL_SIGMA
-        if info.options.get("focal_px"):
-            sigma = GIVEN_LOG_FOCAL_SIGMA
-        elif not focal:
+        focal, sigma = info.options.get("focal_px") or 0.0, GIVEN_LOG_FOCAL_SIGMA
+        if not focal:
+            focal, sigma = info.focal_px or 0.0, EXIF_LOG_FOCAL_SIGMA
+        if not focal:
             extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
             focal = focal_prior((info.photo_width, info.photo_height), extent)
             sigma = LOG_FOCAL_SIGMA
-        assert focal is not None
         return Observation(face.crop[:MESH_COUNT], focal / face.photo_scale, sigma)
 
     def _starting_camera(
@@ -217,8 +232,8 @@ class HeadFitter:
         plain[self.optimiser.linear_size :] = 0.0
         errors = []
         for coefficients in (plain, solution.coefficients):
-            residual, _ = self.optimiser.residuals(Solution(solution.camera, coefficients), seen)
-            percent = 100.0 * np.linalg.norm(residual, axis=1) / pupils
+            residual, viewed = self.optimiser.residuals(Solution(solution.camera, coefficients), seen)
+            percent = 100.0 * viewed.distances(residual, self.basis.contour) / pupils
             median, p95 = np.percentile(percent, [50, 95])
             errors.append(LandmarkError(float(median), float(p95)))
         return errors[0], errors[1]

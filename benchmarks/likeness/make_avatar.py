@@ -15,6 +15,7 @@ from PIL import Image
 from facewright.fit_head import HeadFitter
 from facewright.fit_info import HeadFit
 from facewright.head_model import HeadModel
+from facewright.open_assets_location import asset_path
 from facewright.options import AvatarOptions
 
 U8 = npt.NDArray[np.uint8]
@@ -62,6 +63,15 @@ class AvatarMaker:
         self._fitter = HeadFitter(head)
         self._baker = TextureBaker(head)
 
+    @classmethod
+    def from_open_assets(cls, options: AvatarOptions) -> AvatarMaker:
+        """With the open head and networks from the cache.
+
+        Raises:
+            FacewrightError: INTERNAL where an asset has not been built (``make setup``).
+        """
+        return cls(HeadModel.load(asset_path("head.npz", None)), FaceNetworks.load(), options)
+
     def fit(self, picture: U8) -> FittedFace:
         """Finds and fits the face in a rendered picture, sRGB u8 [H, W, 3].
 
@@ -106,7 +116,14 @@ class AvatarMaker:
         found_at = time.perf_counter()
         landmarks, score = self._networks.landmarks(found.landmark_input)
         landmarks_at = time.perf_counter()
-        fit = self._fitter.fit(landmarks, score, found.landmark_to_crop, found.crop_to_photo, found.info)
+        fit = self._fitter.fit(
+            landmarks,
+            score,
+            found.landmark_to_crop,
+            found.crop_to_photo,
+            found.info,
+            found.person_mask,
+        )
         fitted_at = time.perf_counter()
         in_crop = _moved(landmarks[:, :2], found.landmark_to_crop)
         return FittedFace(

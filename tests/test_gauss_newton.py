@@ -48,9 +48,9 @@ def test_jacobian_agrees_with_finite_differences(optimiser: GaussNewton, yaw: fl
     viewed, points = optimiser.view(start)
     assert (viewed.candidate >= 0).any()  # the silhouette takes part
     seen = Observation(start.camera.project(points), 1500.0)
-    jacobian, residual = optimiser._linearised(start, seen, viewed, points, optimiser.size)
+    whitening = optimiser._whitening(start, seen, viewed, points, robust_sigma=3.0)
+    jacobian, residual = optimiser._linearised(start, seen, viewed, points, whitening, optimiser.size)
     np.testing.assert_allclose(residual, 0, atol=1e-6)
-    whitening = viewed.whitening * optimiser._inverse_sigma[:, None, None]
     slid = viewed.candidate >= 0
 
     def whitened(solution: Solution) -> np.ndarray:

@@ -37,10 +37,18 @@ class ViewedLandmarks:
             where the embedded point itself is seen.
         whitening: float64 [N, 2, 2]; ``whitening^T whitening`` weighs a residual in the image (1: fully
             trusted).
+        outward: float64 [C, 2], unit vectors out of the face across its outline.
     """
 
     candidate: NDArray[np.int64]
     whitening: NDArray[np.float64]
+    outward: NDArray[np.float64]
+
+    def distances(self, residual: NDArray[np.float64], contour: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Lengths [N] of residuals [N, 2]; contour landmarks' across the outline, along which they slide."""
+        lengths = np.linalg.norm(residual, axis=1)
+        lengths[contour] = np.abs(np.sum(residual[contour] * self.outward, axis=1))
+        return np.asarray(lengths)
 
 
 def view_landmarks(
@@ -62,7 +70,7 @@ def view_landmarks(
     whitening = np.sqrt(trust)[:, None, None] * np.eye(2)
     contour = basis.contour
     if len(contour) == 0:
-        return ViewedLandmarks(np.zeros(0, np.int64), whitening)
+        return ViewedLandmarks(np.zeros(0, np.int64), whitening, np.zeros((0, 2)))
 
     pixels = camera.project(points)
     outward = pixels[contour] - pixels.mean(axis=0)
@@ -81,7 +89,7 @@ def view_landmarks(
         np.sqrt(across_weight)[:, None, None] * outward[:, :, None] * outward[:, None, :]
         + np.sqrt(ALONG_WEIGHT) * along[:, :, None] * along[:, None, :]
     )
-    return ViewedLandmarks(candidate.astype(np.int64), whitening)
+    return ViewedLandmarks(candidate.astype(np.int64), whitening, outward)
 
 
 def _facing(

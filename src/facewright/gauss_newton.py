@@ -30,7 +30,8 @@ class FitSettings:
 
     Args:
         landmark_sigma: 1 sigma of the network's error, metres at the face.
-        robust_sigma: residuals beyond this many sigma lose weight (Cauchy).
+        robust_sigma: residuals beyond this many sigma lose weight (Cauchy); four times as many while the
+            corrective field is held back, or an open mouth, far off at first, would count as an outlier.
         linear_steps: steps without the corrective field, which would otherwise explain a wrong pose.
         joint_steps: steps with it, at most.
         tolerance: stop when no coefficient moves by more than this.
@@ -97,9 +98,10 @@ class GaussNewton:
     def steps(self, start: Solution, seen: Observation, size: int, count: int) -> Solution:
         """At most ``count`` steps over the first ``size`` coefficients."""
         solution = start
+        robust_sigma = self.settings.robust_sigma * (1.0 if size == self.size else 4.0)
         for _ in range(count):
             previous = solution.coefficients
-            solution = self._step(solution, seen, size)
+            solution = self._step(solution, seen, size, robust_sigma)
             if np.max(np.abs(solution.coefficients - previous)) < self.settings.tolerance:
                 break
         return solution
@@ -125,9 +127,10 @@ class GaussNewton:
         viewed, points = self.view(solution)
         return solution.camera.project(points) - seen.pixels, viewed
 
-    def _step(self, solution: Solution, seen: Observation, size: int) -> Solution:
+    def _step(self, solution: Solution, seen: Observation, size: int, robust_sigma: float) -> Solution:
         viewed, points = self.view(solution)
-        jacobian, residual = self._linearised(solution, seen, viewed, points, size)
+        whitening = self._whitening(solution, seen, viewed, points, robust_sigma)
+        jacobian, residual = self._linearised(solution, seen, viewed, points, whitening, size)
         hessian = jacobian.T @ jacobian
         gradient = (jacobian.T @ residual).astype(np.float64)
         self._add_priors(hessian, gradient, solution, seen, size)
@@ -137,12 +140,29 @@ class GaussNewton:
         camera = _moved(solution.camera, step[:POSE_SIZE])
         return replace(solution, camera=camera, coefficients=moved, steps=solution.steps + 1, hessian=hessian)
 
+    def _whitening(
+        self,
+        solution: Solution,
+        seen: Observation,
+        viewed: ViewedLandmarks,
+        points: NDArray[np.float32],
+        robust_sigma: float,
+    ) -> NDArray[np.float64]:
+        """Square roots of the landmarks' weights, 1 / metres, [N, 2, 2]: view, sigma, Cauchy's loss."""
+        residual = solution.camera.project(points) - seen.pixels
+        residual /= solution.camera.pixels_per_metre
+        whitening = viewed.whitening * self._inverse_sigma[:, None, None]
+        white = (whitening @ residual[:, :, None])[..., 0]
+        robust = 1.0 / (1.0 + np.sum(white**2, axis=1) / robust_sigma**2)
+        return np.asarray(whitening * np.sqrt(robust)[:, None, None])
+
     def _linearised(
         self,
         solution: Solution,
         seen: Observation,
         viewed: ViewedLandmarks,
         points: NDArray[np.float32],
+        whitening: NDArray[np.float64],
         size: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Whitened Jacobian [2 N, 7 + size] and residual [2 N]."""
@@ -152,11 +172,6 @@ class GaussNewton:
         inverse_depth = 1.0 / position[:, 2]
         pixels = camera.focal * position[:, :2] * inverse_depth[:, None] + camera.principal
         residual = (pixels - seen.pixels) / camera.pixels_per_metre
-        whitening = viewed.whitening * self._inverse_sigma[:, None, None]
-        white = (whitening @ residual[:, :, None])[..., 0]
-        robust = 1.0 / (1.0 + np.sum(white**2, axis=1) / self.settings.robust_sigma**2)
-        whitening = whitening * np.sqrt(robust)[:, None, None]
-
         by_position = np.zeros((len(points), 2, 3))  # of the pixel, in metres at the head's depth
         depth = camera.translation[2]
         by_position[:, 0, 0] = by_position[:, 1, 1] = depth * inverse_depth

@@ -1,0 +1,81 @@
+"""Khronos' validator finds no errors and no warnings in any file the options can ask for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facewright.gltf import write_glb
+from facewright.gltf_layout import LayoutOptions, avatar_layout
+from facewright.head_model import HeadModel
+from facewright.open_assets_location import asset_path
+from tests.browser.chromium import HERE
+from tests.painted_avatar import avatar_geometry, encoded, painted_glb
+from tests.synthetic_head import save_synthetic_head
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(shutil.which("node") is None, reason="no Node: sudo apt-get install nodejs npm"),
+    pytest.mark.skipif(
+        not (HERE / "node_modules/gltf-validator").is_dir(),
+        reason="no gltf-validator: npm --prefix tests/browser ci --ignore-scripts",
+    ),
+]
+
+
+def _validate(files: list[Path]) -> dict[str, dict[str, Any]]:
+    """The validator's report of each file, by file name."""
+    found = subprocess.run(
+        ["node", "validate.mjs", *map(str, files)], cwd=HERE, capture_output=True, check=True, timeout=120
+    )
+    return {path.name: report for path, report in zip(files, json.loads(found.stdout), strict=True)}
+
+
+def _complaints(report: dict[str, Any]) -> list[Any]:
+    return [message for message in report["issues"]["messages"] if message["severity"] <= 1]
+
+
+def test_no_option_gives_an_error_or_a_warning(tmp_path: Path) -> None:
+    head = HeadModel.load(asset_path("head.npz"))
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    files = []
+    for lods, visemes in product((0, 1, 2), (False, True)):
+        layout = avatar_layout(head, LayoutOptions(lods, visemes))
+        for texture_format in ("jpeg", "png", "webp"):
+            someone = avatar_geometry(head, head.neutral(rng.standard_normal(160)))
+            asset = {"generator": "Facewright tests", "extras": {"pipeline": "avatar_twin"}}
+            path = tmp_path / f"{lods}-{visemes}-{texture_format}.glb"
+            path.write_bytes(write_glb(layout, someone, encoded(pixels, texture_format), asset))
+            files.append(path)
+    reports = _validate(files)
+    assert len(reports) == 18
+    for name, report in reports.items():
+        assert not _complaints(report), name
+        assert report["info"]["hasMorphTargets"], name
+        assert report["info"]["hasSkins"], name
+        assert report["info"]["hasTextures"], name
+
+
+def test_a_head_without_mouth_parts_is_valid_too(tmp_path: Path) -> None:
+    head = HeadModel.load(save_synthetic_head(tmp_path / "head.npz"))
+    path = tmp_path / "synthetic.glb"
+    texture = encoded(np.zeros((16, 16, 3), np.uint8), "webp")
+    path.write_bytes(painted_glb(head, LayoutOptions(lods=2), texture))
+    assert not _complaints(_validate([path])["synthetic.glb"])
+
+
+def test_the_validator_does_complain(tmp_path: Path) -> None:
+    """A file with a wrong bound is caught: silence above means something."""
+    head = HeadModel.load(save_synthetic_head(tmp_path / "head.npz"))
+    glb = painted_glb(head, LayoutOptions(), encoded(np.zeros((16, 16, 3), np.uint8)))
+    path = tmp_path / "broken.glb"
+    path.write_bytes(glb.replace(b'"VEC2"', b'"VEC3"'))
+    assert _complaints(_validate([path])["broken.glb"])

@@ -42,6 +42,7 @@ _GOALS: Final[tuple[tuple[str, Callable[[dict[str, Any]], str], str, str], ...]]
     ),
 )
 _OTHER_ROWS: Final = (
+    ("photo ↔ render at yaw 0 under the previews' studio light", "distance at 0, studio light"),
     ("different people, photo ↔ photo", "strangers, photo to photo"),
     ("one person, photo ↔ another photo", "same person, photo to photo"),
     ("render at yaw 0 ↔ the person's other photos", "distance, render at 0 to the person's other photos"),

@@ -148,8 +148,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--light",
         choices=("studio", "even", "photo"),
-        default="studio",
-        help="light of the judged renders: the previews' studio (default), even, or the photo's own",
+        default="even",
+        help="light of the judged renders: even (default: the texture as it is), studio, or the photo's own",
     )
     parser.add_argument("--texture-size", type=int, default=1024, choices=(512, 1024, 2048, 4096))
     parser.add_argument("--delight", type=float, default=0.5, help="the request option of that name")

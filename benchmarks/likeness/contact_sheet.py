@@ -25,6 +25,8 @@ Row = list[tuple[str, U8]]
 _STYLE: Final = SheetStyle(tile=216, gap=5, caption=16, font=12, corner=0)
 _ROWS: Final = 5
 _GREY: Final = (0.16, 0.16, 0.165)
+#: Metres across a picture of the neutral: the head fills it.
+_SPAN: Final = 0.28
 #: Yaw of a picture → the judged render whose distance its caption shows.
 _JUDGED: Final = {0: "0", -30: "-30", 30: "30"}
 
@@ -87,4 +89,4 @@ def _neutral(
     vertices = avatar.fit.neutral_vertices
     for shape, weight in weights.items():
         vertices = vertices + np.float32(weight) * head.expression_basis[names.index(shape)]
-    return renderer.render(vertices, View.turned(yaw, size=_STYLE.tile), STUDIO).over(_GREY)
+    return renderer.render(vertices, View.turned(yaw, size=_STYLE.tile, span=_SPAN), STUDIO).over(_GREY)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from facewright.bake_texture import TextureBaker
-from facewright.find_face import FaceNetworks, FoundFace, find_face
 from PIL import Image
 
+from facewright.bake_texture import TextureBaker
+from facewright.find_face import FaceNetworks, FoundFace, find_face
 from facewright.fit_head import HeadFitter
 from facewright.fit_info import HeadFit
 from facewright.head_model import HeadModel

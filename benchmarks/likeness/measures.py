@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from benchmarks.likeness.make_avatar import AvatarMaker, MadeAvatar
 
 from benchmarks.likeness.face_recognition_judge import FaceBox, FaceRecognitionJudge, JudgedFace
 from benchmarks.likeness.identity_statistics import nearest_is_right, pair_distances, summary
 from benchmarks.likeness.landmark_error import LandmarkSurface, landmark_errors, project
+from benchmarks.likeness.make_avatar import AvatarMaker, MadeAvatar
 from facewright.errors import FacewrightError
 from facewright.light import STUDIO, Light
 from facewright.render_head import HeadRenderer, View
@@ -38,7 +38,8 @@ class PhotoMeasures:
         reprojection: [478] after the corrective field.
         refound: by yaw (0, -30, 30), [478] or None where no face was found in the render.
         photo_face, masked_face: the photo and the photo cut to the avatar's silhouette (the ceiling).
-        renders: by name (``photo pose``, ``0``, ``-15`` ...), the judged neutral renders.
+        renders: by name (``photo pose``, ``0``, ``-15`` ...), the judged neutral renders; ``0 studio`` is lit
+            by the previews' studio whatever light the others have.
         jaw_open, jaw_open_left: jawOpen in the photo, and re-fitted to the neutral render at yaw 0.
         smile, smile_left: the mean of both sides, likewise.
         milliseconds: by stage.
@@ -98,10 +99,13 @@ def measure(
     refound: dict[int, npt.NDArray[np.float64] | None] = {}
     jaw_left = smile_left = None
     for yaw in YAWS:
-        view = View.turned(yaw, size=_RENDER_SIZE)
+        view = View.turned(yaw, size=_RENDER_SIZE, span=0.30)
         picture = renderer.render(fit.neutral_vertices, view, lamp).over(_GREY)
         pixels = project(surface.points, view.intrinsics, view.head_to_camera)
         renders[str(yaw)] = judge.describe(picture, FaceBox.around(pixels))
+        if yaw == 0:
+            studio = renderer.render(fit.neutral_vertices, view, STUDIO).over(_GREY)
+            renders["0 studio"] = judge.describe(studio, FaceBox.around(pixels))
         if yaw in (0, -30, 30):
             refound[yaw] = None
             try:
@@ -195,6 +199,7 @@ _POSES: Final = {
     "±15": ("-15", "15"),
     "±30": ("-30", "30"),
     "±45": ("-45", "45"),
+    "0, studio light": ("0 studio",),
 }
 
 

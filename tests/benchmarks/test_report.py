@@ -50,7 +50,7 @@ def test_serving_numbers_reach_the_report() -> None:
 
 def _likeness() -> dict[str, Any]:
     stats = {"count": 3, "mean": 0.321, "median": 0.654, "p95": 0.987}
-    poses = ("photo pose", "0", "±15", "±30", "±45")
+    poses = ("photo pose", "0", "±15", "±30", "±45", "0, studio light")
     table: dict[str, Any] = {
         "photos": 3,
         "reprojection": {"pictures": 3, "no face found": 0, **stats},

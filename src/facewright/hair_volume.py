@@ -56,7 +56,10 @@ class HairVolume:
     def __init__(self, head: HeadModel, limits: HairVolumeLimits | None = None) -> None:
         self.limits = limits or HairVolumeLimits()
         self._scalp = head.region("scalp").astype(np.float32)
+        self._moved = np.flatnonzero(self._scalp > 0.05)
         self._ears = np.flatnonzero(head.region("ears") > 0.5)
+        # Ears stand out of the skull: they are no hair.
+        self._outline = np.union1d(self._moved, self._ears)
 
     def displacement(
         self,
@@ -75,14 +78,14 @@ class HairVolume:
             mask: u8 ``[M, M]``, probability of a person x 255 over the crop.
             valid_box: x0, y0, x1, y1 of the crop's part that shows the photo, crop pixels.
         """
-        scalp = np.flatnonzero(self._scalp > 0.05)
+        scalp, outline = self._moved, self._outline
         middle = self._middle(vertices, scalp)
         outward = vertices[scalp] - middle
         outward /= np.linalg.norm(outward, axis=1, keepdims=True)
         rotation, translation = head_to_camera[:, :3], head_to_camera[:, 3]
         centre = rotation @ middle + translation
         pixels_per_metre = float(intrinsics[0, 0] / centre[2])
-        seen = (vertices[scalp] @ rotation.T + translation) @ intrinsics.T
+        seen = (vertices[outline] @ rotation.T + translation) @ intrinsics.T
         pixels = seen[:, :2] / seen[:, 2:]
         origin = (intrinsics @ centre)[:2] / centre[2]
 
@@ -110,7 +113,8 @@ class HairVolume:
         towards = outward @ (rotation.T @ (centre / np.linalg.norm(centre)))
         sideways = np.sqrt(np.clip(1.0 - towards**2, 0.0, 1.0))
         upper = float(np.mean(thickness[np.abs(grid) < np.radians(70)]))
-        amount = sideways * np.interp(angles, grid, thickness) + (1 - sideways) * upper
+        measured = np.interp(angles[np.searchsorted(outline, scalp)], grid, thickness)
+        amount = sideways * measured + (1 - sideways) * upper
         # Towards the nape hair lies down, whatever its volume above.
         height = (vertices[scalp, 1] - middle[1]) / (vertices[scalp, 1].max() - middle[1])
         back = np.clip(-outward[:, 2], 0.0, 1.0)

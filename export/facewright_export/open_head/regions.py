@@ -35,6 +35,11 @@ REGION_NAMES: Final = (
     "eyeballs",
 )
 
+#: Middle height and half width of a brow over the distance from the midline, all in millimetres on the mean
+#: head.
+BROW_HEIGHT: Final = ((8, 14, 24, 38, 50, 56), (15, 18, 21, 23.5, 18, 14))
+BROW_HALF_WIDTH: Final = ((8, 14, 40, 56), (4.0, 4.5, 3.5, 1.5))
+
 
 def cavities(base: BaseMesh, topology: HeadTopology) -> tuple[BoolArray, BoolArray]:
     """Vertices inside the mouth and inside the eye sockets, bool [V] each, without the rims they share with
@@ -123,14 +128,7 @@ def region_weights(
     neck_height = up + NECK_SLOPE * front - NECK_OFFSET * 1e3
     under_jaw = np.interp(front, [-110, -80, -45, -10, 15], [-55, -72, -92, -112, -116])
     neck = _step(under_jaw - up, -6, 8) * (1 - scalp) * (neck_height < 200)
-    brow_height = np.interp(across, [8, 14, 24, 38, 50, 56], [15, 18, 21, 23.5, 18, 14])
-    brow_width = np.interp(across, [8, 14, 40, 56], [4.0, 4.5, 3.5, 1.5])
-    brow = (
-        _step(np.abs(up - brow_height), brow_width + 2, brow_width)
-        * _step(across, 8, 12)
-        * _step(across, 57, 53)
-    )
-    brow = brow * (front > -40)
+    brow = brow_mask(mean)
     face = (1 - ears) * (1 - scalp) * (1 - neck) * _step(front, -75, -55)
     forehead = face * _step(up, 20, 30) * _step(front, -50, -25)
     chin = face * _step(up, -84, -92) * _step(across, 32, 22)
@@ -158,6 +156,16 @@ def region_weights(
     weights[REGION_NAMES.index("mouth_inside")] = in_mouth | (part >= 3)
     weights[REGION_NAMES.index("eyeballs")] = (part == 1) | (part == 2)
     return np.clip(weights, 0.0, 1.0)
+
+
+def brow_mask(points: FloatArray) -> FloatArray:
+    """Where the hairs of either brow grow, 0–1 [...], from points [..., 3] of the mean head in metres."""
+    across, up, front = np.abs(points[..., 0]) * 1e3, points[..., 1] * 1e3, points[..., 2] * 1e3
+    height = np.interp(across, *BROW_HEIGHT)
+    width = np.interp(across, *BROW_HALF_WIDTH)
+    mask = _step(np.abs(up - height), width + 2, width) * _step(across, 8, 12) * _step(across, 57, 53)
+    brow: FloatArray = mask * (front > -40)
+    return brow
 
 
 def _step(value: FloatArray, zero: float | FloatArray, one: float | FloatArray) -> FloatArray:

@@ -14,8 +14,10 @@ extern "C" __global__ void mark_silhouettes(const float* __restrict__ depth_map,
         for (int x = 0; x < width; ++x) {
             const float z = here[x];
             const float left = here[x > 0 ? x - 1 : 0], right = here[x + 1 < width ? x + 1 : x];
-            const float step = fmaxf(fmaxf(fabsf(left - z), fabsf(right - z)), fmaxf(fabsf(above[x] - z), fabsf(below[x] - z)));
-            out[x] = !(fabsf(z) < 1e30f) || !(step <= jump);
+            // Written so that NaN and the infinity of an empty neighbour count as jumps.
+            const bool smooth = fabsf(left - z) <= jump && fabsf(right - z) <= jump && fabsf(above[x] - z) <= jump &&
+                                fabsf(below[x] - z) <= jump;
+            out[x] = !smooth || !(fabsf(z) < 1e30f);
         }
     }
 }

@@ -56,7 +56,7 @@ def texture_sample(
     check = Boundary("texture_sample")
     texture = check.array("texture", texture, ("float32", "uint8"), "N H W C")
     uv = check.array("uv", uv, "float32", "B ... 2")
-    _check_texture(check)
+    _check_texture(check, check.size("H") * check.size("W"))
     if srgb and texture.dtype == np.float32:
         raise ValueError("texture_sample: srgb needs a uint8 texture; float images are linear already")
     xp = array_module(texture)
@@ -149,7 +149,7 @@ def texture_sample_mipmap(
     check = Boundary("texture_sample_mipmap")
     texels = check.array("pyramid.texels", pyramid.texels, "float32", "N T C")
     uv = check.array("uv", uv, "float32", "B ... 2")
-    _check_texture(check)
+    _check_texture(check, check.size("T"))
     if (level is None) == (uv_derivatives is None):
         raise ValueError("texture_sample_mipmap: give exactly one of level and uv_derivatives")
     if level is not None:
@@ -191,7 +191,9 @@ def byte_decoding(srgb: bool) -> FloatArray:
     return table
 
 
-def _check_texture(check: Boundary) -> None:
+def _check_texture(check: Boundary, texels: int) -> None:
+    if texels == 0:
+        raise ValueError(f"{check.function}: the texture must have at least one texel")
     if check.size("N") not in (1, check.size("B")):
         raise ValueError(
             f"{check.function}: the texture must have batch 1 or {check.size('B')} like uv, "

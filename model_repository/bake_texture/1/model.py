@@ -1,0 +1,41 @@
+"""The photo and its fitted head to a texture and light; what it computes is in ``facewright.bake_texture``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from facewright_client import contract
+
+from facewright.bake_texture import TextureBaker
+from facewright.fit_info import FitInfo
+from facewright.head_model import HeadModel
+from facewright.open_assets_location import asset_path
+from facewright.server.stage import Outputs, Stage, StageRequest
+
+
+class TritonPythonModel:
+    """The adapter that Triton loads."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the head and prepare the bake."""
+        self._stage = Stage("bake_texture", args)
+        self._baker = TextureBaker(HeadModel.load(asset_path("head.npz")))
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer Triton's requests."""
+        return self._stage.execute(requests, self._bake)
+
+    def _bake(self, request: StageRequest) -> Outputs:
+        baked = self._baker.bake(
+            request.array(contract.FACE_CROP),
+            request.array(contract.INTRINSICS),
+            request.array(contract.HEAD_TO_CAMERA),
+            request.array(contract.FITTED_VERTICES),
+            request.array(contract.NEUTRAL_VERTICES),
+            FitInfo.from_json(request.content(contract.FIT_INFO)),
+        )
+        return {
+            contract.TEXTURE: baked.encode(),
+            contract.SH_LIGHT: baked.sh_light,
+            contract.TEXTURE_INFO: baked.info.to_json().encode(),
+        }

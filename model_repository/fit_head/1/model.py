@@ -1,0 +1,48 @@
+"""Landmarks to a fitted head and camera; what it computes is in ``facewright.fit_head``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from facewright_client import contract
+
+from facewright.find_face import PhotoInfo
+from facewright.fit_head import HeadFitter
+from facewright.head_model import HeadModel
+from facewright.open_assets_location import asset_path
+from facewright.server.stage import Outputs, Stage, StageRequest
+
+
+class TritonPythonModel:
+    """The adapter that Triton loads."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the head and prepare the fit."""
+        self._stage = Stage("fit_head", args)
+        self._fitter = HeadFitter(HeadModel.load(asset_path("head.npz")))
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer Triton's requests."""
+        return self._stage.execute(requests, self._fit)
+
+    def _fit(self, request: StageRequest) -> Outputs:
+        fit = self._fitter.fit(
+            request.array(contract.NETWORK_LANDMARKS),
+            float(request.array(contract.FACE_SCORE)[0]),
+            request.array(contract.LANDMARK_TO_CROP),
+            request.array(contract.CROP_TO_PHOTO),
+            PhotoInfo.from_json(request.content(contract.PHOTO_INFO)),
+            request.array(contract.PERSON_MASK),
+            request.array(contract.PERSON_MASK),
+        )
+        return {
+            contract.LANDMARKS: fit.landmarks,
+            contract.IDENTITY: fit.identity,
+            contract.EXPRESSION: fit.expression,
+            contract.EYE_ROTATION: fit.eye_rotation,
+            contract.INTRINSICS: fit.intrinsics,
+            contract.HEAD_TO_CAMERA: fit.head_to_camera,
+            contract.FITTED_VERTICES: fit.fitted_vertices,
+            contract.NEUTRAL_VERTICES: fit.neutral_vertices,
+            contract.FIT_INFO: fit.info.to_json().encode(),
+        }

@@ -1,0 +1,46 @@
+"""Everything known about the person to one GLB and report; what it computes is in ``facewright.package_avatar``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from facewright_client import contract
+
+from facewright.fit_info import FitInfo
+from facewright.head_model import HeadModel
+from facewright.open_assets_location import asset_path, open_assets_folder
+from facewright.package_avatar import AvatarPackager, AvatarParts
+from facewright.provenance import Provenance
+from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright.texture_info import TextureInfo
+
+
+class TritonPythonModel:
+    """The adapter that Triton loads."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the head and fingerprint the assets."""
+        self._stage = Stage("package_avatar", args)
+        self._packager = AvatarPackager(
+            HeadModel.load(asset_path("head.npz")), Provenance.of_open_assets(open_assets_folder())
+        )
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer Triton's requests."""
+        return self._stage.execute(requests, self._package)
+
+    def _package(self, request: StageRequest) -> Outputs:
+        glb, report = self._packager.package(
+            AvatarParts(
+                neutral_vertices=request.array(contract.NEUTRAL_VERTICES),
+                identity=request.array(contract.IDENTITY),
+                expression=request.array(contract.EXPRESSION),
+                texture=request.content(contract.TEXTURE),
+                sh_light=request.array(contract.SH_LIGHT),
+                photo_info=json.loads(request.content(contract.PHOTO_INFO)),
+                fit_info=FitInfo.from_json(request.content(contract.FIT_INFO)),
+                texture_info=TextureInfo.from_json(request.content(contract.TEXTURE_INFO)),
+            )
+        )
+        return {contract.GLB: glb, contract.REPORT: json.dumps(report, allow_nan=False).encode()}

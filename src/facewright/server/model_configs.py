@@ -1,0 +1,144 @@
+"""Every ``config.pbtxt`` of the model repository, generated from the contract and one table of how stages run.
+
+    python -m facewright.server.model_configs model_repository
+
+writes them; a test holds the committed files to this module, so names, shapes and profiles cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from facewright_client.contract import AVATAR, STAGES, Tensor
+
+Profile = Literal["cpu", "cuda", "tensorrt"]
+PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
+
+#: Ensembles by name, and their steps in order.
+ENSEMBLES: Final[Mapping[str, tuple[str, ...]]] = {"avatar_twin": tuple(STAGES)}
+
+#: Stages that are one network and nothing else: the tensorrt profile hands them to Triton's TensorRT backend.
+NETWORKS: Final = frozenset({"face_landmarks"})
+#: Stages that run networks themselves, beside other work.
+RUNS_NETWORKS: Final = NETWORKS | {"find_face"}
+
+#: Instances of each stage for every two CPU cores, chosen by measurement: the pipeline's time is in the bake.
+INSTANCES_PER_TWO_CORES: Final[Mapping[str, int]] = {
+    "find_face": 1,
+    "face_landmarks": 1,
+    "fit_head": 1,
+    "bake_texture": 2,
+    "package_avatar": 1,
+    "render_preview": 1,
+}
+#: Requests that the TensorRT backend runs as one batch; Python stages take one request at a time on a CPU, where
+#: batching gains nothing and makes the first of a batch wait for the last.
+LARGEST_NETWORK_BATCH: Final = 8
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """How many instances a machine gets.
+
+    Args:
+        cores: CPU cores that the server may use.
+    """
+
+    cores: int = 2
+
+    def instances(self, stage: str) -> int:
+        """Instances of one Python stage."""
+        return max(1, INSTANCES_PER_TWO_CORES[stage] * self.cores // 2)
+
+
+def model_config(model: str, profile: Profile, sizing: Sizing | None = None) -> str:
+    """The text of one model's config for one profile.
+
+    Raises:
+        KeyError: there is no such model.
+    """
+    if model in ENSEMBLES:
+        return _ensemble(model)
+    inputs, outputs = STAGES[model]
+    if profile == "tensorrt" and model in NETWORKS:
+        return _text(
+            f'name: "{model}"',
+            'platform: "tensorrt_plan"',
+            f"max_batch_size: {LARGEST_NETWORK_BATCH}",
+            _tensors("input", inputs),
+            _tensors("output", outputs),
+            "instance_group [ { kind: KIND_GPU count: 1 } ]",
+            "dynamic_batching { max_queue_delay_microseconds: 0 }",
+        )
+    device = "cpu" if profile == "cpu" else "cuda"
+    return _text(
+        f'name: "{model}"',
+        'backend: "python"',
+        "max_batch_size: 1",
+        _tensors("input", inputs),
+        _tensors("output", outputs),
+        f"instance_group [ {{ kind: KIND_CPU count: {(sizing or Sizing()).instances(model)} }} ]",
+        _parameter("network_device", device) if model in RUNS_NETWORKS else "",
+    )
+
+
+def write_configs(repository: Path, sizing: Sizing | None = None) -> list[Path]:
+    """Write ``config.pbtxt`` (the cpu profile) and ``configs/<profile>.pbtxt`` for every model; returns them."""
+    written = []
+    for model in (*ENSEMBLES, *STAGES):
+        folder = repository / model
+        (folder / "configs").mkdir(parents=True, exist_ok=True)
+        files = {folder / "config.pbtxt": model_config(model, "cpu", sizing)}
+        files |= {
+            folder / "configs" / f"{profile}.pbtxt": model_config(model, profile, sizing)
+            for profile in PROFILES
+        }
+        for path, text in files.items():
+            path.write_text(text)
+            written.append(path)
+    return written
+
+
+def _ensemble(name: str) -> str:
+    steps = []
+    for stage in ENSEMBLES[name]:
+        inputs, outputs = STAGES[stage]
+        maps = [f'      input_map {{ key: "{tensor.name}" value: "{tensor.name}" }}' for tensor in inputs]
+        maps += [f'      output_map {{ key: "{tensor.name}" value: "{tensor.name}" }}' for tensor in outputs]
+        body = "\n".join(maps)
+        steps.append(f'    {{\n      model_name: "{stage}"\n      model_version: -1\n{body}\n    }}')
+    scheduling = "ensemble_scheduling {\n  step [\n" + ",\n".join(steps) + "\n  ]\n}"
+    return _text(
+        f'name: "{name}"',
+        'platform: "ensemble"',
+        "max_batch_size: 1",
+        _tensors("input", AVATAR[0]),
+        _tensors("output", AVATAR[1]),
+        scheduling,
+    )
+
+
+def _tensors(field: str, tensors: tuple[Tensor, ...]) -> str:
+    rows = [
+        f'  {{ name: "{tensor.name}" data_type: {tensor.dtype} dims: [ {", ".join(map(str, tensor.shape))} ] }}'
+        for tensor in tensors
+    ]
+    return f"{field} [\n" + ",\n".join(rows) + "\n]"
+
+
+def _parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}'
+
+
+def _text(*parts: str) -> str:
+    header = "# Generated by facewright.server.model_configs; change it there."
+    return "\n".join([header, *(part for part in parts if part)]) + "\n"
+
+
+if __name__ == "__main__":
+    for path in write_configs(Path(sys.argv[1])):
+        print(path)

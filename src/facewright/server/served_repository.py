@@ -1,0 +1,56 @@
+"""The model repository that one server loads: the source tree's stages with this machine's configs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from facewright_client.contract import STAGES, ErrorCode
+
+from facewright.errors import FacewrightError
+from facewright.open_assets_location import asset_path
+from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
+
+_ASSETS = ("head.npz", "face_detector.onnx", "face_landmarks.onnx", "person_mask.onnx")
+
+
+def source_repository() -> Path:
+    """``$FACEWRIGHT_MODEL_REPOSITORY``, by default the source tree's ``model_repository``."""
+    configured = os.environ.get("FACEWRIGHT_MODEL_REPOSITORY")
+    return Path(configured) if configured else Path(__file__).parents[3] / "model_repository"
+
+
+def assemble_repository(folder: Path, profile: Profile, sizing: Sizing) -> None:
+    """Fill ``folder`` with every model that the profile needs, configs sized for the machine.
+
+    Raises:
+        FacewrightError: INTERNAL when the source tree or an open asset is missing, ENGINE_MISMATCH when the profile
+            needs a TensorRT plan that is not there. A server never starts with another profile than it was asked for.
+    """
+    source = source_repository()
+    for asset in _ASSETS:
+        asset_path(asset)
+    for model in (*ENSEMBLES, *STAGES):
+        if not (source / model / "1").is_dir():
+            raise FacewrightError(
+                ErrorCode.INTERNAL,
+                f"the model repository {source} has no {model}/1",
+                "set FACEWRIGHT_MODEL_REPOSITORY to the source tree's model_repository",
+            )
+        version = folder / model / "1"
+        version.mkdir(parents=True)
+        if model in ENSEMBLES:
+            continue
+        if profile == "tensorrt" and model in NETWORKS:
+            plan = source / model / "1" / "model.plan"
+            if not plan.is_file():
+                raise FacewrightError(
+                    ErrorCode.ENGINE_MISMATCH,
+                    f"the tensorrt profile needs {plan}, which does not exist",
+                    "build it on the GPU that serves it with trtexec, or choose --profile cpu",
+                )
+            version.joinpath(plan.name).symlink_to(plan.resolve())
+        else:
+            shutil.copy(source / model / "1" / "model.py", version)
+    write_configs(folder, sizing)

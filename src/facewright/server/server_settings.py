@@ -1,0 +1,44 @@
+"""How a server is started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from facewright.server.model_configs import Profile
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Ports and limits of one server.
+
+    Args:
+        host: address to listen on; 0.0.0.0 for all.
+        grpc_port, http_port, metrics_port: 0 picks a free one.
+        profile: what the networks run on.
+        cores: CPU cores that decide how many instances of a stage run; 0: those this process may use.
+        longest_wait_ms: a request this old is answered OVERLOADED at its next stage; 0: never.
+        probe_every_s: how often a real request proves that an idle server is alive.
+        start_within_s: longest time to load all models.
+        log: file that Triton's log goes to; standard error when None.
+        tls_certificate, tls_key: PEM files; both or none.
+    """
+
+    host: str = "127.0.0.1"
+    grpc_port: int = 8001
+    http_port: int = 8000
+    metrics_port: int = 8002
+    profile: Profile = "cpu"
+    cores: int = 0
+    longest_wait_ms: int = 30_000
+    probe_every_s: float = 30.0
+    start_within_s: float = 120.0
+    log: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    @property
+    def usable_cores(self) -> int:
+        """CPU cores to size the server for."""
+        return self.cores or len(os.sched_getaffinity(0))

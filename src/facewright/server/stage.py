@@ -1,0 +1,175 @@
+"""What every ``model.py`` shares: tensors to arrays and back, errors to their wire form, clocks, metrics.
+
+Runs inside Triton's Python stub, where ``triton_python_backend_utils`` exists. A stage's own code sees a
+`StageRequest` and returns arrays and bytes by tensor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from facewright_client.contract import FIT_INFO, PHOTO_INFO, STAGES, ErrorCode, Tensor
+from numpy.typing import NDArray
+
+from facewright.errors import FacewrightError
+from facewright.server.request_clock import RequestClock
+from facewright.server.stage_metrics import StageMetrics
+
+Outputs = Mapping[Tensor, NDArray[Any] | bytes]
+
+_STATUS: Final = {
+    ErrorCode.BAD_PHOTO: "INVALID_ARG",
+    ErrorCode.PHOTO_TOO_LARGE: "INVALID_ARG",
+    ErrorCode.NO_FACE: "INVALID_ARG",
+    ErrorCode.FACE_TOO_SMALL: "INVALID_ARG",
+    ErrorCode.BAD_OPTION: "INVALID_ARG",
+    ErrorCode.OVERLOADED: "UNAVAILABLE",
+    ErrorCode.DEADLINE_EXCEEDED: "CANCELLED",
+    ErrorCode.CANCELLED: "CANCELLED",
+    ErrorCode.ENGINE_MISMATCH: "INTERNAL",
+    ErrorCode.INTERNAL: "INTERNAL",
+}
+
+
+class StageRequest:
+    """One request as a stage sees it. Arrays are views of Triton's memory: valid until the stage returns."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def array(self, tensor: Tensor) -> NDArray[Any]:
+        """A tensor without its batch dimension, read-only."""
+        # DLPack and not as_numpy(): Triton 2.51's stub was built for NumPy 1 and misreads NumPy 2's strides.
+        value: NDArray[Any] = np.from_dlpack(pb_utils.get_input_tensor_by_name(self._request, tensor.name))
+        return value[0]
+
+    def content(self, tensor: Tensor) -> bytes:
+        """The bytes of a file or of JSON."""
+        return self.array(tensor).tobytes()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The request parameters that the client sent.
+
+        Raises:
+            FacewrightError: BAD_OPTION when they hold a number that JSON cannot carry (NaN, infinity).
+        """
+        text = self._request.parameters()
+        try:
+            parameters: dict[str, Any] = json.loads(text or "{}", parse_constant=_refuse_constant)
+        except ValueError as error:
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION,
+                f"a request parameter is not a finite number ({error})",
+                "send finite numbers, strings or booleans",
+            ) from error
+        return {name: value for name, value in parameters.items() if name not in _PROTOCOL_PARAMETERS}
+
+
+#: What Triton's own protocol puts among the request parameters.
+_PROTOCOL_PARAMETERS: Final = frozenset(
+    {"binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
+    | {"triton_enable_empty_final_response", "triton_final_response", "headers"}
+)
+
+
+_SET_CAPSULE_NAME: Final = ctypes.pythonapi.PyCapsule_SetName
+_SET_CAPSULE_NAME.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_USED_CAPSULE: Final = ctypes.c_char_p(b"used_dltensor")  # the name must outlive the capsules
+
+
+def _lent(name: str, value: NDArray[Any] | bytes) -> Any:
+    """A Triton tensor ``[1, ...]`` over an array's or a file's memory.
+
+    By DLPack, as inputs are: the constructor that takes an array misreads NumPy 2's.
+    """
+    # DLPack cannot lend what is read-only, as bytes are.
+    array = np.frombuffer(bytearray(value), np.uint8) if isinstance(value, bytes) else value
+    array = np.require(array[None], requirements=["C", "W"])
+    capsule = array.__dlpack__()
+    tensor = pb_utils.Tensor.from_dlpack(name, capsule)
+    # Triton marks the capsule as used by another name than DLPack's, at which NumPy would complain.
+    _SET_CAPSULE_NAME(capsule, _USED_CAPSULE)
+    return tensor
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+class Stage:
+    """The adapter of one stage.
+
+    Args:
+        name: of the stage, a key of the contract's ``STAGES``.
+        arguments: what Triton passes to ``initialize``.
+    """
+
+    def __init__(self, name: str, arguments: Mapping[str, str]) -> None:
+        self.name = name
+        self._inputs, self._outputs = STAGES[name]
+        parameters = json.loads(arguments["model_config"]).get("parameters", {})
+        #: Where this stage's networks run: ``cpu`` or ``cuda``.
+        self.network_device: str = parameters.get("network_device", {}).get("string_value", "cpu")
+        self._longest_wait_s = float(os.environ.get("FACEWRIGHT_LONGEST_WAIT_MS", "0")) / 1e3
+        self._info = next((tensor for tensor in (PHOTO_INFO, FIT_INFO) if tensor in self._inputs), None)
+        self._metrics = StageMetrics(name)
+
+    def execute(self, requests: Sequence[Any], compute: Callable[[StageRequest], Outputs]) -> list[Any]:
+        """Answer each request with what ``compute`` returns, or with the wire form of what it raises."""
+        return [self._answer(request, compute) for request in requests]
+
+    def _answer(self, request: Any, compute: Callable[[StageRequest], Outputs]) -> Any:
+        started = time.perf_counter()
+        try:
+            if request.is_cancelled():
+                raise FacewrightError(
+                    ErrorCode.CANCELLED, f"the client left before {self.name} began", "nothing to do"
+                )
+            stage_request = StageRequest(request)
+            if self._info is not None:
+                RequestClock.from_info(stage_request.content(self._info)).check(self._longest_wait_s)
+            response = self._response(request, compute(stage_request))
+        except FacewrightError as error:
+            return self._failure(error)
+        except MemoryError:
+            return self._failure(
+                FacewrightError(ErrorCode.OVERLOADED, "the server ran out of memory", "retry later")
+            )
+        except Exception as error:
+            # The frames and the kind of error, not its message: that may quote what came from a photo.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            pb_utils.Logger.log_error(f"{self.name}: {type(error).__name__}\n{frames}")
+            return self._failure(
+                FacewrightError(
+                    ErrorCode.INTERNAL,
+                    f"{self.name} failed with {type(error).__name__}",
+                    "the server's log has the traceback",
+                )
+            )
+        self._metrics.answered(time.perf_counter() - started)
+        return response
+
+    def _response(self, request: Any, outputs: Outputs) -> Any:
+        wanted = set(request.requested_output_names())
+        tensors = []
+        for tensor in self._outputs:
+            if tensor.name not in wanted:
+                continue
+            value = outputs[tensor]
+            tensors.append(_lent(tensor.name, value))
+        return pb_utils.InferenceResponse(tensors)
+
+    def _failure(self, error: FacewrightError) -> Any:
+        error.stage = error.stage or self.name
+        self._metrics.failed(error.code)
+        status = getattr(pb_utils.TritonError, _STATUS[error.code])
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(error.to_json(), status))

@@ -1,0 +1,178 @@
+"""One running ``tritonserver`` and the stage processes below it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from facewright.server.model_configs import PROFILES, Sizing
+from facewright.server.served_repository import assemble_repository
+from facewright.server.server_settings import ServerSettings
+from facewright.server.shared_memory import region_prefix, remove_regions
+from facewright.server.triton_runtime import TritonRuntime
+
+_STUB = "triton_python_backend_stub"
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class TritonProcess:
+    """Starts Triton on a repository of its own; `stop` leaves no process, file or region behind.
+
+    Triton is told to stop when the thread that starts it ends, so that a killed supervisor leaves no server.
+
+    Args:
+        runtime: the unpacked runtime.
+        settings: ports (none 0), limits, log.
+    """
+
+    def __init__(self, runtime: TritonRuntime, settings: ServerSettings) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="facewright-"))
+        self._prefix = region_prefix()
+        self._log: IO[bytes] | None = None
+        try:
+            repository = self._folder / "model_repository"
+            repository.mkdir()
+            assemble_repository(repository, settings.profile, Sizing(settings.usable_cores))
+            if settings.log is not None:
+                settings.log.parent.mkdir(parents=True, exist_ok=True)
+                self._log = settings.log.open("ab")
+            environment = runtime.environment()
+            environment["FACEWRIGHT_LONGEST_WAIT_MS"] = str(settings.longest_wait_ms)
+            self._process = subprocess.Popen(
+                [str(runtime.binary), *_arguments(runtime, settings, repository, self._prefix)],
+                env=environment,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log or 2,
+                stderr=self._log or 2,
+                start_new_session=True,
+                preexec_fn=_stop_with_parent,
+            )
+        except BaseException:
+            self._remove_files()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Triton's process id."""
+        return self._process.pid
+
+    def running(self) -> bool:
+        """Whether Triton itself has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """Triton's exit status; None while it runs."""
+        return self._process.poll()
+
+    def stubs(self) -> set[int]:
+        """Process ids of the stages that live."""
+        return {pid for pid in _children(self.pid) if _command(pid).startswith(_STUB[:15])}
+
+    def forget_regions(self) -> None:
+        """Remove the names of the shared-memory regions, once every stage has opened its own."""
+        remove_regions(self._prefix)
+
+    def stop(self, patience_s: float = 15.0) -> None:
+        """Let requests in flight finish for at most ``patience_s``, then kill what is left."""
+        if self.running():
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                pass
+        # The group outlives Triton where a stage hangs or Triton was killed.
+        _signal_group(self.pid, signal.SIGKILL)
+        self._process.wait()
+        deadline = time.monotonic() + 5
+        while _group_lives(self.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._remove_files()
+
+    def _remove_files(self) -> None:
+        remove_regions(self._prefix)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._log is not None:
+            self._log.close()
+
+
+def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Path, prefix: str) -> list[str]:
+    assert settings.profile in PROFILES
+    arguments = [
+        f"--model-repository={repository}",
+        f"--model-config-name={settings.profile}",
+        f"--backend-directory={runtime.backends}",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
+        f"--grpc-address={settings.host}",
+        f"--grpc-port={settings.grpc_port}",
+        f"--http-address={settings.host}",
+        f"--http-port={settings.http_port}",
+        f"--metrics-address={settings.host}",
+        f"--metrics-port={settings.metrics_port}",
+        "--exit-on-error=true",
+        "--exit-timeout-secs=10",
+        "--disable-auto-complete-config",
+        "--model-load-thread-count=2",
+        "--log-info=false",
+        # Answers are megabytes: keep few response buffers, give their memory back.
+        "--grpc-infer-allocation-pool-size=2",
+        "--http-thread-count=2",
+    ]
+    if settings.profile == "cpu":
+        arguments += ["--pinned-memory-pool-byte-size=0", "--allow-gpu-metrics=false"]
+    if settings.tls_certificate and settings.tls_key:
+        arguments += [
+            "--grpc-use-ssl=true",
+            f"--grpc-server-cert={settings.tls_certificate.resolve()}",
+            f"--grpc-server-key={settings.tls_key.resolve()}",
+        ]
+    return arguments
+
+
+def _stop_with_parent() -> None:
+    """In the child: ask the kernel for SIGTERM when the parent's thread ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, children.read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def _command(pid: int) -> str:
+    """A living process's short name; "" for one that has ended, though nobody may have waited for it yet."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    name, fields = text[text.index("(") + 1 :].rsplit(")", 1)
+    return "" if fields.split()[0] in "ZX" else name
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

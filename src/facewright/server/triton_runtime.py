@@ -1,0 +1,168 @@
+"""The Triton server binary: unpacked from its wheel, with the backend, stub and environment that it needs.
+
+The ``nvidia-pytriton`` wheel carries a real ``tritonserver`` with the Python backend. Only its files are used:
+nothing of it is imported, and its ``numpy<2`` pin never enters the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from facewright.open_assets_location import cache_folder
+
+WHEEL = "nvidia_pytriton-0.7.0-py3-none-manylinux_2_35_x86_64.whl"
+VERSION = "2.51.0"
+
+
+class RuntimeMissing(Exception):
+    """Something that Triton needs is not installed; ``mend`` is the command that installs it."""
+
+    def __init__(self, message: str, mend: str) -> None:
+        super().__init__(f"{message}. Mend it with:  {mend}")
+        self.mend = mend
+
+
+@dataclass(frozen=True)
+class TritonRuntime:
+    """An unpacked Triton runtime.
+
+    Args:
+        folder: where the wheel was unpacked.
+        python: the interpreter whose environment the Python stages run in.
+    """
+
+    folder: Path
+    python: Path
+
+    @property
+    def binary(self) -> Path:
+        """The ``tritonserver`` executable."""
+        return self.folder / "pytriton" / "tritonserver" / "bin" / "tritonserver"
+
+    @property
+    def backends(self) -> Path:
+        """The backend directory: the Python backend beside its stub for this Python."""
+        return self.folder / f"backends-{_python_version()}"
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables for the server and the stages it starts."""
+        environment = dict(os.environ)
+        libraries = [str(self.folder / "nvidia_pytriton.libs"), str(sysconfig.get_config_var("LIBDIR") or "")]
+        libraries.append(environment.get("LD_LIBRARY_PATH", ""))
+        environment["LD_LIBRARY_PATH"] = ":".join(path for path in libraries if path)
+        # The stub embeds Python and finds its environment by the first `python3` on PATH.
+        environment["PATH"] = f"{self.python.parent}:{environment.get('PATH', '')}"
+        environment.pop("PYTHONHOME", None)
+        # One thread per stage: instances are the parallelism, and two busy pools on two cores give long tails.
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment.setdefault(variable, "1")
+        # Large arrays come and go with every request: give them back instead of keeping an arena per thread.
+        environment.setdefault("MALLOC_ARENA_MAX", "2")
+        environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
+        environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+        return environment
+
+
+def installed_runtime() -> TritonRuntime:
+    """The runtime in the cache.
+
+    Raises:
+        RuntimeMissing: not unpacked yet, or Python's shared library is missing.
+    """
+    runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
+    if not (runtime.binary.is_file() and (runtime.backends / "python").is_dir()):
+        raise RuntimeMissing("the Triton runtime is not installed", "facewright doctor --install")
+    package = missing_python_library()
+    if package:
+        raise RuntimeMissing(
+            f"Python's shared library ({package}) is missing, which Triton's Python stages load",
+            f"sudo apt-get install {package}",
+        )
+    return runtime
+
+
+def install_runtime(wheel: Path) -> TritonRuntime:
+    """Unpack ``wheel`` (whose hash the caller has checked) into the cache; at once where that was done before.
+
+    Raises:
+        RuntimeMissing: the wheel has no stub for this Python.
+    """
+    folder = _runtime_folder()
+    runtime = TritonRuntime(folder, Path(sys.executable))
+    if not runtime.binary.is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".triton-", dir=folder.parent))
+        try:
+            _unpack(wheel, staging)
+            staging.chmod(0o755)
+            _rename_once(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    if not (runtime.backends / "python").is_dir():
+        _assemble_backend(runtime)
+    return runtime
+
+
+def missing_python_library() -> str:
+    """The Debian or Ubuntu package that brings this Python's ``libpython3.X.so.1.0``; "" where it is present."""
+    name = f"libpython{_python_version()}.so.1.0"
+    if (Path(str(sysconfig.get_config_var("LIBDIR"))) / name).exists():
+        return ""
+    ldconfig = shutil.which("ldconfig") or "/sbin/ldconfig"
+    known = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=False).stdout
+    return "" if name in known else f"libpython{_python_version()}"
+
+
+def _runtime_folder() -> Path:
+    return cache_folder() / f"triton-{VERSION}"
+
+
+def _python_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    """Only what a server needs: not pytriton's own Python code, not stubs for other Pythons."""
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            wanted = member.filename.startswith(("pytriton/tritonserver/", "nvidia_pytriton.libs/"))
+            # A second Python, 32 MB, that only the stub for 3.13 links.
+            if not wanted or "libpython3-" in member.filename or member.is_dir():
+                continue
+            path = Path(archive.extract(member, folder))
+            path.chmod(0o755 if path.suffix == "" or ".so" in path.name else 0o644)
+
+
+def _assemble_backend(runtime: TritonRuntime) -> None:
+    source = runtime.folder / "pytriton" / "tritonserver"
+    stub = source / "python_backend_stubs" / _python_version() / "triton_python_backend_stub"
+    if not stub.is_file():
+        raise RuntimeMissing(
+            f"Triton {VERSION} has no stage runner for Python {_python_version()}",
+            "PYTHON=python3.11 make demo   (after removing .venv)",
+        )
+    staging = Path(tempfile.mkdtemp(prefix=".backends-", dir=runtime.folder))
+    try:
+        shutil.copytree(source / "backends" / "python", staging / "python")
+        shutil.copy2(stub, staging / "python" / stub.name)
+        staging.chmod(0o755)
+        _rename_once(staging, runtime.backends)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _rename_once(staging: Path, target: Path) -> None:
+    """Publish ``staging`` as ``target``; a concurrent installer that was faster wins."""
+    try:
+        staging.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise

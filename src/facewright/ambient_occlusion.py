@@ -10,7 +10,8 @@ F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 
 _SIDE = 128  # of the depth maps, pixels
-_BIAS = 0.02  # of the radius: about 3 mm, more than a depth map's pixel on a slope
+_BIAS = 0.008  # of the radius, about 1.5 mm; on a slope a depth map's pixel more, up to this steepness
+_STEEPEST = 12.0
 
 
 def ambient_occlusion(vertices: F32, triangles: I32, directions: int = 64) -> F32:
@@ -37,13 +38,15 @@ def ambient_occlusion(vertices: F32, triangles: I32, directions: int = 64) -> F3
     place = (clip[..., :2] + 1) * (0.5 * _SIDE) - 0.5
     base = np.clip(place.astype(np.int32), 0, _SIDE - 2)
     along = np.clip(place - base, 0, 1)
+    cosine = np.maximum(sky.astype(np.float32) @ normals.T, 0)
+    slope = np.sqrt(1 - cosine**2) / np.maximum(cosine, 1 / _STEEPEST)
+    limit = clip[..., 2] - _BIAS - 2 / _SIDE * slope
     seen = np.zeros(clip.shape[:2], np.float32)
     map_index = np.arange(directions)[:, None]
     for x, y in ((0, 0), (1, 0), (0, 1), (1, 1)):
         nearest = depth[map_index, base[..., 1] + y, base[..., 0] + x]
         weight = np.abs(1 - x - along[..., 0]) * np.abs(1 - y - along[..., 1])
-        seen += weight * (clip[..., 2] <= nearest + _BIAS)
-    cosine = np.maximum(sky.astype(np.float32) @ normals.T, 0)
+        seen += weight * (limit <= nearest)
     share: F32 = (seen * cosine).sum(axis=0) / np.maximum(cosine.sum(axis=0), 1e-6)
     return share
 

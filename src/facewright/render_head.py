@@ -165,14 +165,16 @@ class HeadRenderer:
         triangles = self.head.triangles
         normals = vertex_normals(vertices[None], triangles, self._around)[0]
         big_height, big_width = view.height * supersample, view.width * supersample
-        raster = rasterize(view.clip_positions(vertices)[None], triangles, big_height, big_width)
+        clip = view.clip_positions(vertices)
+        # As in the file, whose materials are single-sided: nothing is seen from behind.
+        raster = rasterize(clip[None], triangles, big_height, big_width, cull_back_faces=True)
 
         # Only covered pixels go through the kernels, as one row: half of a portrait is background.
         covered = np.flatnonzero(raster.triangle_id.ravel() >= 0)
         seen = Raster(
-            raster.triangle_id.reshape(1, 1, -1)[:, :, covered],
-            raster.barycentric.reshape(1, 1, -1, 2)[:, :, covered],
-            raster.depth.reshape(1, 1, -1)[:, :, covered],
+            raster.triangle_id.reshape(-1)[covered][None, None],
+            raster.barycentric.reshape(-1, 2)[covered][None, None],
+            raster.depth.reshape(-1)[covered][None, None],
         )
         shading = self._vertex_shading(vertices, normals, view, light)
         if occlusion is not None:
@@ -228,7 +230,7 @@ class HeadRenderer:
     def visible_triangles(head: HeadModel, vertices: F32, view: View) -> tuple[npt.NDArray[np.int32], F32]:
         """Triangles that a pixel of ``view`` shows, i32 [N], and where all vertices fall, f32 [V, 2] px."""
         clip = view.clip_positions(vertices)
-        raster = rasterize(clip[None], head.triangles, view.height, view.width)
+        raster = rasterize(clip[None], head.triangles, view.height, view.width, cull_back_faces=True)
         seen = np.zeros(len(head.triangles) + 1, np.bool_)
         seen[raster.triangle_id.ravel()] = True  # -1, nothing, falls on the last one
         size = np.array([view.width, view.height], np.float32)

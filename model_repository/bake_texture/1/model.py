@@ -1,4 +1,4 @@
-"""The photo and its fitted head to a texture and light; what it computes is in ``facewright.bake_texture``."""
+"""Photo and fitted head to texture and light; what it computes is in ``facewright.bake_texture``."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from facewright_client import contract
 
-from facewright.find_face import PhotoInfo
+from facewright.photo_info import PhotoInfo
 from facewright.fit_head import HeadFitter
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
@@ -32,7 +32,6 @@ class TritonPythonModel:
             request.array(contract.LANDMARK_TO_CROP),
             request.array(contract.CROP_TO_PHOTO),
             PhotoInfo.from_json(request.content(contract.PHOTO_INFO)),
-            request.array(contract.PERSON_MASK),
             request.array(contract.PERSON_MASK),
         )
         return {

@@ -1,4 +1,4 @@
-"""Everything known about the person to one GLB and report; what it computes is in ``facewright.package_avatar``."""
+"""All that is known to one GLB and report; what it computes is in ``facewright.package_avatar``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from facewright.fit_info import FitInfo
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path, open_assets_folder
 from facewright.package_avatar import AvatarPackager, AvatarParts
+from facewright.photo_info import PhotoInfo
 from facewright.provenance import Provenance
 from facewright.server.stage import Outputs, Stage, StageRequest
 from facewright.texture_info import TextureInfo
@@ -38,7 +39,7 @@ class TritonPythonModel:
                 expression=request.array(contract.EXPRESSION),
                 texture=request.content(contract.TEXTURE),
                 sh_light=request.array(contract.SH_LIGHT),
-                photo_info=json.loads(request.content(contract.PHOTO_INFO)),
+                photo_info=PhotoInfo.from_json(request.content(contract.PHOTO_INFO)),
                 fit_info=FitInfo.from_json(request.content(contract.FIT_INFO)),
                 texture_info=TextureInfo.from_json(request.content(contract.TEXTURE_INFO)),
             )

@@ -1,8 +1,8 @@
-"""Every ``config.pbtxt`` of the model repository, generated from the contract and one table of how stages run.
+"""Every ``config.pbtxt`` of the model repository, from the contract and one table of how stages run.
 
     python -m facewright.server.model_configs model_repository
 
-writes them; a test holds the committed files to this module, so names, shapes and profiles cannot drift apart.
+writes them; a test holds the committed files to this module, so that nothing can drift apart.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INSTANCES_PER_TWO_CORES: Final[Mapping[str, int]] = {
     "package_avatar": 1,
     "render_preview": 1,
 }
-#: Requests that the TensorRT backend runs as one batch; Python stages take one request at a time on a CPU, where
+#: Requests that the TensorRT backend runs as one batch. Python stages take one request at a time: on a CPU
 #: batching gains nothing and makes the first of a batch wait for the last.
 LARGEST_NETWORK_BATCH: Final = 8
 
@@ -87,7 +87,7 @@ def model_config(model: str, profile: Profile, sizing: Sizing | None = None) -> 
 
 
 def write_configs(repository: Path, sizing: Sizing | None = None) -> list[Path]:
-    """Write ``config.pbtxt`` (the cpu profile) and ``configs/<profile>.pbtxt`` for every model; returns them."""
+    """Write ``config.pbtxt`` (cpu) and ``configs/<profile>.pbtxt`` for every model; returns their paths."""
     written = []
     for model in (*ENSEMBLES, *STAGES):
         folder = repository / model
@@ -123,10 +123,10 @@ def _ensemble(name: str) -> str:
 
 
 def _tensors(field: str, tensors: tuple[Tensor, ...]) -> str:
-    rows = [
-        f'  {{ name: "{tensor.name}" data_type: {tensor.dtype} dims: [ {", ".join(map(str, tensor.shape))} ] }}'
-        for tensor in tensors
-    ]
+    rows = []
+    for tensor in tensors:
+        shape = ", ".join(map(str, tensor.shape))
+        rows.append(f'  {{ name: "{tensor.name}" data_type: {tensor.dtype} dims: [ {shape} ] }}')
     return f"{field} [\n" + ",\n".join(rows) + "\n]"
 
 

@@ -45,7 +45,7 @@ class RequestClock:
         if self.deadline and now > self.deadline:
             raise FacewrightError(
                 ErrorCode.DEADLINE_EXCEEDED,
-                f"the deadline of {1e3 * (self.deadline - self.accepted):.0f} ms passed after {1e3 * age:.0f} ms",
+                f"{1e3 * age:.0f} ms have passed of {1e3 * (self.deadline - self.accepted):.0f} ms allowed",
                 "raise deadline_ms, or ask for a smaller texture",
             )
         if longest_wait_s and age > longest_wait_s:

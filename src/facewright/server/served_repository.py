@@ -25,8 +25,9 @@ def assemble_repository(folder: Path, profile: Profile, sizing: Sizing) -> None:
     """Fill ``folder`` with every model that the profile needs, configs sized for the machine.
 
     Raises:
-        FacewrightError: INTERNAL when the source tree or an open asset is missing, ENGINE_MISMATCH when the profile
-            needs a TensorRT plan that is not there. A server never starts with another profile than it was asked for.
+        FacewrightError: INTERNAL when the source tree or an open asset is missing, ENGINE_MISMATCH when
+            the profile needs a TensorRT plan that is not there: no server starts with another profile than it
+            was asked for.
     """
     source = source_repository()
     for asset in _ASSETS:

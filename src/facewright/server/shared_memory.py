@@ -1,8 +1,8 @@
 """The regions in ``/dev/shm`` through which Triton and its stages exchange tensors.
 
-Triton removes them when it stops in order, and leaves them behind when it is killed. Each server therefore names its
-regions after its own process, and removes the names as soon as every stage has opened its region: the memory then
-lives exactly as long as the processes that use it, however they end.
+Triton removes them when it stops in order, and leaves them behind when it is killed. Each server therefore
+names its regions after its own process, and removes the names as soon as every stage has opened its region:
+the memory then lives exactly as long as the processes that use it, however they end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def region_prefix() -> str:
 
 
 def remove_regions(prefix: str) -> int:
-    """Remove the names of regions with this prefix; memory that a process still maps stays. Returns how many."""
+    """Remove the names of these regions; memory that a process still maps stays. Returns how many."""
     removed = 0
     for path in _FOLDER.glob(f"{prefix}*"):
         path.unlink(missing_ok=True)
@@ -32,7 +32,7 @@ def remove_stale_regions() -> int:
     """Remove regions of servers that no longer run; returns how many."""
     removed = 0
     for path in _FOLDER.glob(f"{_PREFIX}-*"):
-        pid, start = (path.name.split("-") + ["", ""])[1:3]
+        pid, start = [*path.name.split("-"), "", ""][1:3]
         if not pid.isdigit() or _start_time(int(pid)) == start:
             continue
         path.unlink(missing_ok=True)

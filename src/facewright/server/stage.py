@@ -12,7 +12,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -49,7 +49,8 @@ class StageRequest:
         """A tensor without its batch dimension, read-only."""
         # DLPack and not as_numpy(): Triton 2.51's stub was built for NumPy 1 and misreads NumPy 2's strides.
         value: NDArray[Any] = np.from_dlpack(pb_utils.get_input_tensor_by_name(self._request, tensor.name))
-        return value[0]
+        without_batch: NDArray[Any] = value[0]
+        return without_batch
 
     def content(self, tensor: Tensor) -> bytes:
         """The bytes of a file or of JSON."""
@@ -117,8 +118,9 @@ class Stage:
         self.name = name
         self._inputs, self._outputs = STAGES[name]
         parameters = json.loads(arguments["model_config"]).get("parameters", {})
-        #: Where this stage's networks run: ``cpu`` or ``cuda``.
-        self.network_device: str = parameters.get("network_device", {}).get("string_value", "cpu")
+        on_gpu = parameters.get("network_device", {}).get("string_value") == "cuda"
+        #: Where this stage's networks run.
+        self.network_device: Literal["cpu", "cuda"] = "cuda" if on_gpu else "cpu"
         self._longest_wait_s = float(os.environ.get("FACEWRIGHT_LONGEST_WAIT_MS", "0")) / 1e3
         self._info = next((tensor for tensor in (PHOTO_INFO, FIT_INFO) if tensor in self._inputs), None)
         self._metrics = StageMetrics(name)

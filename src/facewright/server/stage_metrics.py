@@ -12,7 +12,7 @@ _SECONDS: Final = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
 
 
 class StageMetrics:
-    """``facewright_stage_seconds`` (histogram) and ``facewright_failures_total`` by code, labelled by stage."""
+    """``facewright_stage_seconds`` (histogram) and ``facewright_failures_total``, by stage and code."""
 
     def __init__(self, stage: str) -> None:
         # A family must outlive its metrics.

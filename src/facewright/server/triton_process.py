@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -86,10 +87,8 @@ class TritonProcess:
         """Let requests in flight finish for at most ``patience_s``, then kill what is left."""
         if self.running():
             self._process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience_s)
-            except subprocess.TimeoutExpired:
-                pass
         # The group outlives Triton where a stage hangs or Triton was killed.
         _signal_group(self.pid, signal.SIGKILL)
         self._process.wait()

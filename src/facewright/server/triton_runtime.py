@@ -1,7 +1,7 @@
-"""The Triton server binary: unpacked from its wheel, with the backend, stub and environment that it needs.
+"""The Triton server binary: from its wheel, with the backend, stub and environment it needs.
 
-The ``nvidia-pytriton`` wheel carries a real ``tritonserver`` with the Python backend. Only its files are used:
-nothing of it is imported, and its ``numpy<2`` pin never enters the environment.
+The ``nvidia-pytriton`` wheel carries a real ``tritonserver`` with the Python backend. Only its
+files are used: nothing of it is imported, and its ``numpy<2`` pin never enters the environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WHEEL = "nvidia_pytriton-0.7.0-py3-none-manylinux_2_35_x86_64.whl"
 VERSION = "2.51.0"
 
 
-class RuntimeMissing(Exception):
+class RuntimeMissingError(Exception):
     """Something that Triton needs is not installed; ``mend`` is the command that installs it."""
 
     def __init__(self, message: str, mend: str) -> None:
@@ -61,7 +61,7 @@ class TritonRuntime:
         # The stub embeds Python and finds its environment by the first `python3` on PATH.
         environment["PATH"] = f"{self.python.parent}:{environment.get('PATH', '')}"
         environment.pop("PYTHONHOME", None)
-        # One thread per stage: instances are the parallelism, and two busy pools on two cores give long tails.
+        # One thread per stage: instances are the parallelism; busy thread pools give long tails.
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment.setdefault(variable, "1")
         # Large arrays come and go with every request: give them back instead of keeping an arena per thread.
@@ -75,14 +75,14 @@ def installed_runtime() -> TritonRuntime:
     """The runtime in the cache.
 
     Raises:
-        RuntimeMissing: not unpacked yet, or Python's shared library is missing.
+        RuntimeMissingError: not unpacked yet, or Python's shared library is missing.
     """
     runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
     if not (runtime.binary.is_file() and (runtime.backends / "python").is_dir()):
-        raise RuntimeMissing("the Triton runtime is not installed", "facewright doctor --install")
+        raise RuntimeMissingError("the Triton runtime is not installed", "facewright doctor --install")
     package = missing_python_library()
     if package:
-        raise RuntimeMissing(
+        raise RuntimeMissingError(
             f"Python's shared library ({package}) is missing, which Triton's Python stages load",
             f"sudo apt-get install {package}",
         )
@@ -90,10 +90,10 @@ def installed_runtime() -> TritonRuntime:
 
 
 def install_runtime(wheel: Path) -> TritonRuntime:
-    """Unpack ``wheel`` (whose hash the caller has checked) into the cache; at once where that was done before.
+    """Unpack ``wheel``, whose hash the caller has checked, into the cache, unless that was done before.
 
     Raises:
-        RuntimeMissing: the wheel has no stub for this Python.
+        RuntimeMissingError: the wheel has no stub for this Python.
     """
     folder = _runtime_folder()
     runtime = TritonRuntime(folder, Path(sys.executable))
@@ -112,7 +112,7 @@ def install_runtime(wheel: Path) -> TritonRuntime:
 
 
 def missing_python_library() -> str:
-    """The Debian or Ubuntu package that brings this Python's ``libpython3.X.so.1.0``; "" where it is present."""
+    """The Debian package that brings this Python's ``libpython3.X.so.1.0``; "" where that is present."""
     name = f"libpython{_python_version()}.so.1.0"
     if (Path(str(sysconfig.get_config_var("LIBDIR"))) / name).exists():
         return ""
@@ -145,7 +145,7 @@ def _assemble_backend(runtime: TritonRuntime) -> None:
     source = runtime.folder / "pytriton" / "tritonserver"
     stub = source / "python_backend_stubs" / _python_version() / "triton_python_backend_stub"
     if not stub.is_file():
-        raise RuntimeMissing(
+        raise RuntimeMissingError(
             f"Triton {VERSION} has no stage runner for Python {_python_version()}",
             "PYTHON=python3.11 make demo   (after removing .venv)",
         )

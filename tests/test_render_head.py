@@ -8,11 +8,12 @@ from facewright_kernels import vertex_normals
 
 from facewright.ambient_occlusion import ambient_occlusion
 from facewright.colour import linear_from_srgb
+from facewright.eyeball import eyeballs
 from facewright.head_model import HeadModel
 from facewright.light import STUDIO, Lamp, Light
 from facewright.render_head import HeadRenderer, View, render_head
 from facewright.sh_light import sh_basis
-from tests.synthetic_head import EYES, save_synthetic_head
+from tests.synthetic_head import EYE_RADIUS, EYES, save_synthetic_head
 
 GREY = np.full((16, 16, 3), 128, np.uint8)
 
@@ -203,3 +204,17 @@ def test_occlusion_of_a_box_with_a_lid() -> None:
     root = np.sqrt(1.25)
     view_factor = 4 / (2 * np.pi) * 2 * (0.5 / root) * np.arctan(0.5 / root)
     np.testing.assert_allclose(covered[4], 1 - view_factor, atol=0.04)
+
+
+def test_the_cornea_tilts_normals_more_than_the_eyeball_and_only_before_the_iris(head: HeadModel) -> None:
+    left = eyeballs(head)[0]
+    axis = np.array([0.0, 0.0, 1.0])
+    angles = np.radians([0, 5, 10, 40, 170])
+    normals = np.stack([np.sin(angles), 0 * angles, np.cos(angles)], axis=1).astype(np.float32)
+    tilted = left.with_cornea(normals, head.vertices_mean)
+    np.testing.assert_allclose(np.linalg.norm(tilted, axis=1), 1, atol=1e-5)
+    found = np.arccos(np.clip(tilted @ axis, -1, 1))
+    # sphere of 12.5 mm, cornea of 7.7 mm: sin(tilt) grows by their ratio
+    np.testing.assert_allclose(np.sin(found[:3]), np.sin(angles[:3]) * EYE_RADIUS / 0.0077, atol=0.01)
+    np.testing.assert_allclose(found[3:], angles[3:], atol=1e-3)
+    assert tilted[1, 0] > 0

@@ -24,6 +24,7 @@ from facewright_kernels import (
 )
 
 from facewright.colour import srgb_from_linear
+from facewright.eyeball import Eyeball, eyeballs
 from facewright.head_model import HeadModel
 from facewright.light import STUDIO, Lamp, Light
 
@@ -33,7 +34,6 @@ I64 = npt.NDArray[np.intp]
 
 #: Camera axes of a viewer who faces the head: x right, y down, z away (CONVENTIONS.md).
 _FACING = np.diag([1.0, -1.0, -1.0])
-_EYES = ("eye_left", "eye_right")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class HeadRenderer:
     head: HeadModel
     texture: U8 | F32
     _texels: U8 | F32 = field(init=False, repr=False)
-    _eye_triangle: npt.NDArray[np.bool_] = field(init=False, repr=False)
+    _eyes: tuple[Eyeball, ...] = field(init=False, repr=False)
     _around: VertexTriangles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -136,8 +136,7 @@ class HeadRenderer:
         if texture.ndim != 3 or texture.shape[2] != 3 or texture.dtype not in (np.uint8, np.float32):
             raise ValueError(f"texture must be u8 or f32 [S, S, 3], got {texture.dtype} {texture.shape}")
         object.__setattr__(self, "_texels", np.ascontiguousarray(texture)[None])
-        eyes = [i for i, name in enumerate(self.head.part_names) if str(name) in _EYES]
-        object.__setattr__(self, "_eye_triangle", np.isin(self.head.triangle_part, eyes))
+        object.__setattr__(self, "_eyes", eyeballs(self.head))
         around = make_vertex_triangles(self.head.triangles, len(self.head.vertices_mean))
         object.__setattr__(self, "_around", around)
 
@@ -185,11 +184,9 @@ class HeadRenderer:
         colour = texture_sample(self._texels, uv, srgb=self._texels.dtype == np.uint8)[0, 0]
         colour *= at[0, 0, :, 2:5]
         colour += at[0, 0, :, 5:6]
-        eyes = np.flatnonzero(self._eye_triangle[seen.triangle_id[0, 0]])
-        if len(eyes) and light.lamps:
-            colour[eyes] += self._eye_glint(
-                seen, eyes, np.concatenate([normals, vertices], axis=1), view, light
-            )
+        if light.lamps:
+            wet, glint = self._eye_glint(seen, vertices, normals, view, light)
+            colour[wet] += glint[:, None]
 
         image = np.zeros((big_height * big_width, 4), np.float32)
         image[covered, :3] = colour
@@ -208,23 +205,30 @@ class HeadRenderer:
             shading[:, 3] += 0.035 * lamp.glint * _lobe(seen, toward_viewer, lamp, sharpness=14.0)
         return shading
 
-    def _eye_glint(self, seen: Raster, eyes: I64, attributes: F32, view: View, light: Light) -> F32:
-        """Mirror images of the lamps in the wet cornea, f32 [N, 1]: soft boxes with a sharp rim.
-
-        ``eyes`` are the pixels of ``seen`` that show an eye, ``attributes`` normals and positions f32 [V, 6].
-        """
-        corners = self.head.triangles[seen.triangle_id[0, 0, eyes]]
-        first, second = np.moveaxis(seen.barycentric[0, 0, eyes], -1, 0)
-        weights = np.stack([first, second, 1 - first - second], axis=1)
-        at = np.einsum("nk,nkc->nc", weights, attributes[corners])
-        normals = _light_frame(_unit(at[:, :3]), view, light)
-        toward_viewer = _light_frame(_toward_viewer(at[:, 3:], view), view, light)
-        mirrored = 2 * np.sum(normals * toward_viewer, axis=1, keepdims=True) * normals - toward_viewer
-        glint = np.zeros(len(eyes), np.float32)
-        for lamp in light.lamps:
-            angle = np.degrees(np.arccos(np.clip(mirrored @ lamp.unit, -1, 1)))
-            glint += 0.8 * lamp.glint * np.clip((15.0 - angle) / 5.0, 0, 1)
-        return glint[:, None]
+    def _eye_glint(
+        self, seen: Raster, vertices: F32, normals: F32, view: View, light: Light
+    ) -> tuple[I64, F32]:
+        """Pixels of ``seen`` that show an eye, and the lamps' mirror images there, f32 [N]: soft boxes."""
+        found: list[I64] = [np.zeros(0, np.intp)]
+        glints: list[F32] = [np.zeros(0, np.float32)]
+        part = self.head.triangle_part[seen.triangle_id[0, 0]]
+        for eye in self._eyes:
+            pixels = np.flatnonzero(part == eye.part)
+            corners = self.head.triangles[seen.triangle_id[0, 0, pixels]]
+            first, second = np.moveaxis(seen.barycentric[0, 0, pixels], -1, 0)
+            weights = np.stack([first, second, 1 - first - second], axis=1)
+            normal = _unit(np.einsum("nk,nkc->nc", weights, normals[corners]))
+            point = np.einsum("nk,nkc->nc", weights, vertices[corners])
+            normal = _light_frame(eye.with_cornea(normal, vertices), view, light)
+            toward_viewer = _light_frame(_toward_viewer(point, view), view, light)
+            mirrored = 2 * np.sum(normal * toward_viewer, axis=1, keepdims=True) * normal - toward_viewer
+            glint = np.zeros(len(pixels), np.float32)
+            for lamp in light.lamps:
+                angle = np.degrees(np.arccos(np.clip(mirrored @ lamp.unit, -1, 1)))
+                glint += 0.7 * lamp.glint * np.clip((16.0 - angle) / 5.0, 0, 1)
+            found.append(pixels)
+            glints.append(glint)
+        return np.concatenate(found), np.concatenate(glints)
 
     @staticmethod
     def visible_triangles(head: HeadModel, vertices: F32, view: View) -> tuple[npt.NDArray[np.int32], F32]:

@@ -166,11 +166,11 @@ def _portrait(neutral_vertices: F32, yaw: float) -> View:
 
 
 def _softened(head: HeadModel, occlusion: F32) -> F32:
-    """Full strength inside the mouth; half on the skin, where the photo's own shadows are in the texture."""
-    inside = head.region("mouth_inside").copy()
-    for part in ("teeth_upper", "teeth_lower", "tongue"):
-        inside[head.triangles[head.part_triangles(part)]] = 1
-    softened: F32 = 1 - (0.5 + 0.35 * inside) * (1 - occlusion)
+    """Strong inside the mouth; half on the skin, where the photo's own shadows are in the texture."""
+    strength = 0.5 + 0.35 * head.region("mouth_inside")
+    for part, share in (("tongue", 0.85), ("teeth_upper", 0.6), ("teeth_lower", 0.6)):
+        strength[head.triangles[head.part_triangles(part)]] = share
+    softened: F32 = 1 - strength * (1 - occlusion)
     return softened
 
 

@@ -41,7 +41,7 @@ VISEMES: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
             **_both(mouthUpperUp=0.3),
         },
         # th: tongue between the teeth
-        "viseme_TH": {"jawOpen": 0.16, "tongueOut": 0.35, **_both(mouthLowerDown=0.25, mouthUpperUp=0.15)},
+        "viseme_TH": {"jawOpen": 0.18, "tongueOut": 0.5, **_both(mouthLowerDown=0.25, mouthUpperUp=0.15)},
         # t, d: tongue behind the upper teeth, teeth almost closed
         "viseme_DD": {
             "jawOpen": 0.14,

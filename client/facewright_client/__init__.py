@@ -1,0 +1,88 @@
+"""Photo bytes in, a game-ready 3D head avatar out: the client of a Facewright server."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from facewright_client._async_client import AsyncClient
+    from facewright_client._avatar import Avatar
+    from facewright_client._client import Client
+    from facewright_client._connection import Connection, RetryPolicy, Tls
+    from facewright_client._errors import (
+        BadOptionError,
+        BadPhotoError,
+        BadRequestError,
+        CancelledError,
+        DeadlineExceededError,
+        EngineMismatchError,
+        FaceTooSmallError,
+        FacewrightClientError,
+        InternalServerError,
+        NoFaceError,
+        OverloadedError,
+        PhotoTooLargeError,
+        ServerUnavailableError,
+    )
+    from facewright_client._metrics import ClientMetrics
+    from facewright_client._pending import PendingAvatar
+
+#: Loaded at first use: the server's stages import this package for its contract, and must not pay for gRPC.
+_MODULES: Final = {
+    "AsyncClient": "_async_client",
+    "Avatar": "_avatar",
+    "BadOptionError": "_errors",
+    "BadPhotoError": "_errors",
+    "BadRequestError": "_errors",
+    "CancelledError": "_errors",
+    "Client": "_client",
+    "ClientMetrics": "_metrics",
+    "Connection": "_connection",
+    "DeadlineExceededError": "_errors",
+    "EngineMismatchError": "_errors",
+    "FaceTooSmallError": "_errors",
+    "FacewrightClientError": "_errors",
+    "InternalServerError": "_errors",
+    "NoFaceError": "_errors",
+    "OverloadedError": "_errors",
+    "PendingAvatar": "_pending",
+    "PhotoTooLargeError": "_errors",
+    "RetryPolicy": "_connection",
+    "ServerUnavailableError": "_errors",
+    "Tls": "_connection",
+}
+
+__all__ = [
+    "AsyncClient",
+    "Avatar",
+    "BadOptionError",
+    "BadPhotoError",
+    "BadRequestError",
+    "CancelledError",
+    "Client",
+    "ClientMetrics",
+    "Connection",
+    "DeadlineExceededError",
+    "EngineMismatchError",
+    "FaceTooSmallError",
+    "FacewrightClientError",
+    "InternalServerError",
+    "NoFaceError",
+    "OverloadedError",
+    "PendingAvatar",
+    "PhotoTooLargeError",
+    "RetryPolicy",
+    "ServerUnavailableError",
+    "Tls",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

@@ -1,0 +1,52 @@
+"""What a request gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """A head avatar. Frames and units: the project's CONVENTIONS.md.
+
+    Attributes:
+        glb: the binary glTF file: mesh in metres, skin, 52 ARKit morph targets, texture.
+        report: timings, camera, coefficients, confidence, warnings.
+        preview: a PNG sheet of the photo and the avatar; None unless it was asked for.
+        identity: float32 [160], shape coefficients, about N(0, 1).
+        expression: float32 [52], 0-1, the photo's ARKit expression, in Apple's order.
+        landmarks: float32 [478, 2], photo pixels.
+        intrinsics: float32 [3, 3], camera matrix, crop pixels.
+        head_to_camera: float32 [3, 4], pose, metres.
+        neutral_vertices: float32 [V, 3], head space, metres, without expression.
+        sh_light: float32 [9, 3], the photo's light.
+    """
+
+    glb: bytes = field(repr=False)
+    report: dict[str, Any] = field(repr=False)
+    preview: bytes | None = field(repr=False)
+    identity: NDArray[np.float32] = field(repr=False)
+    expression: NDArray[np.float32] = field(repr=False)
+    landmarks: NDArray[np.float32] = field(repr=False)
+    intrinsics: NDArray[np.float32] = field(repr=False)
+    head_to_camera: NDArray[np.float32] = field(repr=False)
+    neutral_vertices: NDArray[np.float32] = field(repr=False)
+    sh_light: NDArray[np.float32] = field(repr=False)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before this avatar is used, in sentences."""
+        return list(self.report.get("warnings", ()))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the GLB, all of it or nothing; returns the path."""
+        path = Path(path)
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.write_bytes(self.glb)
+        unfinished.replace(path)
+        return path

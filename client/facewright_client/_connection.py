@@ -1,0 +1,90 @@
+"""How a client connects: address, time, retries, TLS."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from facewright_client._errors import RETRYABLE, FacewrightClientError
+
+if TYPE_CHECKING:
+    from facewright_client._metrics import ClientMetrics
+
+_LARGEST_MESSAGE: Final = 2**31 - 1
+#: gRPC waits up to two minutes before it looks for a lost server again; a restart takes seconds.
+CHANNEL_OPTIONS: Final = [
+    ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+    ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.primary_user_agent", "facewright-client"),
+]
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """When to send a request again: only after OVERLOADED or UNAVAILABLE, which leave nothing half done.
+
+    Args:
+        attempts: sends in all; 1 never retries.
+        first_pause_s: mean pause before the second send; each further one is twice as long.
+        longest_pause_s: bound of the pauses.
+    """
+
+    attempts: int = 5
+    first_pause_s: float = 0.25
+    longest_pause_s: float = 8.0
+
+    def pause_after(self, attempt: int, error: FacewrightClientError) -> float | None:
+        """Seconds to wait after failed send number ``attempt`` (from 1); None: give up.
+
+        Random by half, so that clients refused together do not return together.
+        """
+        if attempt >= self.attempts or not isinstance(error, RETRYABLE):
+            return None
+        pause = min(self.first_pause_s * 2.0 ** (attempt - 1), self.longest_pause_s)
+        return pause * random.uniform(0.5, 1.5)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Encrypted connections.
+
+    Args:
+        authority: PEM file of the authority that signed the server's certificate; None: the system's.
+        certificate, key: PEM files of the client, where the server asks for one.
+    """
+
+    authority: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Settings of a client.
+
+    Args:
+        timeout_s: longest time for one request, retries included.
+        retries: when to send again.
+        tls: encryption; None: plain text.
+        metrics: Prometheus metrics of this client's requests.
+    """
+
+    timeout_s: float = 60.0
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    tls: Tls | None = None
+    metrics: ClientMetrics | None = None
+
+    def triton_arguments(self) -> dict[str, object]:
+        """Keyword arguments of tritonclient's constructors."""
+        tls = self.tls
+        return {
+            "channel_args": CHANNEL_OPTIONS,
+            "ssl": tls is not None,
+            "root_certificates": str(tls.authority) if tls and tls.authority else None,
+            "certificate_chain": str(tls.certificate) if tls and tls.certificate else None,
+            "private_key": str(tls.key) if tls and tls.key else None,
+        }

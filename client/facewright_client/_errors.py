@@ -1,0 +1,151 @@
+"""One exception per error code, and how they are read from what Triton answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from facewright_client.contract import ErrorCode
+
+#: Codes of failures that no stage reports.
+UNAVAILABLE: Final = "UNAVAILABLE"
+BAD_REQUEST: Final = "BAD_REQUEST"
+
+
+class FacewrightClientError(Exception):
+    """A request failed.
+
+    Attributes:
+        code: the contract's error code, or ``UNAVAILABLE`` or ``BAD_REQUEST``.
+        message: what was wrong.
+        hint: what to do about it.
+        stage: the pipeline stage that failed; "" where none was reached.
+    """
+
+    code: str = ""
+
+    def __init__(self, message: str, hint: str = "", stage: str = "") -> None:
+        super().__init__(f"{message} ({hint})" if hint else message)
+        self.message = message
+        self.hint = hint
+        self.stage = stage
+
+
+class BadPhotoError(FacewrightClientError):
+    """The photo cannot be decoded."""
+
+    code = ErrorCode.BAD_PHOTO
+
+
+class PhotoTooLargeError(FacewrightClientError):
+    """The photo has more bytes or pixels than the server takes."""
+
+    code = ErrorCode.PHOTO_TOO_LARGE
+
+
+class NoFaceError(FacewrightClientError):
+    """No human face was found in the photo."""
+
+    code = ErrorCode.NO_FACE
+
+
+class FaceTooSmallError(FacewrightClientError):
+    """The face has too few pixels for an avatar."""
+
+    code = ErrorCode.FACE_TOO_SMALL
+
+
+class BadOptionError(FacewrightClientError):
+    """An option is unknown, of the wrong type or out of range."""
+
+    code = ErrorCode.BAD_OPTION
+
+
+class OverloadedError(FacewrightClientError):
+    """The server has more work than it can do in time; safe to retry after a pause."""
+
+    code = ErrorCode.OVERLOADED
+
+
+class DeadlineExceededError(FacewrightClientError):
+    """The request's time was over before the answer was there."""
+
+    code = ErrorCode.DEADLINE_EXCEEDED
+
+
+class CancelledError(FacewrightClientError):
+    """The request was cancelled."""
+
+    code = ErrorCode.CANCELLED
+
+
+class EngineMismatchError(FacewrightClientError):
+    """The server's networks do not fit its hardware or libraries."""
+
+    code = ErrorCode.ENGINE_MISMATCH
+
+
+class InternalServerError(FacewrightClientError):
+    """The server has a defect; its log has the details."""
+
+    code = ErrorCode.INTERNAL
+
+
+class ServerUnavailableError(FacewrightClientError):
+    """No server answered, or it is restarting; safe to retry."""
+
+    code = UNAVAILABLE
+
+
+class BadRequestError(FacewrightClientError):
+    """Triton refused the request itself: an unknown pipeline, or tensors that are not the contract's."""
+
+    code = BAD_REQUEST
+
+
+_BY_CODE: Final[dict[str, type[FacewrightClientError]]] = {
+    str(error.code): error for error in FacewrightClientError.__subclasses__()
+}
+#: Failures after which the same request may succeed, and which left nothing half done.
+RETRYABLE: Final = (OverloadedError, ServerUnavailableError)
+
+_START_HINT: Final = "start a server with `facewright serve`, or check the address"
+
+
+def error_from_answer(status: str, message: str) -> FacewrightClientError:
+    """The exception for a failed call.
+
+    Args:
+        status: gRPC status, such as ``StatusCode.INTERNAL``.
+        message: the status message: a stage's JSON somewhere in it, or Triton's own words.
+    """
+    wire = _wire_form(message)
+    if wire is not None:
+        kind = _BY_CODE.get(wire["code"], InternalServerError)
+        return kind(wire["message"], wire["hint"], wire["stage"])
+    status = status.removeprefix("StatusCode.")
+    if "is not healthy" in message or status == "UNAVAILABLE":
+        return ServerUnavailableError(message, _START_HINT)
+    if status == "DEADLINE_EXCEEDED":
+        return DeadlineExceededError("no answer within the time allowed", "raise timeout_s")
+    if status == "CANCELLED":
+        return CancelledError("the request was cancelled")
+    if status in ("INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"):
+        return BadRequestError(
+            message, "use the tensors of facewright_client.contract and a pipeline it serves"
+        )
+    return InternalServerError(message, "the server's log has the details")
+
+
+def _wire_form(message: str) -> dict[str, str] | None:
+    """The ``{"code", "stage", "message", "hint"}`` in a status message; ensembles put their name before it."""
+    start = message.find("{")
+    if start < 0:
+        return None
+    try:
+        fields, _ = json.JSONDecoder().raw_decode(message, start)
+    except ValueError:
+        return None
+    if not (isinstance(fields, dict) and {"code", "stage", "message", "hint"} <= fields.keys()):
+        return None
+    return {name: str(value) for name, value in fields.items()}

@@ -5,6 +5,10 @@
 // the same way, with the row known to the CPU's inner loop; launch it over rows * width. No index may read what another
 // writes, except through atomics (which FOR_EACH_PIXEL does not allow). Blocks, shared memory and warp
 // intrinsics are therefore not available to kernels of this package.
+//
+// minimum and maximum give their second argument where the first is NaN (fminf is a function call on a CPU, because it
+// must not depend on the order). kVectorLanes elements are worth handling in one inner loop of fixed length.
+// atomic_min_where<true> touches elements whose condition is false too (with their own value), so they must exist.
 #pragma once
 
 #ifdef __CUDACC__
@@ -15,6 +19,20 @@
 #define FOR_EACH_PIXEL(row, column, rows, width)                                                       \
     FOR_EACH_INDEX(row##_flat, (long long)(rows) * (width))                                          \
     for (long long row = row##_flat / (width), column = row##_flat % (width), row##_once = 1; row##_once; row##_once = 0)
+
+#define INDEPENDENT_ITERATIONS
+#define HOT_DEVICE __device__
+constexpr int kVectorLanes = 1;
+
+__device__ float minimum(float a, float b) { return fminf(a, b); }
+__device__ float maximum(float a, float b) { return fmaxf(a, b); }
+
+__device__ bool runs_alone() { return false; }
+
+template <bool kAlone>
+__device__ void atomic_min_where(bool condition, unsigned long long* address, unsigned long long value) {
+    if (condition) atomicMin(address, value);
+}
 
 #else
 
@@ -51,11 +69,24 @@ __device__ float __uint_as_float(unsigned int bits) {
     return value;
 }
 
-__device__ void atomicMin(unsigned long long* address, unsigned long long value) {
-    if (cpu_thread.count == 1) {  // nobody else writes: an ordinary store is several times faster
-        if (value < *address) *address = value;
+#define INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
+// For an inner loop behind many rare branches: g++ would think it cold and optimise it for size.
+#define HOT_DEVICE static __attribute__((noinline, hot))
+constexpr int kVectorLanes = 8;
+
+__device__ float minimum(float a, float b) { return a < b ? a : b; }
+__device__ float maximum(float a, float b) { return a > b ? a : b; }
+
+__device__ bool runs_alone() { return cpu_thread.count == 1; }
+
+template <bool kAlone>
+__device__ void atomic_min_where(bool condition, unsigned long long* address, unsigned long long value) {
+    if (kAlone) {  // nobody else writes: without a branch the compiler can use vectors
+        const unsigned long long seen = *address, wanted = condition ? value : ~0ull;
+        *address = wanted < seen ? wanted : seen;
         return;
     }
+    if (!condition) return;
     unsigned long long seen = __atomic_load_n(address, __ATOMIC_RELAXED);
     while (value < seen &&
            !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {

@@ -128,8 +128,8 @@ def depth_map(
     check.number("height", height, 1, MAXIMUM_SIDE)
     check.number("width", width, 1, MAXIMUM_SIDE)
     clip = pinhole_clip_positions(vertices, camera)
-    keys = draw_keys(check, clip, triangles, height, width, cull_back_faces=False)
-    return resolve_depth_map(keys, camera.near, camera.far)
+    keys, spare = draw_keys(check, clip, triangles, height, width, cull_back_faces=False)
+    return resolve_depth_map(keys, spare, camera.near, camera.far)
 
 
 def check_camera(check: Boundary, camera: PinholeCamera) -> tuple[FloatArray, FloatArray]:

@@ -138,7 +138,7 @@ extern "C" __global__ void membrane_data(const float* __restrict__ foreground, c
     FOR_EACH_PIXEL(row, column, (long long)batch * height, width) {
         const long long image = row / height;
         const long long cell = (row - image * height + 1) * width + column, pixel = row * width + column;
-        const float known = fminf(fmaxf(weight[pixel], 0.0f), 1.0f);
+        const float known = minimum(maximum(weight[pixel], 0.0f), 1.0f);
         const float inside = chart[cell] > 0.0f ? 1.0f : 0.0f;
         const float data = inside * known / (1.001f - known);
         stiffness[image * plane + cell] = data + regularisation * inside;
@@ -160,7 +160,7 @@ extern "C" __global__ void membrane_compose(const float* __restrict__ foreground
     FOR_EACH_PIXEL(row, column, (long long)batch * height, width) {
         const long long image = row / height;
         const long long cell = (row - image * height + 1) * width + column, pixel = row * width + column;
-        const float known = chart[cell] > 0.0f ? fminf(fmaxf(weight[pixel], 0.0f), 1.0f) : 0.0f;
+        const float known = chart[cell] > 0.0f ? minimum(maximum(weight[pixel], 0.0f), 1.0f) : 0.0f;
         for (int c = 0; c < channels; ++c) {
             const float filled = background[pixel * channels + c] + h[(image * channels + c) * plane + cell];
             out[pixel * channels + c] =

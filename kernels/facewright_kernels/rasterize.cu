@@ -112,12 +112,13 @@ __device__ DepthPlane make_depth_plane(SnappedVertex a, SnappedVertex b, Snapped
     float bz = b.z - a.z, cz = c.z - a.z;
     float per_x = (bz * cy - cz * by) * scale, per_y = (cz * bx - bz * cx) * scale;
     return {a.z + per_x * (float)(centre_x - a.x) + per_y * (float)(centre_y - a.y), per_x * kSubpixel,
-            per_y * kSubpixel, fminf(a.z, fminf(b.z, c.z)), fmaxf(a.z, fmaxf(b.z, c.z))};
+            per_y * kSubpixel, minimum(a.z, minimum(b.z, c.z)), maximum(a.z, maximum(b.z, c.z))};
 }
 
-// Integer is int where the whole bounding box fits 32-bit edge functions (nearly always), else long long.
-template <typename Integer>
-__device__ void fill(const Edge* edges, DepthPlane depth, int columns, int rows, int width, unsigned int triangle,
+// Integer is int where the whole bounding box fits 32-bit edge functions (nearly always), else long long. Keys must go
+// on for kVectorLanes elements after the last.
+template <typename Integer, bool kAlone>
+HOT_DEVICE void fill(const Edge* edges, DepthPlane depth, int columns, int rows, int width, unsigned int triangle,
                      unsigned long long* keys) {
     Integer row0 = (Integer)edges[0].value, row1 = (Integer)edges[1].value, row2 = (Integer)edges[2].value;
     const Integer column0 = (Integer)edges[0].per_column * kSubpixel, column1 = (Integer)edges[1].per_column * kSubpixel,
@@ -125,22 +126,18 @@ __device__ void fill(const Edge* edges, DepthPlane depth, int columns, int rows,
     const Integer next0 = (Integer)edges[0].per_row * kSubpixel, next1 = (Integer)edges[1].per_row * kSubpixel,
                   next2 = (Integer)edges[2].per_row * kSubpixel;
     for (int y = 0; y < rows; ++y) {
-        Integer edge0 = row0, edge1 = row1, edge2 = row2;
         const float row_depth = depth.origin + depth.per_row * (float)y;
         unsigned long long* row = keys + (long long)y * width;
-        bool entered = false;
-        for (int x = 0; x < columns; ++x) {
-            if ((edge0 | edge1 | edge2) >= 0) {
+        for (int first = 0; first < columns; first += kVectorLanes) {
+            INDEPENDENT_ITERATIONS
+            for (int lane = 0; lane < kVectorLanes; ++lane) {
+                const int x = first + lane;
+                const Integer edges_or = (row0 + x * column0) | (row1 + x * column1) | (row2 + x * column2);
                 // A sliver's plane is steep: rounding must not carry it outside its own corners.
-                float z = fminf(fmaxf(row_depth + depth.per_column * (float)x, depth.nearest), depth.farthest);
-                atomicMin(&row[x], (unsigned long long)ordered_bits(z) << 32 | triangle);
-                entered = true;
-            } else if (entered) {
-                break;  // a triangle is convex
+                const float z = minimum(maximum(row_depth + depth.per_column * (float)x, depth.nearest), depth.farthest);
+                atomic_min_where<kAlone>(edges_or >= 0 && x < columns, &row[x],
+                                         (unsigned long long)ordered_bits(z) << 32 | triangle);
             }
-            edge0 += column0;
-            edge1 += column1;
-            edge2 += column2;
         }
         row0 += next0;
         row1 += next1;
@@ -178,10 +175,15 @@ __device__ void draw(SnappedVertex a, SnappedVertex b, SnappedVertex c, Screen s
     DepthPlane depth = make_depth_plane(a, b, c, twice_area, centre_x, centre_y);
     unsigned long long* corner = keys + (long long)first_y * screen.width + first_x;
     int columns = last_x - first_x + 1, rows = last_y - first_y + 1;
-    if (extent < 60 * kSubpixel)  // |edge| < 2 (61 * 256)^2 < 2^29, also one pixel past the box
-        fill<int>(edges, depth, columns, rows, screen.width, triangle, corner);
+    const bool small = extent < 60 * kSubpixel;  // |edge| < 2 (70 * 256)^2 < 2^30, also some lanes past the box
+    if (runs_alone() && small)
+        fill<int, true>(edges, depth, columns, rows, screen.width, triangle, corner);
+    else if (runs_alone())
+        fill<long long, true>(edges, depth, columns, rows, screen.width, triangle, corner);
+    else if (small)
+        fill<int, false>(edges, depth, columns, rows, screen.width, triangle, corner);
     else
-        fill<long long>(edges, depth, columns, rows, screen.width, triangle, corner);
+        fill<long long, false>(edges, depth, columns, rows, screen.width, triangle, corner);
 }
 
 __device__ ClipVertex load_vertex(const float* positions, long long vertex) {
@@ -227,49 +229,49 @@ extern "C" __global__ void rasterize_triangles(const float* __restrict__ clip_po
     }
 }
 
+__device__ unsigned long long pack(float low, float high) {
+    return (unsigned long long)__float_as_uint(high) << 32 | __float_as_uint(low);
+}
+
 // Perspective-correct barycentrics straight from clip coordinates (Olano and Greer 1997, "Triangle scan conversion
-// using 2D homogeneous coordinates"): right for triangles that cross the near plane, too.
+// using 2D homogeneous coordinates"): right for triangles that cross the near plane, too. The two barycentrics of a
+// pixel take the place of its key: memory that is new to a process costs more than the arithmetic.
 extern "C" __global__ void resolve_pixels(const float* __restrict__ clip_positions, const int* __restrict__ triangles,
-                                          const unsigned long long* __restrict__ keys, int* __restrict__ triangle_id,
-                                          float* __restrict__ barycentric, float* __restrict__ depth, int batch,
-                                          int vertex_count, int height, int width) {
+                                          unsigned long long* keys_to_barycentrics, int* __restrict__ triangle_id,
+                                          float* __restrict__ depth, int batch, int vertex_count, int height,
+                                          int width) {
     const float to_ndc_x = 2.0f / width, to_ndc_y = 2.0f / height;
-    FOR_EACH_INDEX(row, (long long)batch * height) {
-        const long long image = row / height;
+    FOR_EACH_PIXEL(row, column, (long long)batch * height, width) {
+        const long long image = row / height, i = row * width + column;
+        const float ndc_x = ((float)column + 0.5f) * to_ndc_x - 1.0f;
         const float ndc_y = ((float)(row - image * height) + 0.5f) * to_ndc_y - 1.0f;
         const float* positions = clip_positions + image * vertex_count * 4;
-        for (int column = 0; column < width; ++column) {
-            const long long i = row * width + column;
-            const unsigned long long key = keys[i];
-            if (key == ~0ull) {
-                triangle_id[i] = -1;
-                barycentric[2 * i] = 0.0f;
-                barycentric[2 * i + 1] = 0.0f;
-                depth[i] = 1.0f;
-                continue;
-            }
-            const float ndc_x = ((float)column + 0.5f) * to_ndc_x - 1.0f;
-            const int triangle = (int)(key & 0xffffffffu);
-            const int* corners = triangles + (long long)triangle * 3;
-            const float* p0 = positions + (long long)corners[0] * 4;
-            const float* p1 = positions + (long long)corners[1] * 4;
-            const float* p2 = positions + (long long)corners[2] * 4;
-            const float x0 = fmaf(-ndc_x, p0[3], p0[0]), y0 = fmaf(-ndc_y, p0[3], p0[1]);
-            const float x1 = fmaf(-ndc_x, p1[3], p1[0]), y1 = fmaf(-ndc_y, p1[3], p1[1]);
-            const float x2 = fmaf(-ndc_x, p2[3], p2[0]), y2 = fmaf(-ndc_y, p2[3], p2[1]);
-            float a0 = x1 * y2 - y1 * x2, a1 = x2 * y0 - y2 * x0, a2 = x0 * y1 - y0 * x1;
-            const float sign = a0 + a1 + a2 < 0.0f ? -1.0f : 1.0f;
-            // Snapping may put a centre a hair outside the triangle: nothing may extrapolate.
-            a0 = fmaxf(a0 * sign, 0.0f);
-            a1 = fmaxf(a1 * sign, 0.0f);
-            a2 = fmaxf(a2 * sign, 0.0f);
-            const float sum = a0 + a1 + a2;
-            const float scale = 1.0f / sum;
-            triangle_id[i] = triangle;
-            barycentric[2 * i] = sum > 0.0f ? a0 * scale : 1.0f / 3.0f;
-            barycentric[2 * i + 1] = sum > 0.0f ? a1 * scale : 1.0f / 3.0f;
-            depth[i] = from_ordered_bits((unsigned int)(key >> 32));
+        const unsigned long long key = keys_to_barycentrics[i];
+        if (key == ~0ull) {
+            triangle_id[i] = -1;
+            keys_to_barycentrics[i] = 0;
+            depth[i] = 1.0f;
+            continue;
         }
+        const int triangle = (int)(key & 0xffffffffu);
+        const int* corners = triangles + (long long)triangle * 3;
+        const float* p0 = positions + (long long)corners[0] * 4;
+        const float* p1 = positions + (long long)corners[1] * 4;
+        const float* p2 = positions + (long long)corners[2] * 4;
+        const float x0 = fmaf(-ndc_x, p0[3], p0[0]), y0 = fmaf(-ndc_y, p0[3], p0[1]);
+        const float x1 = fmaf(-ndc_x, p1[3], p1[0]), y1 = fmaf(-ndc_y, p1[3], p1[1]);
+        const float x2 = fmaf(-ndc_x, p2[3], p2[0]), y2 = fmaf(-ndc_y, p2[3], p2[1]);
+        float a0 = x1 * y2 - y1 * x2, a1 = x2 * y0 - y2 * x0, a2 = x0 * y1 - y0 * x1;
+        const float sign = a0 + a1 + a2 < 0.0f ? -1.0f : 1.0f;
+        // Snapping may put a centre a hair outside the triangle: nothing may extrapolate.
+        a0 = maximum(a0 * sign, 0.0f);
+        a1 = maximum(a1 * sign, 0.0f);
+        a2 = maximum(a2 * sign, 0.0f);
+        const float sum = a0 + a1 + a2;
+        const float scale = 1.0f / sum;
+        triangle_id[i] = triangle;
+        keys_to_barycentrics[i] = sum > 0.0f ? pack(a0 * scale, a1 * scale) : pack(1.0f / 3.0f, 1.0f / 3.0f);
+        depth[i] = from_ordered_bits((unsigned int)(key >> 32));
     }
 }
 

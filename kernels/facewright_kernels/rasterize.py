@@ -59,25 +59,22 @@ def rasterize(
     check.number("height", height, 1, MAXIMUM_SIDE)
     check.number("width", width, 1, MAXIMUM_SIDE)
     clip_positions = check.array("clip_positions", clip_positions, "float32", "B V 4")
-    keys = draw_keys(check, clip_positions, triangles, height, width, cull_back_faces)
-    xp = array_module(clip_positions)
-    triangle_id = xp.empty(keys.shape, np.int32)
-    barycentric = xp.empty((*keys.shape, 2), np.float32)
-    depth = xp.empty(keys.shape, np.float32)
+    keys, spare = draw_keys(check, clip_positions, triangles, height, width, cull_back_faces)
+    triangle_id, depth = spare[0], spare[1].view(np.float32)
     _SOURCE.launch(
         "resolve_pixels",
-        check.size("B") * height,
+        keys.size,
         clip_positions,
-        xp.ascontiguousarray(triangles),
+        array_module(triangles).ascontiguousarray(triangles),
         keys,
         triangle_id,
-        barycentric,
         depth,
         check.size("B"),
         check.size("V"),
         height,
         width,
     )
+    barycentric = keys.view(np.float32).reshape(*keys.shape, 2)
     return Raster(triangle_id, barycentric, depth)
 
 
@@ -88,15 +85,20 @@ def draw_keys(
     height: int,
     width: int,
     cull_back_faces: bool,
-) -> npt.NDArray[np.uint64]:
+) -> tuple[npt.NDArray[np.uint64], IntArray]:
     """The z-buffer itself, u64 ``[B, H, W]``: order-preserving bits of z/w above the triangle number, or
-    all ones.
+    all ones. Also i32 ``[2, B, H, W]``, not initialised, from the same allocation.
     """
     clip_positions = check.array("clip_positions", clip_positions, "float32", "B V 4")
     triangles = check.array("triangles", triangles, "int32", "F 3")
     batch, vertices, faces = check.size("B"), check.size("V"), check.size("F")
     check.indices("triangles", triangles, vertices)
-    keys: npt.NDArray[np.uint64] = array_module(clip_positions).empty((batch, height, width), np.uint64)
+    pixels = batch * height * width
+    # One allocation for keys and results gets huge pages where several would not: pages that are new to a process
+    # cost more than drawing. The CPU kernel handles pixels eight at a time, also past the end of the last row.
+    memory = array_module(clip_positions).empty(2 * pixels + 8, np.uint64)
+    keys: npt.NDArray[np.uint64] = memory[:pixels].reshape(batch, height, width)
+    spare: IntArray = memory[pixels : 2 * pixels].view(np.int32).reshape(2, batch, height, width)
     _SOURCE.launch("clear_keys", keys.size, keys, keys.size)
     _SOURCE.launch(
         "rasterize_triangles",
@@ -111,12 +113,12 @@ def draw_keys(
         width,
         int(cull_back_faces),
     )
-    return keys
+    return keys, spare
 
 
-def resolve_depth_map(keys: npt.NDArray[np.uint64], near: float, far: float) -> FloatArray:
+def resolve_depth_map(keys: npt.NDArray[np.uint64], spare: IntArray, near: float, far: float) -> FloatArray:
     """Camera depth f32 ``[B, H, W]`` of a z-buffer drawn in perspective; +infinity where it is empty."""
-    depths: FloatArray = array_module(keys).empty(keys.shape, np.float32)
+    depths: FloatArray = spare[0].view(np.float32)
     _SOURCE.launch("resolve_depth_map", keys.size, keys, depths, keys.size, near, far)
     return depths
 

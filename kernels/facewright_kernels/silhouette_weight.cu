@@ -37,7 +37,7 @@ extern "C" __global__ void row_distance(const unsigned char* __restrict__ marks,
         since = radius;
         for (int x = width - 1; x >= 0; --x) {
             since = mark[x] ? 0 : (since < radius ? since + 1 : radius);
-            out[x] = fminf(fminf(out[x], (float)(since * since)), far);
+            out[x] = minimum(minimum(out[x], (float)(since * since)), far);
         }
     }
 }
@@ -54,7 +54,7 @@ extern "C" __global__ void silhouette_weight(const float* __restrict__ squared, 
         for (int dy = first; dy <= last; ++dy) {
             const float* along = squared + (i + dy) * width;
             const float across = (float)(dy * dy);
-            for (int x = 0; x < width; ++x) out[x] = fminf(out[x], along[x] + across);
+            for (int x = 0; x < width; ++x) out[x] = minimum(out[x], along[x] + across);
         }
         for (int x = 0; x < width; ++x) {
             const float t = sqrtf(out[x]) * inverse;

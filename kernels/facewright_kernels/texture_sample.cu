@@ -11,7 +11,7 @@ __device__ float decode(unsigned char texel, const float* decoded) { return deco
 __device__ void address(float coordinate, int size, int wrap, int* low, int* high, float* fraction) {
     if (!(fabsf(coordinate) < 1e6f)) coordinate = 0.0f;  // NaN and infinity: the caller writes NaN
     float texel = coordinate * (float)size - 0.5f;
-    if (!wrap) texel = fminf(fmaxf(texel, 0.0f), (float)(size - 1));
+    if (!wrap) texel = minimum(maximum(texel, 0.0f), (float)(size - 1));
     float base = floorf(texel);
     *fraction = texel - base;
     long long first = (long long)base;
@@ -95,7 +95,7 @@ extern "C" __global__ void halve_level(const float* __restrict__ texels, float* 
 __device__ float footprint_level(const float* derivatives, int height, int width) {
     const float ux = derivatives[0] * width, uy = derivatives[1] * width;
     const float vx = derivatives[2] * height, vy = derivatives[3] * height;
-    const float longest = fmaxf(ux * ux + vx * vx, uy * uy + vy * vy);
+    const float longest = maximum(ux * ux + vx * vx, uy * uy + vy * vy);
     return longest > 1e-12f ? 0.5f * log2f(longest) : 0.0f;
 }
 
@@ -110,7 +110,7 @@ extern "C" __global__ void sample_mipmap(const float* __restrict__ pyramid, cons
         const bool finite = fabsf(u) < 1e6f && fabsf(v) < 1e6f && lod == lod;
         for (int c = 0; c < channels; ++c) out[i * channels + c] = finite ? 0.0f : __uint_as_float(0x7fc00000u);
         if (!finite) continue;
-        lod = fminf(fmaxf(lod, 0.0f), (float)(levels - 1));
+        lod = minimum(maximum(lod, 0.0f), (float)(levels - 1));
         const int first = (int)lod;
         const float fraction = lod - (float)first;
         const float* texels = pyramid + (shared_texture ? 0 : i / samples_per_image * pyramid_stride);

@@ -2,7 +2,7 @@
 // Equation: uv_projection.py.
 #include "launch_target.h"
 
-__device__ float saturate(float value) { return fminf(fmaxf(value, 0.0f), 1.0f); }
+__device__ float saturate(float value) { return minimum(maximum(value, 0.0f), 1.0f); }
 
 __device__ float decode(float texel, const float* decoded) {
     (void)decoded;
@@ -17,8 +17,8 @@ struct Taps {
 
 // The four pixels around a point, clamped to the image.
 __device__ Taps taps(float x, float y, int height, int width) {
-    const float cx = fminf(fmaxf(x - 0.5f, 0.0f), (float)(width - 1));
-    const float cy = fminf(fmaxf(y - 0.5f, 0.0f), (float)(height - 1));
+    const float cx = minimum(maximum(x - 0.5f, 0.0f), (float)(width - 1));
+    const float cy = minimum(maximum(y - 0.5f, 0.0f), (float)(height - 1));
     const int x0 = (int)cx, y0 = (int)cy;
     const int x1 = x0 + (x0 + 1 < width ? 1 : 0), y1 = y0 + (y0 + 1 < height ? 1 : 0);
     const long long row0 = (long long)y0 * width, row1 = (long long)y1 * width;
@@ -47,14 +47,14 @@ struct Layout {
 __device__ float visible_weight(const float* point, float x, float y, const float* depth_map, const float* silhouettes,
                                 Layout layout, Weighting weighting) {
     const float depth = point[2];
-    const float from_border = fminf(fminf(x, (float)layout.width - x), fminf(y, (float)layout.height - y));
+    const float from_border = minimum(minimum(x, (float)layout.width - x), minimum(y, (float)layout.height - y));
     float weight = saturate((point[3] - weighting.cosine_zero) / (weighting.cosine_one - weighting.cosine_zero)) *
                    saturate(from_border / weighting.border);
     if (!(weight > 0.0f)) return 0.0f;
     const Taps t = taps(x * ((float)layout.map_width / layout.width), y * ((float)layout.map_height / layout.height),
                         layout.map_height, layout.map_width);
     // The farthest of the four: on a slanted surface the nearest would hide the surface from itself.
-    const float surface = fmaxf(fmaxf(depth_map[t.at00], depth_map[t.at01]), fmaxf(depth_map[t.at10], depth_map[t.at11]));
+    const float surface = maximum(maximum(depth_map[t.at00], depth_map[t.at01]), maximum(depth_map[t.at10], depth_map[t.at11]));
     weight *= saturate(2.0f - (depth - surface) / weighting.depth_bias);
     if (silhouettes && weight > 0.0f) {
         float inside;

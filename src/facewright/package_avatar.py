@@ -63,6 +63,9 @@ class AvatarPackager:
     provenance: Provenance = field(default_factory=Provenance)
     _layouts: dict[LayoutOptions, AvatarLayout] = field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        self.layout(LayoutOptions())  # the default options' first avatar is as fast as the others
+
     def layout(self, options: LayoutOptions) -> AvatarLayout:
         """The constant part of files with these options (at most six of about 2.5 MB are kept)."""
         if options not in self._layouts:

@@ -35,7 +35,9 @@ def painted_texture(head: HeadModel, size: int = 512) -> NDArray[np.uint8]:
     for part, colour in _PART_COLOURS.items():
         colours[head.triangles[head.part_triangles(part)].ravel()] = colour
     attributes = np.concatenate([colours, head.vertices_mean], axis=1)[head.uv_vertex].astype(np.float32)
-    layout = np.concatenate([head.uv * 2 - 1, np.tile(np.float32([0, 1]), (len(head.uv), 1))], axis=1)
+    layout = np.concatenate(
+        [head.uv * 2 - 1, np.tile(np.array([0, 1], np.float32), (len(head.uv), 1))], axis=1
+    )
     raster = rasterize(layout[None], head.uv_triangles, size, size)
     painted = interpolate(attributes[None], head.uv_triangles, raster)[0]
     texture, points = painted[..., :3], painted[..., 3:]
@@ -47,7 +49,8 @@ def painted_texture(head: HeadModel, size: int = 512) -> NDArray[np.uint8]:
         texture[front & (distance < radius)] = _IRIS
         texture[front & (distance < 0.4 * radius)] = _PUPIL
     texture[triangle < 0] = _SKIN
-    return np.round(texture).astype(np.uint8)
+    codes: NDArray[np.uint8] = np.round(texture).astype(np.uint8)
+    return codes
 
 
 def encoded(texture: NDArray[np.uint8], texture_format: str = "png") -> EncodedTexture:

@@ -96,6 +96,15 @@ OPEN_ASSETS = (
         _CONVERTER,
     ),
     AssetRecipe(
+        "face_landmarks_fast.onnx",
+        MEDIAPIPE,
+        _network(
+            "convert_face_landmarks_fast",
+            "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
+        ),
+        _CONVERTER,
+    ),
+    AssetRecipe(
         "person_mask.onnx",
         MEDIAPIPE,
         _network("convert_person_mask", "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"),

@@ -32,7 +32,8 @@ def asset_path(name: str, folder: Path | None = None) -> Path:
     """The path of an open asset.
 
     Args:
-        name: ``head.npz``, ``face_detector.onnx``, ``face_landmarks.onnx`` or ``person_mask.onnx``.
+        name: ``head.npz``, ``face_detector.onnx``, ``face_landmarks.onnx``,
+            ``face_landmarks_fast.onnx`` or ``person_mask.onnx``.
         folder: where to look; the cache by default.
 
     Raises:

@@ -14,6 +14,7 @@ _OPEN_LICENCES: Final = {
     "head.npz": "CC0-1.0",
     "face_detector.onnx": "Apache-2.0",
     "face_landmarks.onnx": "Apache-2.0",
+    "face_landmarks_fast.onnx": "Apache-2.0",
     "person_mask.onnx": "Apache-2.0",
 }
 

@@ -33,9 +33,9 @@ class RetryPolicy:
         longest_pause_s: bound of the pauses.
     """
 
-    attempts: int = 5
+    attempts: int = 12
     first_pause_s: float = 0.25
-    longest_pause_s: float = 8.0
+    longest_pause_s: float = 4.0
 
     def pause_after(self, attempt: int, error: FacewrightClientError) -> float | None:
         """Seconds to wait after failed send number ``attempt`` (from 1); None: give up.

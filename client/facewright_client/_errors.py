@@ -109,6 +109,8 @@ _BY_CODE: Final[dict[str, type[FacewrightClientError]]] = {
 #: Failures after which the same request may succeed, and which left nothing half done.
 RETRYABLE: Final = (OverloadedError, ServerUnavailableError)
 
+#: What Triton says while a dead stage waits for the restart, and while models are unloaded before it.
+_RESTARTING: Final = ("is not healthy", "has no available versions", "Server is stopping")
 _START_HINT: Final = "start a server with `facewright serve`, or check the address"
 
 
@@ -124,7 +126,7 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
         kind = _BY_CODE.get(wire["code"], InternalServerError)
         return kind(wire["message"], wire["hint"], wire["stage"])
     status = status.removeprefix("StatusCode.")
-    if "is not healthy" in message or status == "UNAVAILABLE":
+    if status == "UNAVAILABLE" or any(words in message for words in _RESTARTING):
         return ServerUnavailableError(message, _START_HINT)
     if status == "DEADLINE_EXCEEDED":
         return DeadlineExceededError("no answer within the time allowed", "raise timeout_s")
@@ -132,13 +134,13 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
         return CancelledError("the request was cancelled")
     if status in ("INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"):
         return BadRequestError(
-            message, "use the tensors of facewright_client.contract and a pipeline it serves"
+            message, "use a pipeline that it serves and the tensors of facewright_client.contract"
         )
     return InternalServerError(message, "the server's log has the details")
 
 
 def _wire_form(message: str) -> dict[str, str] | None:
-    """The ``{"code", "stage", "message", "hint"}`` in a status message; ensembles put their name before it."""
+    """The JSON in a status message; ensembles put their name before it."""
     start = message.find("{")
     if start < 0:
         return None

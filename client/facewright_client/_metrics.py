@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class ClientMetrics:
-    """``facewright_client_seconds`` by outcome ("ok" or an error code), and ``facewright_client_retries_total``.
+    """``facewright_client_seconds`` by outcome (ok or a code) and ``facewright_client_retries_total``.
 
     Args:
         registry: where to register; Prometheus' default when None.

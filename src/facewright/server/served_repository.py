@@ -12,7 +12,13 @@ from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
 from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
 
-_ASSETS = ("head.npz", "face_detector.onnx", "face_landmarks.onnx", "person_mask.onnx")
+_ASSETS = (
+    "head.npz",
+    "face_detector.onnx",
+    "face_landmarks.onnx",
+    "face_landmarks_fast.onnx",
+    "person_mask.onnx",
+)
 
 
 def source_repository() -> Path:

@@ -79,6 +79,11 @@ class TritonProcess:
         """Process ids of the stages that live."""
         return {pid for pid in _children(self.pid) if _command(pid).startswith(_STUB[:15])}
 
+    @staticmethod
+    def dead(stubs: set[int]) -> set[int]:
+        """Those of ``stubs`` that have ended."""
+        return {pid for pid in stubs if not _command(pid).startswith(_STUB[:15])}
+
     def forget_regions(self) -> None:
         """Remove the names of the shared-memory regions, once every stage has opened its own."""
         remove_regions(self._prefix)

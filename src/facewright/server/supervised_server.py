@@ -1,0 +1,223 @@
+"""A Triton server that is started, watched, restarted when a stage dies, and stopped without traces."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from dataclasses import replace
+from types import TracebackType
+from typing import Final
+
+from facewright_client import Client, FacewrightClientError
+
+from facewright.server.liveness import LivenessProbe
+from facewright.server.model_configs import INSTANCES_PER_TWO_CORES, Sizing
+from facewright.server.server_settings import ServerSettings
+from facewright.server.shared_memory import remove_stale_regions
+from facewright.server.triton_process import TritonProcess
+from facewright.server.triton_runtime import installed_runtime
+
+_LOG: Final = logging.getLogger("facewright.server")
+#: How often the processes are looked at.
+_LOOK_EVERY_S: Final = 0.25
+#: Failed starts in a row after which a restart cannot help.
+_MOST_FAILED_STARTS: Final = 4
+
+
+class ServerFailedError(Exception):
+    """The server could not be started or kept running; the message says why."""
+
+
+class Server:
+    """A running Facewright server.
+
+        with Server(ServerSettings(grpc_port=0)) as server:
+            Client(server.url).create("me.jpg").save("me.glb")
+
+    Starting waits until every stage has answered a real request. A stage or server that dies, or no longer
+    answers, is restarted: requests in flight that it can still answer are answered, the others fail with
+    UNAVAILABLE, which clients retry.
+
+    Args:
+        settings: ports and limits.
+    """
+
+    def __init__(self, settings: ServerSettings | None = None) -> None:
+        self._settings = _with_ports(settings or ServerSettings())
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+        self._changed = threading.Condition()
+        self._failure: Exception | None = None
+        self._process: TritonProcess | None = None
+        self._thread: threading.Thread | None = None
+        self.restarts = 0
+
+    @property
+    def settings(self) -> ServerSettings:
+        """With the ports that were chosen."""
+        return self._settings
+
+    @property
+    def url(self) -> str:
+        """Host and gRPC port for a client on this machine."""
+        host = "127.0.0.1" if self._settings.host == "0.0.0.0" else self._settings.host
+        return f"{host}:{self._settings.grpc_port}"
+
+    @property
+    def pid(self) -> int:
+        """Triton's process id: another one after a restart.
+
+        Raises:
+            ServerFailedError: the server does not run.
+        """
+        if self._process is None:
+            raise ServerFailedError("the server does not run")
+        return self._process.pid
+
+    def start(self) -> Server:
+        """Start, and wait until all stages answer.
+
+        Raises:
+            RuntimeMissingError: the Triton runtime is not installed.
+            FacewrightError: an asset is missing or the profile cannot run here.
+            ServerFailedError: Triton or a stage failed; its log says why.
+        """
+        self._thread = threading.Thread(target=self._supervise, name="facewright-supervisor", daemon=True)
+        self._thread.start()
+        self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout_s: float | None = None) -> bool:
+        """Wait until the server answers (again); False after ``timeout_s``. Raises what ended the server."""
+        with self._changed:
+            answers = self._changed.wait_for(lambda: self._ready.is_set() or self._failure, timeout_s)
+        if self._failure is not None:
+            raise self._failure
+        return bool(answers)
+
+    def wait_failed(self, timeout_s: float | None = None) -> None:
+        """Wait until the server is given up, and raise why; return after ``timeout_s`` or a regular stop."""
+        assert self._thread is not None
+        self._thread.join(timeout_s)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Let requests in flight finish, then stop; nothing is left running or in /dev/shm."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> Server:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _supervise(self) -> None:
+        """The life of the server, in one thread: Triton is told to end when this thread does."""
+        failed_starts = 0
+        try:
+            remove_stale_regions()
+            runtime = installed_runtime()
+            while not self._stop.is_set():
+                process = self._process = TritonProcess(runtime, self._settings)
+                try:
+                    reason = self._run(process)
+                finally:
+                    self._set_ready(False)
+                    process.stop()
+                    self._process = None
+                if reason is None:
+                    return
+                failed_starts = failed_starts + 1 if reason.startswith("start") else 0
+                if failed_starts and (self.restarts == 0 or failed_starts >= _MOST_FAILED_STARTS):
+                    raise ServerFailedError(reason)
+                self.restarts += 1
+                _LOG.error("restarting the server: %s", reason)
+                self._stop.wait(min(2.0**failed_starts - 1, 30.0))
+        except Exception as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+
+    def _run(self, process: TritonProcess) -> str | None:
+        """Start and watch one process; returns why it must be restarted, or None when it is to stop."""
+        client = Client(self.url, LivenessProbe.connection())
+        try:
+            probe = LivenessProbe(client)
+            reason = self._await_start(process, client, probe)
+            if reason is not None or self._stop.is_set():
+                return reason
+            stubs = process.stubs()
+            self._set_ready(True)
+            next_probe = time.monotonic() + self._settings.probe_every_s
+            while not self._stop.wait(_LOOK_EVERY_S):
+                if not process.running():
+                    return f"Triton ended with status {process.exit_status}"
+                dead = process.dead(stubs)
+                if dead:
+                    return f"{len(dead)} of {len(stubs)} stage processes died"
+                if time.monotonic() >= next_probe:
+                    if not probe.alive(timeout_s=30.0 + self._settings.longest_wait_ms / 1e3):
+                        return "a probe was not answered"
+                    next_probe = time.monotonic() + self._settings.probe_every_s
+            return None
+        finally:
+            client.close()
+
+    def _await_start(self, process: TritonProcess, client: Client, probe: LivenessProbe) -> str | None:
+        """Wait until every stage is loaded and has answered; returns why it failed, else None."""
+        until = time.monotonic() + self._settings.start_within_s
+        while not client.ready():
+            if self._stop.wait(0.1):
+                return None
+            if not process.running():
+                return f"start failed: Triton ended with status {process.exit_status}; its log says why"
+            if time.monotonic() > until:
+                return f"start failed: not ready after {self._settings.start_within_s:.0f} s"
+        # Every stage has opened its region by now: without names nothing can be left behind.
+        process.forget_regions()
+        sizing = Sizing(self._settings.usable_cores)
+        most = max(sizing.instances(stage) for stage in INSTANCES_PER_TWO_CORES)
+        try:
+            probe.warm_up(most, timeout_s=max(until - time.monotonic(), 1.0))
+        except FacewrightClientError as error:
+            return f"start failed: {error.stage or 'Triton'} answered the first request {error.code}: {error}"
+        return None
+
+    def _set_ready(self, ready: bool) -> None:
+        with self._changed:
+            if ready:
+                self._ready.set()
+            else:
+                self._ready.clear()
+            self._changed.notify_all()
+
+
+def _with_ports(settings: ServerSettings) -> ServerSettings:
+    """Free ports where 0 asks for one, all chosen at once so that they differ."""
+    names = [name for name in ("grpc_port", "http_port", "metrics_port") if getattr(settings, name) == 0]
+    sockets = []
+    chosen = {}
+    try:
+        for name in names:
+            probe = socket.socket()
+            sockets.append(probe)
+            probe.bind((settings.host, 0))
+            chosen[name] = probe.getsockname()[1]
+    finally:
+        for probe in sockets:
+            probe.close()
+    return replace(settings, **chosen)

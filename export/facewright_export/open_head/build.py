@@ -20,7 +20,9 @@ from facewright_export.open_head.identity_parameters import draw_target_weights
 from facewright_export.open_head.landmark_contour import OVAL, contour_candidates
 from facewright_export.open_head.landmark_embedding import embed_landmarks
 from facewright_export.open_head.landmark_observations import observe_landmarks
+from facewright_export.open_head.level_of_detail import LodSource, simplify
 from facewright_export.open_head.makehuman_data import MakeHumanData
+from facewright_export.open_head.mouth_parts import lift_tongue_out, place_mouth_parts
 from facewright_export.open_head.neck_cut import PART_GROUPS, HeadTopology, cut_head, eye_midpoint
 from facewright_export.open_head.regions import REGION_NAMES, cavities, region_weights
 from facewright_export.open_head.rigging import (
@@ -29,7 +31,7 @@ from facewright_export.open_head.rigging import (
     joint_regressor,
     skin_weights,
 )
-from facewright_export.open_head.uv_islands import lay_out_head
+from facewright_export.open_head.uv_islands import UvLayout, lay_out_head
 from facewright_export.open_head.uv_layout import texel_density
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,6 +40,28 @@ Progress = Callable[[float, str], None]
 FORMAT_VERSION: Final = 1
 SEED: Final = 20250919
 PEOPLE: Final = 20000
+#: Triangles of the lower levels of detail, as shares of the full mesh.
+LOD_SHARES: Final = (0.45, 0.15)
+#: Expressions whose shape the lower levels of detail preserve as well as the neutral one's.
+LOD_POSES: Final = (
+    ("jawOpen",),
+    ("eyeBlinkLeft", "eyeBlinkRight"),
+    ("mouthSmileLeft", "mouthSmileRight"),
+    ("mouthPucker",),
+)
+#: How much an error counts in a region; surface in no region lines the eye sockets.
+LOD_IMPORTANCE: Final = {
+    "face": 1.0,
+    "eyelids": 10.0,
+    "lips": 8.0,
+    "nose": 2.0,
+    "eyeballs": 0.5,
+    "ears": 0.3,
+    "scalp": 0.4,
+    "neck": 0.3,
+    "mouth_inside": 0.02,
+}
+LOD_CAVITY_IMPORTANCE: Final = 0.005
 IRIS_RADIUS: Final = 0.0059  # metres: half of the mean horizontal visible iris diameter, 11.8 mm
 
 
@@ -74,12 +98,18 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
         (joints[4] + joints[5]) / 2,
     )
     mean = (identity.mean + identity.mean[topology.mirror] * [-1, 1, 1]) / 2
-    expressions = expression_basis(makehuman, topology, mean)
+    mean = place_mouth_parts(topology, mean)
+    expressions = lift_tongue_out(topology, mean, expression_basis(makehuman, topology, mean))
     weights = skin_weights(makehuman, topology)
 
     progress(0.25, "laying out the UV map")
     in_mouth, in_socket = cavities(base, topology)
     layout = lay_out_head(topology, mean, texel_density(regions, in_mouth | in_socket))
+    progress(0.3, "simplifying the levels of detail")
+    levels = simplify(
+        lod_source(mean, expressions, regions, layout, topology.triangle_part),
+        [int(share * len(topology.triangles)) for share in LOD_SHARES],
+    )
     iris = np.stack([mean[eyeball.vertices[0]] for eyeball in topology.eyeballs])
     makehuman.close()
     arrays: dict[str, npt.NDArray[Any]] = {
@@ -93,10 +123,10 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
         "uv": rounded(layout.uv),
         "uv_vertex": layout.uv_vertex.astype(np.int32),
         "uv_triangles": layout.uv_triangles.astype(np.int32),
-        "lod1_uv_triangles": layout.uv_triangles.astype(np.int32),
-        "lod2_uv_triangles": layout.uv_triangles.astype(np.int32),
-        "lod1_part": topology.triangle_part,
-        "lod2_part": topology.triangle_part,
+        "lod1_uv_triangles": levels[0][0].astype(np.int32),
+        "lod2_uv_triangles": levels[1][0].astype(np.int32),
+        "lod1_part": levels[0][1],
+        "lod2_part": levels[1][1],
         "joint_names": np.array(JOINT_NAMES),
         "joint_parents": np.array(JOINT_PARENTS, np.int32),
         "joint_regressor": rounded(joints, 9),
@@ -108,7 +138,7 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
         "iris_radius": np.full(2, IRIS_RADIUS, np.float32),
     }
     arrays |= _landmark_arrays(
-        arrays, landmark_network, lambda done: progress(0.3 + 0.65 * done, "embedding landmarks")
+        arrays, landmark_network, lambda done: progress(0.4 + 0.6 * done, "embedding landmarks")
     )
     header = {
         "format_version": np.array(FORMAT_VERSION, np.int64),
@@ -116,6 +146,24 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
     }
     write_head_file(header | arrays, out)
     progress(1.0, "done")
+
+
+def lod_source(
+    mean: FloatArray,
+    expressions: FloatArray,
+    regions: FloatArray,
+    layout: UvLayout,
+    part: npt.NDArray[np.uint8],
+) -> LodSource:
+    """What the lower levels of detail are made from: poses that matter and where detail is worth keeping."""
+    poses = [mean]
+    for names in LOD_POSES:
+        poses.append(mean + expressions[[EXPRESSION_NAMES.index(name) for name in names]].sum(axis=0))
+    weight = np.full(len(mean), LOD_CAVITY_IMPORTANCE)
+    for name, value in LOD_IMPORTANCE.items():
+        mask = regions[REGION_NAMES.index(name)]
+        weight = np.maximum(weight, value * mask)
+    return LodSource(np.stack(poses), weight, layout.uv, layout.uv_vertex, layout.uv_triangles, part)
 
 
 def _landmark_arrays(

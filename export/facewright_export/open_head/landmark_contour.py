@@ -20,18 +20,19 @@ OVAL: Final = (
     152,
     *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21),
 )
-CANDIDATES: Final = 24
-#: A candidate lies this near to the plane through the landmark across the oval, in metres.
-PLANE_DISTANCE: Final = 0.0035
-#: How far candidates reach from the landmark into the face and out of it, in metres.
-INWARDS: Final = 0.030
-OUTWARDS: Final = 0.028
+CANDIDATES: Final = 32
+#: How far candidates reach into the face, for the chin and for the temples, and out of the face, in metres.
+INWARDS: Final = (0.030, 0.065)
+OUTWARDS: Final = 0.027
+#: A candidate lies this near to the plane through the landmark across the oval, in metres (the cheek's mesh
+#: is coarse).
+PLANE_DISTANCE: Final = 0.008
 #: Candidates stay off ears, which would be taken for the silhouette, and off the neck.
 _EXCLUDED: Final = {"ears": 0.02, "neck": 0.5, "scalp": 0.9, "mouth_inside": 0.5, "eyeballs": 0.5}
 
 
 def contour_candidates(head: HeadModel, landmarks: FloatArray) -> IntArray:
-    """Vertices [27, 24] over which the landmarks of ``OVAL`` slide; ``landmarks`` [478, 3] on the mean head.
+    """Vertices [27, 32] over which the landmarks of ``OVAL`` slide; ``landmarks`` [478, 3] on the mean head.
 
     Candidates of a landmark follow the line across the oval, ordered from the face outwards; short lines
     repeat their last vertex.
@@ -57,13 +58,19 @@ def contour_candidates(head: HeadModel, landmarks: FloatArray) -> IntArray:
         outwards = point - centre
         outwards = outwards - (outwards @ tangent) * tangent
         outwards /= np.linalg.norm(outwards)
+        inwards = float(np.interp(abs(point[0]), (0.02, 0.06), INWARDS))
         reach = offset @ outwards
         distance = np.linalg.norm(offset, axis=1)
-        near = allowed & (off_plane < PLANE_DISTANCE) & (distance < np.where(reach > 0, OUTWARDS, INWARDS))
-        chosen = np.flatnonzero(near)
-        if not len(chosen):
-            chosen = np.flatnonzero(allowed)[[np.linalg.norm(offset[allowed], axis=1).argmin()]]
-        chosen = chosen[np.argsort(np.round(distance[chosen], 9), kind="stable")[:CANDIDATES]]
-        chosen = chosen[np.argsort(np.round(reach[chosen], 9), kind="stable")]
+        near = allowed & (off_plane < PLANE_DISTANCE) & (distance < np.where(reach > 0, OUTWARDS, inwards))
+        # one vertex for each step along the line: the one nearest to the plane
+        along_line = np.sign(reach) * distance
+        step = np.floor((along_line + inwards) / (inwards + OUTWARDS) * CANDIDATES).astype(np.int64)
+        chosen = []
+        for number in range(CANDIDATES):
+            vertices = np.flatnonzero(near & (step == number))
+            if len(vertices):
+                chosen.append(int(vertices[np.round(off_plane[vertices], 9).argmin()]))
+        if not chosen:
+            raise ValueError(f"landmark {OVAL[row]} has no vertex to slide over")
         result[row] = np.pad(chosen, (0, CANDIDATES - len(chosen)), mode="edge")
     return result

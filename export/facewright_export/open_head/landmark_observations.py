@@ -104,7 +104,7 @@ def observe_landmarks(
 def _random_view(
     head: HeadModel, random: np.random.Generator
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Posed vertices [V, 3], intrinsics [3, 3] and extrinsics [3, 4] of a head that fills the network's view."""
+    """Posed vertices [V, 3], intrinsics [3, 3] and extrinsics [3, 4] of a head that fills the view."""
     identity = random.standard_normal(IDENTITY_SIZE) * IDENTITY_SPREAD
     expression = np.zeros(EXPRESSION_SIZE)
     names = list(head.expression_names)

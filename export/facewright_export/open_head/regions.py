@@ -96,7 +96,8 @@ def region_weights(
             strength = np.maximum(strength, length / length.max())
         return np.maximum(strength, strength[topology.mirror])
 
-    ears = _step(slider("ears/l-ear-scale-incr", "ears/l-ear-wing-incr"), 0.05, 0.3)
+    # MakeHuman shifts the whole ear as one and lets the skin around it follow
+    ears = _step(slider("ears/l-ear-trans-up"), 0.9, 0.985)
     nose = _step(
         slider(
             "nose/nose-volume-incr",

@@ -94,8 +94,9 @@ def draw_keys(
     batch, vertices, faces = check.size("B"), check.size("V"), check.size("F")
     check.indices("triangles", triangles, vertices)
     pixels = batch * height * width
-    # One allocation for keys and results gets huge pages where several would not: pages that are new to a process
-    # cost more than drawing. The CPU kernel handles pixels eight at a time, also past the end of the last row.
+    # One allocation for keys and results gets huge pages where several would not: pages that are new to a
+    # process cost more than drawing. The CPU kernel handles pixels eight at a time, also past the end of
+    # the last row.
     memory = array_module(clip_positions).empty(2 * pixels + 8, np.uint64)
     keys: npt.NDArray[np.uint64] = memory[:pixels].reshape(batch, height, width)
     spare: IntArray = memory[pixels : 2 * pixels].view(np.int32).reshape(2, batch, height, width)

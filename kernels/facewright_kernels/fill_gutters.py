@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,11 +52,11 @@ def fill_gutters(texture: _Texture, gutter_map: IntArray) -> _Texture:
     texture = check.array("texture", texture, ("float32", "uint8"), "B H W C")
     gutter_map = check.array("gutter_map", gutter_map, "int32", "H W")
     check.indices("gutter_map", gutter_map, gutter_map.size)
-    out: Any = array_module(texture).empty(texture.shape, texture.dtype)
+    out: _Texture = array_module(texture).empty(texture.shape, texture.dtype)
     kernel = "gather_bytes" if texture.dtype == np.uint8 else "gather_floats"
     texels = check.size("B") * gutter_map.size
     _SOURCE.launch(kernel, texels, texture, gutter_map, out, texels, gutter_map.size, check.size("C"))
-    return cast(_Texture, out)
+    return out
 
 
 def fill_gutters_reference(texture: FloatArray, inside: npt.NDArray[np.bool_]) -> FloatArray:
@@ -65,4 +65,5 @@ def fill_gutters_reference(texture: FloatArray, inside: npt.NDArray[np.bool_]) -
     y, x = np.mgrid[: inside.shape[0], : inside.shape[1]]
     squared = (y[..., None] - rows) ** 2 + (x[..., None] - columns) ** 2
     nearest = squared.argmin(-1)
-    return texture[rows[nearest], columns[nearest]]
+    filled: FloatArray = texture[rows[nearest], columns[nearest]]
+    return filled

@@ -22,6 +22,8 @@ from facewright.gltf_layout import LayoutOptions, avatar_layout
 from facewright.head_model import HeadModel
 from facewright.mesh_split import split_meshes
 from facewright.morph_targets import morph_targets
+from facewright.mouth_shadow import mouth_shadow
+from facewright.open_assets_location import asset_path
 from facewright.visemes import VISEMES, viseme_matrix
 from tests.painted_avatar import avatar_geometry, encoded, painted_glb
 from tests.synthetic_head import save_synthetic_head
@@ -174,6 +176,28 @@ def test_skin_binds_at_rest_and_follows_the_joints(glb: pygltflib.GLTF2, head: H
     eyes = _mesh(glb, "eyes_mesh").primitives[0].attributes
     used = _read(glb, eyes.JOINTS_0)[_read(glb, eyes.WEIGHTS_0) > 0]
     assert {str(head.joint_names[joint]) for joint in used} == {"eye_left", "eye_right"}
+
+
+def test_vertex_colours_darken_the_inside_of_the_mouth_only(texture: EncodedTexture) -> None:
+    head = HeadModel.load(asset_path("head.npz"))
+    gltf = pygltflib.GLTF2.load_from_bytes(painted_glb(head, LayoutOptions(), texture))
+    inside = head.region("mouth_inside")
+    shadow = mouth_shadow(head)
+    colours = {}
+    for part in split_meshes(head, 0):
+        attributes = _mesh(gltf, part.name).primitives[0].attributes
+        assert gltf.accessors[attributes.COLOR_0].normalized
+        found = _read(gltf, attributes.COLOR_0)
+        vertex = head.uv_vertex[part.uv_vertices]
+        np.testing.assert_array_equal(found[:, 0], np.round(255 * shadow[vertex]))
+        np.testing.assert_array_equal(found[:, 3], 255)
+        colours[part.name] = found[:, 0], inside[vertex]
+    grey, share = colours["head_mesh"]
+    assert (grey[share == 0] == 255).all()
+    assert grey[share == 1].mean() < 100
+    assert (colours["eyes_mesh"][0] == 255).all()
+    assert 80 < colours["teeth_mesh"][0].mean() < 220
+    assert colours["tongue_mesh"][0].mean() < 180
 
 
 def test_all_skinned_nodes_stand_at_the_top_of_the_scene(glb: pygltflib.GLTF2) -> None:

@@ -26,6 +26,7 @@ from facewright.gltf_buffer import (
 from facewright.head_model import HeadModel
 from facewright.mesh_split import HEAD_MESH, MeshVertices, split_meshes
 from facewright.morph_targets import MorphTargets, morph_targets
+from facewright.mouth_shadow import mouth_shadow
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
@@ -99,6 +100,7 @@ def avatar_layout(head: HeadModel, options: LayoutOptions) -> AvatarLayout:
         "TEXCOORD_0": buffer.add_view(head.uv[uv_vertices].astype("<f4").tobytes(), VERTICES, stride=8),
         "JOINTS_0": buffer.add_view(joints.tobytes(), VERTICES, stride=4),
         "WEIGHTS_0": buffer.add_view(weights.astype("<f4").tobytes(), VERTICES, stride=16),
+        "COLOR_0": buffer.add_view(_shadow_colours(mouth_shadow(head)[vertex]), VERTICES, stride=4),
     }
     target_members = _add_morph_targets(buffer, head, meshes, targets)
     constant = buffer.content()
@@ -196,11 +198,14 @@ def _add_attributes(buffer: BufferBuilder, views: dict[str, int], mesh: MeshVert
         ("TEXCOORD_0", 8, FLOAT32, "VEC2"),
         ("JOINTS_0", 4, UINT8, "VEC4"),
         ("WEIGHTS_0", 16, FLOAT32, "VEC4"),
+        ("COLOR_0", 4, UINT8, "VEC4"),
     )
-    return {
+    attributes = {
         name: buffer.accessor(views[name], mesh.start * stride, component, kind, len(mesh.uv_vertices))
         for name, stride, component, kind in layouts
     }
+    buffer.accessors[attributes["COLOR_0"]]["normalized"] = True
+    return attributes
 
 
 def _add_morph_targets(
@@ -267,6 +272,13 @@ def _material(name: str) -> Json:
             "roughnessFactor": _ROUGHNESS[name],
         },
     }
+
+
+def _shadow_colours(shadow: F32) -> bytes:
+    """Vertex colours u8 [N, 4]: grey of the shadow (a factor on the texture, linear), opaque."""
+    colours = np.full((len(shadow), 4), 255, np.uint8)
+    colours[:, :3] = np.round(np.clip(shadow, 0, 1) * 255).astype(np.uint8)[:, None]
+    return colours.tobytes()
 
 
 def _level_name(name: str, level: int) -> str:

@@ -74,7 +74,7 @@ class Light:
 
 #: A soft key from the upper left of the picture and a weak fill: for looking at albedo textures.
 STUDIO: Final = Light.from_lamps(
-    (0.42, 0.42, 0.43),
-    Lamp((-0.5, 0.34, 0.8), (0.52, 0.51, 0.49), glint=1.0),
+    (0.48, 0.48, 0.485),
+    Lamp((-0.5, 0.34, 0.8), (0.58, 0.575, 0.56), glint=1.0),
     Lamp((0.85, 0.15, 0.5), (0.12, 0.125, 0.135)),
 )

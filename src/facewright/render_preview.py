@@ -18,6 +18,7 @@ from facewright.ambient_occlusion import ambient_occlusion
 from facewright.errors import FacewrightError
 from facewright.head_model import HeadModel
 from facewright.light import STUDIO, Lamp, Light
+from facewright.mouth_shadow import mouth_strength
 from facewright.preview_sheet import SheetStyle, backdrop, compose_sheet, encode_png
 from facewright.render_head import HeadRenderer, View
 
@@ -167,9 +168,7 @@ def _portrait(neutral_vertices: F32, yaw: float) -> View:
 
 def _softened(head: HeadModel, occlusion: F32) -> F32:
     """Strong inside the mouth; half on the skin, where the photo's own shadows are in the texture."""
-    strength = 0.5 + 0.35 * head.region("mouth_inside")
-    for part, share in (("tongue", 0.85), ("teeth_upper", 0.6), ("teeth_lower", 0.6)):
-        strength[head.triangles[head.part_triangles(part)]] = share
+    strength = np.maximum(mouth_strength(head), np.float32(0.5))
     softened: F32 = 1 - strength * (1 - occlusion)
     return softened
 

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.details.write_text(json.dumps(rows_by_name, indent=1) + "\n")
     if not options.no_result:
         console.print(f"wrote {write_result('likeness', result)}")
-    json.dump(result["tables"], sys.stdout, indent=1)
+    json.dump(result["tables"], sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")
     return 1 if failed else 0
 

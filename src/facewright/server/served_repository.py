@@ -12,7 +12,8 @@ from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
 from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
 
-_ASSETS = (
+#: What the stages load from the cache.
+OPEN_ASSETS = (
     "head.npz",
     "face_detector.onnx",
     "face_landmarks.onnx",
@@ -36,7 +37,7 @@ def assemble_repository(folder: Path, profile: Profile, sizing: Sizing) -> None:
             was asked for.
     """
     source = source_repository()
-    for asset in _ASSETS:
+    for asset in OPEN_ASSETS:
         asset_path(asset)
     for model in (*ENSEMBLES, *STAGES):
         if not (source / model / "1").is_dir():

@@ -76,6 +76,11 @@ class Server:
             raise ServerFailedError("the server does not run")
         return self._process.pid
 
+    def launch(self) -> None:
+        """Start without waiting; `wait_ready` or `wait_failed` tell how it went."""
+        self._thread = threading.Thread(target=self._supervise, name="facewright-supervisor", daemon=True)
+        self._thread.start()
+
     def start(self) -> Server:
         """Start, and wait until all stages answer.
 
@@ -84,8 +89,7 @@ class Server:
             FacewrightError: an asset is missing or the profile cannot run here.
             ServerFailedError: Triton or a stage failed; its log says why.
         """
-        self._thread = threading.Thread(target=self._supervise, name="facewright-supervisor", daemon=True)
-        self._thread.start()
+        self.launch()
         self.wait_ready()
         return self
 
@@ -137,7 +141,8 @@ class Server:
                     reason = self._run(process)
                 finally:
                     self._set_ready(False)
-                    process.stop()
+                    # A dead stage would hold up an orderly end for as long as it may take.
+                    process.stop(patience_s=15.0 if self._stop.is_set() else 4.0)
                     self._process = None
                 if reason is None:
                     return

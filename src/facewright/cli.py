@@ -1,0 +1,244 @@
+"""The ``facewright`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from facewright_client.contract import OPTIONS, Option
+
+from facewright.errors import FacewrightError
+
+_DESCRIPTION: Final = """\
+One photo in, one game-ready 3D head avatar out.
+
+  facewright serve                              start a server, stop it with Ctrl-C
+  facewright create me.jpg -o me.glb            one photo, by the server on this machine
+  facewright create photos/*.jpg -o avatars/    many photos; run it again to finish what is missing
+  facewright create me.jpg -o me.glb --embedded the same without a server: starts one, stops it after
+  facewright doctor                             what is missing on this machine, and the command that mends it
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 something failed, 2 wrong usage."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except FacewrightError as error:
+        print(f"error: {error.message}\n  mend: {error.hint}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "facewright", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_create(commands)
+    _add_serve(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_create(commands: Any) -> None:
+    create = commands.add_parser(
+        "create",
+        help="make avatars of photos",
+        description="Make an avatar (.glb) of each photo (JPEG, PNG or WebP). What is finished already, by the "
+        "photo's content and the options, is not made again. Exit status 1 when any photo failed.",
+    )
+    create.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    create.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="PATH", help="a .glb for one photo, else a folder"
+    )
+    create.add_argument("--preview", action="store_true", help="also write a preview sheet, .png")
+    create.add_argument("--report", action="store_true", help="also write the report, .json")
+    create.add_argument("--again", action="store_true", help="make finished avatars again")
+    server = create.add_argument_group("server")
+    server.add_argument(
+        "--server",
+        default="localhost:8001",
+        metavar="HOST:PORT",
+        help="gRPC address (default: %(default)s)",
+    )
+    server.add_argument("--embedded", action="store_true", help="start a server for this, and stop it after")
+    server.add_argument(
+        "--pipeline", default="avatar_twin", help="the ensemble to ask (default: %(default)s)"
+    )
+    server.add_argument(
+        "--parallel",
+        type=_positive,
+        default=4,
+        metavar="N",
+        help="photos under way at once (default: %(default)s)",
+    )
+    server.add_argument(
+        "--timeout",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="seconds for one photo (default: %(default)s)",
+    )
+    options = create.add_argument_group("options of the avatar")
+    for name, option in OPTIONS.items():
+        options.add_argument(
+            f"--{name.replace('_', '-')}", dest=f"option_{name}", metavar=_values(option), help=_help(option)
+        )
+    create.set_defaults(run=_create)
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="start a server and keep it alive",
+        description="Start Triton with every pipeline, wait until each stage has answered a real photo, and "
+        "restart it when a stage dies or falls silent. SIGTERM and Ctrl-C let requests in flight finish.",
+    )
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s; 0.0.0.0: everywhere)"
+    )
+    for port, default in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
+        serve.add_argument(
+            f"--{port}-port",
+            type=int,
+            default=default,
+            metavar="PORT",
+            help="default: %(default)s; 0: a free one",
+        )
+    serve.add_argument(
+        "--profile",
+        choices=("cpu", "cuda", "tensorrt"),
+        default="cpu",
+        help="what networks run on (default: %(default)s); the server does not start where it cannot",
+    )
+    serve.add_argument(
+        "--cores", type=int, default=0, metavar="N", help="CPU cores to size the stages for (default: all)"
+    )
+    serve.add_argument(
+        "--longest-wait",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="answer OVERLOADED to requests that wait longer, seconds (default: %(default)s; 0: never)",
+    )
+    serve.add_argument(
+        "--probe-every",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="prove an idle server alive by a real request this often, seconds (default: %(default)s)",
+    )
+    serve.add_argument("--log", type=Path, metavar="FILE", help="Triton's log (default: standard error)")
+    serve.add_argument(
+        "--tls-certificate", type=Path, metavar="PEM", help="serve gRPC encrypted; needs --tls-key"
+    )
+    serve.add_argument("--tls-key", type=Path, metavar="PEM", help="the certificate's private key")
+    serve.set_defaults(run=_serve)
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="check this machine",
+        description="Check everything that serving needs, and name the command that mends what is missing.",
+    )
+    doctor.add_argument(
+        "--install",
+        action="store_true",
+        help="install what is missing, where this user may (the Triton runtime)",
+    )
+    doctor.add_argument("--quiet", action="store_true", help="show only what is wrong")
+    doctor.set_defaults(run=_doctor)
+
+
+# Each command imports what it needs: `facewright create` against a server far away needs no onnxruntime.
+
+
+def _create(parsed: argparse.Namespace) -> int:
+    from facewright.batch_create import Batch, create_avatars
+    from facewright.options import AvatarOptions
+
+    given = {name: value for name in OPTIONS if (value := getattr(parsed, f"option_{name}")) is not None}
+    validated = AvatarOptions.from_parameters(given).to_dict()
+    batch = Batch(
+        photos=tuple(parsed.photos),
+        output=parsed.output,
+        options={name: validated[name] for name in given},
+        pipeline=parsed.pipeline,
+        preview=parsed.preview,
+        report=parsed.report,
+        again=parsed.again,
+        parallel=parsed.parallel,
+        timeout_s=parsed.timeout,
+    )
+    if not parsed.embedded:
+        return create_avatars(batch, parsed.server)
+    from facewright.serve_command import NOT_STARTED, embedded_server
+
+    try:
+        with embedded_server() as server:
+            return create_avatars(batch, server.url)
+    except NOT_STARTED as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from facewright.serve_command import serve
+    from facewright.server import ServerSettings
+
+    if (parsed.tls_certificate is None) != (parsed.tls_key is None):
+        print("error: --tls-certificate and --tls-key go together", file=sys.stderr)
+        return 2
+    return serve(
+        ServerSettings(
+            host=parsed.host,
+            grpc_port=parsed.grpc_port,
+            http_port=parsed.http_port,
+            metrics_port=parsed.metrics_port,
+            profile=parsed.profile,
+            cores=parsed.cores,
+            longest_wait_ms=round(1e3 * parsed.longest_wait),
+            probe_every_s=parsed.probe_every,
+            log=parsed.log,
+            tls_certificate=parsed.tls_certificate,
+            tls_key=parsed.tls_key,
+        )
+    )
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from facewright.doctor import examine
+
+    return examine(install=parsed.install, quiet=parsed.quiet)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _values(option: Option) -> str:
+    if option.choices:
+        return "|".join(map(str, option.choices))
+    return {bool: "true|false", int: "N", float: "X", str: "TEXT"}[option.kind]
+
+
+def _help(option: Option) -> str:
+    allowed = "" if option.minimum is None else f", {option.minimum:g} to {option.maximum:g}"
+    default = str(option.default).lower() if option.kind is bool else option.default
+    return f"{option.meaning}{allowed} (default: {default})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""``facewright doctor``: what serving needs, whether it is there, and the command that mends what is not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facewright.errors import FacewrightError
+from facewright.open_assets_location import BUILD_COMMAND, asset_path
+from facewright.server.served_repository import OPEN_ASSETS, source_repository
+from facewright.server.shared_memory import remove_stale_regions
+from facewright.server.triton_runtime import (
+    VERSION,
+    RuntimeMissingError,
+    install_runtime,
+    installed_runtime,
+    missing_python_library,
+)
+
+#: What one server's regions take in /dev/shm: a few megabytes for each stage, more for large photos.
+_LEAST_SHARED_MEMORY = 256 << 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's outcome.
+
+    Args:
+        subject: what was looked at.
+        problem: what is wrong; "" when nothing is.
+        mend: the command that mends it.
+    """
+
+    subject: str
+    problem: str = ""
+    mend: str = ""
+
+
+def examine(install: bool = False, quiet: bool = False) -> int:
+    """Run all checks and print them; returns 0 when nothing is wrong, else 1.
+
+    Args:
+        install: first install what this user may: the Triton runtime, as root also a missing libpython.
+        quiet: print only what is wrong.
+    """
+    if install:
+        problem = _install(quiet)
+        if problem:
+            print(f"✗ {problem}")
+            return 1
+    findings = [check() for check in _CHECKS]
+    for finding in findings:
+        if finding.problem:
+            print(f"✗ {finding.subject}: {finding.problem}\n  mend: {finding.mend}")
+        elif not quiet:
+            print(f"✓ {finding.subject}")
+    removed = remove_stale_regions()
+    if removed and not quiet:
+        print(f"✓ removed {removed} shared-memory regions of servers that were killed")
+    return int(any(finding.problem for finding in findings))
+
+
+def _install(quiet: bool) -> str:
+    """Install what is missing; returns what went wrong."""
+    # The wheel is fetched by the code that fetches all pinned wheels; serving itself never needs it.
+    from facewright_export.wheels import PYTRITON, WheelError, fetch_wheel
+
+    package = missing_python_library()
+    if package and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"installing {package}")
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], check=False)
+    try:
+        installed_runtime()
+        return ""
+    except RuntimeMissingError:
+        pass
+    try:
+        wheel = fetch_wheel(PYTRITON, _show_progress if sys.stderr.isatty() else _no_progress)
+        if not quiet or sys.stderr.isatty():
+            print(f"unpacking Triton {VERSION}")
+        install_runtime(wheel)
+    except (WheelError, RuntimeMissingError, OSError) as error:
+        return f"the Triton runtime could not be installed: {error}"
+    return ""
+
+
+def _show_progress(share: float, what: str) -> None:
+    print(f"\r{what} {share:4.0%}", end="\n" if share >= 1 else "", file=sys.stderr, flush=True)
+
+
+def _no_progress(share: float, what: str) -> None:
+    return
+
+
+def _check_platform() -> Finding:
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return Finding(
+            system, "the server runs on Linux x86-64", "use such a machine, or the container image"
+        )
+    if sys.version_info[:2] not in ((3, 11), (3, 12)):
+        return Finding(
+            system, "needs Python 3.11 or 3.12", "PYTHON=python3.12 make demo   (remove .venv first)"
+        )
+    return Finding(system)
+
+
+def _check_compiler() -> Finding:
+    if shutil.which("g++") or os.environ.get("CXX"):
+        return Finding("C++ compiler, for the CPU kernels")
+    return Finding("C++ compiler", "g++ is missing, the CPU kernels need it", "sudo apt-get install g++")
+
+
+def _check_python_library() -> Finding:
+    package = missing_python_library()
+    if package:
+        return Finding(
+            "Python's shared library", "Triton's stages cannot load it", f"sudo apt-get install {package}"
+        )
+    return Finding("Python's shared library")
+
+
+def _check_runtime() -> Finding:
+    subject = f"Triton {VERSION}"
+    try:
+        runtime = installed_runtime()
+    except RuntimeMissingError as error:
+        return Finding(subject, str(error).split(". Mend")[0], error.mend)
+    probe = subprocess.run(
+        [str(runtime.binary), "--help"],
+        env=runtime.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "model-repository" not in probe.stdout + probe.stderr:
+        said = (probe.stderr or probe.stdout).strip().splitlines()[-1:]
+        return Finding(subject, f"it does not run: {' '.join(said)}", f"rm -r {runtime.folder} && make setup")
+    return Finding(subject)
+
+
+def _check_assets() -> Finding:
+    try:
+        for name in OPEN_ASSETS:
+            asset_path(name)
+    except FacewrightError as error:
+        return Finding("open assets", error.message, BUILD_COMMAND)
+    return Finding("open assets: head, face networks")
+
+
+def _check_model_repository() -> Finding:
+    source = source_repository()
+    if (source / "avatar_twin" / "config.pbtxt").is_file():
+        return Finding("model repository")
+    return Finding(
+        "model repository",
+        f"{source} holds no avatar_twin",
+        "export FACEWRIGHT_MODEL_REPOSITORY=<clone>/model_repository",
+    )
+
+
+def _check_shared_memory() -> Finding:
+    folder = Path("/dev/shm")
+    if not folder.is_dir():
+        return Finding("/dev/shm", "it does not exist", "mount -t tmpfs tmpfs /dev/shm")
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST_SHARED_MEMORY:
+        return Finding(
+            "/dev/shm",
+            f"{free >> 20} MB free, a server needs {_LEAST_SHARED_MEMORY >> 20}",
+            "mount -o remount,size=1g /dev/shm   (containers: --shm-size=1g)",
+        )
+    return Finding(f"/dev/shm: {free >> 20} MB free")
+
+
+_CHECKS: tuple[Callable[[], Finding], ...] = (
+    _check_platform,
+    _check_compiler,
+    _check_python_library,
+    _check_runtime,
+    _check_assets,
+    _check_model_repository,
+    _check_shared_memory,
+)

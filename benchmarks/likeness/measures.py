@@ -219,4 +219,5 @@ def _jaw_and_smile(maker: AvatarMaker, expression: npt.NDArray[np.float32]) -> t
 def _halved(picture: U8) -> U8:
     height, width, _ = picture.shape
     blocks = picture.reshape(height // 2, 2, width // 2, 2, 3).astype(np.uint16)
-    return (blocks.sum(axis=(1, 3)) // 4).astype(np.uint8)
+    halved: U8 = (blocks.sum(axis=(1, 3)) // 4).astype(np.uint8)
+    return halved

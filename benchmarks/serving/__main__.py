@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.serving
     .venv/bin/python -m benchmarks.serving --requests 20 --memory-requests 0 --no-result   # a quick look
 
-Starts a server of its own on free loopback ports, checks one answer against the stages called in this process,
-then measures clients that wait for their answers (closed loop), Poisson arrivals (latency from the scheduled
-send time), and the memory of all processes during a long run.
+Starts a server of its own on free loopback ports, checks one answer against the stages called in this
+process, then measures clients that wait for their answers (closed loop), Poisson arrivals (latency from the
+scheduled send time), and the memory of all processes during a long run.
 """
 
 from __future__ import annotations

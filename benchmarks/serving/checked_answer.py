@@ -39,8 +39,8 @@ def check_answer(answer: Avatar, expected: InProcessAvatar) -> str:
         )
     same = "byte for byte" if answer.glb == expected.glb else f"up to {difference:.1e} in its identity"
     return (
-        f"the GLB parses, has {len(names)} morph targets and a texture, and equals that of the stages called in "
-        f"one process {same}"
+        f"the GLB parses, has {len(names)} morph targets and a texture, and equals that of the stages called "
+        f"in one process {same}"
     )
 
 

@@ -28,6 +28,8 @@ _FADE: Final = (np.radians(80.0), np.radians(112.0))
 #: Steps along a ray, and how far out hair is looked for, metres.
 _STEPS: Final = 96
 _REACH: Final = 0.12
+#: Share of the mean thickness that the far side of the head gets, which no photo shows.
+_BEHIND_SHARE: Final = 0.35
 
 
 @dataclass(frozen=True)
@@ -108,17 +110,18 @@ class HairVolume:
         fade = 1.0 - np.clip((np.abs(grid) - _FADE[0]) / (_FADE[1] - _FADE[0]), 0.0, 1.0)
         thickness *= fade * fade * (3 - 2 * fade)
 
-        # A point on the silhouette moves by what its ray shows; one that faces the camera or lies behind the
-        # head is not measured and takes the mean of the upper half.
+        # A point on the silhouette moves by what its ray shows. One that faces the camera is not measured and
+        # takes the mean of the upper half; so does one behind the head, by half: hair is thickest on top.
         towards = outward @ (rotation.T @ (centre / np.linalg.norm(centre)))
         sideways = np.sqrt(np.clip(1.0 - towards**2, 0.0, 1.0))
         upper = float(np.mean(thickness[np.abs(grid) < np.radians(70)]))
         measured = np.interp(angles[np.searchsorted(outline, scalp)], grid, thickness)
-        amount = sideways * measured + (1 - sideways) * upper
+        unmeasured = upper * np.where(towards > 0, _BEHIND_SHARE, 1.0)
+        amount = sideways**2 * measured + (1 - sideways**2) * unmeasured
         # Towards the nape hair lies down, whatever its volume above.
         height = (vertices[scalp, 1] - middle[1]) / (vertices[scalp, 1].max() - middle[1])
         back = np.clip(-outward[:, 2], 0.0, 1.0)
-        amount *= 1.0 - back * np.clip(0.55 - height, 0.0, 1.0)
+        amount *= 1.0 - back * np.clip(0.7 - height, 0.0, 1.0)
         moved = np.zeros_like(vertices)
         moved[scalp] = (amount * self._scalp[scalp])[:, None].astype(np.float32) * outward
         return moved

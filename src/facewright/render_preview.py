@@ -32,7 +32,7 @@ _GREY: Final = (0.16, 0.16, 0.165)
 #: Low sun from the subject's right, sky from the left.
 EVENING: Final = Light.from_lamps(
     (0.16, 0.17, 0.22),
-    Lamp((-0.95, 0.25, 0.35), (1.05, 0.68, 0.38), glint=1.0),
+    Lamp((-0.85, 0.28, 0.5), (1.1, 0.72, 0.42), glint=1.0),
     Lamp((0.8, 0.5, 0.2), (0.12, 0.17, 0.28), glint=0.3),
 )
 #: Two coloured lamps from behind, a dim white one in front.
@@ -121,8 +121,8 @@ class PreviewRenderer:
             ("60° left", neutral(60)),
             ("Jaw open", neutral(expression=JAW_OPEN)),
             ("Blink", neutral(expression=BLINK)),
-            ("Evening light", neutral(20, light=EVENING)),
-            ("Stage light", neutral(-20, light=STAGE)),
+            ("Evening light", neutral(-15, light=EVENING)),
+            ("Stage light", neutral(15, light=STAGE)),
         ]
         return encode_png(compose_sheet(pictures, _COLUMNS, _STYLE))
 

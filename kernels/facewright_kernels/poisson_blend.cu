@@ -81,29 +81,39 @@ extern "C" __global__ void membrane_restrict(const float* __restrict__ fine, con
     }
 }
 
-// h = keep * h + bilinear interpolation of the coarse level over its cells of the same chart
+// Bilinear interpolation for one of the four children of a coarse cell, over coarse cells of the child's own chart.
+__device__ float interpolate_child(const float* coarse, const float* coarse_chart, float chart, long long cell,
+                                   long long beside, long long beyond, bool has_beside) {
+    const float w00 = coarse_chart[cell] == chart ? 9.0f : 0.0f;
+    const float w10 = coarse_chart[cell + beyond] == chart ? 3.0f : 0.0f;
+    const float w01 = has_beside && coarse_chart[cell + beside] == chart ? 3.0f : 0.0f;
+    const float w11 = has_beside && coarse_chart[cell + beside + beyond] == chart ? 1.0f : 0.0f;
+    const float sum = w00 * coarse[cell] + w01 * coarse[cell + beside] + w10 * coarse[cell + beyond] +
+                      w11 * coarse[cell + beside + beyond];
+    return chart > 0.0f ? sum / maximum(w00 + w01 + w10 + w11, 1.0f) : 0.0f;
+}
+
+// h = keep * h + interpolation of the coarse level
 extern "C" __global__ void membrane_prolong(const float* __restrict__ coarse, const float* __restrict__ coarse_chart,
                                             const float* __restrict__ chart, float* __restrict__ h, int layers,
                                             int height, int width, float keep) {
     const int coarse_height = height / 2, coarse_width = width / 2;
     const long long plane = (long long)(height + 2) * width, coarse_plane = (long long)(coarse_height + 2) * coarse_width;
-    FOR_EACH_PIXEL(row, column, (long long)layers * height, width) {
-        const long long layer = row / height, fine_row = row - layer * height;
-        const long long cell = (fine_row + 1) * width + column, i = layer * plane + cell;
-        const long long near_row = fine_row / 2 + 1, far_row = near_row + (fine_row % 2 ? 1 : -1);  // padded rows
-        const long long near_column = column / 2, beside = near_column + (column % 2 ? 1 : -1);
-        const bool has_beside = beside >= 0 && beside < coarse_width;
-        const long long far_column = has_beside ? beside : near_column;
-        const long long c00 = near_row * coarse_width + near_column, c01 = near_row * coarse_width + far_column;
-        const long long c10 = far_row * coarse_width + near_column, c11 = far_row * coarse_width + far_column;
-        const float mine = chart[cell];
-        const float w00 = coarse_chart[c00] == mine ? 9.0f : 0.0f, w10 = coarse_chart[c10] == mine ? 3.0f : 0.0f;
-        const float w01 = has_beside && coarse_chart[c01] == mine ? 3.0f : 0.0f;
-        const float w11 = has_beside && coarse_chart[c11] == mine ? 1.0f : 0.0f;
+    FOR_EACH_PIXEL(row, column, (long long)layers * coarse_height, coarse_width) {
+        const long long layer = row / coarse_height, coarse_row = row - layer * coarse_height;
+        const long long coarse_cell = (coarse_row + 1) * coarse_width + column;
+        const long long cell = (2 * coarse_row + 1) * width + 2 * column, i = layer * plane + cell;
         const float* from = coarse + layer * coarse_plane;
-        const float sum = w00 * from[c00] + w01 * from[c01] + w10 * from[c10] + w11 * from[c11];
-        const float total = w00 + w01 + w10 + w11;
-        h[i] = keep * h[i] + (mine > 0.0f && total > 0.0f ? sum / total : 0.0f);
+        const bool has_left = column > 0, has_right = column + 1 < coarse_width;
+        h[i] = keep * h[i] +
+               interpolate_child(from, coarse_chart, chart[cell], coarse_cell, -1, -coarse_width, has_left);
+        h[i + 1] = keep * h[i + 1] +
+                   interpolate_child(from, coarse_chart, chart[cell + 1], coarse_cell, 1, -coarse_width, has_right);
+        h[i + width] = keep * h[i + width] + interpolate_child(from, coarse_chart, chart[cell + width], coarse_cell, -1,
+                                                               coarse_width, has_left);
+        h[i + width + 1] =
+            keep * h[i + width + 1] +
+            interpolate_child(from, coarse_chart, chart[cell + width + 1], coarse_cell, 1, coarse_width, has_right);
     }
 }
 

@@ -85,7 +85,7 @@ def poisson_blend(
         )
     xp = array_module(foreground)
     batch, channels = check.size("B"), check.size("C")
-    grids = [_make_grid(level, batch, channels, xp) for level in domain.levels]
+    grids = _make_grids(domain.levels, batch, channels, xp)
     shape = (batch, channels, finest.height, finest.width)
     pixels = batch * finest.height * finest.width
     top = grids[0]
@@ -121,21 +121,23 @@ def poisson_blend(
     return out
 
 
-def _make_grid(level: PoissonLevel, batch: int, channels: int, xp: Any) -> _Grid:
-    def planes(count: int) -> Any:
-        return xp.zeros((count, level.height + 2, level.width), np.float32)
-
+def _make_grids(levels: tuple[PoissonLevel, ...], batch: int, channels: int, xp: Any) -> list[_Grid]:
     layers = batch * channels
-    return _Grid(
-        level,
-        planes(batch),
-        planes(batch),
-        planes(batch),
-        planes(layers),
-        planes(layers),
-        planes(layers),
-        xp.empty((layers, len(level.linked)), np.float32),
-    )
+    # Stiffness, diagonal, inverse; right-hand side, h, spare.
+    counts = (batch, batch, batch, layers, layers, layers)
+    planes = [(level.height + 2) * level.width for level in levels]
+    # One allocation gets huge pages where many would not: pages that are new to a process are slow.
+    memory = xp.zeros(sum(counts) * sum(planes), np.float32)
+    grids, at = [], 0
+    for level, plane in zip(levels, planes, strict=True):
+        parts = []
+        for count in counts:
+            part = memory[at : at + count * plane]
+            parts.append(part.reshape(count, level.height + 2, level.width))
+            at += count * plane
+        parts.append(xp.empty((layers, len(level.linked)), np.float32))
+        grids.append(_Grid(level, *parts))
+    return grids
 
 
 def _full_multigrid(grids: list[_Grid], batch: int, channels: int, cycles: int) -> None:
@@ -210,7 +212,7 @@ def _prolong(coarse: _Grid, fine: _Grid, keep: float) -> None:
     layers = len(fine.h)
     _SOURCE.launch(
         "membrane_prolong",
-        layers * level.height * level.width,
+        layers * coarse.level.height * coarse.level.width,
         coarse.h,
         coarse.level.chart,
         level.chart,

@@ -189,8 +189,7 @@ class HeadRenderer:
             colour[wet] += glint[:, None]
 
         image = np.zeros((big_height * big_width, 4), np.float32)
-        image[covered, :3] = colour
-        image[covered, 3] = 1
+        image[covered] = np.concatenate([colour, np.ones((len(colour), 1), np.float32)], axis=1)
         image = _shrink(image.reshape(big_height, big_width, 4), supersample)
         return Picture(image[..., :3], image[..., 3])
 
@@ -294,15 +293,16 @@ def _unit(vectors: F32) -> F32:
     return unit
 
 
-def _shrink(image: npt.NDArray[np.generic], factor: int) -> F32:
-    """Mean over blocks of factor x factor pixels, f32."""
+def _shrink(image: F32, factor: int) -> F32:
+    """Mean over blocks of factor x factor pixels; rows are added first, they lie together in memory."""
     height, width, channels = image.shape
-    blocks = image.reshape(height // factor, factor, width // factor, factor, channels)
-    if factor == 1:
-        return image.astype(np.float32)
-    total = np.zeros((height // factor, width // factor, channels), np.float32)
-    for row in range(factor):
-        for column in range(factor):
-            total += blocks[:, row, :, column]
-    total *= 1 / factor**2
-    return total
+    rows = image.reshape(height // factor, factor, width, channels)
+    added = rows[:, 0]
+    for row in range(1, factor):
+        added = added + rows[:, row]
+    columns = added.reshape(height // factor, width // factor, factor, channels)
+    total = columns[:, :, 0]
+    for column in range(1, factor):
+        total = total + columns[:, :, column]
+    mean: F32 = total * np.float32(1 / factor**2)
+    return mean

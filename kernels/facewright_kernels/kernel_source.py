@@ -30,7 +30,7 @@ _SCALARS: Final[dict[str, tuple[Any, Any]]] = {
     "long long": (ctypes.c_longlong, np.int64),
     "float": (ctypes.c_float, np.float32),
 }
-_POINTERS: Final = {
+_POINTERS: Final[dict[str, np.dtype[Any]]] = {
     "float": np.dtype(np.float32),
     "int": np.dtype(np.int32),
     "unsigned char": np.dtype(np.uint8),
@@ -40,11 +40,16 @@ _POINTERS: Final = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a kernel: ``type`` without const and pointer, e.g. ``float``."""
+    """One parameter of a kernel: ``type`` without const and pointer (``float``); pointers have a dtype."""
 
     name: str
     type: str
-    is_pointer: bool
+    array_dtype: np.dtype[Any] | None
+
+    @property
+    def is_pointer(self) -> bool:
+        """Whether an array is passed."""
+        return self.array_dtype is not None
 
 
 def parse_signatures(source: str) -> dict[str, tuple[Parameter, ...]]:
@@ -56,10 +61,12 @@ def parse_signatures(source: str) -> dict[str, tuple[Parameter, ...]]:
             words = declaration.replace("*", " * ").replace("__restrict__", "").split()
             is_pointer = "*" in words
             type_words = [word for word in words[:-1] if word not in ("const", "*")]
-            parameter = Parameter(words[-1], " ".join(type_words), is_pointer)
-            if parameter.type not in (_POINTERS if is_pointer else _SCALARS):
+            type_name = " ".join(type_words)
+            if type_name not in (_POINTERS if is_pointer else _SCALARS):
                 raise ValueError(f"kernel {name}: parameter {declaration.strip()!r} has an unsupported type")
-            parameters.append(parameter)
+            parameters.append(
+                Parameter(words[-1], type_name, _POINTERS.get(type_name) if is_pointer else None)
+            )
         kernels[name] = tuple(parameters)
     return kernels
 
@@ -103,13 +110,33 @@ class KernelSource:
         parameters = self.kernels[kernel]
         if len(arguments) != len(parameters):
             raise ValueError(f"{kernel} takes {len(parameters)} arguments, got {len(arguments)}")
-        on_gpu = _check_arrays(kernel, parameters, arguments)
+        on_gpu: bool | None = None
+        values: list[Any] = []  # of the CPU function; this loop is most of a small launch's cost
+        for parameter, argument in zip(parameters, arguments, strict=True):
+            dtype = parameter.array_dtype
+            if dtype is None or argument is None:
+                values.append(argument)
+                continue
+            array: Any = argument
+            if array.dtype != dtype:
+                raise ValueError(f"{kernel}: {parameter.name} must be {dtype}, is {array.dtype}")
+            if not array.flags.c_contiguous:
+                raise ValueError(
+                    f"{kernel}: {parameter.name} must be C-contiguous, has strides {array.strides}"
+                )
+            is_numpy = isinstance(array, np.ndarray)
+            if on_gpu is is_numpy:
+                raise ValueError(f"{kernel}: arrays must all be NumPy or all be CuPy, not both")
+            on_gpu = not is_numpy
+            values.append(array.__array_interface__["data"][0] if is_numpy else array)
         if count == 0:
             return
         if on_gpu:
             self._launch_on_gpu(kernel, count, parameters, arguments)
-        else:
-            self._launch_on_cpu(kernel, parameters, arguments)
+            return
+        if not self._cpu_functions:
+            self.compile_for_cpu()
+        self._cpu_functions[kernel](_cpu_threads, *values)
 
     def compile_for_cpu(self) -> None:
         """Build (or find in the cache) and load the CPU library, as the first launch would."""
@@ -126,16 +153,6 @@ class KernelSource:
                 ]
                 functions[name] = function
             self._cpu_functions = functions
-
-    def _launch_on_cpu(
-        self, kernel: str, parameters: tuple[Parameter, ...], arguments: tuple[object, ...]
-    ) -> None:
-        if not self._cpu_functions:
-            self.compile_for_cpu()
-        values = [
-            argument.ctypes.data if isinstance(argument, np.ndarray) else argument for argument in arguments
-        ]
-        self._cpu_functions[kernel](_cpu_threads, *values)
 
     def _launch_on_gpu(
         self, kernel: str, count: int, parameters: tuple[Parameter, ...], arguments: tuple[object, ...]
@@ -158,25 +175,6 @@ class KernelSource:
 def gpu_compiler_options() -> tuple[str, ...]:
     """Options for NVRTC, the same for a launch and for the cubin check of continuous integration."""
     return ("--std=c++17", f"-I{SOURCE_FOLDER}")
-
-
-def _check_arrays(kernel: str, parameters: tuple[Parameter, ...], arguments: tuple[object, ...]) -> bool:
-    """True when the arrays are on a GPU."""
-    devices = set()
-    for parameter, argument in zip(parameters, arguments, strict=True):
-        if not parameter.is_pointer or argument is None:
-            continue
-        array: Any = argument
-        if array.dtype != _POINTERS[parameter.type]:
-            raise ValueError(
-                f"{kernel}: {parameter.name} must be {_POINTERS[parameter.type]}, is {array.dtype}"
-            )
-        if not array.flags.c_contiguous:
-            raise ValueError(f"{kernel}: {parameter.name} must be C-contiguous, has strides {array.strides}")
-        devices.add(not isinstance(array, np.ndarray))
-    if len(devices) != 1:
-        raise ValueError(f"{kernel}: arrays must all be NumPy or all be CuPy, not both")
-    return devices.pop()
 
 
 def _cpu_launchers(kernels: dict[str, tuple[Parameter, ...]]) -> str:

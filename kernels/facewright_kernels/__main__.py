@@ -1,0 +1,28 @@
+"""``python -m facewright_kernels``: build every kernel for this machine's processor now, not at its first use."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from facewright_kernels.cpu_library import CompilerError, kernel_cache
+from facewright_kernels.kernel_source import SOURCE_FOLDER, KernelSource
+
+
+def main() -> int:
+    """Build all; the exit status is 1 where the compiler is missing or refuses a kernel."""
+    started = time.perf_counter()
+    stems = sorted(source.stem for source in SOURCE_FOLDER.glob("*.cu"))
+    try:
+        for stem in stems:
+            KernelSource(stem).compile_for_cpu()
+    except CompilerError as error:
+        print(f"facewright_kernels: {error}", file=sys.stderr)
+        return 1
+    seconds = time.perf_counter() - started
+    print(f"{len(stems)} kernels ready in {kernel_cache()} ({seconds:.1f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

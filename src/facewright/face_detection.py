@@ -5,7 +5,7 @@ The network sees faces from about 1/8 of its view, so smaller ones need a second
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,10 @@ MIN_SCORE = 0.5
 _NMS_IOU = 0.3
 # A face below this share of the view is at the edge of what one pass can see; there may be more like it.
 _SMALL_FACE = 0.18
+# Measured on portraits: upright faces score 0.85 or more (0.59 under a helmet), upside-down ones 0.79 or
+# less; a turned view of an upright face scores up to 0.12 more than the upright one.
+_SURE_SCORE = 0.8
+_SURER = 0.15
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,10 @@ class _View:
     quarter_turns: int = 0
 
 
-def find_faces(image: Image.Image, detector: Engine, thorough: bool = False) -> list[FaceDetection]:
-    """All faces of an image, in descending score.
+def search_faces(
+    image: Image.Image, detector: Engine, thorough: bool = False
+) -> Iterator[list[FaceDetection]]:
+    """The faces of an image, in rounds of growing cost; ask for another round if none of a round's will do.
 
     Args:
         image: upright RGB.
@@ -76,13 +82,16 @@ def find_faces(image: Image.Image, detector: Engine, thorough: bool = False) -> 
     found = _detect(image, [whole], detector)
     if thorough or not any(_extent(face) > _SMALL_FACE * side for face in found):
         found = _suppress(found + _detect(image, _tiles(image.size, side / 2), detector))
-    if not found:
-        # A photo without an EXIF orientation may lie on its side.
-        turned = [_View(whole.corner, whole.side, turns) for turns in (1, 2, 3)]
-        found = _suppress(_detect(image, turned, detector))
-    if not found:
-        found = _suppress(_detect(image, _tiles(image.size, side / 4), detector))
-    return sorted(found, key=lambda face: -face.score)
+    best = max((face.score for face in found), default=0.0)
+    if best < _SURE_SCORE:
+        # A photo without an EXIF orientation may lie on its side or head. An upside-down face is found, too,
+        # with its eyes at its mouth, but less surely than the upright one.
+        turned = [_detect(image, [_View(whole.corner, whole.side, turns)], detector) for turns in (1, 2, 3)]
+        surest = max(turned, key=lambda faces: max((face.score for face in faces), default=0.0))
+        if surest and max(face.score for face in surest) > best + _SURER:
+            found = surest
+    yield found
+    yield _suppress(_detect(image, _tiles(image.size, side / 4), detector))
 
 
 def _extent(face: FaceDetection) -> float:

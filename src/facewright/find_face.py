@@ -13,7 +13,7 @@ from PIL import Image
 
 from facewright.errors import FacewrightError
 from facewright.face_crop import CropFrame, cut_face_crop
-from facewright.face_detection import FaceDetection, find_faces
+from facewright.face_detection import FaceDetection, search_faces
 from facewright.face_networks import FaceNetworks
 from facewright.landmark_crop import (
     OPEN_MOUTH_VIEW_SCALE,
@@ -81,9 +81,9 @@ def find_face(
 
     Args:
         photo: an encoded JPEG, PNG or WebP.
-        options: ``face_index`` chooses a face by its place from left to right; -1 the largest and most
-        central.
-        networks: detector and landmark network.
+        options: ``face_index`` chooses a face by its place from left to right; -1 the largest and
+            most central.
+        networks: detector, landmark network and person mask.
         accepted_unix_s: when the server took the photo; now by default.
 
     Raises:
@@ -94,13 +94,11 @@ def find_face(
     clock = _Clock()
     decoded = decode_photo(photo)
     clock.lap("decode")
-    detections = find_faces(decoded.image, networks.detector, thorough=options.face_index >= 0)
-    clock.lap("detect")
-    face, index, count = _choose(decoded, detections, options.face_index, networks)
+    face, index, count = _choose(decoded, options.face_index, networks)
     pupil_distance = _pupil_distance(face, decoded)
     view_scale = OPEN_MOUTH_VIEW_SCALE if mouth_opening(face.landmarks) > _OPEN_MOUTH else VIEW_SCALE
     view = _scaled(view_from_landmarks(face.landmarks, view_scale), decoded.reduction)
-    clock.lap("confirm")
+    clock.lap("find")
 
     frame = CropFrame.around(view, view_scale)
     if decoded.reduction > 1 and frame.side / decoded.reduction < _ENOUGH_CROP_PIXELS:
@@ -140,23 +138,26 @@ def find_face(
     )
 
 
-def _choose(
-    photo: Photo, detections: list[FaceDetection], face_index: int, networks: FaceNetworks
-) -> tuple[_Candidate, int, int]:
+def _choose(photo: Photo, face_index: int, networks: FaceNetworks) -> tuple[_Candidate, int, int]:
     """The chosen face, its place from left to right, and how many faces there are."""
-    ranked = sorted(detections, key=lambda face: -_prominence(face, photo.image.size))
-    if face_index < 0:
-        ranked = ranked[:_MOST_CANDIDATES]
-    confirmed = [face for face in (_confirm(photo.image, d, networks) for d in ranked) if face is not None]
-    hint = "send a photo that shows a face from the front or the side, not smaller than 1/30 of its width"
+    rejected = 0
+    confirmed: list[_Candidate] = []
+    for detections in search_faces(photo.image, networks.detector, thorough=face_index >= 0):
+        ranked = sorted(detections, key=lambda face: -_prominence(face, photo.image.size))
+        if face_index < 0:
+            ranked = ranked[:_MOST_CANDIDATES]
+        confirmed = [
+            face for face in (_confirm(photo.image, d, networks) for d in ranked) if face is not None
+        ]
+        if confirmed:
+            break
+        rejected += len(ranked)
     if not confirmed:
-        seen = (
-            f"{len(detections)} places looked like one but were not"
-            if detections
-            else "nothing looks like one"
-        )
+        seen = f"{rejected} places resemble one but are none" if rejected else "nothing resembles one"
         raise FacewrightError(
-            ErrorCode.NO_FACE, f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}", hint
+            ErrorCode.NO_FACE,
+            f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}",
+            "send a photo with a face seen from the front or the side, at least 1/30 of the photo's width",
         )
     from_left = sorted(confirmed, key=lambda face: face.detection.box[:, 0].sum())
     if face_index >= len(from_left):

@@ -69,8 +69,7 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
 
     Raises:
         FacewrightError: BAD_PHOTO when it is empty, not one of the formats, damaged, truncated or smaller
-        than
-            `MIN_SIDE`; PHOTO_TOO_LARGE above `MAX_PIXELS`, told from the header.
+            than `MIN_SIDE`; PHOTO_TOO_LARGE above `MAX_PIXELS`, told from the header.
     """
     if len(photo) == 0:
         raise FacewrightError(ErrorCode.BAD_PHOTO, "the photo is empty (0 bytes)", _HINT)

@@ -172,7 +172,12 @@ def test_the_networks_are_the_same_bytes_on_every_build(tmp_path: Path) -> None:
     """The real recipes of the networks, into an empty folder, against the cache that set-up built."""
     networks = tuple(recipe for recipe in open_assets.OPEN_ASSETS if recipe.name.endswith(".onnx"))
     built = ensure_open_assets(tmp_path, networks, _silent)
-    assert built == ["face_detector.onnx", "face_landmarks.onnx", "person_mask.onnx"]
+    assert built == [
+        "face_detector.onnx",
+        "face_landmarks.onnx",
+        "face_landmarks_fast.onnx",
+        "person_mask.onnx",
+    ]
     for name in built:
         assert (tmp_path / name).read_bytes() == asset_path(name).read_bytes()
 

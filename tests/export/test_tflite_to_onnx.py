@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import pytest
-from facewright_export.tflite_to_onnx import face_networks
+from facewright_export.tflite_to_onnx import face_networks, landmark_views
 from facewright_export.tflite_to_onnx.convert import write_operators
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
 from facewright_export.tflite_to_onnx.tflite_graph import (
@@ -57,7 +57,7 @@ def _batch(goldens: dict[str, Array], name: str) -> Array:
 
 
 def test_landmarks_equal_the_recorded_ones(wheel: zipfile.ZipFile, goldens: dict[str, Array]) -> None:
-    model = face_networks.convert_face_landmarks(wheel.read(LANDMARKS))
+    model = face_networks.convert_face_landmarks_fast(wheel.read(LANDMARKS))
     outputs = _run(model, _nchw(_batch(goldens, "landmarks") / 255))
     found = outputs["NETWORK_LANDMARKS"]
     assert found.shape == (2, 478, 3)
@@ -67,6 +67,61 @@ def test_landmarks_equal_the_recorded_ones(wheel: zipfile.ZipFile, goldens: dict
     np.testing.assert_allclose(outputs["FACE_SCORE"][0], score, atol=1e-6)
     # The mirrored face has its nose tip (landmark 1) at the mirrored place: the second image was used.
     assert found[1, 1, 0] == pytest.approx(192 - found[0, 1, 0], abs=3)
+
+
+def test_averaged_landmarks_are_the_mean_over_the_views(
+    wheel: zipfile.ZipFile, goldens: dict[str, Array]
+) -> None:
+    network = wheel.read(LANDMARKS)
+    images = _nchw(_batch(goldens, "landmarks") / 255)
+    averaged = _run(face_networks.convert_face_landmarks(network), images)
+    fast = face_networks.convert_face_landmarks_fast(network)
+    partners = landmark_views.mirror_partners()
+    landmarks, scores = [], []
+    for dx, dy, mirrored in landmark_views.VIEWS:
+        rows, columns = (np.clip(np.arange(192) + shift, 0, 191) for shift in (dy, dx))
+        view = images[:, :, rows][:, :, :, columns[::-1] if mirrored else columns]
+        outputs = _run(fast, np.ascontiguousarray(view))
+        points = outputs["NETWORK_LANDMARKS"]
+        if mirrored:
+            points = points[:, partners] * np.float32([-1, 1, 1]) + np.float32([192, 0, 0])
+        landmarks.append(points + np.float32([dx, dy, 0]))
+        scores.append(outputs["FACE_SCORE"])
+    np.testing.assert_allclose(averaged["NETWORK_LANDMARKS"], np.mean(landmarks, axis=0), atol=1e-4)
+    np.testing.assert_allclose(averaged["FACE_SCORE"], np.mean(scores, axis=0), atol=1e-6)
+    # The batch's second image mirrors the first: so do its landmarks, which one view's do not.
+    mirror = averaged["NETWORK_LANDMARKS"][1, partners] * [-1, 1, 1] + [192, 0, 0]
+    np.testing.assert_allclose(averaged["NETWORK_LANDMARKS"][0], mirror, atol=1e-4)
+
+
+def test_averaging_lowers_the_jitter(wheel: zipfile.ZipFile, goldens: dict[str, Array]) -> None:
+    """The same face in views moved by up to four pixels: how far its landmarks scatter."""
+    network = wheel.read(LANDMARKS)
+    image = goldens["landmarks_image"].astype(np.float32) / 255
+    shifts = np.random.default_rng(0).integers(-4, 5, (8, 2))
+    views = _nchw(np.stack([np.roll(image, tuple(shift), axis=(0, 1)) for shift in shifts]))
+
+    def scatter(model: onnx.ModelProto) -> float:
+        placed = _run(model, views)["NETWORK_LANDMARKS"][:, :, :2] - shifts[:, None, ::-1]
+        return float(np.median(np.linalg.norm(placed - placed.mean(axis=0), axis=2)))
+
+    averaged = scatter(face_networks.convert_face_landmarks(network))
+    single = scatter(face_networks.convert_face_landmarks_fast(network))
+    assert averaged < 0.75 * single
+
+
+def test_mirror_partners(wheel: zipfile.ZipFile, goldens: dict[str, Array]) -> None:
+    partners = landmark_views.mirror_partners()
+    assert [partners[i] for i in partners] == list(range(478))
+    named = {33: 263, 133: 362, 61: 291, 234: 454, 159: 386, 468: 473, 469: 476, 1: 1, 152: 152}
+    assert {i: partners[i] for i in named} == named
+    # The network itself, on the mirrored face, puts every landmark near the mirror image of its partner.
+    images = _nchw(_batch(goldens, "landmarks") / 255)
+    face, mirrored = _run(face_networks.convert_face_landmarks_fast(wheel.read(LANDMARKS)), images)[
+        "NETWORK_LANDMARKS"
+    ][:, :, :2]
+    offsets = np.linalg.norm(face - (mirrored[partners] * [-1, 1] + [192, 0]), axis=1)
+    assert offsets.max() < 4
 
 
 def test_detector_equals_the_recorded_one(wheel: zipfile.ZipFile, goldens: dict[str, Array]) -> None:
@@ -98,7 +153,7 @@ def test_landmarks_equal_litert(wheel: zipfile.ZipFile, goldens: dict[str, Array
     image = goldens["landmarks_image"].astype(np.float32) / 255
     noise = np.random.default_rng(0).random(image.shape, dtype=np.float32)
     views = np.stack([np.rot90(image), np.roll(image, (30, -50), axis=(0, 1)), noise])
-    found = _run(face_networks.convert_face_landmarks(network), _nchw(views))
+    found = _run(face_networks.convert_face_landmarks_fast(network), _nchw(views))
     for view, landmarks in zip(views, found["NETWORK_LANDMARKS"], strict=True):
         expected = merged_landmarks(network, attention_reference(network, np.ascontiguousarray(view[None])))
         np.testing.assert_allclose(landmarks, expected, atol=1e-3, rtol=0)
@@ -126,6 +181,7 @@ Convert = Callable[[bytes], onnx.ModelProto]
     [
         (face_networks.convert_face_detector, DETECTOR),
         (face_networks.convert_face_landmarks, LANDMARKS),
+        (face_networks.convert_face_landmarks_fast, LANDMARKS),
         (face_networks.convert_person_mask, PERSON),
     ],
 )

@@ -14,7 +14,7 @@ F32 = npt.NDArray[np.float32]
 
 #: How strongly occlusion darkens: below 1 as light also bounces around in a mouth, most of all off teeth.
 _INSIDE: Final = 0.85
-_PARTS: Final = {"tongue": 0.85, "teeth_upper": 0.6, "teeth_lower": 0.6}
+_PARTS: Final = {"tongue": 0.85, "teeth_upper": 0.3, "teeth_lower": 0.3}
 #: The jaw is open enough for light to fall in as it does when somebody speaks loudly.
 _JAW_OPEN: Final = 0.7
 

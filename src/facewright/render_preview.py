@@ -168,7 +168,8 @@ def _portrait(neutral_vertices: F32, yaw: float) -> View:
 
 def _softened(head: HeadModel, occlusion: F32) -> F32:
     """Strong inside the mouth; half on the skin, where the photo's own shadows are in the texture."""
-    strength = np.maximum(mouth_strength(head), np.float32(0.5))
+    mouth = mouth_strength(head)
+    strength = np.where(mouth > 0, mouth, np.float32(0.5))
     softened: F32 = 1 - strength * (1 - occlusion)
     return softened
 

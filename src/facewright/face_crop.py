@@ -10,7 +10,7 @@ import numpy.typing as npt
 from facewright_client.contract import CROP_SIZE
 from PIL import Image
 
-from facewright.landmark_crop import FaceView
+from facewright.landmark_crop import VIEW_SCALE, FaceView
 
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
@@ -36,9 +36,9 @@ class CropFrame:
     quarter_turns: int
 
     @classmethod
-    def around(cls, face: FaceView, view_scale: float) -> CropFrame:
-        """The crop around a face seen by a view whose side is ``view_scale`` times the face's size."""
-        return cls(face.centre, face.side / view_scale * CROP_SCALE, round(face.angle / (math.pi / 2)) % 4)
+    def around(cls, face: FaceView) -> CropFrame:
+        """The crop around the face that the landmark network's view shows."""
+        return cls(face.centre, face.side / VIEW_SCALE * CROP_SCALE, round(face.angle / (math.pi / 2)) % 4)
 
     def to_photo(self) -> F64:
         """CROP_TO_PHOTO ``[3, 3]``: crop pixels to photo pixels."""

@@ -15,13 +15,9 @@ F32 = npt.NDArray[np.float32]
 
 #: Side of the view for a face of size 1 (the larger extent of its box, or of its landmarks).
 VIEW_SCALE = 1.5
-#: The same where the mouth is wide open: the chin would leave the view.
-OPEN_MOUTH_VIEW_SCALE = VIEW_SCALE * 1.25
 _MESH_COUNT = 468  # the irises lie inside
 # Outer corners of the subject's right and left eye: the line that is horizontal in an upright view.
 _EYE_CORNERS = (33, 263)
-_INNER_LIPS = (13, 14)
-_FACE_TOP_AND_CHIN = (10, 152)
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ def view_from_box(box: F64, eyes: F64) -> FaceView:
     )
 
 
-def view_from_landmarks(landmarks: F64, view_scale: float = VIEW_SCALE) -> FaceView:
+def view_from_landmarks(landmarks: F64) -> FaceView:
     """The view for a face with known landmarks ``[478, 2 or 3]`` in image pixels.
 
     The box around the landmarks is taken in the face's own upright frame, so that a rotated photo gets a
@@ -71,14 +67,7 @@ def view_from_landmarks(landmarks: F64, view_scale: float = VIEW_SCALE) -> FaceV
     upright = mesh @ rotation
     low, high = upright.min(axis=0), upright.max(axis=0)
     centre = rotation @ ((low + high) / 2)
-    return FaceView((float(centre[0]), float(centre[1])), view_scale * float((high - low).max()), angle)
-
-
-def mouth_opening(landmarks: F64) -> float:
-    """Distance of the inner lips as a share of the face's height, from landmarks ``[478, 2 or 3]``."""
-    points = np.asarray(landmarks[:, :2], np.float64)
-    gap = np.linalg.norm(points[_INNER_LIPS[0]] - points[_INNER_LIPS[1]])
-    return float(gap / np.linalg.norm(points[_FACE_TOP_AND_CHIN[0]] - points[_FACE_TOP_AND_CHIN[1]]))
+    return FaceView((float(centre[0]), float(centre[1])), VIEW_SCALE * float((high - low).max()), angle)
 
 
 def sample_view(image: Image.Image, to_image: F64, size: int = LANDMARK_INPUT_SIZE) -> F32:

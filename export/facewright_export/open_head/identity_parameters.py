@@ -25,10 +25,10 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Folder of sliders → 1 σ in metres of the displacement where the slider moves the surface most.
 SLIDER_SIGMA: Final[dict[str, float]] = {
-    "head": 0.0040,
+    "head": 0.0034,
     "forehead": 0.0025,
     "eyebrows": 0.0016,
-    "eyes": 0.0010,
+    "eyes": 0.0009,
     "nose": 0.0016,
     "mouth": 0.0014,
     "chin": 0.0025,
@@ -156,7 +156,7 @@ def _macro_targets(
     age = _interpolate(age_value, _AGE)
     muscle = _interpolate(np.clip(random.normal(0.0, 0.35, people), -1, 1), _MUSCLE)
     weight = _interpolate(np.clip(random.normal(0.1, 0.45, people), -1, 1), _WEIGHT)
-    tall = np.clip(random.normal(0.5, 0.06, people), 0, 1)
+    tall = np.clip(random.normal(0.5, 0.05, people), 0, 1)
     # MakeHuman's height slider: half-way is no height target at all, the ends are the full targets
     height = dict(zip(_HEIGHT, (np.maximum(1 - 2 * tall, 0), np.maximum(2 * tall - 1, 0)), strict=True))
     ancestry_rows = random.dirichlet((0.45, 0.45, 0.45), people)

@@ -26,6 +26,7 @@ from facewright_export.open_head.regions import brow_mask
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
+PartArray = npt.NDArray[np.uint8]
 
 IMAGE_SIZE: Final = 192
 SUPERSAMPLING: Final = 2
@@ -87,26 +88,26 @@ class HeadPainter:
         surface = interpolate(self._attributes, self._head.triangles, raster)
         edge = interpolate(self._lid_edge[None, :, None], self._head.triangles, raster)[..., 0]
         normal = interpolate(normals, self._head.triangles, raster)
-        images = []
+        linear = np.empty((len(looks), side, side, 3), np.float32)
         for i, look in enumerate(looks):
-            part = np.where(
-                raster.triangle_id[i] >= 0,
-                self._head.triangle_part[raster.triangle_id[i]].astype(np.int64),
-                -1,
+            seen = raster.triangle_id[i] >= 0
+            part = self._head.triangle_part[raster.triangle_id[i][seen]]
+            linear[i] = look.background
+            linear[i][seen] = _shade(
+                look, part, self._albedo(look, part, surface[i][seen], edge[i][seen]), normal[i][seen]
             )
-            albedo = self._albedo(look, part, surface[i], edge[i])
-            images.append(_shade(look, part, albedo, normal[i]))
-        stacked = np.stack(images).reshape(-1, IMAGE_SIZE, SUPERSAMPLING, IMAGE_SIZE, SUPERSAMPLING, 3)
-        linear = stacked.mean(axis=(2, 4))
+        averaged = linear.reshape(-1, IMAGE_SIZE, SUPERSAMPLING, IMAGE_SIZE, SUPERSAMPLING, 3).mean(
+            axis=(2, 4)
+        )
         srgb = np.where(
-            linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-6) ** (1 / 2.4) - 0.055
+            averaged <= 0.0031308, 12.92 * averaged, 1.055 * np.maximum(averaged, 1e-6) ** (1 / 2.4) - 0.055
         )
         return np.ascontiguousarray(np.clip(srgb, 0, 1).transpose(0, 3, 1, 2), np.float32)
 
-    def _albedo(
-        self, look: Look, part: npt.NDArray[np.int64], surface: Float32Array, edge: Float32Array
-    ) -> FloatArray:
-        """Linear albedo [H, W, 3]."""
+    def _albedo(self, look: Look, part: PartArray, surface: Float32Array, edge: Float32Array) -> FloatArray:
+        """Linear albedo [N, 3] of points with interpolated ``surface`` attributes [N, 6] and lid distance
+        [N].
+        """
         on_mean, lips, scalp, inside = (
             surface[..., :3],
             surface[..., 3:4],
@@ -114,7 +115,6 @@ class HeadPainter:
             surface[..., 5:6],
         )
         albedo = look.skin * (1 - lips) + look.lips * lips
-        # cheeks, nose and ears are redder than the forehead
         albedo = albedo * (1 - scalp) + look.hair * scalp
         brow = brow_mask(on_mean.astype(np.float64))[..., None] * 0.85
         albedo = albedo * (1 - brow) + look.hair * brow
@@ -136,16 +136,17 @@ class HeadPainter:
         return result
 
 
-def _shade(look: Look, part: npt.NDArray[np.int64], albedo: FloatArray, normal: Float32Array) -> FloatArray:
+def _shade(look: Look, part: PartArray, albedo: FloatArray, normal: Float32Array) -> FloatArray:
+    """Linear radiance [N, 3] of surface points with ``albedo`` [N, 3] and ``normal`` [N, 3]."""
     unit = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
     key = np.clip((unit @ look.light + 0.25) / 1.25, 0, 1)  # wrapped, as skin scatters light
-    sky = 0.6 + 0.4 * unit[..., 1]
+    sky = 0.6 + 0.4 * unit[:, 1]
     half = look.light + np.array([0, 0, 1.0])
     gloss = np.clip(unit @ (half / np.linalg.norm(half)), 0, 1)
     shine = np.where((part == 1) | (part == 2), 0.6 * gloss**200, 0.04 * gloss**12)
     light = look.key_light * 1.5 * key + (1 - look.key_light) * 1.2 * sky
-    shaded: FloatArray = albedo * light[..., None] + shine[..., None] * look.key_light
-    return np.where((part >= 0)[..., None], shaded, look.background)
+    shaded: FloatArray = albedo * light[:, None] + shine[:, None] * look.key_light
+    return shaded
 
 
 def _lid_edge(head: HeadModel) -> Float32Array:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -154,8 +155,8 @@ def _targets(photos: Iterable[Path], folder: Path) -> list[Path]:
     taken: set[str] = set()
     targets = []
     for photo in photos:
-        names = (photo.stem, photo.name, *(f"{photo.name}-{number}" for number in range(2, 1_000_000)))
-        name = next(name for name in names if name not in taken)
+        numbered = (f"{photo.name}-{number}" for number in count(2))
+        name = next(name for name in chain((photo.stem, photo.name), numbered) if name not in taken)
         taken.add(name)
         targets.append(folder / f"{name}.glb")
     return targets

@@ -67,7 +67,7 @@ def _add_create(commands: Any) -> None:
         "--server",
         default="localhost:8001",
         metavar="HOST:PORT",
-        help="gRPC address (default: %(default)s)",
+        help="(default: %(default)s)",
     )
     server.add_argument("--embedded", action="store_true", help="start a server for this, and stop it after")
     server.add_argument(

@@ -1,0 +1,135 @@
+"""A photo through the real ensemble: what comes back, by every client, with every option."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import urllib.request
+from io import BytesIO
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from facewright_client import AsyncClient, Client, contract
+from PIL import Image
+
+from facewright.server import Server
+
+pytestmark = pytest.mark.server
+
+
+def _gltf(glb: bytes) -> dict:
+    magic, version, length, json_length, kind = struct.unpack_from("<4sIII4s", glb)
+    assert (magic, version, length, kind) == (b"glTF", 2, len(glb), b"JSON")
+    return json.loads(glb[20 : 20 + json_length])
+
+
+def test_an_avatar_has_everything(client: Client, photo: bytes) -> None:
+    avatar = client.create(photo, preview=True)
+    gltf = _gltf(avatar.glb)
+    names = gltf["meshes"][0]["extras"]["targetNames"]
+    assert {"jawOpen", "eyeBlinkLeft", "mouthSmileRight"} <= set(names)
+    assert avatar.identity.shape == (160,)
+    assert avatar.expression.shape == (52,)
+    assert 0 <= avatar.expression.min() <= avatar.expression.max() <= 1
+    assert avatar.landmarks.shape == (478, 2)
+    assert (avatar.landmarks >= 0).all()
+    assert (avatar.landmarks <= 512).all()
+    assert avatar.neutral_vertices.shape[1] == 3
+    assert 0.1 < np.ptp(avatar.neutral_vertices[:, 1]) < 0.5  # metres
+    assert np.linalg.det(avatar.head_to_camera[:, :3]) == pytest.approx(1, abs=1e-3)
+    assert avatar.sh_light.shape == (9, 3)
+    assert avatar.preview is not None
+    assert Image.open(BytesIO(avatar.preview)).format == "PNG"
+    assert avatar.report["photo"]["width"] == 512
+
+
+def test_the_same_photo_gives_the_same_file(client: Client, photo: bytes) -> None:
+    assert client.create(photo).glb == client.create(photo).glb
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"texture_size": 512, "texture_format": "png"},
+        {"texture_size": 2048, "texture_format": "webp", "lods": 2},
+        {"delight": 0.0, "visemes": False, "focal_px": 700.0, "face_index": 0},
+    ],
+)
+def test_options_reach_their_stage(client: Client, photo: bytes, options: dict) -> None:
+    avatar = client.create(photo, **options)
+    gltf = _gltf(avatar.glb)
+    size = options.get("texture_size", 1024)
+    image = gltf["images"][0]
+    assert image["mimeType"] == f"image/{options.get('texture_format', 'jpeg')}"
+    view = gltf["bufferViews"][image["bufferView"]]
+    start = 20 + struct.unpack_from("<I", avatar.glb, 12)[0] + 8 + view.get("byteOffset", 0)
+    assert Image.open(BytesIO(avatar.glb[start : start + view["byteLength"]])).size == (size, size)
+    assert ("viseme_aa" in gltf["meshes"][0]["extras"]["targetNames"]) == options.get("visemes", True)
+
+
+def test_preview_costs_nothing_unless_asked_for(client: Client, photo: bytes) -> None:
+    def renders() -> int:
+        models = {model["name"]: model for model in client.statistics()["model_stats"]}
+        return int(models["render_preview"]["inference_stats"]["success"].get("count", 0))
+
+    before = renders()
+    client.create(photo)
+    assert renders() == before
+    client.create(photo, preview=True)
+    assert renders() == before + 1
+
+
+def test_the_file_alone_can_be_asked_for(server: Server, photo: bytes) -> None:
+    """Any client of Triton may ask for fewer outputs, as long as GLB or REPORT is among them."""
+    raw = triton.InferenceServerClient(server.url)
+    tensor = triton.InferInput(contract.PHOTO.name, [1, len(photo)], "UINT8")
+    tensor.set_data_from_numpy(np.frombuffer(photo, np.uint8)[None])
+    for wanted in (["GLB"], ["REPORT"], ["GLB", "LANDMARKS"]):
+        outputs = [triton.InferRequestedOutput(name) for name in wanted]
+        result = raw.infer("avatar_twin", [tensor], outputs=outputs)
+        assert all(result.as_numpy(name) is not None for name in wanted)
+    raw.close()
+
+
+def test_asyncio_clients_share_a_connection(server: Server, photo: bytes) -> None:
+    async def many() -> list[bytes]:
+        async with AsyncClient(server.url) as connected:
+            avatars = await asyncio.gather(*(connected.create(photo, texture_size=512) for _ in range(6)))
+            return [avatar.glb for avatar in avatars]
+
+    files = asyncio.run(many())
+    assert len(files) == 6
+    assert len(set(files)) == 1
+
+
+def test_http_and_metrics(server: Server, photo: bytes) -> None:
+    """KServe's HTTP protocol with binary tensors, and the stages' own Prometheus metrics."""
+    header = json.dumps(
+        {
+            "parameters": {"texture_size": 512, "delight": 0.25},
+            "inputs": [
+                {
+                    "name": "PHOTO",
+                    "shape": [1, len(photo)],
+                    "datatype": "UINT8",
+                    "parameters": {"binary_data_size": len(photo)},
+                }
+            ],
+            "outputs": [{"name": "GLB", "parameters": {"binary_data": True}}],
+        }
+    ).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.settings.http_port}/v2/models/avatar_twin/infer",
+        header + photo,
+        {"Inference-Header-Content-Length": str(len(header))},
+    )
+    with urllib.request.urlopen(request) as answer:
+        body = answer.read()
+        start = int(answer.headers["Inference-Header-Content-Length"])
+    assert body[start : start + 4] == b"glTF"
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.settings.metrics_port}/metrics") as answer:
+        metrics = answer.read().decode()
+    for stage in contract.STAGES:
+        assert f'facewright_stage_seconds_count{{stage="{stage}"}}' in metrics

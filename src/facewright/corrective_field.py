@@ -38,23 +38,26 @@ class CorrectivePrior:
         sigma: 1 sigma of the symmetric part of each coordinate, metres.
         asymmetric_sigma: 1 sigma of the asymmetric part, metres.
         length: distance over which the field decorrelates, metres.
-        modes: even and odd modes kept, each.
+        modes: modes of the symmetric part along x and y; half as many along z, which the camera hardly sees,
+            and
+            for the asymmetric part.
     """
 
-    sigma: float = 0.0020
-    asymmetric_sigma: float = 0.0010
-    length: float = 0.012
-    modes: int = 60
+    sigma: float = 0.0050
+    asymmetric_sigma: float = 0.0025
+    length: float = 0.009
+    modes: int = 80
 
 
 @dataclass(frozen=True)
 class CorrectiveField:
-    """Displacement ``modes @ (scale * coefficients)``, with coefficients ~ N(0, 1).
+    """Displacement ``modes @ (scale * coefficients)``, with coefficients ~ N(0, 1) for each non-zero scale.
 
     Args:
         modes: float32 [V, M], unit variance fields; parts that are no skin move rigidly with the skin around
             them.
-        scale: float32 [M, 3], metres: 1 sigma of each mode's coefficient along x, y, z.
+        scale: float32 [M, 3], metres: 1 sigma of each mode's coefficient along x, y, z; 0 where a mode has
+            none.
         residual_variance: float32 [V], square metres: variance of one coordinate that the modes leave out.
     """
 
@@ -65,26 +68,27 @@ class CorrectiveField:
     @property
     def size(self) -> int:
         """Number of coefficients."""
-        return int(self.scale.size)
+        return int(np.count_nonzero(self.scale))
 
     def displacement(self, coefficients: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Vertex displacements [V, 3], metres, head space, of coefficients [M * 3] (mode-major)."""
-        return np.asarray(
-            self.modes @ (self.scale * coefficients.reshape(self.scale.shape)).astype(np.float32), np.float32
-        )
+        """Vertex displacements [V, 3], metres, head space, of coefficients [size]."""
+        per_mode = np.zeros(self.scale.shape, np.float32)
+        used = self.scale > 0
+        per_mode[used] = self.scale[used] * coefficients
+        return np.asarray(self.modes @ per_mode, np.float32)
 
     def sampled(self, sampler: sparse.csr_array) -> NDArray[np.float32]:
-        """The linear map from coefficients to displacements of sampled points, float32 [N, 3, M * 3].
+        """The linear map from coefficients to displacements of sampled points, float32 [N, 3, size].
 
         Args:
             sampler: sparse [N, V], the weights of the vertices in each point.
         """
         at_points = np.asarray(sampler @ self.modes, np.float32)  # [N, M]
-        count, modes = at_points.shape
-        basis = np.zeros((count, 3, modes, 3), np.float32)
-        for axis in range(3):
-            basis[:, axis, :, axis] = at_points * self.scale[:, axis]
-        return basis.reshape(count, 3, modes * 3)
+        mode, axis = np.nonzero(self.scale)
+        basis = np.zeros((len(at_points), 3, self.size), np.float32)
+        column = np.arange(self.size)
+        basis[:, axis, column] = at_points[:, mode] * self.scale[mode, axis]
+        return basis
 
 
 def neutral_share(expression_displacement: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -125,17 +129,21 @@ def build_corrective_field(
     ):
         part = _leading_modes(responses, np.asarray(on_skin[seen] @ responses), prior.modes)
         modes.append(part)
-        scales.append(np.tile([across, along, along], (part.shape[1], 1)))
+        scale = np.tile([across, along, along], (part.shape[1], 1))
+        half = prior.modes // 2
+        scale[half:, scale[0] == prior.asymmetric_sigma] = 0.0
+        scale[half if along == prior.sigma else half // 2 :, 2] = 0.0
+        scales.append(scale)
 
     on_vertices = np.zeros((vertex_count, sum(part.shape[1] for part in modes)), np.float32)
     on_vertices[skin] = np.concatenate(modes, axis=1)
     for moved, anchors, weights in rigid_followers(head):
         on_vertices[moved] = weights @ on_vertices[anchors]
-    scale = np.concatenate(scales).astype(np.float32)
+    scales_used = np.concatenate(scales).astype(np.float32)
     # Modes have E[phi^2] = share of the variance 1 that they explain, even and odd together.
-    explained = np.sum(on_vertices**2 * np.mean(scale**2, axis=1), axis=1)
+    explained = np.sum(on_vertices**2 * np.mean(scales_used**2, axis=1), axis=1)
     total = float(np.mean([prior.sigma**2, prior.asymmetric_sigma**2]))
-    return CorrectiveField(on_vertices, scale, np.maximum(total - explained, 0).astype(np.float32))
+    return CorrectiveField(on_vertices, scales_used, np.maximum(total - explained, 0).astype(np.float32))
 
 
 def bilaplacian_energy(
@@ -214,4 +222,5 @@ def _leading_modes(
     first = max(0, size - count)
     values, vectors = eigh(0.5 * (covariance + covariance.T), subset_by_index=(first, size - 1))
     kept = values > 1e-4 * values[-1]
-    return np.asarray(response @ (vectors[:, kept] / np.sqrt(values[kept])))
+    # Largest first.
+    return np.asarray(response @ (vectors[:, kept] / np.sqrt(values[kept])))[:, ::-1]

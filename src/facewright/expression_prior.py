@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 #: 1 sigma of each shape. Wide: what portraits often show and landmarks see well. Narrow: what hardly moves
 #: landmarks or cannot be told from identity. Zero: set otherwise (gaze) or not seen by landmarks at all.
 WIDTHS: Final[dict[str, float]] = {
-    "eyeBlink": 0.40,
+    "eyeBlink": 0.60,
     "eyeLookDown": 0.0,
     "eyeLookIn": 0.0,
     "eyeLookOut": 0.0,
@@ -27,7 +27,7 @@ WIDTHS: Final[dict[str, float]] = {
     "jawForward": 0.08,
     "jawLeft": 0.12,
     "jawRight": 0.12,
-    "jawOpen": 0.35,
+    "jawOpen": 0.50,
     "mouthClose": 0.10,
     "mouthFunnel": 0.20,
     "mouthPucker": 0.25,

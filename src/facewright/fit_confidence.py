@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.linalg.lapack import strtrs
 
 from facewright.gauss_newton import POSE_SIZE, Solution, scaled_cholesky
@@ -36,13 +37,14 @@ class FitConfidence:
         size = POSE_SIZE + basis.identity_size + basis.expression_size + basis.field.size
         neutral = np.zeros((len(vertices), 3, size), np.float32)
         first = POSE_SIZE
-        neutral[:, :, first : first + basis.identity_size] = head.identity_basis[:, vertices].transpose(
-            1, 2, 0
+        neutral[:, :, first : first + basis.identity_size] = head.identity_basis[
+            : basis.identity_size, vertices
+        ].transpose(1, 2, 0)
+        picked = sparse.csr_array(
+            (np.ones(len(vertices)), (np.arange(len(vertices)), vertices)),
+            shape=(len(vertices), len(head.vertices_mean)),
         )
-        modes = basis.field.modes[vertices]
-        for axis in range(3):
-            field = neutral[:, axis, size - basis.field.size :].reshape(len(vertices), -1, 3)
-            field[:, :, axis] = modes * basis.field.scale[:, axis]
+        neutral[:, :, size - basis.field.size :] = basis.field.sampled(picked)
         self._neutral = neutral.reshape(-1, size).T  # [7 + P, 3 * samples]
         self._unmodelled = np.repeat(basis.field.residual_variance[vertices], 3).astype(np.float64)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from facewright_client.contract import LANDMARKS_COUNT, ErrorCode
+from facewright_client.contract import IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
 from numpy.typing import NDArray
 
 from facewright.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_angles, similarity
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: The network's own certainty below which its landmarks are noise.
 LEAST_FACE_SCORE: Final = 0.5
+#: Landmark-input pixels; a face that the network was shown properly spans a hundred.
+LEAST_EXTENT_PX: Final = 10.0
 #: Beyond this yaw one half of the face is guesswork.
 LARGEST_RELIABLE_YAW: Final = 40.0
 #: 1 sigma of log focal length where EXIF states one (digital zoom, cropping) and where the caller does.
@@ -96,8 +98,7 @@ class HeadFitter:
             crop_to_photo: [3, 3], crop pixels to photo pixels, a similarity.
             info: the photo's size, focal length, options, warnings.
             person_mask: u8 [M, M], probability of a person x 255 over the crop; gives the hair its volume.
-                None
-                leaves the bare skull.
+                None leaves the bare skull.
 
         Raises:
             FacewrightError: NO_FACE where the score says so; INTERNAL for wrong shapes or values that are not
@@ -110,11 +111,14 @@ class HeadFitter:
             self._starting_camera(face, seen, crop_to_photo, info), np.zeros(self.optimiser.size)
         )
 
-        # The lids follow the gaze, so it is set before the expressions have settled.
-        solution = self.optimiser.steps(start, seen, self.optimiser.linear_size, 2)
+        # Pose and linear model first, then everything. The lids follow the gaze, so it is set before the
+        # expressions have settled.
+        optimiser, settings = self.optimiser, self.optimiser.settings
         irises = seen_irises(face.crop)
+        solution = optimiser.steps(start, seen, optimiser.linear_size, settings.linear_steps - 1)
         solution = self._with_gaze(solution, irises)
-        solution = self.optimiser.solve(solution, seen)
+        solution = optimiser.steps(solution, seen, optimiser.linear_size, 1)
+        solution = optimiser.steps(solution, seen, optimiser.size, settings.joint_steps)
         posed = time.perf_counter()
         fit = self._assembled(solution, face, irises)
         if person_mask is not None:
@@ -158,7 +162,7 @@ class HeadFitter:
         coefficients = solution.coefficients.astype(np.float32)
         return HeadFit(
             landmarks=face.photo.astype(np.float32),
-            identity=coefficients[: self.basis.identity_size],
+            identity=self._identity(solution),
             expression=coefficients[self.optimiser.expression],
             eye_rotation=fit.eyes.astype(np.float32),
             intrinsics=camera.intrinsics(),
@@ -193,19 +197,26 @@ class HeadFitter:
         return Camera(rotation, np.array([x, y, depth]), seen.focal_prior, principal)
 
     def _with_gaze(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> Solution:
-        identity = solution.coefficients[: self.basis.identity_size].astype(np.float32)
-        angles = self.gaze.rotations(self.head.neutral(identity), solution.camera, irises)
+        angles = self.gaze.rotations(self.head.neutral(self._identity(solution)), solution.camera, irises)
         coefficients = solution.coefficients.copy()
         for name, weight in self.gaze.look_weights(angles).items():
             coefficients[self.basis.identity_size + self._shape_index[name]] = weight
         return Solution(solution.camera, coefficients, solution.steps)
 
+    def _identity(self, solution: Solution) -> NDArray[np.float32]:
+        """All identity coefficients, those that the fit does not use as zeros."""
+        identity = np.zeros(IDENTITY_SIZE, np.float32)
+        identity[: self.basis.identity_size] = solution.coefficients[: self.basis.identity_size]
+        return identity
+
     def _assembled(self, solution: Solution, face: _Face, irises: tuple[SeenIris, SeenIris]) -> _Assembled:
         """Vertices with and without expression, and the final gaze."""
         coefficients = solution.coefficients.astype(np.float32)
         expression = coefficients[self.optimiser.expression]
-        person = self.head.neutral(coefficients[: self.basis.identity_size])
-        field = self.basis.field.displacement(coefficients[self.optimiser.linear_size :])
+        person = self.head.neutral(self._identity(solution))
+        correction = coefficients[self.optimiser.linear_size :]
+        field = self.basis.field.displacement(correction)
+        opening = self.basis.field.displacement(self.basis.opening @ (self.basis.opening.T @ correction))
         moved = np.tensordot(expression, self.head.expression_basis, 1)
         for eye in self.gaze.eyes:
             moved[eye.vertices] = 0.0  # eyeballs turn, below; a linear addition would shrink them
@@ -217,7 +228,7 @@ class HeadFitter:
         angles = self.gaze.rotations(fitted, solution.camera, irises)
         fitted += moved
         self.gaze.turn(fitted, joints, angles)
-        return _Assembled(fitted, person + share[:, None] * field, angles)
+        return _Assembled(fitted, person + share[:, None] * (field - opening), angles)
 
     def _pupil_distance(self, neutral: NDArray[np.float32]) -> float:
         joints = self.head.joints(neutral)
@@ -280,6 +291,13 @@ def _checked(
         _similarity_scale("landmark_to_crop", to_crop),
         _similarity_scale("crop_to_photo", to_photo),
     )
+    extent = np.ptp(landmarks[:MESH_COUNT, :2], axis=0)
+    if extent.min() < LEAST_EXTENT_PX:
+        raise FacewrightError(
+            ErrorCode.INTERNAL,
+            f"the landmarks span only {extent[0]:.1f} x {extent[1]:.1f} pixels of the network's input",
+            "the stage before failed on this photo; report it",
+        )
     crop = landmarks[:, :2] @ to_crop[:2, :2].T + to_crop[:2, 2]
     return _Face(crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale)
 

@@ -34,14 +34,21 @@ class FitSettings:
             corrective field is held back, or an open mouth, far off at first, would count as an outlier.
         linear_steps: steps without the corrective field, which would otherwise explain a wrong pose.
         joint_steps: steps with it, at most.
+        opening_guard: how many times dearer the corrective field is where it parts the lips, which is left to
+            the expressions.
+        pupil_distance, pupil_distance_sigma: adults', metres (Dodgson, "Variation and extrema of human
+            interpupillary distance", 2004). A single view has no scale; this gives it one.
         tolerance: stop when no coefficient moves by more than this.
     """
 
     landmark_sigma: float = 0.0007
     robust_sigma: float = 3.0
-    linear_steps: int = 4
-    joint_steps: int = 4
-    tolerance: float = 0.02
+    linear_steps: int = 3
+    joint_steps: int = 3
+    opening_guard: float = 20.0
+    pupil_distance: float = 0.063
+    pupil_distance_sigma: float = 0.0036
+    tolerance: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -89,14 +96,19 @@ class GaussNewton:
         self.size = self.linear_size + basis.field.size
         sigma = np.hypot(basis.sigma, settings.landmark_sigma)
         self._inverse_sigma = 1.0 / sigma
-
-    def solve(self, start: Solution, seen: Observation) -> Solution:
-        """The whole schedule: pose and linear model first, then everything together."""
-        solution = self.steps(start, seen, self.linear_size, self.settings.linear_steps)
-        return self.steps(solution, seen, self.size, self.settings.joint_steps)
+        guard = settings.opening_guard * basis.opening @ basis.opening.T
+        self._field_guard = guard.astype(np.float32)
+        # With room for the pose in front, and contiguous: twice as fast to multiply as a slice.
+        self._bases = {
+            size: tuple(
+                np.pad(part.basis[:, :, :size], ((0, 0), (0, 0), (POSE_SIZE, 0)))
+                for part in (basis.landmarks, basis.candidates)
+            )
+            for size in (self.linear_size, self.size)
+        }
 
     def steps(self, start: Solution, seen: Observation, size: int, count: int) -> Solution:
-        """At most ``count`` steps over the first ``size`` coefficients."""
+        """At most ``count`` steps over the first ``size`` coefficients (the linear model's, or all)."""
         solution = start
         robust_sigma = self.settings.robust_sigma * (1.0 if size == self.size else 4.0)
         for _ in range(count):
@@ -179,13 +191,11 @@ class GaussNewton:
         by_position = whitening @ by_position
         by_head = (by_position @ camera.rotation).astype(np.float32)
 
-        jacobian = np.empty((len(points), 2, POSE_SIZE + size), np.float32)
-        np.matmul(by_head, self.basis.landmarks.basis[:, :, :size], out=jacobian[:, :, POSE_SIZE:])
+        landmarks, candidates = self._bases[size]
+        jacobian = by_head @ landmarks
         slid = np.flatnonzero(viewed.candidate >= 0)
         rows = self.basis.contour[slid]
-        jacobian[rows, :, POSE_SIZE:] = (
-            by_head[rows] @ self.basis.candidates.basis[viewed.candidate[slid], :, :size]
-        )
+        jacobian[rows] = by_head[rows] @ candidates[viewed.candidate[slid]]
         # d position / d rotation vector (left perturbation) = -[relative]x
         cross = np.zeros((len(points), 3, 3))
         x, y, z = relative.T
@@ -217,9 +227,19 @@ class GaussNewton:
             diagonal = np.arange(first, last)
             hessian[diagonal, diagonal] += 1.0
             gradient[first:last] += solution.coefficients[first - POSE_SIZE : last - POSE_SIZE]
+        if size == self.size:
+            hessian[place.stop :, place.stop :] += self._field_guard
+            gradient[place.stop :] += self._field_guard @ solution.coefficients[self.linear_size :]
         expression = solution.coefficients[self.expression]
         hessian[place, place] += self.prior.precision.astype(np.float32)
         gradient[place] += self.prior.precision @ expression + self.prior.linear
+        derivative = self.basis.pupil_basis[:size] / self.settings.pupil_distance_sigma
+        pupils = self.basis.pupil_distance + float(self.basis.pupil_basis @ solution.coefficients)
+        shape = slice(POSE_SIZE, POSE_SIZE + size)
+        hessian[shape, shape] += np.outer(derivative, derivative)
+        gradient[shape] += derivative * (
+            (pupils - self.settings.pupil_distance) / self.settings.pupil_distance_sigma
+        )
         log_focal = np.log(solution.camera.focal / seen.focal_prior)
         hessian[POSE_SIZE - 1, POSE_SIZE - 1] += seen.log_focal_sigma**-2
         gradient[POSE_SIZE - 1] += log_focal * seen.log_focal_sigma**-2

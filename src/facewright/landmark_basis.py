@@ -18,6 +18,10 @@ from facewright.head_model import HeadModel
 #: The network's iris points: centre and ring of the subject's right, then left eye.
 IRIS_RIGHT, IRIS_LEFT = slice(468, 473), slice(473, 478)
 MESH_COUNT = 468
+#: Leading identity components that landmarks can tell from the corrective field; the rest stay zero.
+IDENTITY_USED = 80
+#: The shapes that part the lips. What looks like them is expression, not a person's form.
+OPENING = ("jawOpen", "mouthClose", "mouthLowerDown", "mouthUpperUp")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,11 @@ class LandmarkBasis:
         contour: int64 [C], landmarks that may slide on the silhouette.
         candidates: the points each contour landmark may slide over, in order, N = C * K.
         field: the corrective field, the last block of the coefficients.
-        identity_size, expression_size: sizes of the first two blocks.
+        identity_size, expression_size: sizes of the first two blocks; identity is a leading part of the
+            head's.
+        opening: float64 [F, E], orthonormal directions of the corrective coefficients that open the mouth.
+        pupil_distance: metres, of the mean head.
+        pupil_basis: float32 [P], its derivatives.
     """
 
     landmarks: PointBasis
@@ -55,6 +63,9 @@ class LandmarkBasis:
     field: CorrectiveField
     identity_size: int
     expression_size: int
+    opening: NDArray[np.float64]
+    pupil_distance: float
+    pupil_basis: NDArray[np.float32]
 
 
 def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -71,8 +82,11 @@ def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer
     return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20))
 
 
-def build_landmark_basis(head: HeadModel, prior: CorrectivePrior) -> LandmarkBasis:
+def build_landmark_basis(
+    head: HeadModel, prior: CorrectivePrior, identity_size: int = IDENTITY_USED
+) -> LandmarkBasis:
     """Samples the head's mean, bases and corrective field at its landmarks and contour candidates."""
+    identity_basis = head.identity_basis[:identity_size]
     vertex_count = len(head.vertices_mean)
     triangles = head.landmark_triangles[:MESH_COUNT]
     corners = head.triangles[triangles]  # [N, 3]
@@ -90,7 +104,7 @@ def build_landmark_basis(head: HeadModel, prior: CorrectivePrior) -> LandmarkBas
     )
     field = build_corrective_field(head, sampler, prior)
     normals = vertex_normals(head.vertices_mean, head.triangles)
-    linear = np.concatenate([head.identity_basis, head.expression_basis])  # [P, V, 3]
+    linear = np.concatenate([identity_basis, head.expression_basis])  # [P, V, 3]
 
     def sampled(weights: sparse.csr_array) -> PointBasis:
         parameters = len(linear)
@@ -106,12 +120,51 @@ def build_landmark_basis(head: HeadModel, prior: CorrectivePrior) -> LandmarkBas
             normal.astype(np.float32),
         )
 
+    landmarks = sampled(sampler)
     return LandmarkBasis(
-        landmarks=sampled(sampler),
+        landmarks=landmarks,
         sigma=np.asarray(head.landmark_sigma[:MESH_COUNT], np.float64),
         contour=np.asarray(head.contour_landmarks, np.int64),
         candidates=sampled(candidate_sampler),
         field=field,
-        identity_size=len(head.identity_basis),
+        identity_size=len(identity_basis),
         expression_size=len(head.expression_basis),
+        opening=_opening(landmarks.basis, len(identity_basis), list(head.expression_names)),
+        pupil_distance=float(head.iris_centre[0, 0] - head.iris_centre[1, 0]),
+        pupil_basis=_pupil_basis(head, identity_basis, field),
+    )
+
+
+def _opening(basis: NDArray[np.float32], first: int, names: list[str]) -> NDArray[np.float64]:
+    """Where the corrective field could pass for an open mouth: orthonormal coefficient directions [F, E].
+
+    Args:
+        basis: [N, 3, P] of the landmarks.
+        first: the expressions' place among the P coefficients; the corrective field follows them.
+        names: of the expressions.
+    """
+    shapes = [first + index for index, name in enumerate(names) if str(name).startswith(OPENING)]
+    expressions = basis[:, :, shapes].reshape(-1, len(shapes)).astype(np.float64)
+    field = basis[:, :, first + len(names) :].reshape(len(expressions), -1).astype(np.float64)
+    # Ridge: what the field can only reach at many sigma is dear already.
+    noise = 0.001**2 * np.eye(field.shape[1])
+    coefficients = np.linalg.solve(field.T @ field + noise, field.T @ expressions)
+    directions, singular, _ = np.linalg.svd(coefficients, full_matrices=False)
+    return np.asarray(directions[:, singular > 0.02 * singular[0]])
+
+
+def _pupil_basis(
+    head: HeadModel, identity_basis: NDArray[np.float32], field: CorrectiveField
+) -> NDArray[np.float32]:
+    """Derivatives [P] of the distance between the eyes' joints along x, the irises' at rest."""
+    names = [str(name) for name in head.joint_names]
+    weights = head.joint_regressor[names.index("eye_left")] - head.joint_regressor[names.index("eye_right")]
+    on_field = np.zeros(field.scale.shape, np.float32)
+    on_field[:, 0] = (weights @ field.modes) * field.scale[:, 0]
+    return np.concatenate(
+        [
+            identity_basis[:, :, 0] @ weights,
+            np.zeros(len(head.expression_basis), np.float32),
+            on_field[field.scale > 0],
+        ]
     )

@@ -20,15 +20,14 @@ F32 = npt.NDArray[np.float32]
 INPUT_SIZE = 128
 MIN_SCORE = 0.5
 _NMS_IOU = 0.3
-# A face below this share of the view is at the edge of what one pass can see; there may be more like it.
-_SMALL_FACE = 0.18
-# Measured on portraits: upright faces score 0.85 or more (0.59 under a helmet), upside-down ones 0.79 or
-# less; a turned view of an upright face scores up to 0.12 more than the upright one.
-_SURE_SCORE = 0.8
+#: Above this a detection is taken for a face, and for upright. Measured on portraits: upright faces score
+#: 0.85 or more (0.59 under a helmet), upside-down ones 0.79 or less; a turned view of an upright face scores
+#: up to 0.12 more than the upright one.
+SURE_SCORE = 0.8
 _SURER = 0.15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a detection equals only itself: its points are an array
 class FaceDetection:
     """A face.
 
@@ -75,15 +74,15 @@ def search_faces(
     Args:
         image: upright RGB.
         detector: the ``face_detector`` network.
-        thorough: search the tiles even where the first pass finds a large face, as counting all faces needs.
+        thorough: search the tiles even where the first pass is sure of a face, as counting all faces needs.
     """
     side = float(max(image.size))
     whole = _View(((image.width - side) / 2, (image.height - side) / 2), side)
     found = _detect(image, [whole], detector)
-    if thorough or not any(_extent(face) > _SMALL_FACE * side for face in found):
+    if thorough or not any(face.score > SURE_SCORE for face in found):
         found = _suppress(found + _detect(image, _tiles(image.size, side / 2), detector))
     best = max((face.score for face in found), default=0.0)
-    if best < _SURE_SCORE:
+    if best < SURE_SCORE:
         # A photo without an EXIF orientation may lie on its side or head. An upside-down face is found, too,
         # with its eyes at its mouth, but less surely than the upright one.
         turned = [_detect(image, [_View(whole.corner, whole.side, turns)], detector) for turns in (1, 2, 3)]
@@ -92,10 +91,6 @@ def search_faces(
             found = surest
     yield found
     yield _suppress(_detect(image, _tiles(image.size, side / 4), detector))
-
-
-def _extent(face: FaceDetection) -> float:
-    return float(np.ptp(face.box, axis=0).max())
 
 
 def _tiles(size: tuple[int, int], side: float) -> list[_View]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from facewright.errors import FacewrightError
 from facewright.face_crop import CropFrame, cut_face_crop
-from facewright.face_detection import FaceDetection, search_faces
+from facewright.face_detection import SURE_SCORE, FaceDetection, search_faces
 from facewright.face_networks import FaceNetworks
 from facewright.landmark_crop import (
     FaceView,
@@ -45,8 +45,6 @@ MIN_PUPIL_DISTANCE = 16.0
 _LOW_PUPIL_DISTANCE = 40.0
 # Decode again, finer, when the crop would otherwise be magnified and the file has more to give.
 _ENOUGH_CROP_PIXELS = 900
-# Confirming a detection costs one pass of the landmark network.
-_MOST_CANDIDATES = 8
 _IRISES = (468, 473)
 
 
@@ -137,33 +135,48 @@ def find_face(
 def _choose(photo: Photo, face_index: int, networks: FaceNetworks) -> tuple[_Candidate, int, int]:
     """The chosen face, its place from left to right, and how many faces there are."""
     rejected = 0
-    confirmed: list[_Candidate] = []
     for detections in search_faces(photo.image, networks.detector, thorough=face_index >= 0):
-        ranked = sorted(detections, key=lambda face: -_prominence(face, photo.image.size))
-        if face_index < 0:
-            ranked = ranked[:_MOST_CANDIDATES]
-        confirmed = [
-            face for face in (_confirm(photo.image, d, networks) for d in ranked) if face is not None
-        ]
-        if confirmed:
-            break
-        rejected += len(ranked)
-    if not confirmed:
-        seen = f"{rejected} places resemble one but are none" if rejected else "nothing resembles one"
+        chosen: _Candidate | None = None
+        faces: list[FaceDetection] = []
+        for detection in sorted(detections, key=lambda face: -_prominence(face, photo.image.size)):
+            # Further faces are only counted, and of a sure detection the landmark network need not be asked.
+            if chosen is not None and detection.score > SURE_SCORE:
+                faces.append(detection)
+                continue
+            candidate = _confirm(photo.image, detection, networks)
+            if candidate is None:
+                rejected += 1
+                continue
+            faces.append(detection)
+            chosen = chosen or candidate
+        if chosen is not None:
+            faces.sort(key=lambda face: face.box[:, 0].sum())
+            if face_index >= 0:
+                chosen = _nth(photo, faces, face_index, networks)
+            return chosen, faces.index(chosen.detection), len(faces)
+    seen = f"{rejected} places resemble one but are none" if rejected else "nothing resembles one"
+    raise FacewrightError(
+        ErrorCode.NO_FACE,
+        f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}",
+        "send a photo with a face seen from the front or the side, at least 1/30 of the photo's width",
+    )
+
+
+def _nth(photo: Photo, faces: list[FaceDetection], face_index: int, networks: FaceNetworks) -> _Candidate:
+    if face_index >= len(faces):
         raise FacewrightError(
             ErrorCode.NO_FACE,
-            f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}",
-            "send a photo with a face seen from the front or the side, at least 1/30 of the photo's width",
+            f"face_index is {face_index}, but {len(faces)} faces were found in the photo",
+            f"it counts from 0 at the left: at most {len(faces) - 1} here; -1 is the main face",
         )
-    from_left = sorted(confirmed, key=lambda face: face.detection.box[:, 0].sum())
-    if face_index >= len(from_left):
+    candidate = _confirm(photo.image, faces[face_index], networks)
+    if candidate is None:
         raise FacewrightError(
             ErrorCode.NO_FACE,
-            f"face_index is {face_index}, but {len(from_left)} faces were found in the photo",
-            f"it counts from 0 at the left: at most {len(from_left) - 1} here; -1 is the main face",
+            f"what face_index {face_index} of {len(faces)} names resembles a face but is none",
+            "choose another index, or -1 for the main face",
         )
-    chosen = confirmed[0] if face_index < 0 else from_left[face_index]
-    return chosen, from_left.index(chosen), len(from_left)
+    return candidate
 
 
 def _prominence(face: FaceDetection, size: tuple[int, int]) -> float:

@@ -152,7 +152,7 @@ def _iris_in_photo(
     pixel = polar[:, :2] @ stretch + np.asarray(fit.iris_centre, np.float32)
     colour = sample_srgb(face_crop, pixel.astype(np.float32))
     # The lids cover the top first; a squint covers both. Openness scales the band that is trusted.
-    vertical = radius * np.sin(angle)
+    vertical = (radius * np.sin(angle)).astype(np.float32)
     openness = float(np.clip(fit.openness, 0.3, 1.0))
     seen = (1 - smooth_step(vertical, 0.45 * openness, 0.7 * openness)) * smooth_step(
         vertical, -0.95 * openness, -0.75 * openness

@@ -58,7 +58,8 @@ def fine_detail(head: HeadModel, texels: TexelMap) -> NDArray[np.uint8]:
     )
     pores /= pores.std()
     signed = np.stack([(strands / (3 * strands.std())).reshape(pores.shape), pores / 3.0], axis=-1)
-    return (np.clip(signed, -1.0, 1.0) * 127.0 + 128.5).astype(np.uint8)
+    result: NDArray[np.uint8] = (np.clip(signed, -1.0, 1.0) * 127.0 + 128.5).astype(np.uint8)
+    return result
 
 
 def _lattice(rng: np.random.Generator, around: int, along: int, azimuth: Floats, down: Floats) -> Floats:

@@ -16,8 +16,8 @@ from facewright.colour import LUMINANCE
 
 Floats = NDArray[np.float32]
 
-#: Darkest and lightest mean skin (luminance, linear) that the estimate may return. Measured human facial skin
-#: reflectance spans roughly 0.04–0.55 (Xiao et al. 2017, "Characterising the variations in ethnic skin colours").
+#: Darkest and lightest mean skin (luminance, linear; CIE L* 24 and 79) that the estimate may return: beyond them
+#: it is the exposure that is dark or light, not the skin.
 SKIN_LUMINANCE_BOUNDS = (0.04, 0.55)
 
 
@@ -180,4 +180,5 @@ def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) 
     cumulative = np.cumsum(weights[order], axis=0)
     row = np.argmax(cumulative >= 0.5 * weights.sum(), axis=0)
     columns = np.arange(values.shape[1])
-    return values[order[row, columns], columns]
+    result: NDArray[np.float64] = values[order[row, columns], columns]
+    return result

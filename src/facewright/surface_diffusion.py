@@ -44,7 +44,11 @@ class SurfaceDiffusion:
         self._adjacency = adjacency
 
     def complete(
-        self, known: Floats, weights: Floats, screening: float = 1e-4, iterations: int = 80
+        self,
+        known: NDArray[np.floating],
+        weights: NDArray[np.floating],
+        screening: float = 1e-4,
+        iterations: int = 80,
     ) -> Floats:
         """Harmonic completion of ``known`` ``[V, C]`` where ``weights`` ``[V]`` ≥ 0 vanish.
 

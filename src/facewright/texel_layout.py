@@ -99,14 +99,11 @@ class TexelPoints:
 
 
 def _box(image: Floats, width: int) -> Floats:
-    """Box mean of an image, borders repeated."""
-    # Running sums: the cost does not depend on the width.
+    """Box mean of an image, borders repeated; by running sums, so the cost does not depend on the width."""
+    return _box_rows(_box_rows(image, width).T, width).T
+
+
+def _box_rows(image: Floats, width: int) -> Floats:
     half = width // 2
-    for axis in (0, 1):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (half + 1, half)
-        sums = np.cumsum(np.pad(image, pad, mode="edge"), axis=axis, dtype=np.float64)
-        upper = sums[width:] if axis == 0 else sums[:, width:]
-        lower = sums[:-width] if axis == 0 else sums[:, :-width]
-        image = ((upper - lower) / width).astype(np.float32)
-    return image
+    sums = np.cumsum(np.pad(image, [(half + 1, half), (0, 0)], mode="edge"), axis=0, dtype=np.float64)
+    return np.asarray((sums[width:] - sums[:-width]) / width, np.float32)

@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 FACE_FACING = (0.14, 0.34)
 SCALP_FACING = (0.18, 0.36)
 #: Cosines below and above which a fit's outline does and does not matter.
-OBLIQUE = (0.35, 0.6)
+OBLIQUE = (0.25, 0.45)
 #: Above this share of the face's core contradicting its mirror side, it is light, not an occluder.
 LARGEST_OCCLUDER = 0.35
 
@@ -155,14 +155,15 @@ def judge(
     partner = skin.deviation(mirrored.colour / mirrored_shade).skin
     partner_seen = mirrored.visible * smooth_step(mirrored.facing, 0.2, 0.4)
     on_face = (1.0 - zones.features) * (1.0 - on_scalp)
-    occluded = np.maximum(occlusion(deviation.skin, partner, partner_seen), deviation.foreign) * on_face
+    one_sided = occlusion(deviation.skin, partner, partner_seen) * zones.core
+    occluded = np.maximum(one_sided, deviation.foreign * on_face)
     core = zones.core * visible
     covered = float((core * occluded).sum() / max(float(core.sum()), 1e-6))
     if covered > LARGEST_OCCLUDER:
         occluded = occluded * np.float32(LARGEST_OCCLUDER / covered) ** 2
     # Where the face turns away, a fit that is a few millimetres too wide shows hair or background beside it.
     oblique = (1.0 - smooth_step(seen.facing, *OBLIQUE)) * on_face
-    occluded = np.maximum(occluded, smooth_step(deviation.strict, 2.4, 3.8) * oblique)
+    occluded = np.maximum(occluded, smooth_step(deviation.strict, 3.4, 5.0) * oblique)
     # Nothing but skin belongs on the ears; and collars, scarves and straps make the neck not worth the risk.
     occluded = np.maximum(occluded, smooth_step(deviation.strict, 2.2, 3.6) * zones.pinna)
     visible = visible * (1.0 - smooth_step(zones.neck, 0.2, 0.8))

@@ -1,4 +1,4 @@
-"""``python -m facewright_kernels``: build every kernel for this machine's processor now, not at its first use."""
+"""``python -m facewright_kernels``: build every kernel for this processor now, not at its first use."""
 
 from __future__ import annotations
 

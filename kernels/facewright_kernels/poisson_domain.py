@@ -15,6 +15,12 @@ import scipy.sparse.csgraph
 from facewright_kernels.boundary import FloatArray, IntArray
 
 _COARSEST = 4
+# Two links of two cells become one link of their coarse cells with their mean coupling times this.
+# Interpolation is bilinear within a chart, and constant across a link: Galerkin's choice there is 2.
+# Measured: with 1, as for neighbours in the grid, the correction overshoots and V-cycles diverge on wide
+# linked corridors; 2 always converges, but starts finer grids from a worse solution. 1.5 converged
+# in every layout tried and starts well.
+_LINK_GROWTH = 1.5
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ def make_poisson_domain(inside: npt.NDArray[np.bool_], links: IntArray | None = 
         up = up[::2].reshape(height // 2, width // 2, 2).sum(2) / 2
         both = kept.ravel()[pairs].all(1)
         pairs = pairs[both] // width // 2 * (width // 2) + pairs[both] % width // 2
-        pairs, weights = _merge(pairs, weights[both] / 2)
+        pairs, weights = _merge(pairs, _LINK_GROWTH / 2 * weights[both])
         height, width, chart = height // 2, width // 2, coarse
         levels.append(_level(chart, left, up, pairs, weights))
     return PoissonDomain(tuple(levels))

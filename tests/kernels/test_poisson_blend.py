@@ -102,6 +102,27 @@ def test_links_carry_colour_across_a_cut(device):
     assert np.abs(apart[:, 33:]).max() < 1e-3
 
 
+@pytest.mark.parametrize("corridor", [False, True])
+def test_cycles_do_not_diverge_where_colour_comes_through_links_only(device, corridor):
+    """A smooth unknown half of a texture that wraps around: what overshoots there grows with every cycle."""
+    size = 256
+    inside = np.ones((size, size), bool)
+    if corridor:
+        inside[:, size // 2 - 1 : size // 2 + 1] = False
+    row = np.arange(size) * size
+    domain = make_poisson_domain(inside, np.stack([row, row + size - 1], 1).astype(np.int32))
+    y, x = np.mgrid[:size, :size] / size
+    weight = (x < 0.2) * 1.0 if corridor else np.clip(4 - 16 * np.abs(x - 0.5), 0, 1)
+    foreground, background = np.stack([x, y, x * y], -1), np.full((size, size, 3), 0.3)
+    expected = poisson_blend_reference(foreground, background, weight, domain)
+    one, eight = (
+        np.abs(_run(device, foreground, background, weight, domain, cycles) - expected).max()
+        for cycles in (1, 8)
+    )
+    assert one < 0.02
+    assert eight < 1e-3
+
+
 def test_nan_where_nothing_is_known_is_harmless(device):
     foreground, background, weight, _, domain = _scene(64)
     expected = _run(device, foreground, background, weight, domain)

@@ -1,0 +1,1 @@
+"""Time of each kernel beside a copy of the same bytes."""

@@ -13,13 +13,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from facewright.camera import Camera
+from facewright.camera import Camera, pose_angles
 from facewright.landmark_basis import LandmarkBasis
 
 #: cos(angle between normal and view) at which skin counts nothing, and the range over which it comes to count
 #: fully.
 HIDDEN_COSINE: Final = -0.15
 VISIBLE_RANGE: Final = 0.45
+#: Degrees of yaw from which all landmarks lose weight, and over which they lose half: the network was hardly
+#: shown profiles and draws them as three-quarter views, with short noses.
+SURE_YAW: Final = 30.0
+HALF_SURE_YAW: Final = 12.0
 #: Least weight, so that no landmark is ever quite free.
 LEAST_WEIGHT: Final = 0.03
 #: Weight of a contour landmark across the outline and along it, relative to a landmark inside the face.
@@ -67,7 +71,9 @@ def view_landmarks(
     """
     cosine = _facing(points, basis.landmarks.normal, camera)
     trust = np.clip((cosine - HIDDEN_COSINE) / VISIBLE_RANGE, LEAST_WEIGHT, 1.0)
-    whitening = np.sqrt(trust)[:, None, None] * np.eye(2)
+    yaw, _, _ = pose_angles(camera.rotation)
+    sureness = 1.0 / (1.0 + (max(abs(yaw) - SURE_YAW, 0.0) / HALF_SURE_YAW) ** 2)
+    whitening = np.sqrt(sureness * trust)[:, None, None] * np.eye(2)
     contour = basis.contour
     if len(contour) == 0:
         return ViewedLandmarks(np.zeros(0, np.int64), whitening, np.zeros((0, 2)))
@@ -85,7 +91,7 @@ def view_landmarks(
 
     along = np.stack([-outward[:, 1], outward[:, 0]], axis=1)
     across_weight = ACROSS_WEIGHT * np.where(hidden, 1.0, trust[contour])
-    whitening[contour] = (
+    whitening[contour] = np.sqrt(sureness) * (
         np.sqrt(across_weight)[:, None, None] * outward[:, :, None] * outward[:, None, :]
         + np.sqrt(ALONG_WEIGHT) * along[:, :, None] * along[:, None, :]
     )

@@ -58,11 +58,13 @@ class CorrectiveField:
             them.
         scale: float32 [M, 3], metres: 1 sigma of each mode's coefficient along x, y, z; 0 where a mode has
             none.
+        asymmetric: bool [M, 3], where a mode moves the two halves of the face differently.
         residual_variance: float32 [V], square metres: variance of one coordinate that the modes leave out.
     """
 
     modes: NDArray[np.float32]
     scale: NDArray[np.float32]
+    asymmetric: NDArray[np.bool_]
     residual_variance: NDArray[np.float32]
 
     @property
@@ -122,17 +124,19 @@ def build_corrective_field(
     mirror = np.searchsorted(skin, head.mirror_vertex[skin])
     even = 0.5 * (response + response[mirror])
     odd = 0.5 * (response - response[mirror])
-    modes, scales = [], []
-    for responses, across, along in (
-        (even, prior.asymmetric_sigma, prior.sigma),
-        (odd, prior.sigma, prior.asymmetric_sigma),
+    modes, scales, asymmetric = [], [], []
+    half = prior.modes // 2
+    # An even mode is symmetric along y and z, an odd one along x, the mirror's axis.
+    for responses, lopsided in (
+        (even, np.array([True, False, False])),
+        (odd, np.array([False, True, True])),
     ):
         part = _leading_modes(responses, np.asarray(on_skin[seen] @ responses), prior.modes)
         modes.append(part)
-        scale = np.tile([across, along, along], (part.shape[1], 1))
-        half = prior.modes // 2
-        scale[half:, scale[0] == prior.asymmetric_sigma] = 0.0
-        scale[half if along == prior.sigma else half // 2 :, 2] = 0.0
+        scale = np.tile(np.where(lopsided, prior.asymmetric_sigma, prior.sigma), (part.shape[1], 1))
+        scale[half:, lopsided] = 0.0
+        scale[half // 2 if lopsided[2] else half :, 2] = 0.0
+        asymmetric.append(np.broadcast_to(lopsided, scale.shape))
         scales.append(scale)
 
     on_vertices = np.zeros((vertex_count, sum(part.shape[1] for part in modes)), np.float32)
@@ -143,7 +147,12 @@ def build_corrective_field(
     # Modes have E[phi^2] = share of the variance 1 that they explain, even and odd together.
     explained = np.sum(on_vertices**2 * np.mean(scales_used**2, axis=1), axis=1)
     total = float(np.mean([prior.sigma**2, prior.asymmetric_sigma**2]))
-    return CorrectiveField(on_vertices, scales_used, np.maximum(total - explained, 0).astype(np.float32))
+    return CorrectiveField(
+        on_vertices,
+        scales_used,
+        np.concatenate(asymmetric),
+        np.maximum(total - explained, 0).astype(np.float32),
+    )
 
 
 def bilaplacian_energy(

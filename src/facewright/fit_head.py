@@ -76,6 +76,8 @@ class HeadFitter:
         )
         self._confidence = FitConfidence(head, self.basis)
         self._followers = rigid_followers(head)
+        self._mean_joints = head.joints(head.vertices_mean)
+        self._joint_basis = np.matmul(head.joint_regressor, head.identity_basis)  # [160, J, 3]
         self._hair = HairVolume(head)
         names = [str(name) for name in head.expression_names]
         self._shape_index = {name: index for index, name in enumerate(names)}
@@ -197,11 +199,16 @@ class HeadFitter:
         return Camera(rotation, np.array([x, y, depth]), seen.focal_prior, principal)
 
     def _with_gaze(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> Solution:
-        angles = self.gaze.rotations(self.head.neutral(self._identity(solution)), solution.camera, irises)
+        angles = self.gaze.rotations(self._joints(solution), solution.camera, irises)
         coefficients = solution.coefficients.copy()
         for name, weight in self.gaze.look_weights(angles).items():
             coefficients[self.basis.identity_size + self._shape_index[name]] = weight
         return Solution(solution.camera, coefficients, solution.steps)
+
+    def _joints(self, solution: Solution) -> NDArray[np.float32]:
+        """Joints [J, 3] of the fitted identity."""
+        moved = np.tensordot(self._identity(solution), self._joint_basis, 1)
+        return np.asarray(self._mean_joints + moved, np.float32)
 
     def _identity(self, solution: Solution) -> NDArray[np.float32]:
         """All identity coefficients, those that the fit does not use as zeros."""
@@ -225,7 +232,7 @@ class HeadFitter:
             share[vertices] = weights @ share[anchors]
         fitted = person + field
         joints = self.head.joints(fitted)
-        angles = self.gaze.rotations(fitted, solution.camera, irises)
+        angles = self.gaze.rotations(joints, solution.camera, irises)
         fitted += moved
         self.gaze.turn(fitted, joints, angles)
         return _Assembled(fitted, person + share[:, None] * (field - opening), angles)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import spotrf, spotrs
 
-from facewright.camera import LOG_FOCAL_SIGMA, Camera, nearest_rotation, rotation_from_vector
+from facewright.camera import LOG_FOCAL_SIGMA, Camera, nearest_rotation, pose_angles, rotation_from_vector
 from facewright.contour import ViewedLandmarks, view_landmarks
 from facewright.expression_prior import ExpressionPrior
 from facewright.landmark_basis import LandmarkBasis
@@ -96,8 +96,8 @@ class GaussNewton:
         self.size = self.linear_size + basis.field.size
         sigma = np.hypot(basis.sigma, settings.landmark_sigma)
         self._inverse_sigma = 1.0 / sigma
-        guard = settings.opening_guard * basis.opening @ basis.opening.T
-        self._field_guard = guard.astype(np.float32)
+        self._asymmetric = basis.field.asymmetric[basis.field.scale > 0].astype(np.float32)
+        self._precision, self._slope = self._shape_prior()
         # With room for the pose in front, and contiguous: twice as fast to multiply as a slice.
         self._bases = {
             size: tuple(
@@ -213,6 +213,20 @@ class GaussNewton:
         white = (whitening @ residual[:, :, None])[..., 0]
         return jacobian.reshape(-1, POSE_SIZE + size), white.reshape(-1).astype(np.float32)
 
+    def _shape_prior(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """The priors on the coefficients as ``0.5 c^T precision c + slope . c``: [P, P] and [P]."""
+        settings = self.settings
+        precision, slope = np.eye(self.size), np.zeros(self.size)
+        precision[self.expression, self.expression] = self.prior.precision
+        slope[self.expression] = self.prior.linear
+        opening = self.basis.opening
+        precision[self.linear_size :, self.linear_size :] += settings.opening_guard * opening @ opening.T
+        pupils = self.basis.pupil_basis / settings.pupil_distance_sigma
+        missing = self.basis.pupil_distance - settings.pupil_distance
+        precision += np.outer(pupils, pupils)
+        slope += pupils * missing / settings.pupil_distance_sigma
+        return precision.astype(np.float32), slope
+
     def _add_priors(
         self,
         hessian: NDArray[np.float32],
@@ -221,25 +235,16 @@ class GaussNewton:
         seen: Observation,
         size: int,
     ) -> None:
-        """Adds the priors' derivatives in place: N(0, 1) but for expressions and focal length."""
-        place = slice(POSE_SIZE + self.expression.start, POSE_SIZE + self.expression.stop)
-        for first, last in ((POSE_SIZE, place.start), (place.stop, POSE_SIZE + size)):
-            diagonal = np.arange(first, last)
-            hessian[diagonal, diagonal] += 1.0
-            gradient[first:last] += solution.coefficients[first - POSE_SIZE : last - POSE_SIZE]
+        """Adds the priors' derivatives in place."""
+        precision = self._precision[:size, :size]
+        hessian[POSE_SIZE:, POSE_SIZE:] += precision
+        gradient[POSE_SIZE:] += precision @ solution.coefficients[:size].astype(np.float32)
+        gradient[POSE_SIZE:] += self._slope[:size]
         if size == self.size:
-            hessian[place.stop :, place.stop :] += self._field_guard
-            gradient[place.stop :] += self._field_guard @ solution.coefficients[self.linear_size :]
-        expression = solution.coefficients[self.expression]
-        hessian[place, place] += self.prior.precision.astype(np.float32)
-        gradient[place] += self.prior.precision @ expression + self.prior.linear
-        derivative = self.basis.pupil_basis[:size] / self.settings.pupil_distance_sigma
-        pupils = self.basis.pupil_distance + float(self.basis.pupil_basis @ solution.coefficients)
-        shape = slice(POSE_SIZE, POSE_SIZE + size)
-        hessian[shape, shape] += np.outer(derivative, derivative)
-        gradient[shape] += derivative * (
-            (pupils - self.settings.pupil_distance) / self.settings.pupil_distance_sigma
-        )
+            doubt = self._asymmetric * _asymmetry_doubt(solution.camera)
+            place = np.arange(POSE_SIZE + self.linear_size, POSE_SIZE + size)
+            hessian[place, place] += doubt
+            gradient[place] += doubt * solution.coefficients[self.linear_size :]
         log_focal = np.log(solution.camera.focal / seen.focal_prior)
         hessian[POSE_SIZE - 1, POSE_SIZE - 1] += seen.log_focal_sigma**-2
         gradient[POSE_SIZE - 1] += log_focal * seen.log_focal_sigma**-2
@@ -329,6 +334,16 @@ def _solve(matrix: NDArray[np.float32], right: NDArray[np.float64]) -> NDArray[n
     factor, scale = scaled_cholesky(matrix)
     solved, _ = spotrs(factor, np.asfortranarray(scale[:, None] * right, np.float32), lower=1)
     return np.asarray(scale[:, None] * solved, np.float64)
+
+
+def _asymmetry_doubt(camera: Camera) -> float:
+    """How much precision the corrective field's asymmetric part gains as one half of the face turns away.
+
+    What the camera hardly sees is then copied from the other half; frontally nothing is gained.
+    """
+    yaw, _, _ = pose_angles(camera.rotation)
+    share = max(np.cos(np.radians(min(2.0 * abs(yaw), 90.0))), 0.1)
+    return float(share**-2 - 1.0)
 
 
 def _moved(camera: Camera, step: NDArray[np.float64]) -> Camera:

@@ -69,16 +69,15 @@ class Gaze:
         self._look = self._look_angles()
 
     def rotations(
-        self, neutral: NDArray[np.floating], camera: Camera, irises: tuple[SeenIris, SeenIris]
+        self, joints: NDArray[np.floating], camera: Camera, irises: tuple[SeenIris, SeenIris]
     ) -> NDArray[np.float64]:
         """Yaw and pitch of the left and right eye, radians [2, 2]; zero for both when both are closed.
 
         Args:
-            neutral: [V, 3], the fitted head without expression.
+            joints: [J, 3], of the fitted head without expression.
             camera: the fitted camera.
             irises: left and right.
         """
-        joints = self.head.joints(neutral)
         angles, weights = np.zeros((2, 2)), np.zeros(2)
         towards_camera = camera.rotation.T @ -camera.translation
         towards_camera /= np.linalg.norm(towards_camera)

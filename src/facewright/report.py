@@ -206,8 +206,9 @@ def build_report(
         "avatar": avatar,
         "warnings": list(dict.fromkeys([*fit.warnings, *texture.warnings])),
         "milliseconds": {
-            name: round(spent, 2)
-            for name, spent in {**fit.milliseconds, **texture.milliseconds, **milliseconds}.items()
+            **_steps("fit_head", fit.milliseconds),
+            **_steps("bake_texture", texture.milliseconds),
+            **_steps("package_avatar", milliseconds),
         },
         "models": dict(provenance.models),
         "licences": dict(provenance.licences),
@@ -219,6 +220,13 @@ def _eye_report(eye: EyeFit) -> EyeReport:
         "openness": round(eye.openness, 3),
         "gaze_yaw": round(eye.gaze_yaw, 2),
         "gaze_pitch": round(eye.gaze_pitch, 2),
+    }
+
+
+def _steps(stage: str, milliseconds: dict[str, float]) -> dict[str, float]:
+    """Times by ``stage.step``; steps that name a stage (an earlier one's) keep it."""
+    return {
+        name if "." in name else f"{stage}.{name}": round(spent, 2) for name, spent in milliseconds.items()
     }
 
 

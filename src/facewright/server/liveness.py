@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from facewright_client import (
     Connection,
     FacewrightClientError,
     InternalServerError,
+    OverloadedError,
     RetryPolicy,
     ServerUnavailableError,
 )
@@ -45,8 +47,17 @@ class LivenessProbe:
             FacewrightClientError: a stage fails.
         """
 
+        until = time.monotonic() + timeout_s
+
         def one(number: int) -> None:
-            self._client.create(self._photo, self._pipeline, preview=number == 0, timeout_s=timeout_s)
+            while True:
+                left = max(until - time.monotonic(), 1.0)
+                try:
+                    self._client.create(self._photo, self._pipeline, preview=number == 0, timeout_s=left)
+                    return
+                except OverloadedError:  # cold stages are slower than the longest wait may allow
+                    if time.monotonic() > until:
+                        raise
 
         with ThreadPoolExecutor(requests) as pool:
             for answer in [pool.submit(one, number) for number in range(requests)]:

@@ -90,7 +90,11 @@ class Server:
             ServerFailedError: Triton or a stage failed; its log says why.
         """
         self.launch()
-        self.wait_ready()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def wait_ready(self, timeout_s: float | None = None) -> bool:
@@ -115,11 +119,7 @@ class Server:
             self._thread.join()
 
     def __enter__(self) -> Server:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
+        return self.start()
 
     def __exit__(
         self,
@@ -133,6 +133,7 @@ class Server:
         """The life of the server, in one thread: Triton is told to end when this thread does."""
         failed_starts = 0
         try:
+            _check_ports(self._settings)
             remove_stale_regions()
             runtime = installed_runtime()
             while not self._stop.is_set():
@@ -209,6 +210,21 @@ class Server:
             else:
                 self._ready.clear()
             self._changed.notify_all()
+
+
+def _check_ports(settings: ServerSettings) -> None:
+    """Triton would load every stage before it noticed."""
+    for name in ("grpc_port", "http_port", "metrics_port"):
+        port = getattr(settings, name)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.host, port))
+            except OSError as error:
+                option = name.replace("_", "-")
+                raise ServerFailedError(
+                    f"cannot listen on {settings.host}:{port}: {error.strerror}; choose another --{option}"
+                ) from error
 
 
 def _with_ports(settings: ServerSettings) -> ServerSettings:

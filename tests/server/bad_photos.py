@@ -1,0 +1,77 @@
+"""Photos that must be refused, made when a test runs."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+
+from PIL import Image
+
+
+def blank(width: int, height: int) -> bytes:
+    """A grey JPEG."""
+    file = BytesIO()
+    Image.new("L", (width, height), 128).save(file, "JPEG", quality=30)
+    return file.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of 50 kilobytes that unpacks to 50 megabytes and claims ``width`` x ``height`` pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(50_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def shrunk_onto_background(photo: bytes, face_side: int) -> bytes:
+    """The portrait at ``face_side`` pixels in the middle of a large grey picture."""
+    portrait = Image.open(BytesIO(photo)).resize((face_side, face_side), Image.Resampling.LANCZOS)
+    background = Image.new("RGB", (1200, 900), (120, 130, 140))
+    background.paste(portrait, (560, 400))
+    file = BytesIO()
+    background.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def with_comment(photo: bytes, comment: bytes) -> bytes:
+    """The JPEG with a comment segment, by which its bytes can be found again."""
+    return photo[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + photo[2:]
+
+
+def mutations(photo: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """Damaged copies: bytes flipped, stretches cut, doubled, zeroed or overwritten, files cut short."""
+    dice = random.Random(seed)
+    for _ in range(count):
+        damaged = bytearray(photo)
+        for _ in range(dice.choice((1, 1, 2, 4, 16))):
+            at = (
+                dice.randrange(len(damaged))
+                if dice.random() < 0.5
+                else dice.randrange(min(700, len(damaged)))
+            )
+            length = min(dice.choice((1, 2, 8, 64, 1024)), len(damaged) - at)
+            match dice.randrange(6):
+                case 0:
+                    damaged[at] ^= 1 << dice.randrange(8)
+                case 1:
+                    damaged[at : at + length] = dice.randbytes(length)
+                case 2:
+                    del damaged[at : at + length]
+                case 3:
+                    damaged[at:at] = damaged[at : at + length]
+                case 4:
+                    damaged[at : at + length] = bytes(length)
+                case _:
+                    if dice.random() < 0.3:
+                        del damaged[max(at, 4) :]
+            if len(damaged) < 4:
+                break
+        yield bytes(damaged)

@@ -156,8 +156,8 @@ class HeadFitter:
             warnings=[*info.warnings, *_warnings(yaw, after, irises)],
             milliseconds={
                 **info.milliseconds,
-                "fit_optimise": 1e3 * (posed - began),
-                "fit_assemble": 1e3 * (assembled - posed),
+                "fit_head.optimise": 1e3 * (posed - began),
+                "fit_head.assemble": 1e3 * (assembled - posed),
             },
             photo=json.loads(info.to_json()),
         )

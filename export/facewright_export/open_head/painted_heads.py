@@ -30,6 +30,9 @@ PartArray = npt.NDArray[np.uint8]
 
 IMAGE_SIZE: Final = 192
 SUPERSAMPLING: Final = 2
+AMBIENT_DIRECTIONS: Final = 96
+AMBIENT_IMAGE: Final = 384
+AMBIENT_TOLERANCE: Final = 0.0025  # metres
 _REGIONS: Final = ("lips", "scalp", "mouth_inside")
 
 
@@ -75,7 +78,7 @@ class HeadPainter:
         self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
         masks = [head.region(name) for name in _REGIONS]
         self._attributes = np.concatenate([head.vertices_mean, np.stack(masks, axis=1)], axis=1)[None]
-        self._lid_edge = _lid_edge(head)
+        self._baked = np.stack([_lid_edge(head), ambient_light(head)], axis=1)[None]
 
     def paint(self, vertices: Float32Array, camera: PinholeCamera, looks: list[Look]) -> Float32Array:
         """sRGB images [B, 3, 192, 192] in 0–1 of posed ``vertices`` [B, V, 3]; the camera has the size of the
@@ -86,16 +89,16 @@ class HeadPainter:
         raster = rasterize(clip, self._head.triangles, side, side)
         normals = vertex_normals(vertices, self._head.triangles, self._vertex_triangles)
         surface = interpolate(self._attributes, self._head.triangles, raster)
-        edge = interpolate(self._lid_edge[None, :, None], self._head.triangles, raster)[..., 0]
+        baked = interpolate(self._baked, self._head.triangles, raster)
         normal = interpolate(normals, self._head.triangles, raster)
         linear = np.empty((len(looks), side, side, 3), np.float32)
         for i, look in enumerate(looks):
             seen = raster.triangle_id[i] >= 0
             part = self._head.triangle_part[raster.triangle_id[i][seen]]
             linear[i] = look.background
-            linear[i][seen] = _shade(
-                look, part, self._albedo(look, part, surface[i][seen], edge[i][seen]), normal[i][seen]
-            )
+            edge, ambient = baked[i][seen].T
+            albedo = self._albedo(look, part, surface[i][seen], edge)
+            linear[i][seen] = _shade(look, part, albedo, normal[i][seen], ambient)
         averaged = linear.reshape(-1, IMAGE_SIZE, SUPERSAMPLING, IMAGE_SIZE, SUPERSAMPLING, 3).mean(
             axis=(2, 4)
         )
@@ -136,17 +139,57 @@ class HeadPainter:
         return result
 
 
-def _shade(look: Look, part: PartArray, albedo: FloatArray, normal: Float32Array) -> FloatArray:
-    """Linear radiance [N, 3] of surface points with ``albedo`` [N, 3] and ``normal`` [N, 3]."""
+def _shade(
+    look: Look, part: PartArray, albedo: FloatArray, normal: Float32Array, ambient: Float32Array
+) -> FloatArray:
+    """Linear radiance [N, 3] of surface points with ``albedo`` [N, 3], ``normal`` [N, 3], ``ambient`` light
+    [N].
+    """
     unit = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
     key = np.clip((unit @ look.light + 0.25) / 1.25, 0, 1)  # wrapped, as skin scatters light
     sky = 0.6 + 0.4 * unit[:, 1]
     half = look.light + np.array([0, 0, 1.0])
     gloss = np.clip(unit @ (half / np.linalg.norm(half)), 0, 1)
     shine = np.where((part == 1) | (part == 2), 0.6 * gloss**200, 0.04 * gloss**12)
-    light = look.key_light * 1.5 * key + (1 - look.key_light) * 1.2 * sky
+    # the key light is large and soft: where little of the surroundings is seen, little of it is seen either
+    light = (
+        look.key_light * 1.5 * key * np.clip(1.5 * ambient, 0, 1) + (1 - look.key_light) * 1.4 * sky * ambient
+    )
     shaded: FloatArray = albedo * light[:, None] + shine[:, None] * look.key_light
     return shaded
+
+
+def ambient_light(head: HeadModel) -> Float32Array:
+    """Share [V] of the light from all around that reaches each vertex of the mean head past the rest of it.
+
+    Cosine-weighted visibility over ``AMBIENT_DIRECTIONS`` orthographic depth images: nostrils, the wings of
+    the nose, the corners of the eyes and the neck below the chin are darker than the rest.
+    """
+    vertices = head.vertices_mean.astype(np.float64)
+    normals = vertex_normals(head.vertices_mean[None], head.triangles)[0].astype(np.float64)
+    count = np.arange(AMBIENT_DIRECTIONS) + 0.5
+    polar, turn = np.arccos(1 - 2 * count / AMBIENT_DIRECTIONS), np.pi * (1 + 5**0.5) * count
+    directions = np.stack([np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)], axis=1)
+    reached, total = np.zeros(len(vertices)), np.zeros(len(vertices))
+    for direction in directions:
+        across = np.cross(direction, [0.0, 1.0, 0.0])
+        across /= np.linalg.norm(across)
+        # columns: right, down and away from the light; the head fits into 0.5 m
+        view = (
+            (vertices - vertices.mean(axis=0))
+            @ np.stack([across, np.cross(across, direction), -direction], axis=1)
+            * 4
+        )
+        clip = np.concatenate([view, np.ones((len(view), 1))], axis=1).astype(np.float32)
+        depth = rasterize(clip[None], head.triangles, AMBIENT_IMAGE, AMBIENT_IMAGE).depth[0]
+        pixel = np.clip(((view[:, :2] + 1) / 2 * AMBIENT_IMAGE).astype(np.int64), 0, AMBIENT_IMAGE - 1)
+        cosine = np.maximum(normals @ direction, 0)
+        total += cosine
+        reached += cosine * (view[:, 2] <= depth[pixel[:, 1], pixel[:, 0]] + 4 * AMBIENT_TOLERANCE)
+    # the mean head's mouth is closed; an open one lets some light in
+    least = 0.2 * head.region("mouth_inside")
+    ambient: Float32Array = np.maximum(reached / np.maximum(total, 1e-9), least).astype(np.float32)
+    return ambient
 
 
 def _lid_edge(head: HeadModel) -> Float32Array:

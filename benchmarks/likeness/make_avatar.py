@@ -98,6 +98,7 @@ class AvatarMaker:
             fit.fitted_vertices,
             fit.neutral_vertices,
             fit.info,
+            face.found.person_mask,
         )
         milliseconds = face.milliseconds | {"bake_texture": 1e3 * (time.perf_counter() - start)}
         return MadeAvatar(

@@ -59,6 +59,7 @@ class InProcessPipeline:
             fit.fitted_vertices,
             fit.neutral_vertices,
             fit.info,
+            found.person_mask,
         )
         glb, _ = self._packager.package(
             AvatarParts(

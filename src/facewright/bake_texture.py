@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from facewright_client.contract import CROP_SIZE, OPTIONS, ErrorCode
+from facewright_client.contract import CROP_SIZE, OPTIONS, PERSON_MASK, ErrorCode
 from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
 from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 from numpy.typing import NDArray
@@ -115,6 +115,7 @@ class TextureBaker:
         fitted_vertices: Floats,
         neutral_vertices: Floats,
         fit_info: FitInfo,
+        person_mask: NDArray[np.uint8] | None = None,
     ) -> BakedTexture:
         """The texture of one person; equal inputs give equal bytes.
 
@@ -125,11 +126,15 @@ class TextureBaker:
             fitted_vertices: f32 ``[V, 3]``, head space, as in the photo.
             neutral_vertices: f32 ``[V, 3]``, head space, without expression.
             fit_info: eyes, options and warnings of the fit.
+            person_mask: u8 ``[M, M]``, probability of a person x 255 over the crop: keeps the background out of
+                hair, ears and cheeks. None: all of the crop is the person.
 
         Raises:
             FacewrightError: INTERNAL for wrong shapes or numbers that are not finite.
         """
         self._check(face_crop, intrinsics, head_to_camera, fitted_vertices, neutral_vertices)
+        if person_mask is not None and (person_mask.dtype != np.uint8 or person_mask.shape != PERSON_MASK.shape):
+            raise _bad_input(f"person_mask is {person_mask.dtype} {list(person_mask.shape)}")
         clock = _Clock()
         options = {name: fit_info.options.get(name, option.default) for name, option in OPTIONS.items()}
         delight = float(options["delight"])
@@ -138,7 +143,7 @@ class TextureBaker:
         normals = vertex_normals(fitted_vertices[None], triangles, self._vertex_triangles)[0]
         box = fit_info.photo.get("crop_valid_box", (0, 0, CROP_SIZE, CROP_SIZE))
         fitted = FittedSurface(fitted_vertices, normals, triangles)
-        view = PhotoView(face_crop, box, intrinsics, head_to_camera, fitted)
+        view = PhotoView(face_crop, box, intrinsics, head_to_camera, fitted, person_mask)
         clock.lap("z_buffer")
 
         vertices = view.look(self._vertex_map, fitted_vertices, normals).at(self._vertices)

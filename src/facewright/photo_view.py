@@ -16,7 +16,7 @@ from facewright_kernels import (
     uv_projection,
 )
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from facewright.colour import linear_from_srgb
 
@@ -29,6 +29,8 @@ DEPTH_SIZE = 512
 #: Distance from a silhouette at which the photo is trusted, metres; a jump of depth that is a silhouette.
 SILHOUETTE_MARGIN = 0.004
 SILHOUETTE_JUMP = 0.012
+#: The same for an eyeball behind its lids, which are thin, metres.
+EYE_DEPTH_BIAS = 0.0008
 #: Only visibility: how obliquely a point is seen is judged later, differently for face and scalp.
 _VISIBILITY = ProjectionWeighting(depth_bias=0.004, cosine_zero=-0.01, cosine_one=0.01, border=3.0)
 
@@ -70,6 +72,8 @@ class PhotoView:
         intrinsics: f32 ``[3, 3]``, crop pixels.
         head_to_camera: f32 ``[3, 4]``, metres.
         fitted: the head in front of that camera.
+        person_mask: u8 ``[M, M]``, probability of a person x 255 over the crop; what is not the person is not
+            seen. None: all of the crop is the person.
     """
 
     def __init__(
@@ -79,10 +83,12 @@ class PhotoView:
         intrinsics: Floats,
         head_to_camera: Floats,
         fitted: FittedSurface,
+        person_mask: Bytes | None = None,
     ) -> None:
         vertices, normals, triangles = fitted.vertices, fitted.normals, fitted.triangles
         crop_size = len(face_crop)
         self._triangles = triangles
+        self._crop_size = crop_size
         camera = PinholeCamera(_batch(intrinsics), _batch(head_to_camera), crop_size, crop_size)
         factor = crop_size // ANALYSIS_SIZE
         smaller = np.diag([1 / factor, 1 / factor, 1]).astype(np.float32) @ intrinsics.astype(np.float32)
@@ -99,6 +105,8 @@ class PhotoView:
         radius = int(np.clip(round(SILHOUETTE_MARGIN * pixels_per_metre), 1, 64))
         margin = silhouette_weight(self._depth, jump=SILHOUETTE_JUMP, radius=radius)
         self._trusted = margin * _inside(valid_box, DEPTH_SIZE / crop_size)
+        if person_mask is not None:
+            self._trusted *= _person(person_mask)
 
     def look(self, texels: TexelMap, vertices: Floats, normals: Floats) -> Sighting:
         """What is seen of the N = S² points of ``texels`` on a surface f32 ``[V, 3]`` (the fitted one or its
@@ -119,6 +127,13 @@ class PhotoView:
             seen.weight.reshape(count),
             seen.colour.reshape(count, 3),
         )
+
+    def unoccluded(self, pixels: Floats, depth: Floats) -> Floats:
+        """0–1 f32 ``[N]``: whether points at crop ``pixels`` ``[N, 2]`` and ``depth`` ``[N]``, metres, are in front."""
+        at = np.clip((pixels * (DEPTH_SIZE / self._crop_size)).astype(np.int32), 0, DEPTH_SIZE - 1)
+        behind = depth - self._depth[0, at[:, 1], at[:, 0]]
+        trusted = self._trusted[0, at[:, 1], at[:, 0]] > 0.0
+        return (np.clip(2.0 - behind / EYE_DEPTH_BIAS, 0.0, 1.0) * trusted).astype(np.float32)
 
 
 def sample_srgb(image: Bytes, at: Floats) -> Floats:
@@ -142,6 +157,15 @@ def _inside(box: tuple[int, int, int, int], scale: float) -> Floats:
     high = [round(side * scale) - (2 if side * scale < DEPTH_SIZE else 0) for side in box[2:]]
     inside[0, low[1] : max(high[1], 0), low[0] : max(high[0], 0)] = 1.0
     return inside
+
+
+def _person(mask: Bytes) -> Floats:
+    """f32 ``[1, 512, 512]``: 1 well inside the person, 0 outside and along the outline, where hair is half
+    background."""
+    inner = Image.fromarray(mask).filter(ImageFilter.MinFilter(3))
+    sized = np.asarray(inner.resize((DEPTH_SIZE, DEPTH_SIZE), Image.Resampling.BILINEAR), np.float32)
+    person: Floats = np.clip((sized[None] / np.float32(255) - 0.5) / np.float32(0.4), 0.0, 1.0)
+    return person
 
 
 def _batch(array: Floats) -> Floats:

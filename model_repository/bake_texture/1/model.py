@@ -33,6 +33,7 @@ class TritonPythonModel:
             request.array(contract.FITTED_VERTICES),
             request.array(contract.NEUTRAL_VERTICES),
             FitInfo.from_json(request.content(contract.FIT_INFO)),
+            request.array(contract.PERSON_MASK),
         )
         return {
             contract.TEXTURE: baked.encode(),

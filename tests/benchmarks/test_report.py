@@ -93,7 +93,7 @@ def _likeness() -> dict[str, Any]:
 def test_likeness_numbers_reach_the_report() -> None:
     text = report({"likeness": _likeness()})
     assert "**0.65 / 0.99**" in text
-    assert "**0.65 / –**" in text  # found again at 0, nowhere at ±30
+    assert "**0.65 (no face in 1 of 3) / – (no face in 6 of 6)**" in text
     assert "**66.7 / 66.7 / 66.7**" in text
     assert "photo 2 (NO_FACE)" in text
     assert "| 7 | -12 | 4 | 0.71 / 3.1 | no face |" in text

@@ -199,7 +199,7 @@ class HeadFitter:
         return Camera(rotation, np.array([x, y, depth]), seen.focal_prior, principal)
 
     def _with_gaze(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> Solution:
-        angles = self.gaze.rotations(self._joints(solution), solution.camera, irises)
+        angles, _ = self.gaze.read(self._joints(solution), solution.camera, irises)
         coefficients = solution.coefficients.copy()
         for name, weight in self.gaze.look_weights(angles).items():
             coefficients[self.basis.identity_size + self._shape_index[name]] = weight
@@ -231,11 +231,16 @@ class HeadFitter:
         for vertices, anchors, weights in self._followers:
             share[vertices] = weights @ share[anchors]
         fitted = person + field
+        neutral = person + share[:, None] * (field - opening)
         joints = self.head.joints(fitted)
-        angles = self.gaze.rotations(joints, solution.camera, irises)
+        angles, shifts = self.gaze.read(joints, solution.camera, irises)
+        for eye, shift in zip(self.gaze.eyes, shifts, strict=True):
+            fitted[eye.vertices, 0] += shift
+            neutral[eye.vertices, 0] += shift
+            joints[eye.joint, 0] += shift
         fitted += moved
         self.gaze.turn(fitted, joints, angles)
-        return _Assembled(fitted, person + share[:, None] * (field - opening), angles)
+        return _Assembled(fitted, neutral, angles)
 
     def _pupil_distance(self, neutral: NDArray[np.float32]) -> float:
         joints = self.head.joints(neutral)

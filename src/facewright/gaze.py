@@ -18,8 +18,8 @@ from facewright.corrective_field import part_vertices
 from facewright.head_model import HeadModel
 from facewright.landmark_basis import IRIS_LEFT, IRIS_RIGHT
 
-#: Eyes turn together; what their directions may differ by is small, and a single view measures it badly.
-DIFFERENCE_KEPT: Final = 0.3
+#: Metres that an eyeball may be moved sideways to its iris; more is a bad landmark.
+LARGEST_SHIFT: Final = 0.0025
 LARGEST_YAW, LARGEST_PITCH = np.radians(40.0), np.radians(28.0)
 
 #: Landmarks of the subject's left and right eye: corners (outer, inner), then pairs of upper and lower lid.
@@ -68,10 +68,14 @@ class Gaze:
         )
         self._look = self._look_angles()
 
-    def rotations(
+    def read(
         self, joints: NDArray[np.floating], camera: Camera, irises: tuple[SeenIris, SeenIris]
-    ) -> NDArray[np.float64]:
-        """Yaw and pitch of the left and right eye, radians [2, 2]; zero for both when both are closed.
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Yaw and pitch of the eyes (left, right), radians [2, 2], and their shifts along x, metres [2].
+
+        Eyes turn together: where the irises lie farther apart or closer than the fitted eyeballs, that is
+        taken for the person's form, not for a squint, and the eyeballs are moved. All zero when both eyes are
+        closed.
 
         Args:
             joints: [J, 3], of the fitted head without expression.
@@ -88,12 +92,12 @@ class Gaze:
             outward = np.array([0.5 if side == 0 else -0.5, 0.0, 0.87])
             weights[side] = max(iris.openness - 0.1, 0.0) * max(float(outward @ towards_camera), 0.05)
         if weights.sum() <= 0:
-            return np.zeros((2, 2))
-        shared = weights @ angles / weights.sum()
-        kept = DIFFERENCE_KEPT * weights.min() / weights.max()
-        angles = shared + kept * (angles - shared)
+            return np.zeros((2, 2)), np.zeros(2)
+        apart = 0.5 * (angles[0, 0] - angles[1, 0]) * float(np.linalg.norm(self.eyes[0].iris_offset))
+        apart = float(np.clip(apart * weights.min() / weights.max(), -LARGEST_SHIFT, LARGEST_SHIFT))
         largest = np.array([LARGEST_YAW, LARGEST_PITCH])
-        return np.asarray(np.clip(angles, -largest, largest), np.float64)
+        shared = np.clip(weights @ angles / weights.sum(), -largest, largest)
+        return np.stack([shared, shared]), np.array([apart, -apart])
 
     def turn(
         self, vertices: NDArray[np.float32], joints: NDArray[np.floating], angles: NDArray[np.floating]

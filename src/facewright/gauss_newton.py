@@ -30,6 +30,8 @@ class FitSettings:
 
     Args:
         landmark_sigma: 1 sigma of the network's error, metres at the face.
+        embedding_share: how much of the embedding's sigma counts. It was measured over many heads, so part of
+            it is how people differ, which is the fit's to explain.
         robust_sigma: residuals beyond this many sigma lose weight (Cauchy); four times as many while the
             corrective field is held back, or an open mouth, far off at first, would count as an outlier.
         linear_steps: steps without the corrective field, which would otherwise explain a wrong pose.
@@ -42,6 +44,7 @@ class FitSettings:
     """
 
     landmark_sigma: float = 0.0007
+    embedding_share: float = 0.5
     robust_sigma: float = 3.0
     linear_steps: int = 3
     joint_steps: int = 3
@@ -94,7 +97,7 @@ class GaussNewton:
         self.expression = slice(first, first + count)
         self.linear_size = first + count
         self.size = self.linear_size + basis.field.size
-        sigma = np.hypot(basis.sigma, settings.landmark_sigma)
+        sigma = np.hypot(settings.embedding_share * basis.sigma, settings.landmark_sigma)
         self._inverse_sigma = 1.0 / sigma
         self._asymmetric = basis.field.asymmetric[basis.field.scale > 0].astype(np.float32)
         self._precision, self._slope = self._shape_prior()

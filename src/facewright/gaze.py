@@ -143,10 +143,11 @@ class Gaze:
             rest = (
                 self.head.vertices_mean[eye.vertices] - self.head.joints(self.head.vertices_mean)[eye.joint]
             )
+            inertia = np.sum(rest**2) * np.eye(3) - rest.T @ rest
             for shape in ("eyeLookOut", "eyeLookIn", "eyeLookDown", "eyeLookUp"):
                 moved = self.head.expression_basis[names.index(shape + name)][eye.vertices]
-                spin = np.sum(np.cross(rest, moved), axis=0) / max(float(np.sum(rest**2)) * 2 / 3, 1e-12)
-                measured = float(np.linalg.norm(spin))
+                # Least squares of moved = spin x rest.
+                measured = float(np.linalg.norm(np.linalg.solve(inertia, np.cross(rest, moved).sum(axis=0))))
                 assumed = np.radians(25.0 if shape in ("eyeLookDown", "eyeLookUp") else 30.0)
                 angles[shape + name] = measured if measured > np.radians(5.0) else float(assumed)
         return angles

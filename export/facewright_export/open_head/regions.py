@@ -37,7 +37,7 @@ REGION_NAMES: Final = (
 
 #: Middle height and half width of a brow over the distance from the midline, all in millimetres on the mean
 #: head.
-BROW_HEIGHT: Final = ((8, 14, 24, 38, 50, 56), (9.5, 12, 15, 18, 14.5, 11))
+BROW_HEIGHT: Final = ((8, 14, 24, 38, 50, 56), (11, 13.5, 16.5, 19.5, 15.5, 12))
 BROW_HALF_WIDTH: Final = ((8, 14, 40, 56), (4.0, 4.5, 3.5, 1.5))
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import subprocess
+import sys
 import urllib.request
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +136,37 @@ def test_http_and_metrics(server: Server, photo: bytes) -> None:
         metrics = answer.read().decode()
     for stage in contract.STAGES:
         assert f'facewright_stage_seconds_count{{stage="{stage}"}}' in metrics
+
+
+def test_the_command_line_makes_resumes_and_reports(server: Server, photo: bytes, tmp_path: Path) -> None:
+    for name in ("one.jpg", "two.jpg"):
+        (tmp_path / name).write_bytes(photo)
+    (tmp_path / "broken.jpg").write_bytes(photo[:5000])
+    command = [sys.executable, "-m", "facewright.cli", "create", *map(str, sorted(tmp_path.glob("*.jpg")))]
+    command += ["-o", str(tmp_path / "out"), "--server", server.url, "--texture-size", "512", "--report"]
+
+    def run() -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "broken.jpg: BAD_PHOTO" in done.stderr
+        return done.stderr.splitlines()[-1]
+
+    assert run() == "2 made, 0 already there, 1 failed"
+    assert (tmp_path / "out" / "one.glb").read_bytes().startswith(b"glTF")
+    assert json.loads((tmp_path / "out" / "two.json").read_text())["photo"]["width"] == 512
+    (tmp_path / "out" / "two.glb").unlink()
+    assert run() == "1 made, 1 already there, 1 failed"
+
+
+def test_the_game_server_answers_every_player(server: Server, photo: bytes, tmp_path: Path) -> None:
+    (tmp_path / "good.jpg").write_bytes(photo)
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    example = Path(__file__).parents[2] / "client" / "examples" / "game_server.py"
+    command = [sys.executable, str(example), str(tmp_path / "good.jpg"), str(tmp_path / "bad.jpg")]
+    done = subprocess.run(
+        [*command, "--players", "8", "--server", server.url], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert sum("MB" in line for line in lines) == 4
+    assert sum("BAD_PHOTO" in line for line in lines[:-1]) == 4
+    assert lines[-1].startswith("4 avatars in")

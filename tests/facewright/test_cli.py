@@ -1,0 +1,124 @@
+"""The command line without a server: help, usage, and how a batch is planned and resumed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from facewright_client.contract import OPTIONS
+
+from facewright.batch_create import Batch, Finished, _targets, create_avatars
+from facewright.cli import main
+
+
+def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["create", "--help"])
+    assert caught.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name, option in OPTIONS.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert option.meaning.split(";")[0] in text
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["create"], ["create", "x.jpg"], ["serve", "--profile", "quantum"]]
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_a_bad_option_is_refused_before_anything_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "me.jpg"
+    photo.write_bytes(b"x")
+    arguments = ["create", str(photo), "-o", str(tmp_path / "me.glb"), "--texture-size", "1000"]
+    assert main([*arguments, "--server", "127.0.0.1:1"]) == 1
+    assert "texture_size" in capsys.readouterr().err
+
+
+def test_tls_needs_both_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--tls-key", "key.pem"]) == 2
+    assert "--tls-certificate" in capsys.readouterr().err
+
+
+def test_many_photos_do_not_fit_into_one_file(tmp_path: Path) -> None:
+    batch = Batch((tmp_path / "a.jpg", tmp_path / "b.jpg"), tmp_path / "out.glb")
+    assert create_avatars(batch, "127.0.0.1:1") == 2
+
+
+def test_names_that_collide(tmp_path: Path) -> None:
+    photos = [Path("a/x.jpg"), Path("b/x.jpg"), Path("c/x.jpg"), Path("x.png"), Path("y.jpg")]
+    names = [path.name for path in _targets(photos, tmp_path)]
+    assert names == ["x.glb", "x.jpg.glb", "x.jpg-2.glb", "x.png.glb", "y.glb"]
+
+
+def test_a_batch_resumes_by_content(tmp_path: Path) -> None:
+    batch = Batch((), tmp_path)
+    target = tmp_path / "me.glb"
+    fingerprint = Finished.fingerprint(b"photo", batch)
+    Finished(tmp_path).add(target, fingerprint)
+    assert not Finished(tmp_path).has(target, fingerprint), "the file itself is missing"
+    target.write_bytes(b"glTF")
+    assert Finished(tmp_path).has(target, fingerprint)
+    assert not Finished(tmp_path).has(target, Finished.fingerprint(b"other photo", batch))
+    other_options = Batch((), tmp_path, options={"lods": 2})
+    assert not Finished(tmp_path).has(target, Finished.fingerprint(b"photo", other_options))
+
+
+def test_a_damaged_index_means_nothing_is_finished(tmp_path: Path) -> None:
+    target = tmp_path / "me.glb"
+    target.write_bytes(b"glTF")
+    for damaged in ("", "[1, 2]", "{", "7"):
+        (tmp_path / ".facewright-finished.json").write_text(damaged)
+        assert not Finished(tmp_path).has(target, "any")
+
+
+def test_no_server_is_one_line_per_photo_and_status_1(tmp_path: Path) -> None:
+    photos = []
+    for name in ("a.jpg", "missing.jpg"):
+        photos.append(tmp_path / name)
+    photos[0].write_bytes(b"x")
+    command = [
+        sys.executable,
+        "-m",
+        "facewright.cli",
+        "create",
+        *map(str, photos),
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [*command, "--server", "127.0.0.1:1", "--timeout", "1"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "a.jpg: UNAVAILABLE" in done.stderr
+    assert "missing.jpg: No such file" in done.stderr
+    assert "0 made, 0 already there, 2 failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_names_the_mend_for_a_machine_without_anything(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "facewright.cli", "doctor", "--quiet"],
+        env={"FACEWRIGHT_CACHE": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "facewright doctor --install" in done.stdout
+    assert "facewright_export.open_assets" in done.stdout
+
+
+def test_the_finished_index_is_json(tmp_path: Path) -> None:
+    Finished(tmp_path).add(tmp_path / "me.glb", "abc")
+    assert json.loads((tmp_path / ".facewright-finished.json").read_text()) == {"me.glb": "abc"}
+    assert len(list(tmp_path.iterdir())) == 1

@@ -23,7 +23,7 @@ from PIL import Image
 
 from facewright.colour import luminance, srgb_from_linear
 from facewright.errors import FacewrightError
-from facewright.eye_texture import EyeTexels, eye_texels, paint_eye
+from facewright.eye_texture import EyeEvidence, EyeTexels, eye_texels, paint_eye
 from facewright.fine_detail import fine_detail
 from facewright.fit_info import FitInfo
 from facewright.head_model import HeadModel
@@ -133,7 +133,9 @@ class TextureBaker:
             FacewrightError: INTERNAL for wrong shapes or numbers that are not finite.
         """
         self._check(face_crop, intrinsics, head_to_camera, fitted_vertices, neutral_vertices)
-        if person_mask is not None and (person_mask.dtype != np.uint8 or person_mask.shape != PERSON_MASK.shape):
+        if person_mask is not None and (
+            person_mask.dtype != np.uint8 or person_mask.shape != PERSON_MASK.shape
+        ):
             raise _bad_input(f"person_mask is {person_mask.dtype} {list(person_mask.shape)}")
         clock = _Clock()
         options = {name: fit_info.options.get(name, option.default) for name, option in OPTIONS.items()}
@@ -176,7 +178,7 @@ class TextureBaker:
         lids = self.head.region("eyelids")
         exposure = float((luminance(shade) * lids).sum() / max(float(lids.sum()), 1e-6)) ** delight
         for eye, fit in zip(tables.eyes, (fit_info.left_eye, fit_info.right_eye), strict=True):
-            paint_eye(texture, eye, face_crop, view, fit, exposure)
+            paint_eye(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
         clock.lap("eyes")
         info = self._info(stack, texels, completion, light, options, clock.milliseconds)
         return BakedTexture(texture, light.coefficients, info)

@@ -2,7 +2,7 @@
 
 Everything is a function of two angles on the eyeball: θ from the optical axis and φ around it. What the photo shows
 of the iris between the lids becomes a radial profile (a robust median per ring) that fills what the lids hide;
-the visible fibres are laid over it. Catch lights are removed from the albedo: renderers make their own.
+between the lids the photo itself is laid over it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from facewright.colour import luminance, srgb_from_linear
 from facewright.fit_info import EyeFit
 from facewright.head_model import HeadModel
 from facewright.photo_view import PhotoView, sample_srgb
-from facewright.skin_model import smooth_step
+from facewright.skin_model import SkinModel, smooth_step
 
 Floats = NDArray[np.float32]
 
@@ -27,6 +27,8 @@ PUPIL_SHARE = 0.36
 #: Linear albedo of sclera, and of the pink tissue towards the corners.
 SCLERA = np.array([0.56, 0.52, 0.49], np.float32)
 SCLERA_EDGE = np.array([0.36, 0.22, 0.19], np.float32)
+#: Largest linear colour taken from the photo: a catch light stays one, but does not burn out.
+CATCH_LIGHT = np.float32(0.75)
 #: Iris of an eye that the photo does not show: medium brown.
 DEFAULT_IRIS = np.array([0.075, 0.038, 0.02], np.float32)
 
@@ -84,118 +86,155 @@ def eye_texels(head: HeadModel, texels: TexelMap, side: int) -> EyeTexels:
     )
 
 
-def paint_eye(
-    texture: NDArray[np.uint8],
-    texels: EyeTexels,
-    face_crop: NDArray[np.uint8],
-    view: PhotoView,
-    fit: EyeFit,
-    exposure: float,
-) -> None:
-    """Writes one eyeball's texels into ``texture`` (sRGB u8 ``[S, S, 3]``), in place.
+@dataclass(frozen=True)
+class EyeEvidence:
+    """What an eye is painted from.
 
-    Args:
-        texture: the texture under construction.
-        texels: of this eye at this size.
+    Attributes:
         face_crop: sRGB u8 crop.
         view: the fitted head in the photo.
         fit: what was seen of the eye.
-        exposure: irradiance around the eyes, to divide out of the iris' colour.
+        skin: the skin model, to tell lids from eyeball; None where no skin was seen.
+        skin_tone: linear f32 ``[3]``, mean skin in the photo's exposure.
+        exposure: irradiance around the eyes that is divided out.
     """
-    radius, angle = texels.radius, texels.angle
-    colour = _sclera(radius)
-    within = radius < 1.15
-    iris = np.broadcast_to(DEFAULT_IRIS, (int(within.sum()), 3)).astype(np.float32)
-    seen = None if fit.closed else _iris_in_photo(texels, within, face_crop, view, fit)
+
+    face_crop: NDArray[np.uint8]
+    view: PhotoView
+    fit: EyeFit
+    skin: SkinModel | None
+    skin_tone: Floats
+    exposure: float
+
+
+def paint_eye(texture: NDArray[np.uint8], texels: EyeTexels, evidence: EyeEvidence) -> None:
+    """Writes one eyeball's texels into ``texture`` (sRGB u8 ``[S, S, 3]``), in place."""
+    radius = texels.radius
+    vertical = (radius * np.sin(texels.angle)).astype(np.float32)
+    seen = _eye_in_photo(texels, vertical, evidence)
+    gain = np.float32(1.0 / max(evidence.exposure, 0.3))
+    colour = _sclera(radius, vertical, seen, gain, evidence.skin_tone)
+    iris = _iris(seen, radius, texels.angle, gain)
+    rim = smooth_step(radius, 0.92, 1.06)[:, None]
+    colour = iris * (1 - rim) + colour * rim
     if seen is not None:
-        iris = _complete_iris(*seen, radius[within]) / np.float32(max(exposure, 0.3))
-    iris = _finish_iris(iris, radius[within], angle[within])
-    rim = smooth_step(radius[within], 0.94, 1.06)[:, None]
-    colour[within] = iris * (1 - rim) + colour[within] * rim
-    flat = texture.reshape(-1, 3)
-    flat[texels.index] = srgb_from_linear(colour)
+        # Between the lids the photo itself: nothing painted looks as much like the person.
+        weight = (seen.weight * (1 - smooth_step(radius, 1.9, 2.6)))[:, None]
+        colour = colour * (1 - weight) + np.minimum(seen.colour * gain, CATCH_LIGHT) * weight
+    texture.reshape(-1, 3)[texels.index] = srgb_from_linear(colour)
 
 
-def _sclera(radius: Floats) -> Floats:
-    edge = smooth_step(radius, 1.15, 2.3)[:, None]
-    result: Floats = SCLERA * (1 - edge) + SCLERA_EDGE * edge
-    return result
+@dataclass(frozen=True)
+class _Seen:
+    """Colour f32 ``[N, 3]`` of an eye's texels in the photo, and how far to trust it, ``[N]``."""
+
+    colour: Floats
+    weight: Floats
 
 
-def _iris_in_photo(
-    texels: EyeTexels,
-    within: NDArray[np.bool_],
-    face_crop: NDArray[np.uint8],
-    view: PhotoView,
-    fit: EyeFit,
-) -> tuple[Floats, Floats] | None:
-    """Colour f32 ``[N, 3]`` of the texels ``within`` in the photo, and how much each is seen, ``[N]``.
+def _eye_in_photo(texels: EyeTexels, vertical: Floats, evidence: EyeEvidence) -> _Seen | None:
+    """The eyeball in the photo; None when it is closed, too small or not found where the fit says.
 
     The detected iris circle overrules the projected eyeball: a gaze error of 2° moves the iris by a tenth of its
     radius, and colours from beyond its rim are white.
     """
-    if fit.iris_radius < 2.0:
+    fit, view = evidence.fit, evidence.view
+    if fit.closed or fit.iris_radius < 2.0:
         return None
-    radius, angle = texels.radius[within], texels.angle[within]
-    homogeneous = (view.points[texels.corners[within]] * texels.weights[within][..., None]).sum(axis=1)
-    projected = homogeneous[:, :2] / np.maximum(homogeneous[:, 2:], 1e-6)
-    inner = radius < 1.0
+    homogeneous = (view.points[texels.corners] * texels.weights[..., None]).sum(axis=1)
+    depth = homogeneous[:, 2]
+    projected = homogeneous[:, :2] / np.maximum(depth[:, None], 1e-6)
+    inner = texels.radius < 0.95
     if int(inner.sum()) < 8:
         return None
-    # Affine from polar coordinates to the projected eyeball keeps foreshortening; the circle gives place and size.
-    polar = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.ones_like(radius)], axis=1)
+    polar = np.stack(
+        [texels.radius * np.cos(texels.angle), texels.radius * np.sin(texels.angle), np.ones_like(depth)],
+        axis=1,
+    )
     affine, *_ = np.linalg.lstsq(polar[inner], projected[inner], rcond=None)
     size = float(np.linalg.norm(affine[:2], axis=1).max())
     if not np.isfinite(size) or size < 0.5:
         return None
-    stretch = affine[:2] * (fit.iris_radius / size)
-    pixel = polar[:, :2] @ stretch + np.asarray(fit.iris_centre, np.float32)
-    colour = sample_srgb(face_crop, pixel.astype(np.float32))
-    # The lids cover the top first; a squint covers both. Openness scales the band that is trusted.
-    vertical = (radius * np.sin(angle)).astype(np.float32)
+    # Place and size from the circle, foreshortening from the eyeball.
+    scale = np.clip(fit.iris_radius / size, 0.7, 1.4)
+    pixel = (projected - affine[2]) * scale + np.asarray(fit.iris_centre)
+    colour = sample_srgb(evidence.face_crop, pixel.astype(np.float32))
+    in_front = view.unoccluded(projected.astype(np.float32), depth.astype(np.float32))
+    # Lashes and the lid's shadow reach over the top of the opening.
     openness = float(np.clip(fit.openness, 0.3, 1.0))
-    seen = (1 - smooth_step(vertical, 0.45 * openness, 0.7 * openness)) * smooth_step(
-        vertical, -0.95 * openness, -0.75 * openness
+    lids = (1 - smooth_step(vertical, 0.75 * openness, 1.0 * openness)) * smooth_step(
+        vertical, -1.15 * openness, -0.9 * openness
     )
-    return colour, seen.astype(np.float32)
+    weight = in_front * lids
+    if evidence.skin is not None:
+        # Beyond the iris, what has the colour of skin is a lid.
+        lid = 1 - smooth_step(
+            evidence.skin.deviation(colour / np.float32(evidence.exposure)).strict, 0.8, 1.8
+        )
+        weight = weight * (1 - lid * smooth_step(texels.radius, 1.0, 1.15))
+    return _Seen(colour, weight.astype(np.float32))
 
 
-def _complete_iris(colour: Floats, seen: Floats, radius: Floats) -> Floats:
-    """Radial profile where hidden, the photo where seen, catch lights removed."""
-    profile = np.zeros((RINGS, 3), np.float32)
-    ring = np.minimum((radius / 1.15 * RINGS).astype(np.int32), RINGS - 1)
-    light = luminance(colour)
-    found = np.zeros(RINGS, bool)
-    for k in range(RINGS):
-        own = (ring == k) & (seen > 0.5)
-        if int(own.sum()) >= 3:
-            # The darker half: catch lights and scattered sclera light only ever brighten.
-            dark = own & (light <= np.quantile(light[own], 0.6))
-            profile[k] = np.median(colour[dark], axis=0)
-            found[k] = True
-    if not found.any():
-        return np.broadcast_to(DEFAULT_IRIS, colour.shape).astype(np.float32)
-    centres = np.arange(RINGS)
-    for channel in range(3):
-        profile[:, channel] = np.interp(centres, centres[found], profile[found, channel])
-    at = np.clip(radius / 1.15 * RINGS - 0.5, 0, RINGS - 1)
-    smooth = np.stack([np.interp(at, centres, profile[:, channel]) for channel in range(3)], axis=1)
-    expected = np.maximum(luminance(smooth.astype(np.float32)), 1e-3)
-    glint = smooth_step(light / expected, 1.5, 2.2)
-    weight = (seen * (1 - glint) * 0.75)[:, None]
-    result: Floats = (colour * weight + smooth * (1 - weight)).astype(np.float32)
-    return result
+def _sclera(
+    radius: Floats, vertical: Floats, seen: _Seen | None, gain: np.float32, skin_tone: Floats
+) -> Floats:
+    """White of the eye, in the tone that the photo shows between iris and lids, shaded by the upper lid."""
+    white = SCLERA * np.clip(1.8 * luminance(skin_tone) / luminance(SCLERA), 0.35, 1.0)
+    if seen is not None:
+        ring = (radius > 1.12) & (radius < 1.9) & (seen.weight > 0.5)
+        if int(ring.sum()) >= 6:
+            light = luminance(seen.colour[ring])
+            bright = light >= np.quantile(light, 0.5)
+            tone = np.median(seen.colour[ring][bright], axis=0) * gain
+            level = float(np.clip(luminance(tone) / luminance(SCLERA), 0.3, 1.1))
+            hue = np.clip(tone / max(float(luminance(tone)), 1e-3), 0.75, 1.3)
+            white = (luminance(SCLERA) * level * hue).astype(np.float32)
+    edge = smooth_step(radius, 1.2, 2.4)[:, None]
+    shadow = 1.0 - 0.35 * smooth_step(vertical, 0.2, 1.3)[:, None]
+    result: Floats = (white * (1 - edge) + SCLERA_EDGE / SCLERA * white * edge) * shadow
+    return result.astype(np.float32)
 
 
-def _finish_iris(iris: Floats, radius: Floats, angle: Floats) -> Floats:
-    """A crisp pupil, a dark limbal ring and faint radial fibres: what a small photo blurs away."""
+def _iris(seen: _Seen | None, radius: Floats, angle: Floats, gain: np.float32) -> Floats:
+    """The iris without its lids: a robust radial profile of what is seen, with fibres, limbus and pupil."""
+    default = np.broadcast_to(DEFAULT_IRIS, (len(radius), 3)).astype(np.float32)
+    profile = None if seen is None else _radial_profile(seen, radius)
+    if profile is None:
+        iris = default
+    else:
+        at = np.clip(radius / 1.05 * RINGS - 0.5, 0, RINGS - 1)
+        rings = np.arange(RINGS)
+        columns = [np.interp(at, rings, profile[:, channel]) for channel in range(3)]
+        iris = np.stack(columns, axis=1).astype(np.float32) * gain
     light = luminance(iris)
     middle = (radius > 0.5) & (radius < 0.85)
     level = float(np.median(light[middle])) if middle.any() else float(np.median(light))
     # The iris of a bright-eyed person in shade, or of a dark one: within what irises can be.
-    gain = np.clip(level, 0.018, 0.22) / max(level, 1e-4)
-    fibres = 1.0 + 0.10 * np.sin(37.0 * angle + 2.0 * np.sin(5.0 * angle)) * smooth_step(radius, 0.35, 0.6)
-    limbus = 1.0 - 0.55 * smooth_step(radius, 0.78, 1.0)
-    pupil = 1.0 - 0.94 * (1.0 - smooth_step(radius, PUPIL_SHARE - 0.07, PUPIL_SHARE + 0.05))
-    result: Floats = iris * (gain * fibres * limbus * pupil).astype(np.float32)[:, None]
+    level_gain = np.clip(level, 0.012, 0.22) / max(level, 1e-4)
+    fibres = 1.0 + 0.08 * np.sin(37.0 * angle + 2.0 * np.sin(5.0 * angle)) * smooth_step(radius, 0.35, 0.6)
+    limbus = 1.0 - 0.4 * smooth_step(radius, 0.8, 1.0)
+    pupil = 1.0 - 0.92 * (1.0 - smooth_step(radius, PUPIL_SHARE - 0.07, PUPIL_SHARE + 0.05))
+    result: Floats = iris * (level_gain * fibres * limbus * pupil).astype(np.float32)[:, None]
     return result
+
+
+def _radial_profile(seen: _Seen, radius: Floats) -> Floats | None:
+    """Colour per ring f32 ``[RINGS, 3]``, from the darker part of what is seen: catch lights and scattered light
+    from the sclera only ever brighten. None when hardly anything is seen."""
+    profile = np.zeros((RINGS, 3), np.float32)
+    ring = (radius / 1.05 * RINGS).astype(np.int32)
+    light = luminance(seen.colour)
+    found = np.zeros(RINGS, bool)
+    for k in range(RINGS):
+        own = (ring == k) & (seen.weight > 0.5)
+        if int(own.sum()) >= 3:
+            dark = own & (light <= np.quantile(light[own], 0.6))
+            profile[k] = np.median(seen.colour[dark], axis=0)
+            found[k] = True
+    if int(found.sum()) < 3:
+        return None
+    # The pupil's own rings must not darken the iris beneath a smaller painted pupil.
+    rings = np.arange(RINGS)
+    for channel in range(3):
+        profile[:, channel] = np.interp(rings, rings[found], profile[found, channel])
+    return profile

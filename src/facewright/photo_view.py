@@ -132,7 +132,7 @@ class PhotoView:
         """0–1 f32 ``[N]``: whether points at crop ``pixels`` ``[N, 2]`` and ``depth`` ``[N]``, metres, are in front."""
         at = np.clip((pixels * (DEPTH_SIZE / self._crop_size)).astype(np.int32), 0, DEPTH_SIZE - 1)
         behind = depth - self._depth[0, at[:, 1], at[:, 0]]
-        trusted = self._trusted[0, at[:, 1], at[:, 0]] > 0.0
+        trusted = self._trusted[0, at[:, 1], at[:, 0]]
         return (np.clip(2.0 - behind / EYE_DEPTH_BIAS, 0.0, 1.0) * trusted).astype(np.float32)
 
 

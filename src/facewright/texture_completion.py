@@ -84,8 +84,10 @@ def complete_colours(
     if scalp_seen:
         not_skin = smooth_step(evidence.deviation, 1.8, 3.2)
         hair_seen = float((scalp_weight * not_skin).sum()) / mass
-        hair_tone = _weighted_median(colours, scalp_weight * (0.05 + not_skin))
-        hairiness = float(smooth_step(np.array(hair_seen), 0.15, 0.45))
+        hairiness = float(smooth_step(np.array(hair_seen), 0.3, 0.6))
+        # A bald patch or a forehead under the hairline must not bleach the hair, nor hair tan a bald head.
+        scalp_weight = scalp_weight * (1.0 - hairiness * (1.0 - not_skin))
+        hair_tone = _weighted_median(colours, scalp_weight)
         reference = np.maximum(hair_tone, 0.004)
         offset = np.clip(np.log((np.maximum(colours, 0.0) + floor) / (reference + floor)), -0.9, 0.9)
         hair = reference * np.exp(diffusion.complete(offset, PIN * scalp_weight, HAIR_SCREENING))

@@ -27,8 +27,8 @@ MIRROR_GAIN_BOUNDS = (0.4, 2.5)
 #: Facing of the mirror point from which it may stand in.
 MIRROR_FACING = (0.25, 0.5)
 #: Highlights: brightness relative to the skin around it where compression starts, and what share of the rest stays.
-HIGHLIGHT_START = 1.15
-HIGHLIGHT_KEPT = 0.35
+HIGHLIGHT_START = 1.3
+HIGHLIGHT_KEPT = 0.5
 #: Amplitudes of fine structure where texels are filled in.
 #: Distances to the hairline between which hair becomes dense, metres.
 HAIR_LINE_WIDTH = (-0.009, 0.009)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import struct
 import zlib
-from collections.abc import Iterator
 from io import BytesIO
 
 from PIL import Image
@@ -44,34 +42,3 @@ def shrunk_onto_background(photo: bytes, face_side: int) -> bytes:
 def with_comment(photo: bytes, comment: bytes) -> bytes:
     """The JPEG with a comment segment, by which its bytes can be found again."""
     return photo[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + photo[2:]
-
-
-def mutations(photo: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """Damaged copies: bytes flipped, stretches cut, doubled, zeroed or overwritten, files cut short."""
-    dice = random.Random(seed)
-    for _ in range(count):
-        damaged = bytearray(photo)
-        for _ in range(dice.choice((1, 1, 2, 4, 16))):
-            at = (
-                dice.randrange(len(damaged))
-                if dice.random() < 0.5
-                else dice.randrange(min(700, len(damaged)))
-            )
-            length = min(dice.choice((1, 2, 8, 64, 1024)), len(damaged) - at)
-            match dice.randrange(6):
-                case 0:
-                    damaged[at] ^= 1 << dice.randrange(8)
-                case 1:
-                    damaged[at : at + length] = dice.randbytes(length)
-                case 2:
-                    del damaged[at : at + length]
-                case 3:
-                    damaged[at:at] = damaged[at : at + length]
-                case 4:
-                    damaged[at : at + length] = bytes(length)
-                case _:
-                    if dice.random() < 0.3:
-                        del damaged[max(at, 4) :]
-            if len(damaged) < 4:
-                break
-        yield bytes(damaged)

@@ -27,6 +27,7 @@ from facewright_client import (
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.fuzz.mutated_photos import mutations, photo_formats
 from facewright.server import Server
 from tests.server import bad_photos
 
@@ -147,7 +148,7 @@ def test_stages_refuse_numbers_that_are_not_finite(server: Server, value: float)
 def test_mutated_photos(client: Client, photo: bytes) -> None:
     """Each damaged photo gives an avatar or an error that blames the photo, never the server."""
     outcomes: Counter[str] = Counter()
-    for damaged in bad_photos.mutations(photo, count=40, seed=1):
+    for damaged in mutations([photo, *photo_formats(photo, 256)], count=60, seed=1):
         try:
             client.create(damaged, texture_size=512)
             outcomes["avatar"] += 1

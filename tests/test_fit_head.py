@@ -209,6 +209,18 @@ def test_focal_length_from_exif_and_from_the_caller(head: HeadModel, fitter: Hea
     assert given.info.focal_photo_px == pytest.approx(1.5 * given.info.focal_px)
 
 
+def test_an_impossible_focal_length_is_refused_or_ignored(head: HeadModel, fitter: HeadFitter) -> None:
+    truth = made_up(head, fitter)
+    for focal in (1.0, 50.0):
+        with pytest.raises(FacewrightError, match="inside the head") as caught:
+            fit(fitter, truth, options={"focal_px": focal})
+        assert caught.value.code is ErrorCode.BAD_OPTION
+    ignored = fit(fitter, truth, focal_px=20.0)
+    assert ignored.info.focal_px == pytest.approx(1650, rel=0.2)
+    assert any("focal length" in warning for warning in ignored.info.warnings)
+    assert np.isfinite(fit(fitter, truth, options={"focal_px": 100000.0}).fitted_vertices).all()
+
+
 def test_info_travels_as_json_and_carries_the_photo_on(head: HeadModel, fitter: HeadFitter) -> None:
     found = fit(fitter, made_up(head, fitter, pose=(48, 0, 0)))
     info = FitInfo.from_json(found.info.to_json())

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 LEAST_FACE_SCORE: Final = 0.5
 #: Landmark-input pixels; a face that the network was shown properly spans a hundred.
 LEAST_EXTENT_PX: Final = 10.0
+#: Focal length over face size, both in pixels: below this the lens would be some 20 cm from the head's
+#: middle.
+LEAST_FOCAL_PER_FACE: Final = 1.2
 #: Beyond this yaw one half of the face is guesswork.
 LARGEST_RELIABLE_YAW: Final = 40.0
 #: 1 sigma of log focal length where EXIF states one (digital zoom, cropping) and where the caller does.
@@ -103,12 +106,12 @@ class HeadFitter:
                 None leaves the bare skull.
 
         Raises:
-            FacewrightError: NO_FACE where the score says so; INTERNAL for wrong shapes or values that are not
-                finite.
+            FacewrightError: NO_FACE where the score says so; BAD_OPTION for an impossible focal_px; INTERNAL
+                for wrong shapes or values that are not finite.
         """
         began = time.perf_counter()
         face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
-        seen = self._observation(face, info)
+        seen, warnings = self._observation(face, info)
         start = Solution(
             self._starting_camera(face, seen, crop_to_photo, info), np.zeros(self.optimiser.size)
         )
@@ -117,10 +120,15 @@ class HeadFitter:
         # expressions have settled.
         optimiser, settings = self.optimiser, self.optimiser.settings
         irises = seen_irises(face.crop)
-        solution = optimiser.steps(start, seen, optimiser.linear_size, settings.linear_steps - 1)
-        solution = self._with_gaze(solution, irises)
-        solution = optimiser.steps(solution, seen, optimiser.linear_size, 1)
-        solution = optimiser.steps(solution, seen, optimiser.size, settings.joint_steps)
+        try:
+            solution = optimiser.steps(start, seen, optimiser.linear_size, settings.linear_steps - 1)
+            solution = self._with_gaze(solution, irises)
+            solution = optimiser.steps(solution, seen, optimiser.linear_size, 1)
+            solution = optimiser.steps(solution, seen, optimiser.size, settings.joint_steps)
+        except np.linalg.LinAlgError as error:
+            raise FacewrightError(
+                ErrorCode.INTERNAL, f"the fit broke down: {error}", "these landmarks show no face; report it"
+            ) from error
         posed = time.perf_counter()
         fit = self._assembled(solution, face, irises)
         if person_mask is not None:
@@ -153,7 +161,7 @@ class HeadFitter:
             right_eye=_eye(irises[1], fit.eyes[1]),
             face_score=float(face_score),
             iterations=solution.steps,
-            warnings=[*info.warnings, *_warnings(yaw, after, irises)],
+            warnings=[*info.warnings, *warnings, *_warnings(yaw, after, irises)],
             milliseconds={
                 **info.milliseconds,
                 "fit_head.optimise": 1e3 * (posed - began),
@@ -174,15 +182,29 @@ class HeadFitter:
             info=fit_info,
         )
 
-    def _observation(self, face: _Face, info: PhotoInfo) -> Observation:
-        focal, sigma = info.options.get("focal_px") or 0.0, GIVEN_LOG_FOCAL_SIGMA
+    def _observation(self, face: _Face, info: PhotoInfo) -> tuple[Observation, list[str]]:
+        """What the fit is to explain, and warnings about the focal length."""
+        extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
+        least = LEAST_FOCAL_PER_FACE * extent
+        warnings: list[str] = []
+        focal, sigma = float(info.options.get("focal_px") or 0.0), GIVEN_LOG_FOCAL_SIGMA
+        if 0.0 < focal < least:
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION,
+                f"focal_px {focal:.0f} would put the camera inside the head: the face spans {extent:.0f} px",
+                f"pass at least {least:.0f}, or 0 to have it estimated",
+            )
         if not focal:
-            focal, sigma = info.focal_px or 0.0, EXIF_LOG_FOCAL_SIGMA
+            focal, sigma = float(info.focal_px or 0.0), EXIF_LOG_FOCAL_SIGMA
+            if 0.0 < focal < least:
+                warnings.append(
+                    f"the photo's focal length ({focal:.0f} px) is impossible for this face: ignored"
+                )
+                focal = 0.0
         if not focal:
-            extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
             focal = focal_prior((info.photo_width, info.photo_height), extent)
             sigma = LOG_FOCAL_SIGMA
-        return Observation(face.crop[:MESH_COUNT], focal / face.photo_scale, sigma)
+        return Observation(face.crop[:MESH_COUNT], focal / face.photo_scale, sigma), warnings
 
     def _starting_camera(
         self, face: _Face, seen: Observation, crop_to_photo: NDArray[np.floating], info: PhotoInfo

@@ -47,7 +47,7 @@ class FitSettings:
     embedding_share: float = 0.5
     robust_sigma: float = 3.0
     linear_steps: int = 3
-    joint_steps: int = 3
+    joint_steps: int = 2
     opening_guard: float = 20.0
     pupil_distance: float = 0.063
     pupil_distance_sigma: float = 0.0036

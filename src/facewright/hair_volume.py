@@ -24,7 +24,7 @@ _RAYS: Final = 121
 #: Rays run from straight up to this angle on either side, radians; below are ears, neck and shoulders.
 _WIDEST: Final = np.radians(115.0)
 #: At these angles thickness begins to fade, and is gone: long hair runs on into the shoulders.
-_FADE: Final = (np.radians(80.0), np.radians(112.0))
+_FADE: Final = (np.radians(58.0), np.radians(112.0))
 #: Steps along a ray, and how far out hair is looked for, metres.
 _STEPS: Final = 96
 _REACH: Final = 0.12

@@ -109,11 +109,12 @@ def _tiles(size: tuple[int, int], side: float) -> list[_View]:
 
 
 def _detect(image: Image.Image, views: Sequence[_View], detector: Engine) -> list[FaceDetection]:
-    """One batched pass over some views; within each, overlapping boxes are merged."""
-    batch = np.stack([_letterbox(image, view) for view in views])
-    outputs = detector.run({"IMAGE": batch})
+    """One pass over some views; within each, overlapping boxes are merged."""
     found = []
-    for view, points, scores in zip(views, outputs["BOXES"], outputs["SCORES"], strict=True):
+    for view in views:
+        # One by one: on a CPU 48 tiles as a batch take six times as long, and 230 MB that stay allocated.
+        outputs = detector.run({"IMAGE": _letterbox(image, view)[None]})
+        points, scores = outputs["BOXES"][0], outputs["SCORES"][0]
         keep = scores >= MIN_SCORE
         candidates = [
             FaceDetection(float(score), point.reshape(8, 2).astype(np.float64))

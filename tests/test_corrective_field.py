@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from facewright.corrective_field import (
+    NEUTRAL_FADE,
     CorrectivePrior,
     bilaplacian_energy,
     build_corrective_field,
@@ -88,4 +89,5 @@ def test_eyes_move_rigidly(head: HeadModel) -> None:
 
 def test_neutral_share_fades_where_the_expression_is_strong() -> None:
     displacement = np.array([[0, 0, 0], [0.002, 0, 0], [0, 0.005, 0], [0, 0, 0.1]])
-    np.testing.assert_allclose(neutral_share(displacement), [1, 1, 1 - 0.85 / 2, 0.15], atol=1e-6)
+    expected = [1, 1, 1 - NEUTRAL_FADE / 2, 1 - NEUTRAL_FADE]
+    np.testing.assert_allclose(neutral_share(displacement), expected, atol=1e-6)

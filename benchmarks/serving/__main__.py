@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.serving
     .venv/bin/python -m benchmarks.serving --requests 20 --memory-requests 0 --no-result   # a quick look
 
-Starts a server of its own on free loopback ports, checks one answer against the stages called in this
+Starts `facewright serve` on free loopback ports, checks one answer against the stages called in this
 process, then measures clients that wait for their answers (closed loop), Poisson arrivals (latency from the
 scheduled send time), and the memory of all processes during a long run.
 """
@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tritonclient.grpc.aio as triton
 from facewright_client import AsyncClient, Connection, RetryPolicy
 from rich.console import Console
 
@@ -27,9 +28,10 @@ from benchmarks.serving.checked_answer import WrongAnswerError, check_answer
 from benchmarks.serving.in_process import InProcessPipeline
 from benchmarks.serving.load import LoadResult, closed_loop, poisson_arrivals
 from benchmarks.serving.process_memory import tree_memory
+from benchmarks.serving.served_process import ServedProcess, served
 from benchmarks.serving.server_statistics import stage_times
 from facewright.options import AvatarOptions
-from facewright.server import Server, ServerSettings
+from facewright.server.triton_runtime import VERSION as TRITON_VERSION
 
 _CONSOLE = Console(stderr=True)
 
@@ -52,15 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result["in_process"] = baseline.as_row()
     _CONSOLE.print("in one process", result["in_process"])
 
-    settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=options.log)
-    with Server(settings) as server:
-        result["server"] = f"Triton {_triton_version()}, profile {settings.profile}"
+    with served(options.log) as server:
+        result["server"] = f"Triton {TRITON_VERSION}, profile cpu"
         try:
             result |= asyncio.run(_measure(server, photo, expected, options))
         except WrongAnswerError as error:
             _CONSOLE.print(f"refused to time a wrong answer: {error}")
             return 1
-        result["restarts"] = server.restarts
+        result["restarts"] = server.restarts()
     if not options.no_result:
         _CONSOLE.print(f"wrote {write_result('serving', result)}")
     json.dump(result, sys.stdout, indent=1, ensure_ascii=False)
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _measure(
-    server: Server, photo: bytes, expected: Any, options: argparse.Namespace
+    server: ServedProcess, photo: bytes, expected: Any, options: argparse.Namespace
 ) -> dict[str, Any]:
     # A retry would hide a refusal in a long latency.
     connection = Connection(timeout_s=120.0, retries=RetryPolicy(attempts=1))
@@ -106,18 +107,10 @@ async def _measure(
         return {"answer": {"checked": checked}, "closed_loop": closed, "poisson": poisson, "memory": memory}
 
 
-async def _statistics(server: Server) -> dict[str, Any]:
-    import tritonclient.grpc.aio as triton
-
+async def _statistics(server: ServedProcess) -> dict[str, Any]:
     async with triton.InferenceServerClient(server.url) as client:
         statistics: dict[str, Any] = await client.get_inference_statistics(as_json=True)
     return statistics
-
-
-def _triton_version() -> str:
-    from facewright.server.triton_runtime import VERSION
-
-    return VERSION
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

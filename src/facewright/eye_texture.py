@@ -167,11 +167,11 @@ def _eye_in_photo(texels: EyeTexels, vertical: Floats, evidence: EyeEvidence) ->
     )
     weight = in_front * lids
     if evidence.skin is not None:
-        # Beyond the iris, what has the colour of skin is a lid.
+        # What has the colour of skin is a lid; even light irises are half as bright.
         lid = 1 - smooth_step(
             evidence.skin.deviation(colour / np.float32(evidence.exposure)).strict, 0.8, 1.8
         )
-        weight = weight * (1 - lid * smooth_step(texels.radius, 1.0, 1.15))
+        weight = weight * (1 - lid)
     return _Seen(colour, weight.astype(np.float32))
 
 

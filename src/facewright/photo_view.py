@@ -162,9 +162,9 @@ def _inside(box: tuple[int, int, int, int], scale: float) -> Floats:
 def _person(mask: Bytes) -> Floats:
     """f32 ``[1, 512, 512]``: 1 well inside the person, 0 outside and along the outline, where hair is half
     background."""
-    inner = Image.fromarray(mask).filter(ImageFilter.MinFilter(3))
+    inner = Image.fromarray(mask).filter(ImageFilter.MinFilter(5))
     sized = np.asarray(inner.resize((DEPTH_SIZE, DEPTH_SIZE), Image.Resampling.BILINEAR), np.float32)
-    person: Floats = np.clip((sized[None] / np.float32(255) - 0.5) / np.float32(0.4), 0.0, 1.0)
+    person: Floats = np.clip((sized[None] / np.float32(255) - 0.55) / np.float32(0.4), 0.0, 1.0)
     return person
 
 

@@ -37,7 +37,7 @@ class ShLightPrior:
 
     directional_ridge: float = 0.004
     quadratic_ridge: float = 0.03
-    chroma_ridge: float = 0.08
+    chroma_ridge: float = 0.1
     albedo_log_sigma: float = 0.12
     outlier_log_sigma: float = 0.25
     shade_bounds: tuple[float, float] = (0.18, 2.6)

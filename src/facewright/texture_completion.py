@@ -40,6 +40,7 @@ class Completion:
         hairiness: 0–1, how much of the scalp is hair rather than skin.
         hair_seen: share of the visible scalp that is not skin.
         hair_tone: median hair colour, linear f32 ``[3]``.
+        skin_tone: mean skin colour, linear f32 ``[3]``.
     """
 
     skin: Floats
@@ -47,6 +48,7 @@ class Completion:
     hairiness: float
     hair_seen: float
     hair_tone: Floats
+    skin_tone: Floats
 
 
 def complete_colours(
@@ -86,7 +88,7 @@ def complete_colours(
         hair_seen = float((scalp_weight * not_skin).sum()) / mass
         hairiness = float(smooth_step(np.array(hair_seen), 0.3, 0.6))
         # A bald patch or a forehead under the hairline must not bleach the hair, nor hair tan a bald head.
-        scalp_weight = scalp_weight * (1.0 - hairiness * (1.0 - not_skin))
+        scalp_weight = scalp_weight * (1.0 - min(1.0, 2.0 * hairiness) * (1.0 - not_skin))
         hair_tone = _weighted_median(colours, scalp_weight)
         reference = np.maximum(hair_tone, 0.004)
         offset = np.clip(np.log((np.maximum(colours, 0.0) + floor) / (reference + floor)), -0.9, 0.9)
@@ -96,7 +98,12 @@ def complete_colours(
         hair_tone = DEFAULT_HAIR if brow_colour is None else brow_colour
         hair = np.broadcast_to(hair_tone, colours.shape).astype(np.float32)
     return Completion(
-        skin.astype(np.float32), hair.astype(np.float32), hairiness, hair_seen, hair_tone.astype(np.float32)
+        skin.astype(np.float32),
+        hair.astype(np.float32),
+        hairiness,
+        hair_seen,
+        hair_tone.astype(np.float32),
+        tone.astype(np.float32),
     )
 
 

@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 #: Cosines between which a texel of face or scalp passes from "too oblique" to "taken from the photo".
 FACE_FACING = (0.14, 0.34)
-SCALP_FACING = (0.18, 0.36)
+SCALP_FACING = (0.26, 0.48)
 #: Cosines below and above which a fit's outline does and does not matter.
 OBLIQUE = (0.25, 0.45)
 #: Above this share of the face's core contradicting its mirror side, it is light, not an occluder.

@@ -29,6 +29,9 @@ MIRROR_FACING = (0.25, 0.5)
 #: Highlights: brightness relative to the skin around it where compression starts, and what share of the rest stays.
 HIGHLIGHT_START = 1.3
 HIGHLIGHT_KEPT = 0.5
+#: Cosines below and above which hue is and is not corrected, and how far.
+OBLIQUE_HUE = (0.35, 0.7)
+HUE_PULL = np.float32(0.75)
 #: Amplitudes of fine structure where texels are filled in.
 #: Distances to the hairline between which hair becomes dense, metres.
 HAIR_LINE_WIDTH = (-0.009, 0.009)
@@ -99,6 +102,7 @@ def build_layers(
     mirror = (1.0 - photo) * _feathered(points, other_side)
 
     gain = light_gain(texels.shade, delight) * _highlight_gain(points, texels)[:, None]
+    gain *= _hue_gain(texels, completion)
     # The mirror point under the light of this point: its own light out, what stays of this point's light in.
     mirror_gain = np.clip(texels.shade, *SHADE_BOUNDS) ** np.float32(1.0 - delight)
     mirror_gain = np.clip(mirror_gain / np.clip(texels.mirrored_shade, *SHADE_BOUNDS), *MIRROR_GAIN_BOUNDS)
@@ -140,6 +144,23 @@ def _highlight_gain(points: TexelPoints, texels: TexelEvidence) -> Floats:
     compressed = HIGHLIGHT_START + HIGHLIGHT_KEPT * (relative - HIGHLIGHT_START)
     gain = np.where(relative > HIGHLIGHT_START, compressed / np.maximum(relative, 1e-3), 1.0)
     result: Floats = 1.0 + points.blurred((gain - 1.0) * skin, np.ones_like(skin), 1)
+    return result
+
+
+def _hue_gain(texels: TexelEvidence, completion: Completion) -> Floats:
+    """Gain f32 ``[N, 3]`` that pulls oblique texels to the hue of skin or hair, keeping their luminance.
+
+    Seen at a slant, a texel carries the colour of what stands beside the head (a wall, a lamp, a flag), and little
+    of its own.
+    """
+    hair = texels.zones.scalp[:, None]
+    target = completion.skin_tone * (1.0 - hair) + completion.hair_tone * hair
+    target = (target + np.float32(0.004)) / (luminance(target) + np.float32(0.004))[:, None]
+    seen = texels.seen.colour + np.float32(0.004)
+    hue = seen / luminance(seen)[:, None]
+    oblique = 1.0 - smooth_step(texels.seen.facing, *OBLIQUE_HUE)
+    share = (HUE_PULL * oblique * (1.0 - texels.zones.features))[:, None]
+    result: Floats = np.clip(target / np.maximum(hue, np.float32(0.05)), 0.4, 2.5) ** share
     return result
 
 

@@ -58,7 +58,8 @@ def test_the_neutral_closes_the_smiling_mouth(astronaut: HeadFit, open_head: Hea
     fitted = open_head.landmarks(astronaut.fitted_vertices)
     neutral = open_head.landmarks(astronaut.neutral_vertices)
     assert fitted[upper, 1] - fitted[lower, 1] > 0.004
-    assert neutral[upper, 1] - neutral[lower, 1] < 0.002
+    mean = open_head.landmarks(open_head.vertices_mean)  # its lips touch, 2 mm behind these two landmarks
+    assert neutral[upper, 1] - neutral[lower, 1] < mean[upper, 1] - mean[lower, 1] + 0.0005
 
 
 def test_the_neutral_has_no_folded_triangles(astronaut: HeadFit, open_head: HeadModel) -> None:

@@ -24,8 +24,8 @@ from scipy.sparse.linalg import splu
 from facewright.head_model import HeadModel
 
 #: How much of the field stays in the neutral where the expression moves the skin, and over what displacement.
-#: Where an expression is strong its error is, too, and would stay in the neutral as a frozen smile. Fading all of
-#: it costs likeness (recognition distance 0.280 at a fade of 0.85, 0.275 at 0.4, on 24 portraits).
+#: Where an expression is strong its error is, too, and would stay in the neutral as a frozen smile. Fading
+#: all of it costs likeness (recognition distance 0.280 at a fade of 0.85, 0.275 at 0.4, on 24 portraits).
 NEUTRAL_FULL_BELOW = 0.002  # metres
 NEUTRAL_FADE_OVER = 0.006  # metres
 NEUTRAL_FADE = 0.6

@@ -20,7 +20,19 @@ IRIS_RIGHT, IRIS_LEFT = slice(468, 473), slice(473, 478)
 MESH_COUNT = 468
 #: Leading identity components that landmarks can tell from the corrective field; the rest stay zero.
 IDENTITY_USED = 80
-#: The shapes that part the lips. What looks like them is expression, not a person's form.
+#: Landmarks of the upper and lower lip that meet when the mouth is closed, and the shapes that part them.
+#: What does so is expression, not a person's form.
+INNER_LIPS = (
+    (191, 95),
+    (80, 88),
+    (81, 178),
+    (82, 87),
+    (13, 14),
+    (312, 317),
+    (311, 402),
+    (310, 318),
+    (415, 324),
+)
 OPENING = ("jawOpen", "mouthClose", "mouthLowerDown", "mouthUpperUp")
 
 
@@ -149,7 +161,12 @@ def _opening(basis: NDArray[np.float32], first: int, names: list[str]) -> NDArra
     # Ridge: what the field can only reach at many sigma is dear already.
     noise = 0.001**2 * np.eye(field.shape[1])
     coefficients = np.linalg.solve(field.T @ field + noise, field.T @ expressions)
-    directions, singular, _ = np.linalg.svd(coefficients, full_matrices=False)
+    upper, lower = np.array(INNER_LIPS).T
+    gaps = (basis[upper, 1] - basis[lower, 1])[:, first + len(names) :].astype(np.float64)
+    gaps *= np.linalg.norm(coefficients) / np.linalg.norm(gaps)
+    directions, singular, _ = np.linalg.svd(
+        np.concatenate([coefficients, gaps.T], axis=1), full_matrices=False
+    )
     return np.asarray(directions[:, singular > 0.02 * singular[0]])
 
 

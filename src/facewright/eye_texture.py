@@ -29,6 +29,8 @@ SCLERA = np.array([0.56, 0.52, 0.49], np.float32)
 SCLERA_EDGE = np.array([0.36, 0.22, 0.19], np.float32)
 #: Largest linear colour taken from the photo: a catch light stays one, but does not burn out.
 CATCH_LIGHT = np.float32(0.75)
+#: Share of the iris that must be seen for its colour to be believed.
+LEAST_IRIS_SEEN = 0.25
 #: Iris of an eye that the photo does not show: medium brown.
 DEFAULT_IRIS = np.array([0.075, 0.038, 0.02], np.float32)
 
@@ -172,6 +174,8 @@ def _eye_in_photo(texels: EyeTexels, vertical: Floats, evidence: EyeEvidence) ->
             evidence.skin.deviation(colour / np.float32(evidence.exposure)).strict, 0.8, 1.8
         )
         weight = weight * (1 - lid)
+    if float(weight[texels.radius < 0.9].mean()) < LEAST_IRIS_SEEN:
+        return None
     return _Seen(colour, weight.astype(np.float32))
 
 

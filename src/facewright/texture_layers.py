@@ -22,6 +22,8 @@ Floats = NDArray[np.float32]
 
 #: Bounds of irradiance that is divided out: beyond, noise would be amplified or highlights crushed.
 SHADE_BOUNDS = (0.35, 2.2)
+#: Bounds of a channel's irradiance relative to its luminance.
+LIGHT_HUE_BOUNDS = (0.82, 1.22)
 #: Largest change of the mirrored photo's tone.
 MIRROR_GAIN_BOUNDS = (0.4, 2.5)
 #: Facing of the mirror point from which it may stand in.
@@ -75,7 +77,11 @@ class LayerStack:
 
 def light_gain(shade: Floats, delight: float) -> Floats:
     """What to multiply the photo with to divide out a share of its light: shade^−delight, ``[N, 3]``."""
-    result: Floats = np.clip(shade, *SHADE_BOUNDS) ** np.float32(-delight)
+    bounded = np.clip(shade, *SHADE_BOUNDS)
+    grey = luminance(bounded)[:, None]
+    # Nine bands per channel drift apart where a face turns away: the colour of light is followed only so far.
+    bounded = grey * np.clip(bounded / grey, *LIGHT_HUE_BOUNDS)
+    result: Floats = bounded ** np.float32(-delight)
     return result
 
 
@@ -104,8 +110,10 @@ def build_layers(
     gain = light_gain(texels.shade, delight) * _highlight_gain(points, texels)[:, None]
     gain *= _hue_gain(texels, completion)
     # The mirror point under the light of this point: its own light out, what stays of this point's light in.
-    mirror_gain = np.clip(texels.shade, *SHADE_BOUNDS) ** np.float32(1.0 - delight)
-    mirror_gain = np.clip(mirror_gain / np.clip(texels.mirrored_shade, *SHADE_BOUNDS), *MIRROR_GAIN_BOUNDS)
+    # In grey: a difference of hue between the sides would tint half of the face.
+    own = luminance(np.clip(texels.shade, *SHADE_BOUNDS)) ** np.float32(1.0 - delight)
+    mirror_gain = own / luminance(np.clip(texels.mirrored_shade, *SHADE_BOUNDS))
+    mirror_gain = np.clip(mirror_gain, *MIRROR_GAIN_BOUNDS)[:, None]
 
     skin = points.interpolate(completion.skin)
     inner = points.interpolate(template.inner)[:, None]

@@ -293,9 +293,9 @@ def box_quadratic(
         matrix: [N, N], symmetric positive definite.
         linear, lower, upper: [N].
     """
-    fixed = np.zeros(len(linear), bool)
+    fixed = upper <= lower
     x = np.clip(np.linalg.solve(matrix, linear), lower, upper)
-    for _ in range(3 * len(linear)):
+    for attempt in range(3 * len(linear)):
         free = ~fixed
         x[free] = np.linalg.solve(
             matrix[np.ix_(free, free)], linear[free] - matrix[np.ix_(free, fixed)] @ x[fixed]
@@ -309,8 +309,11 @@ def box_quadratic(
         release = fixed & (upper > lower) & np.where(x <= lower, slope < -1e-9, slope > 1e-9)
         if not release.any():
             break
-        # One at a time: letting several go at once can cycle.
-        fixed[np.argmax(np.where(release, np.abs(slope), -1.0))] = False
+        # All at once is quicker but can cycle; one at a time cannot.
+        if attempt < 6:
+            fixed &= ~release
+        else:
+            fixed[np.argmax(np.where(release, np.abs(slope), -1.0))] = False
     return np.asarray(x, np.float64)
 
 

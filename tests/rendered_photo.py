@@ -76,7 +76,8 @@ def truth_texture(head: HeadModel, size: int = 512) -> NDArray[np.float32]:
         colour[own] = 0.6
         colour[own & (away < 1.05 * head.iris_radius[side])] = IRIS
         colour[own & (away < 0.4 * head.iris_radius[side])] = 0.01
-    return colour.reshape(size, size, 3).astype(np.float32)
+    texture: NDArray[np.float32] = colour.reshape(size, size, 3).astype(np.float32)
+    return texture
 
 
 def render_photo(
@@ -142,6 +143,8 @@ def paint_ellipse(
 
 
 def _eye(head: HeadModel, side: int, view: View) -> EyeFit:
-    centre = view.intrinsics @ (view.head_to_camera[:, :3] @ head.iris_centre[side] + view.head_to_camera[:, 3])
+    centre = view.intrinsics @ (
+        view.head_to_camera[:, :3] @ head.iris_centre[side] + view.head_to_camera[:, 3]
+    )
     radius = float(head.iris_radius[side] * view.intrinsics[0, 0] / centre[2])
     return EyeFit((float(centre[0] / centre[2]), float(centre[1] / centre[2])), radius, 1.0, 0.0, 0.0)

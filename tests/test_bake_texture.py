@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,9 @@ def bake(baker: TextureBaker, photo: RenderedPhoto, crop: NDArray[np.uint8] | No
 
 def face_core(head: HeadModel, points: TexelPoints) -> NDArray[np.bool_]:
     """Texels of cheeks, nose and forehead, well away from hair, brows, lids and lips."""
-    keep = points.interpolate(np.clip(head.region("cheeks") + head.region("forehead") + head.region("nose"), 0, 1))
+    keep = points.interpolate(
+        np.clip(head.region("cheeks") + head.region("forehead") + head.region("nose"), 0, 1)
+    )
     drop = points.interpolate(
         np.clip(sum(head.region(n) for n in ("brow_left", "brow_right", "eyelids", "lips", "ears")), 0, 1)
     )
@@ -73,7 +76,9 @@ def face_core(head: HeadModel, points: TexelPoints) -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.35])
-def test_albedo_is_recovered(head: HeadModel, baker: TextureBaker, points: TexelPoints, strength: float) -> None:
+def test_albedo_is_recovered(
+    head: HeadModel, baker: TextureBaker, points: TexelPoints, strength: float
+) -> None:
     photo = render_photo(head, light=side_light(strength), options={"delight": 1.0})
     baked = bake(baker, photo)
     core = face_core(head, points)
@@ -89,7 +94,9 @@ def test_albedo_is_recovered(head: HeadModel, baker: TextureBaker, points: Texel
     assert np.corrcoef(pattern, np.log(albedo.mean(axis=1)))[0, 1] > 0.8
 
 
-def test_delight_removes_the_share_asked_for(head: HeadModel, baker: TextureBaker, points: TexelPoints) -> None:
+def test_delight_removes_the_share_asked_for(
+    head: HeadModel, baker: TextureBaker, points: TexelPoints
+) -> None:
     mean = points.interpolate(head.vertices_mean)
     core = face_core(head, points)
     contrast = []
@@ -229,7 +236,7 @@ def test_size_and_format(head: HeadModel, baker: TextureBaker, size: int, textur
     photo = render_photo(head, options={"texture_size": size, "texture_format": texture_format})
     baked = bake(baker, photo)
     image = Image.open(io.BytesIO(baked.encode()))
-    assert (image.size, image.format.lower(), image.mode) == ((size, size), texture_format, "RGB")
+    assert (image.size, str(image.format).lower(), image.mode) == ((size, size), texture_format, "RGB")
     difference = np.abs(np.asarray(image).astype(int) - baked.texture)
     assert difference.mean() < 3.0
 
@@ -268,7 +275,7 @@ def test_bad_input_is_a_typed_error(
     if value is None:
         value = frontal.vertices.copy()
         value[3, 1] = np.inf
-    arguments = {
+    arguments: dict[str, Any] = {
         "face_crop": frontal.crop,
         "intrinsics": frontal.view.intrinsics,
         "head_to_camera": frontal.view.head_to_camera,

@@ -3,9 +3,10 @@
     texel = g₁ ⊙ photo(π(x)) + g₂ ⊙ photo(π(x̄)) + b ((1 − h') (1 + p·pore) skin + h' (1 + s·strand) hair)
     h' = smoothstep(h + 1.2 · strand · 4 h (1 − h))
 
-x is the texel's point on the fitted head and x̄ its mirror point on the other side of the face; gains (mask × light
-to divide out × tone match), colours and amplitudes vary slowly and come as small maps (``layers``), so what costs
-is one bilinear look-up of the photo per texel. Strands also shape the hairline, where hairiness h passes from 0 to 1. Composition is in linear light; the result is sRGB.
+x is the texel's point on the fitted head and x̄ its mirror point on the other side of the face; gains (mask
+× light to divide out × tone match), colours and amplitudes vary slowly and come as small maps (``layers``),
+so what costs is one bilinear look-up of the photo per texel. Strands also shape the hairline, where
+hairiness h passes from 0 to 1. Composition is in linear light; the result is sRGB.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from facewright_kernels.kernel_source import KernelSource
 
 _SOURCE: Final = KernelSource("texture_composite")
 
-#: Entries of the table linear → sRGB code. Its steepest part (12.92 × 255 codes per unit) moves 0.4 codes an entry.
+#: Entries of the table linear → sRGB code. Its steepest part (12.92 × 255 codes per unit) moves 0.4 codes
+#: an entry.
 _CODE_COUNT: Final = 8192
 #: How far strands move the hairline; the same number stands in the kernel.
 STRAND_REACH: Final = 1.2
@@ -65,8 +67,8 @@ def texture_composite(
         surface: texels, and the head in the photo.
         photo: sRGB u8 ``[H, W, 3]``; sampled bilinearly in linear light, clamped at its border.
         layers: f32 ``[L, L, 16]``: gain of the photo (RGB), gain of the mirrored photo (RGB), filled skin and
-            filled hair (linear RGB each), share b of the fill, hairiness h, amplitudes of strands and of pores.
-            Interpolated bilinearly to S.
+            filled hair (linear RGB each), share b of the fill, hairiness h, amplitudes of strands and of
+            pores. Interpolated bilinearly to S.
         detail: u8 ``[S, S, 2]``: strands and pores, 128 is neutral.
 
     Raises:

@@ -1,11 +1,12 @@
-"""Stage ``bake_texture``: a photo and its fitted head become a complete UV texture and the light of the photo.
+"""Stage ``bake_texture``: a photo and its fitted head become a complete UV texture and the light of the
+photo.
 
-Paper "twin" (Wang et al. 2019), sec. 3.5: project the selfie into UV with the fitted camera and shape, and blend it
-into a default texture by Poisson editing. Added here: what is skin and what lies on it, light divided out, the
-other side of the face for what one side hides.
+Paper "twin" (Wang et al. 2019), sec. 3.5: project the selfie into UV with the fitted camera and shape, and
+blend it into a default texture by Poisson editing. Added here: what is skin and what lies on it, light
+divided out, the other side of the face for what one side hides.
 
-All judging happens on a 256 × 256 texture (about 1 mm of skin per texel) and per vertex; only the final composition
-runs at full size, in one kernel.
+All judging happens on a 256 × 256 texture (about 1 mm of skin per texel) and per vertex; only the final
+composition runs at full size, in one kernel.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from facewright.texture_layers import (
     interpolated_zones,
     light_gain,
     region_confidence,
+    region_shares,
 )
 
 Floats = NDArray[np.float32]
@@ -105,6 +107,7 @@ class TextureBaker:
         self._hairy = hair_line(self._points, head.vertices_mean, self._texel_zones)
         self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
         self._vertices = np.arange(head.vertex_count, dtype=np.int32)
+        self._region_shares = region_shares(head, self._points)
         self._sizes: dict[int, _SizeTables] = {}
 
     def bake(
@@ -126,8 +129,8 @@ class TextureBaker:
             fitted_vertices: f32 ``[V, 3]``, head space, as in the photo.
             neutral_vertices: f32 ``[V, 3]``, head space, without expression.
             fit_info: eyes, options and warnings of the fit.
-            person_mask: u8 ``[M, M]``, probability of a person x 255 over the crop: keeps the background out of
-                hair, ears and cheeks. None: all of the crop is the person.
+            person_mask: u8 ``[M, M]``, probability of a person x 255 over the crop: keeps the background
+                out of hair, ears and cheeks. None: all of the crop is the person.
 
         Raises:
             FacewrightError: INTERNAL for wrong shapes or numbers that are not finite.
@@ -269,7 +272,7 @@ class TextureBaker:
             excluded_share=round(excluded, 3),
             light_contrast=round(light.contrast, 3),
             light_residual=round(light.residual, 4),
-            region_confidence=region_confidence(self.head, self._points, stack),
+            region_confidence=region_confidence(self.head, self._region_shares, stack),
             warnings=warnings,
             milliseconds=milliseconds,
         )

@@ -1,8 +1,8 @@
 """The eyeballs' texels: the person's iris completed behind the lids, a sclera that is not quite white.
 
-Everything is a function of two angles on the eyeball: θ from the optical axis and φ around it. What the photo shows
-of the iris between the lids becomes a radial profile (a robust median per ring) that fills what the lids hide;
-between the lids the photo itself is laid over it.
+Everything is a function of two angles on the eyeball: θ from the optical axis and φ around it. What the
+photo shows of the iris between the lids becomes a radial profile (a robust median per ring) that fills what
+the lids hide; between the lids the photo itself is laid over it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ SCLERA = np.array([0.56, 0.52, 0.49], np.float32)
 SCLERA_EDGE = np.array([0.36, 0.22, 0.19], np.float32)
 #: Largest linear colour taken from the photo: a catch light stays one, but does not burn out.
 CATCH_LIGHT = np.float32(0.75)
+#: Narrower eyes show lashes and folds where the iris is expected.
+LEAST_OPENNESS = 0.55
 #: Share of the iris that must be seen for its colour to be believed.
 LEAST_IRIS_SEEN = 0.25
 #: Iris of an eye that the photo does not show: medium brown.
@@ -137,11 +139,11 @@ class _Seen:
 def _eye_in_photo(texels: EyeTexels, vertical: Floats, evidence: EyeEvidence) -> _Seen | None:
     """The eyeball in the photo; None when it is closed, too small or not found where the fit says.
 
-    The detected iris circle overrules the projected eyeball: a gaze error of 2° moves the iris by a tenth of its
-    radius, and colours from beyond its rim are white.
+    The detected iris circle overrules the projected eyeball: a gaze error of 2° moves the iris by a tenth
+    of its radius, and colours from beyond its rim are white.
     """
     fit, view = evidence.fit, evidence.view
-    if fit.closed or fit.iris_radius < 2.0:
+    if fit.openness < LEAST_OPENNESS or fit.iris_radius < 2.0:
         return None
     homogeneous = (view.points[texels.corners] * texels.weights[..., None]).sum(axis=1)
     depth = homogeneous[:, 2]
@@ -214,7 +216,7 @@ def _iris(seen: _Seen | None, radius: Floats, angle: Floats, gain: np.float32) -
     middle = (radius > 0.5) & (radius < 0.85)
     level = float(np.median(light[middle])) if middle.any() else float(np.median(light))
     # The iris of a bright-eyed person in shade, or of a dark one: within what irises can be.
-    level_gain = np.clip(level, 0.012, 0.22) / max(level, 1e-4)
+    level_gain = np.clip(level, 0.012, 0.14) / max(level, 1e-4)
     fibres = 1.0 + 0.08 * np.sin(37.0 * angle + 2.0 * np.sin(5.0 * angle)) * smooth_step(radius, 0.35, 0.6)
     limbus = 1.0 - 0.4 * smooth_step(radius, 0.8, 1.0)
     pupil = 1.0 - 0.92 * (1.0 - smooth_step(radius, PUPIL_SHARE - 0.07, PUPIL_SHARE + 0.05))
@@ -223,8 +225,8 @@ def _iris(seen: _Seen | None, radius: Floats, angle: Floats, gain: np.float32) -
 
 
 def _radial_profile(seen: _Seen, radius: Floats) -> Floats | None:
-    """Colour per ring f32 ``[RINGS, 3]``, from the darker part of what is seen: catch lights and scattered light
-    from the sclera only ever brighten. None when hardly anything is seen."""
+    """Colour per ring f32 ``[RINGS, 3]``, from the darker part of what is seen: catch lights and scattered
+    light from the sclera only ever brighten. None when hardly anything is seen."""
     profile = np.zeros((RINGS, 3), np.float32)
     ring = (radius / 1.05 * RINGS).astype(np.int32)
     light = luminance(seen.colour)

@@ -1,7 +1,8 @@
 """Fine structure for what no photo showed: strands where hair is filled in, pores where skin is.
 
-Both are static per head and texture size, deterministic, and neutral on average; the baker only sets how strong
-they are. Without them a filled back of the head looks like a swimming cap and filled skin like plastic.
+Both are static per head and texture size, deterministic, and neutral on average; the baker only sets how
+strong they are. Without them a filled back of the head looks like a swimming cap and filled skin like
+plastic.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ LARGEST_GENERATED = 1024
 def fine_detail(head: HeadModel, texels: TexelMap) -> NDArray[np.uint8]:
     """u8 ``[S, S, 2]``: strands and pores, 128 is neutral, ±127 the strongest.
 
-    Strands run down meridians from the crown (back of the top of the scalp), wave a little, and gather in locks;
-    they are computed from the texel's place on the mean head, so UV cuts do not show.
+    Strands run down meridians from the crown (back of the top of the scalp), wave a little, and gather in
+    locks; they are computed from the texel's place on the mean head, so UV cuts do not show.
     """
     if texels.size > LARGEST_GENERATED:
         small = fine_detail(head, padded_texel_map(head, LARGEST_GENERATED))

@@ -1,4 +1,5 @@
-"""What is painted where no photo says anything: tints of a generic face relative to its skin, scalp, mouth, teeth.
+"""What is painted where no photo says anything: tints of a generic face relative to its skin, scalp, mouth,
+teeth.
 
 There is no library of scanned textures to take a background from (as paper "twin", sec. 3.5, has), so the
 background is a few tints per region, and its tone, membrane and fine structure come from the photo.
@@ -25,8 +26,8 @@ TEETH = np.array([0.60, 0.55, 0.46], np.float32)
 TONGUE = np.array([0.36, 0.13, 0.12], np.float32)
 
 
-#: The hairline in side view: (height y, depth z) in metres on the mean head; hair grows behind it. From the nape
-#: around the ear, down to the sideburn, up the temple to the forehead.
+#: The hairline in side view: (height y, depth z) in metres on the mean head; hair grows behind it. From the
+#: nape around the ear, down to the sideburn, up the temple to the forehead.
 HAIR_LINE = np.array(
     [
         (-0.080, -0.116),
@@ -48,7 +49,8 @@ NAPE = (-0.078, -0.060)
 
 
 def hair_growth(position: Floats) -> Floats:
-    """Signed distance to the hairline, metres f32 ``[N]``, of points on the mean head; > 0 where hair grows."""
+    """Signed distance to the hairline, metres f32 ``[N]``, of points on the mean head; > 0 where hair
+    grows."""
     line = np.interp(position[:, 1], HAIR_LINE[:, 0], HAIR_LINE[:, 1])
     above_nape = position[:, 1] - 0.5 * (NAPE[0] + NAPE[1])
     result: Floats = np.minimum(line - position[:, 2], above_nape).astype(np.float32)

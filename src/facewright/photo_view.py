@@ -1,4 +1,5 @@
-"""What the photo shows of points on the fitted head: where, how obliquely, and whether something is in front."""
+"""What the photo shows of points on the fitted head: where, how obliquely, and whether something is in
+front."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from facewright_kernels import (
     uv_projection,
 )
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
+from scipy import ndimage
 
 from facewright.colour import linear_from_srgb
 
@@ -56,7 +58,8 @@ class Sighting:
 
 @dataclass(frozen=True)
 class FittedSurface:
-    """The head as it is in the photo: vertices and normals f32 ``[V, 3]`` (head space), triangles i32 ``[F, 3]``."""
+    """The head as it is in the photo: vertices and normals f32 ``[V, 3]`` (head space), triangles i32
+    ``[F, 3]``."""
 
     vertices: Floats
     normals: Floats
@@ -129,15 +132,18 @@ class PhotoView:
         )
 
     def unoccluded(self, pixels: Floats, depth: Floats) -> Floats:
-        """0–1 f32 ``[N]``: whether points at crop ``pixels`` ``[N, 2]`` and ``depth`` ``[N]``, metres, are in front."""
+        """0–1 f32 ``[N]``: whether points at crop ``pixels`` ``[N, 2]`` and ``depth`` ``[N]``, metres, are
+        in front."""
         at = np.clip((pixels * (DEPTH_SIZE / self._crop_size)).astype(np.int32), 0, DEPTH_SIZE - 1)
         behind = depth - self._depth[0, at[:, 1], at[:, 0]]
         trusted = self._trusted[0, at[:, 1], at[:, 0]]
-        return (np.clip(2.0 - behind / EYE_DEPTH_BIAS, 0.0, 1.0) * trusted).astype(np.float32)
+        result: Floats = (np.clip(2.0 - behind / EYE_DEPTH_BIAS, 0.0, 1.0) * trusted).astype(np.float32)
+        return result
 
 
 def sample_srgb(image: Bytes, at: Floats) -> Floats:
-    """Linear colours f32 ``[N, 3]`` of an sRGB image at pixels ``[N, 2]``: bilinear, clamped at the border."""
+    """Linear colours f32 ``[N, 3]`` of an sRGB image at pixels ``[N, 2]``: bilinear, clamped at the
+    border."""
     height, width = image.shape[:2]
     x = np.clip(at[:, 0] - 0.5, 0.0, width - 1.001)
     y = np.clip(at[:, 1] - 0.5, 0.0, height - 1.001)
@@ -151,7 +157,8 @@ def sample_srgb(image: Bytes, at: Floats) -> Floats:
 
 
 def _inside(box: tuple[int, int, int, int], scale: float) -> Floats:
-    """f32 ``[1, 512, 512]``: 1 inside the box (crop pixels), 0 outside and in a seam of two pixels along a cut."""
+    """f32 ``[1, 512, 512]``: 1 inside the box (crop pixels), 0 outside and in a seam of two pixels along a
+    cut."""
     inside = np.zeros((1, DEPTH_SIZE, DEPTH_SIZE), np.float32)
     low = [round(side * scale) + (2 if side > 0 else 0) for side in box[:2]]
     high = [round(side * scale) - (2 if side * scale < DEPTH_SIZE else 0) for side in box[2:]]
@@ -162,7 +169,7 @@ def _inside(box: tuple[int, int, int, int], scale: float) -> Floats:
 def _person(mask: Bytes) -> Floats:
     """f32 ``[1, 512, 512]``: 1 well inside the person, 0 outside and along the outline, where hair is half
     background."""
-    inner = Image.fromarray(mask).filter(ImageFilter.MinFilter(5))
+    inner = Image.fromarray(ndimage.minimum_filter(mask, 5))
     sized = np.asarray(inner.resize((DEPTH_SIZE, DEPTH_SIZE), Image.Resampling.BILINEAR), np.float32)
     person: Floats = np.clip((sized[None] / np.float32(255) - 0.55) / np.float32(0.4), 0.0, 1.0)
     return person

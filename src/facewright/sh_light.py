@@ -1,4 +1,5 @@
-"""Light of a photo as nine spherical harmonics, estimated jointly with a bounded albedo, one sample per vertex.
+"""Light of a photo as nine spherical harmonics, estimated jointly with a bounded albedo, one sample per
+vertex.
 
 The model is radiance = albedo × Σ c_k Y_k(n) with the basis of CONVENTIONS.md. One photo cannot tell a dark
 face in bright light from a bright face in dim light: the light is scaled so that the face is lit by 1 on
@@ -16,8 +17,8 @@ from facewright.colour import LUMINANCE
 
 Floats = NDArray[np.float32]
 
-#: Darkest and lightest mean skin (luminance, linear; CIE L* 24 and 79) that the estimate may return: beyond them
-#: it is the exposure that is dark or light, not the skin.
+#: Darkest and lightest mean skin (luminance, linear; CIE L* 24 and 79) that the estimate may return: beyond
+#: them it is the exposure that is dark or light, not the skin.
 SKIN_LUMINANCE_BOUNDS = (0.04, 0.55)
 
 
@@ -27,7 +28,8 @@ class ShLightPrior:
 
     Attributes:
         directional_ridge: weight of the pull of bands l = 1 to zero, in units of the number of samples.
-        quadratic_ridge: the same for bands l = 2, which a face (less than half of the sphere) determines badly.
+        quadratic_ridge: the same for bands l = 2, which a face (less than half of the sphere) determines
+            badly.
         chroma_ridge: the same for the difference of each channel from grey light.
         albedo_log_sigma: 1σ of ln(albedo of a vertex / mean skin): freckles, blush, stubble.
         outlier_log_sigma: ln(radiance) residual from which a sample counts less (Cauchy weight).
@@ -102,8 +104,8 @@ def estimate_sh_light(
 ) -> ShLight:
     """Maximum a posteriori light and skin tone from samples of skin.
 
-    Alternates (a) ridge least squares for the light given albedo, first in luminance and then the deviation of
-    each channel from grey, and (b) the albedo of each sample given the light: ln(albedo / tone) ~ N(0, σ²)
+    Alternates (a) ridge least squares for the light given albedo, first in luminance and then the deviation
+    of each channel from grey, and (b) the albedo of each sample given the light: ln(albedo / tone) ~ N(0, σ²)
     observed through the radiance's robust residual, so a mole or a highlight does not bend the light.
 
     Args:

@@ -94,7 +94,7 @@ class TexelPoints:
         shape = (self.size, self.size)
         total = _box((values * weights).reshape(shape), width)
         mass = _box(weights.reshape(shape), width)
-        result: Floats = (total / np.maximum(mass, np.float32(1e-4))).ravel()
+        result: Floats = np.asarray(total / np.maximum(mass, 1e-4), np.float32).ravel()
         return result
 
 

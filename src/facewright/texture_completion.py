@@ -1,8 +1,9 @@
-"""What no photo showed, continued from what it showed: skin over neck and ears, hair over the back of the head.
+"""What no photo showed, continued from what it showed: skin over neck and ears, hair over the back of the
+head.
 
-The template (tints per region) is the background, the photo the foreground, and ln(photo / template) is continued
-harmonically over the surface (:mod:`facewright.surface_diffusion`): Poisson blending on the mesh, in the domain
-where a change of tone is an offset.
+The template (tints per region) is the background, the photo the foreground, and ln(photo / template) is
+continued harmonically over the surface (:mod:`facewright.surface_diffusion`): Poisson blending on the mesh,
+in the domain where a change of tone is an offset.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ Floats = NDArray[np.float32]
 
 #: How strongly an observed vertex is pinned, relative to one mesh edge.
 PIN = 8.0
-#: Pull of unseen skin back to the mean tone, and of unseen hair to the median: a shadow under the jaw must not
-#: darken the whole neck.
+#: Pull of unseen skin back to the mean tone, and of unseen hair to the median: a shadow under the jaw must
+#: not darken the whole neck.
 SKIN_SCREENING = 0.02
 HAIR_SCREENING = 0.01
 #: Hair of a head whose scalp and brows the photo does not show.
@@ -69,7 +70,8 @@ def complete_colours(
         template: of the head.
         diffusion: over the skin's surface.
         tone: mean skin, f32 ``[3]``, in the same light as ``colours``.
-        brow_colour: linear f32 ``[3]``, stands in for hair that the crop cuts off; None where brows are unseen.
+        brow_colour: linear f32 ``[3]``, stands in for hair that the crop cuts off; None where brows are
+            unseen.
     """
     background = template.tint * tone
     floor = np.float32(0.004)

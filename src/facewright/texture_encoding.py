@@ -11,9 +11,9 @@ from PIL import Image
 
 from facewright.errors import FacewrightError
 
-#: Pillow's arguments for each ``texture_format``. Chroma is not subsampled in JPEG: at half resolution the lips'
-#: red and the irises' colour bleed over island borders. WebP effort 2 and PNG level 3 are where more time stops
-#: buying much size (1024²: WebP 40 ms, PNG 80 ms; JPEG 4 ms).
+#: Pillow's arguments for each ``texture_format``. Chroma is not subsampled in JPEG: at half resolution the
+#: lips' red and the irises' colour bleed over island borders. WebP effort 2 and PNG level 3 are where more
+#: time stops buying much size (1024²: WebP 40 ms, PNG 80 ms; JPEG 4 ms).
 _SAVE = {
     "jpeg": {"format": "JPEG", "quality": 90, "subsampling": 0},
     "webp": {"format": "WEBP", "quality": 90, "method": 2},

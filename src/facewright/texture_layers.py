@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from facewright.colour import luminance
 from facewright.head_model import HeadModel
 from facewright.head_template import HeadTemplate, hair_growth
 from facewright.photo_view import Sighting
-from facewright.sh_light import ShLight
 from facewright.skin_model import smooth_step
 from facewright.texel_layout import TexelPoints
 from facewright.texture_completion import Completion
@@ -28,7 +26,8 @@ LIGHT_HUE_BOUNDS = (0.82, 1.22)
 MIRROR_GAIN_BOUNDS = (0.4, 2.5)
 #: Facing of the mirror point from which it may stand in.
 MIRROR_FACING = (0.25, 0.5)
-#: Highlights: brightness relative to the skin around it where compression starts, and what share of the rest stays.
+#: Highlights: brightness relative to the skin around it where compression starts, and what share of the
+#: rest stays.
 HIGHLIGHT_START = 1.3
 HIGHLIGHT_KEPT = 0.5
 #: Cosines below and above which hue is and is not corrected, and how far.
@@ -158,8 +157,8 @@ def _highlight_gain(points: TexelPoints, texels: TexelEvidence) -> Floats:
 def _hue_gain(texels: TexelEvidence, completion: Completion) -> Floats:
     """Gain f32 ``[N, 3]`` that pulls oblique texels to the hue of skin or hair, keeping their luminance.
 
-    Seen at a slant, a texel carries the colour of what stands beside the head (a wall, a lamp, a flag), and little
-    of its own.
+    Seen at a slant, a texel carries the colour of what stands beside the head (a wall, a lamp, a flag), and
+    little of its own.
     """
     hair = texels.zones.scalp[:, None]
     target = completion.skin_tone * (1.0 - hair) + completion.hair_tone * hair
@@ -191,11 +190,15 @@ def interpolated_zones(zones: ZoneWeights, points: TexelPoints) -> ZoneWeights:
     return ZoneWeights(**{name: points.interpolate(value) for name, value in vars(zones).items()})
 
 
-def region_confidence(head: HeadModel, points: TexelPoints, stack: LayerStack) -> dict[str, float]:
+def region_shares(head: HeadModel, points: TexelPoints) -> Floats:
+    """How much of each region every texel is, f32 ``[R, N]``; each row sums to 1 (or 0 for a region without
+    texels)."""
+    weights = points.interpolate(np.ascontiguousarray(head.region_weights.T)).T
+    result: Floats = np.ascontiguousarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-6))
+    return result
+
+
+def region_confidence(head: HeadModel, shares: Floats, stack: LayerStack) -> dict[str, float]:
     """Per region of the head, how far the photo determines it: seen texels count 1, mirrored ones a half."""
-    known = stack.photo_weight + 0.5 * stack.mirror_weight
-    confidence = {}
-    for name, weights in zip(head.region_names, head.region_weights, strict=True):
-        inside = points.interpolate(weights)
-        confidence[str(name)] = round(float((inside * known).sum() / max(float(inside.sum()), 1e-6)), 3)
-    return confidence
+    known = shares @ (stack.photo_weight + np.float32(0.5) * stack.mirror_weight)
+    return {str(name): round(float(k), 3) for name, k in zip(head.region_names, known, strict=True)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
-
 from facewright_kernels.texture_composite import (
     CompositeSurface,
     texture_composite,
@@ -29,7 +29,7 @@ def _scene(size: int = 48, seed: int = 3) -> tuple[CompositeSurface, np.ndarray,
     return CompositeSurface(texel, barycentric, triangles, points, mirrored), photo, layers, detail
 
 
-def _encode(linear: np.ndarray) -> np.ndarray:
+def _encode(linear: np.ndarray) -> Any:
     clamped = np.clip(linear, 0, 1)
     return 255 * np.where(clamped <= 0.0031308, clamped * 12.92, 1.055 * clamped ** (1 / 2.4) - 0.055)
 
@@ -79,5 +79,6 @@ def test_not_finite_and_behind_the_camera_stay_in_bounds() -> None:
 )
 def test_says_what_is_wrong(change: dict[str, np.ndarray], words: str) -> None:
     surface, photo, layers, detail = _scene()
+    broken: Any = dataclasses.replace(surface, **change)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=words):
-        texture_composite(dataclasses.replace(surface, **change), photo, layers, detail)  # type: ignore[arg-type]
+        texture_composite(broken, photo, layers, detail)

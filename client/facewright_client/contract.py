@@ -96,6 +96,8 @@ PACKAGE_AVATAR: Final = (
     ),
     (GLB, REPORT),
 )
+# REPORT is there for the order alone: steps of an ensemble that run side by side and both fail crash
+# Triton 2.51, so every step waits for the one before.
 RENDER_PREVIEW: Final = (
     (
         FACE_CROP,
@@ -106,6 +108,7 @@ RENDER_PREVIEW: Final = (
         TEXTURE,
         SH_LIGHT,
         FIT_INFO,
+        REPORT,
     ),
     (PREVIEW,),
 )

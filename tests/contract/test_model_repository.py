@@ -1,8 +1,9 @@
-"""Every config.pbtxt is the one that the contract and the table of stages give, and says the contract's tensors."""
+"""Every config.pbtxt is what the contract and the table of stages give, and says the contract's tensors."""
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,11 @@ def test_instances_follow_the_cores() -> None:
     assert Sizing(1).instances("find_face") == 1
     assert Sizing(16).instances("bake_texture") == 8 * Sizing(2).instances("bake_texture")
     assert "count: 8 " in model_config("find_face", "cpu", Sizing(16))
+
+
+@pytest.mark.parametrize("ensemble", sorted(ENSEMBLES))
+def test_no_two_steps_run_side_by_side(ensemble: str) -> None:
+    """Two steps that fail at the same time crash Triton 2.51: each step must wait for the one before."""
+    steps = ENSEMBLES[ensemble]
+    for before, stage in pairwise(steps):
+        assert set(contract.STAGES[before][1]) & set(contract.STAGES[stage][0]), (before, stage)

@@ -160,6 +160,7 @@ def test_waiting_too_long_is_overload(photo: bytes) -> None:
                 outcomes.append(len(pending.result(60).glb) > 0)
             except OverloadedError:
                 outcomes.append(False)
+        assert outcomes.count(True) >= 1, "those whose turn came in time are served to the end"
         assert outcomes.count(False) >= 4
         # Who comes later is served at once: the queue was given up, not worked off.
         assert client.create(photo, texture_size=512).glb

@@ -39,6 +39,11 @@ _STATUS: Final = {
 }
 
 
+#: Where a request that has waited too long is given up: before the costly work, never after it, or an
+#: overloaded server would do it all in vain.
+_GIVE_UP: Final = frozenset({"fit_head", "bake_texture"})
+
+
 class StageRequest:
     """One request as a stage sees it. Arrays are views of Triton's memory: valid until the stage returns."""
 
@@ -121,7 +126,8 @@ class Stage:
         on_gpu = parameters.get("network_device", {}).get("string_value") == "cuda"
         #: Where this stage's networks run.
         self.network_device: Literal["cpu", "cuda"] = "cuda" if on_gpu else "cpu"
-        self._longest_wait_s = float(os.environ.get("FACEWRIGHT_LONGEST_WAIT_MS", "0")) / 1e3
+        longest_wait_s = float(os.environ.get("FACEWRIGHT_LONGEST_WAIT_MS", "0")) / 1e3
+        self._longest_wait_s = longest_wait_s if name in _GIVE_UP else 0.0
         self._info = next((tensor for tensor in (PHOTO_INFO, FIT_INFO) if tensor in self._inputs), None)
         self._metrics = StageMetrics(name)
 

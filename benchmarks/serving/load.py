@@ -40,9 +40,9 @@ class LoadResult:
         if self.latencies_s:
             p50, p95, p99 = np.percentile(self.latencies_s, [50, 95, 99])
             row |= {
-                "p50_ms": round(1e3 * p50, 1),
-                "p95_ms": round(1e3 * p95, 1),
-                "p99_ms": round(1e3 * p99, 1),
+                "p50_ms": round(1e3 * float(p50), 1),
+                "p95_ms": round(1e3 * float(p95), 1),
+                "p99_ms": round(1e3 * float(p99), 1),
                 "max_ms": round(1e3 * max(self.latencies_s), 1),
                 "per_second": round(len(self.latencies_s) / self.wall_s, 2),
             }

@@ -37,7 +37,7 @@ def check_answer(answer: Avatar, expected: InProcessAvatar) -> str:
         raise WrongAnswerError(
             f"not this photo's avatar: landmarks off by {offset:.2f} px, identity by {difference:.2f}"
         )
-    same = "byte for byte" if answer.glb == expected.glb else f"up to {difference:.1e} in its identity"
+    same = "byte for byte" if answer.glb == expected.glb else f"(identity within {difference:.0e})"
     return (
         f"the GLB parses, has {len(names)} morph targets and a texture, and equals that of the stages called "
         f"in one process {same}"

@@ -57,6 +57,9 @@ TEXTURE_INFO: Final = Tensor(
 
 GLB: Final = Tensor("GLB", "TYPE_UINT8", (-1,))
 REPORT: Final = Tensor("REPORT", "TYPE_UINT8", (-1,))  # JSON
+#: 1 when the file is done. For the order alone: steps of an ensemble that run side by side and both fail crash
+#: Triton 2.51, so every step waits for the one before.
+PACKAGED: Final = Tensor("PACKAGED", "TYPE_UINT8", (1,))
 PREVIEW: Final = Tensor("PREVIEW", "TYPE_UINT8", (-1,))  # PNG
 
 FIND_FACE: Final = (
@@ -94,10 +97,8 @@ PACKAGE_AVATAR: Final = (
         FIT_INFO,
         TEXTURE_INFO,
     ),
-    (GLB, REPORT),
+    (GLB, REPORT, PACKAGED),
 )
-# REPORT is there for the order alone: steps of an ensemble that run side by side and both fail crash
-# Triton 2.51, so every step waits for the one before.
 RENDER_PREVIEW: Final = (
     (
         FACE_CROP,
@@ -108,7 +109,7 @@ RENDER_PREVIEW: Final = (
         TEXTURE,
         SH_LIGHT,
         FIT_INFO,
-        REPORT,
+        PACKAGED,
     ),
     (PREVIEW,),
 )

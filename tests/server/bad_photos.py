@@ -29,13 +29,10 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def shrunk_onto_background(photo: bytes, face_side: int) -> bytes:
-    """The portrait at ``face_side`` pixels in the middle of a large grey picture."""
-    portrait = Image.open(BytesIO(photo)).resize((face_side, face_side), Image.Resampling.LANCZOS)
-    background = Image.new("RGB", (1200, 900), (120, 130, 140))
-    background.paste(portrait, (560, 400))
+def scaled(photo: bytes, side: int) -> bytes:
+    """The photo at ``side`` pixels."""
     file = BytesIO()
-    background.save(file, "PNG", compress_level=1)
+    Image.open(BytesIO(photo)).resize((side, side), Image.Resampling.LANCZOS).save(file, "PNG")
     return file.getvalue()
 
 

@@ -85,11 +85,11 @@ def test_preview_costs_nothing_unless_asked_for(client: Client, photo: bytes) ->
 
 
 def test_the_file_alone_can_be_asked_for(server: Server, photo: bytes) -> None:
-    """Any client of Triton may ask for fewer outputs, as long as GLB or REPORT is among them."""
+    """Any client of Triton may ask for fewer outputs, as long as GLB, REPORT or PREVIEW is among them."""
     raw = triton.InferenceServerClient(server.url)
     tensor = triton.InferInput(contract.PHOTO.name, [1, len(photo)], "UINT8")
     tensor.set_data_from_numpy(np.frombuffer(photo, np.uint8)[None])
-    for wanted in (["GLB"], ["REPORT"], ["GLB", "LANDMARKS"]):
+    for wanted in (["GLB"], ["REPORT"], ["GLB", "LANDMARKS"], ["REPORT", "PREVIEW"], ["PREVIEW"]):
         outputs = [triton.InferRequestedOutput(name) for name in wanted]
         result = raw.infer("avatar_twin", [tensor], outputs=outputs)
         assert all(result.as_numpy(name) is not None for name in wanted)

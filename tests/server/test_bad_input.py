@@ -73,7 +73,7 @@ def test_bad_photos(client: Client, photo: bytes, name: str, error: type[Facewri
         "61 megapixels": lambda: bad_photos.blank(10_000, 6_100),
         "blank": lambda: bad_photos.blank(640, 480),
         "cat": (DATA / "cat.jpg").read_bytes,
-        "small face": lambda: bad_photos.shrunk_onto_background(photo, 130),
+        "small face": lambda: bad_photos.scaled(photo, 80),
     }[name]()
     with pytest.raises(error) as caught:
         client.create(content)

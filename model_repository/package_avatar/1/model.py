@@ -44,4 +44,8 @@ class TritonPythonModel:
                 texture_info=TextureInfo.from_json(request.content(contract.TEXTURE_INFO)),
             )
         )
-        return {contract.GLB: glb, contract.REPORT: json.dumps(report, allow_nan=False).encode()}
+        return {
+            contract.GLB: glb,
+            contract.REPORT: json.dumps(report, allow_nan=False).encode(),
+            contract.PACKAGED: b"\x01",
+        }

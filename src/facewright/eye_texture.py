@@ -30,7 +30,7 @@ SCLERA_EDGE = np.array([0.36, 0.22, 0.19], np.float32)
 #: Largest linear colour taken from the photo: a catch light stays one, but does not burn out.
 CATCH_LIGHT = np.float32(0.75)
 #: Narrower eyes show lashes and folds where the iris is expected.
-LEAST_OPENNESS = 0.55
+LEAST_OPENNESS = 0.45
 #: Share of the iris that must be seen for its colour to be believed.
 LEAST_IRIS_SEEN = 0.25
 #: Iris of an eye that the photo does not show: medium brown.

@@ -23,10 +23,32 @@ def padded_texel_map(head: HeadModel, size: int) -> TexelMap:
     A texel in a gutter has the point of the nearest texel of the island (in steps along rows and columns).
     """
     exact = make_texel_map(head.uv, head.uv_triangles, size)
-    triangle, barycentric = exact.triangle_id.copy(), exact.barycentric.copy()
+    # A frame of one texel, so that neighbours can be found by adding to flat indices.
+    triangle = np.pad(exact.triangle_id, 1, constant_values=-1).ravel()
+    barycentric = np.pad(exact.barycentric, ((1, 1), (1, 1), (0, 0))).reshape(-1, 2)
+    width = size + 2
+    inside = np.zeros((width, width), bool)
+    inside[1:-1, 1:-1] = True
+    empty = inside.ravel() & (triangle < 0)
+    steps = (width, -width, 1, -1)
+    rim = np.zeros_like(empty)
+    for step in steps:
+        rim |= np.roll(empty, step)
+    border = np.flatnonzero(rim & (triangle >= 0))
     for _ in range(max(2, round(GUTTER_SHARE * size))):
-        _grow(triangle, barycentric)
-    return TexelMap(triangle, barycentric)
+        reached = []
+        for step in steps:
+            target = border + step
+            take = empty[target]
+            source, target = border[take], target[take]
+            triangle[target] = triangle[source]
+            barycentric[target] = barycentric[source]
+            empty[target] = False
+            reached.append(target)
+        border = np.concatenate(reached)
+    square = triangle.reshape(width, width)[1:-1, 1:-1]
+    points = barycentric.reshape(width, width, 2)[1:-1, 1:-1]
+    return TexelMap(np.ascontiguousarray(square), np.ascontiguousarray(points))
 
 
 def vertex_texel_map(head: HeadModel) -> TexelMap:
@@ -43,21 +65,6 @@ def vertex_texel_map(head: HeadModel) -> TexelMap:
         triangle[vertices] = np.arange(len(vertices), dtype=np.int32)
         barycentric[vertices] = (float(corner == 0), float(corner == 1))
     return TexelMap(triangle.reshape(side, side), barycentric.reshape(side, side, 2))
-
-
-def _grow(triangle: NDArray[np.int32], barycentric: Floats) -> None:
-    """Gives every empty texel next to a filled one the point of that neighbour, in place."""
-    filled = triangle >= 0
-    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
-        source: list[slice] = [slice(None), slice(None)]
-        target: list[slice] = [slice(None), slice(None)]
-        source[axis] = slice(None, -1) if step == 1 else slice(1, None)
-        target[axis] = slice(1, None) if step == 1 else slice(None, -1)
-        # Views, so that the assignment reaches the arrays.
-        into, points = triangle[tuple(target)], barycentric[tuple(target)]
-        take = filled[tuple(source)] & (into < 0)
-        into[take] = triangle[tuple(source)][take]
-        points[take] = barycentric[tuple(source)][take]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Completion:
         hair: linear f32 ``[V, 3]``; skin-coloured for a bald head.
         hairiness: 0–1, how much of the scalp is hair rather than skin.
         hair_seen: share of the visible scalp that is not skin.
-        hair_tone: median hair colour, linear f32 ``[3]``.
+        hair_tone: typical hair colour, linear f32 ``[3]``.
         skin_tone: mean skin colour, linear f32 ``[3]``.
     """
 
@@ -91,9 +91,9 @@ def complete_colours(
         hairiness = float(smooth_step(np.array(hair_seen), 0.3, 0.6))
         # A bald patch or a forehead under the hairline must not bleach the hair, nor hair tan a bald head.
         scalp_weight = scalp_weight * (1.0 - min(1.0, 2.0 * hairiness) * (1.0 - not_skin))
-        hair_tone = _weighted_median(colours, scalp_weight)
+        hair_tone = _hair_tone(colours, scalp_weight)
         reference = np.maximum(hair_tone, 0.004)
-        offset = np.clip(np.log((np.maximum(colours, 0.0) + floor) / (reference + floor)), -0.9, 0.9)
+        offset = np.clip(np.log((np.maximum(colours, 0.0) + floor) / (reference + floor)), -0.9, 0.4)
         hair = reference * np.exp(diffusion.complete(offset, PIN * scalp_weight, HAIR_SCREENING))
     else:
         hair_seen, hairiness = 0.0, 1.0
@@ -120,8 +120,12 @@ def brow_colour(colours: Floats, evidence: Evidence, brow: Floats, skin: SkinMod
     return result
 
 
-def _weighted_median(values: Floats, weights: Floats) -> Floats:
-    """Median f32 ``[3]`` of the rows ``[N, 3]`` with weight above a third of the largest."""
-    chosen = weights > weights.max() / 3.0
-    result: Floats = np.median(values[chosen], axis=0).astype(np.float32)
+def _hair_tone(colours: Floats, weights: Floats) -> Floats:
+    """Colour f32 ``[3]`` of the hair: of the rows ``[N, 3]`` with weight above a third of the largest,
+    those around the 35 % quantile of luminance. Sheen, partings and what shines through the outline all
+    brighten."""
+    chosen = colours[weights > weights.max() / 3.0]
+    light = luminance(chosen)
+    low, high = np.quantile(light, [0.2, 0.5])
+    result: Floats = np.median(chosen[(light >= low) & (light <= high)], axis=0).astype(np.float32)
     return result

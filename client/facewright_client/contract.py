@@ -26,6 +26,7 @@ IDENTITY_SIZE: Final = 160
 EXPRESSION_SIZE: Final = 52
 CROP_SIZE: Final = 1024
 LANDMARK_INPUT_SIZE: Final = 192
+MAX_PHOTO_BYTES: Final = 32 * 1024 * 1024  # of an encoded photo
 
 PHOTO: Final = Tensor("PHOTO", "TYPE_UINT8", (-1,))  # encoded bytes: JPEG, PNG or WebP
 
@@ -57,8 +58,8 @@ TEXTURE_INFO: Final = Tensor(
 
 GLB: Final = Tensor("GLB", "TYPE_UINT8", (-1,))
 REPORT: Final = Tensor("REPORT", "TYPE_UINT8", (-1,))  # JSON
-#: 1 when the file is done. For the order alone: steps of an ensemble that run side by side and both fail crash
-#: Triton 2.51, so every step waits for the one before.
+#: 1 when the file is done. For the order alone: steps of an ensemble that run side by side and both fail
+#: crash Triton 2.51, so every step waits for the one before.
 PACKAGED: Final = Tensor("PACKAGED", "TYPE_UINT8", (1,))
 PREVIEW: Final = Tensor("PREVIEW", "TYPE_UINT8", (-1,))  # PNG
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from facewright_client import contract
 
-from facewright.photo_info import PhotoInfo
 from facewright.fit_head import HeadFitter
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
+from facewright.photo_info import PhotoInfo
 from facewright.server.stage import Outputs, Stage, StageRequest
 
 

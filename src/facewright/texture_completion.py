@@ -90,8 +90,8 @@ def complete_colours(
         hair_seen = float((scalp_weight * not_skin).sum()) / mass
         hairiness = float(smooth_step(np.array(hair_seen), 0.3, 0.6))
         # A bald patch or a forehead under the hairline must not bleach the hair, nor hair tan a bald head.
+        hair_tone = _hair_tone(colours, scalp_weight * (1.0 - 0.75 * hairiness * (1.0 - not_skin)))
         scalp_weight = scalp_weight * (1.0 - min(1.0, 2.0 * hairiness) * (1.0 - not_skin))
-        hair_tone = _hair_tone(colours, scalp_weight)
         reference = np.maximum(hair_tone, 0.004)
         offset = np.clip(np.log((np.maximum(colours, 0.0) + floor) / (reference + floor)), -0.9, 0.4)
         hair = reference * np.exp(diffusion.complete(offset, PIN * scalp_weight, HAIR_SCREENING))
@@ -121,11 +121,9 @@ def brow_colour(colours: Floats, evidence: Evidence, brow: Floats, skin: SkinMod
 
 
 def _hair_tone(colours: Floats, weights: Floats) -> Floats:
-    """Colour f32 ``[3]`` of the hair: of the rows ``[N, 3]`` with weight above a third of the largest,
-    those around the 35 % quantile of luminance. Sheen, partings and what shines through the outline all
-    brighten."""
-    chosen = colours[weights > weights.max() / 3.0]
-    light = luminance(chosen)
-    low, high = np.quantile(light, [0.2, 0.5])
-    result: Floats = np.median(chosen[(light >= low) & (light <= high)], axis=0).astype(np.float32)
+    """Weighted geometric mean f32 ``[3]`` of colours ``[N, 3]``: hair is strands and gaps, and sheen counts
+    less."""
+    share = (weights / weights.sum())[:, None]
+    logs = np.log(np.maximum(colours, 0.0) + np.float32(0.002))
+    result: Floats = np.exp((share * logs).sum(axis=0)).astype(np.float32)
     return result

@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 
 #: Cosines between which a texel of face or scalp passes from "too oblique" to "taken from the photo".
 FACE_FACING = (0.14, 0.34)
+INNER_FACING = (0.04, 0.16)
 SCALP_FACING = (0.26, 0.48)
 #: Cosines below and above which a fit's outline does and does not matter.
 OBLIQUE = (0.25, 0.45)
@@ -36,6 +37,8 @@ class ZoneWeights:
         core: cheeks, nose and forehead without brows, lids and lips: where skin can be learned.
         beard: chin, jaw and around the mouth, where hair is part of the person.
         features: brows, lids and lips with a margin: never skin-coloured, always kept.
+        inner_face: nose, lids and lips: far from the head's outline, so what is oblique there is still the
+            face.
         scalp: where hair grows.
         neck: below the jaw.
         pinna: the part of the ear that stands off the head.
@@ -45,6 +48,7 @@ class ZoneWeights:
     core: Floats
     beard: Floats
     features: Floats
+    inner_face: Floats
     scalp: Floats
     neck: Floats
     pinna: Floats
@@ -73,12 +77,13 @@ def vertex_zones(head: HeadModel, surface: SurfaceDiffusion) -> ZoneWeights:
     stands_off = fine * head.region("ears")
     pinna = widened(stands_off.astype(np.float32), 2)
     scalp = smooth_step(hair_growth(mean), -0.006, 0.006) * (1.0 - pinna) * skin_part
+    inner_face = np.clip(sum(head.region(n) for n in ("nose", "eyelids", "lips")), 0.0, 1.0)
     beard = np.clip(head.region("chin") + head.region("jaw"), 0.0, 1.0) * (1.0 - features)
     core = core * (1.0 - features) * (1.0 - scalp)
     return ZoneWeights(
         *(
             np.ascontiguousarray(zone, np.float32)
-            for zone in (core, beard, features, scalp, head.region("neck"), pinna, skin_part)
+            for zone in (core, beard, features, inner_face, scalp, head.region("neck"), pinna, skin_part)
         )
     )
 
@@ -147,6 +152,7 @@ def judge(
     facing = (1.0 - on_scalp) * smooth_step(seen.facing, *FACE_FACING) + on_scalp * smooth_step(
         seen.facing, *SCALP_FACING
     )
+    facing = np.maximum(facing, zones.inner_face * smooth_step(seen.facing, *INNER_FACING))
     visible = seen.visible * facing * zones.skin_part
     if skin is None:
         nothing = np.zeros_like(visible)
@@ -162,7 +168,7 @@ def judge(
     if covered > LARGEST_OCCLUDER:
         occluded = occluded * np.float32(LARGEST_OCCLUDER / covered) ** 2
     # Where the face turns away, a fit that is a few millimetres too wide shows hair or background beside it.
-    oblique = (1.0 - smooth_step(seen.facing, *OBLIQUE)) * on_face
+    oblique = (1.0 - smooth_step(seen.facing, *OBLIQUE)) * on_face * (1.0 - zones.inner_face)
     occluded = np.maximum(occluded, smooth_step(deviation.strict, 3.4, 5.0) * oblique)
     # Nothing but skin belongs on the ears; and collars, scarves and straps make the neck not worth the risk.
     occluded = np.maximum(occluded, smooth_step(deviation.strict, 2.2, 3.6) * zones.pinna)

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import ErrorCode
-from PIL import ExifTags, Image
+from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from facewright.errors import FacewrightError
+from facewright.photo_structure import check_structure
 
 MAX_PIXELS = 60_000_000
+_PIXEL_LIMIT = f"{MAX_PIXELS // 1_000_000} megapixels"
 MIN_SIDE = 32  # pixels; a face in less has no features
 #: Where the photo is transparent: neutral, so that cut-out hair gets neither a light nor a dark fringe.
 BACKGROUND = (128, 128, 128)
@@ -69,8 +71,11 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
 
     Raises:
         FacewrightError: BAD_PHOTO when it is empty, not one of the formats, damaged, truncated or smaller
-            than `MIN_SIDE`; PHOTO_TOO_LARGE above `MAX_PIXELS`, told from the header.
+            than `MIN_SIDE`, or built to keep a decoder busy (`check_structure`); PHOTO_TOO_LARGE above
+            `MAX_PHOTO_BYTES`, or above `MAX_PIXELS`, told from the header.
     """
+    if len(photo) > MAX_PHOTO_BYTES:
+        raise _too_large(f"{len(photo)} bytes", f"{MAX_PHOTO_BYTES // 2**20} MiB")
     if len(photo) == 0:
         raise FacewrightError(ErrorCode.BAD_PHOTO, "the photo is empty (0 bytes)", _HINT)
     if not _has_known_magic(photo):
@@ -80,14 +85,19 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
             f"{photo[:8].hex(' ')}",
             _HINT,
         )
+    check_structure(photo)
     try:
         return _decode(photo, enough_side, reduction)
     except FacewrightError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large("too many pixels") from error
+        raise _too_large("too many pixels", _PIXEL_LIMIT) from error
     except MemoryError as error:
         raise FacewrightError(ErrorCode.BAD_PHOTO, "the photo does not fit into memory", _HINT) from error
+    except UnidentifiedImageError as error:  # its own words name a Python object
+        raise FacewrightError(
+            ErrorCode.BAD_PHOTO, f"the photo ({len(photo)} bytes) is damaged: its header is unreadable", _HINT
+        ) from error
     except Exception as error:  # damaged files make decoders raise anything, from struct.error to SyntaxError
         cause = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise FacewrightError(
@@ -103,10 +113,10 @@ def _has_known_magic(photo: bytes) -> bool:
     )
 
 
-def _too_large(size: str) -> FacewrightError:
+def _too_large(size: str, limit: str) -> FacewrightError:
     return FacewrightError(
         ErrorCode.PHOTO_TOO_LARGE,
-        f"the photo has {size}; the limit is {MAX_PIXELS // 1_000_000} megapixels",
+        f"the photo has {size}; the limit is {limit}",
         "scale it down: a face 1000 pixels wide is as much as the texture can use",
     )
 
@@ -115,7 +125,7 @@ def _decode(photo: bytes, enough_side: int, reduction: int | None) -> Photo:
     image = Image.open(io.BytesIO(photo), formats=_FORMATS)
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise _too_large(f"{width} x {height} pixels")
+        raise _too_large(f"{width} x {height} pixels", _PIXEL_LIMIT)
     if min(width, height) < MIN_SIDE:
         raise FacewrightError(
             ErrorCode.BAD_PHOTO,
@@ -159,10 +169,9 @@ def _reduction_for(side: int, enough_side: int) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I") or image.mode == "F":
-        # 16-bit grey; Pillow would clip it to 8 bits instead of scaling it.
-        levels = np.asarray(image).astype(np.int64) >> 8
-        return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "I;16":
+        # Converting alone would clip to 8 bits instead of scaling.
+        return image.point(lambda level: level * (1 / 256)).convert("L").convert("RGB")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         over = Image.new("RGBA", image.size, (*BACKGROUND, 255))

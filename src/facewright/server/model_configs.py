@@ -26,7 +26,8 @@ NETWORKS: Final = frozenset({"face_landmarks"})
 #: Stages that run networks themselves, beside other work.
 RUNS_NETWORKS: Final = NETWORKS | {"find_face"}
 
-#: Instances of each stage for every two CPU cores, chosen by measurement: the pipeline's time is in the bake.
+#: Instances of each stage for every two CPU cores. The bake takes more than half of the time, so that one
+#: instance would leave a core idle; each instance of any stage costs about 100 MB.
 INSTANCES_PER_TWO_CORES: Final[Mapping[str, int]] = {
     "find_face": 1,
     "face_landmarks": 1,

@@ -107,12 +107,16 @@ def build_layers(
     mirror = (1.0 - photo) * _feathered(points, other_side)
 
     gain = light_gain(texels.shade, delight) * _highlight_gain(points, texels)[:, None]
-    gain *= _hue_gain(texels, completion)
+    oblique = 1.0 - smooth_step(texels.seen.facing, *OBLIQUE_HUE)
+    gain *= _hue_gain(texels.seen.colour, oblique, texels.zones, completion)
     # The mirror point under the light of this point: its own light out, what stays of this point's light in.
     # In grey: a difference of hue between the sides would tint half of the face.
     own = luminance(np.clip(texels.shade, *SHADE_BOUNDS)) ** np.float32(1.0 - delight)
     mirror_gain = own / luminance(np.clip(texels.mirrored_shade, *SHADE_BOUNDS))
     mirror_gain = np.clip(mirror_gain, *MIRROR_GAIN_BOUNDS)[:, None]
+    # The other side may be lit in another colour.
+    everywhere = np.ones_like(oblique)
+    mirror_gain = mirror_gain * _hue_gain(texels.mirrored.colour, everywhere, texels.zones, completion)
 
     skin = points.interpolate(completion.skin)
     inner = points.interpolate(template.inner)[:, None]
@@ -154,20 +158,20 @@ def _highlight_gain(points: TexelPoints, texels: TexelEvidence) -> Floats:
     return result
 
 
-def _hue_gain(texels: TexelEvidence, completion: Completion) -> Floats:
-    """Gain f32 ``[N, 3]`` that pulls oblique texels to the hue of skin or hair, keeping their luminance.
+def _hue_gain(colour: Floats, share: Floats, zones: ZoneWeights, completion: Completion) -> Floats:
+    """Gain f32 ``[N, 3]`` that pulls a ``share`` ``[N]`` of colours ``[N, 3]`` to the hue of skin or hair,
+    keeping their luminance.
 
     Seen at a slant, a texel carries the colour of what stands beside the head (a wall, a lamp, a flag), and
     little of its own.
     """
-    hair = texels.zones.scalp[:, None]
+    hair = zones.scalp[:, None]
     target = completion.skin_tone * (1.0 - hair) + completion.hair_tone * hair
     target = (target + np.float32(0.004)) / (luminance(target) + np.float32(0.004))[:, None]
-    seen = texels.seen.colour + np.float32(0.004)
+    seen = colour + np.float32(0.004)
     hue = seen / luminance(seen)[:, None]
-    oblique = 1.0 - smooth_step(texels.seen.facing, *OBLIQUE_HUE)
-    share = (HUE_PULL * oblique * (1.0 - texels.zones.features))[:, None]
-    result: Floats = np.clip(target / np.maximum(hue, np.float32(0.05)), 0.4, 2.5) ** share
+    pull = (HUE_PULL * share * (1.0 - zones.features))[:, None]
+    result: Floats = np.clip(target / np.maximum(hue, np.float32(0.05)), 0.4, 2.5) ** pull
     return result
 
 

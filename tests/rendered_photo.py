@@ -105,6 +105,7 @@ def render_photo(
         roll=0.0,
         focal_px=focal,
         focal_photo_px=focal,
+        focal_source="estimated",
         pupil_distance_px=170.0,
         error_before=LandmarkError(0.0, 0.0),
         error_after=LandmarkError(0.0, 0.0),

@@ -204,8 +204,10 @@ def test_focal_length_from_exif_and_from_the_caller(head: HeadModel, fitter: Hea
     truth = made_up(head, fitter)
     exif = fit(fitter, truth, focal_px=1.5 * 1650)
     assert exif.info.focal_px == pytest.approx(1650, rel=0.08)
+    assert exif.info.focal_source == "exif"
     given = fit(fitter, truth, focal_px=9000.0, options={"focal_px": 1.5 * 2000})
     assert given.info.focal_px == pytest.approx(2000, rel=0.03)
+    assert given.info.focal_source == "option"
     assert given.info.focal_photo_px == pytest.approx(1.5 * given.info.focal_px)
 
 
@@ -216,6 +218,7 @@ def test_an_impossible_focal_length_is_refused_or_ignored(head: HeadModel, fitte
             fit(fitter, truth, options={"focal_px": focal})
         assert caught.value.code is ErrorCode.BAD_OPTION
     ignored = fit(fitter, truth, focal_px=20.0)
+    assert ignored.info.focal_source == fit(fitter, truth).info.focal_source == "estimated"
     assert ignored.info.focal_px == pytest.approx(1650, rel=0.2)
     assert any("focal length" in warning for warning in ignored.info.warnings)
     assert np.isfinite(fit(fitter, truth, options={"focal_px": 100000.0}).fitted_vertices).all()

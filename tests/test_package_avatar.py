@@ -66,6 +66,7 @@ def _parts(head: HeadModel, **options: Any) -> AvatarParts:
         roll=1.0,
         focal_px=1500.0,
         focal_photo_px=750.0,
+        focal_source="exif",
         pupil_distance_px=200.0,
         error_before=LandmarkError(1.7, 5.8),
         error_after=LandmarkError(0.7, 3.0),
@@ -112,6 +113,7 @@ def test_report_says_what_the_stages_found(packager: AvatarPackager, head: HeadM
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert report["photo"]["face_box"] == [200.0, 100.0, 330.0, 260.0]
     assert report["camera"]["focal_px"] == 750.0
+    assert report["camera"]["focal_source"] == "exif"
     assert report["camera"]["pose"]["yaw"] == 12.35 or report["camera"]["pose"]["yaw"] == 12.34
     np.testing.assert_allclose(report["fit"]["identity"], parts.identity, atol=6e-5)
     assert list(report["fit"]["expression"]) == [str(name) for name in head.expression_names]

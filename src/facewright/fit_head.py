@@ -20,7 +20,7 @@ from facewright.corrective_field import CorrectivePrior, neutral_share, rigid_fo
 from facewright.errors import FacewrightError
 from facewright.expression_prior import build_expression_prior
 from facewright.fit_confidence import FitConfidence
-from facewright.fit_info import EyeFit, FitInfo, HeadFit, LandmarkError
+from facewright.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, LandmarkError
 from facewright.gauss_newton import FitSettings, GaussNewton, Observation, Solution
 from facewright.gaze import Gaze, SeenIris, seen_irises
 from facewright.hair_volume import HairVolume
@@ -54,6 +54,15 @@ class _Face:
     depth: NDArray[np.float64]  # [478], crop pixels, the network's z
     photo: NDArray[np.float64]  # [478, 2], photo pixels
     photo_scale: float  # photo pixels per crop pixel
+
+
+@dataclass(frozen=True)
+class _ExpectedFocal:
+    """The focal length a fit starts from, photo pixels, 1 sigma of its logarithm, and where it is from."""
+
+    pixels: float
+    log_sigma: float
+    source: FocalSource
 
 
 class HeadFitter:
@@ -111,7 +120,8 @@ class HeadFitter:
         """
         began = time.perf_counter()
         face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
-        seen, warnings = self._observation(face, info)
+        focal, warnings = _expected_focal(face, info)
+        seen = Observation(face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma)
         start = Solution(
             self._starting_camera(face, seen, crop_to_photo, info), np.zeros(self.optimiser.size)
         )
@@ -153,6 +163,7 @@ class HeadFitter:
             roll=roll,
             focal_px=camera.focal,
             focal_photo_px=camera.focal * face.photo_scale,
+            focal_source=focal.source,
             pupil_distance_px=pupils,
             error_before=before,
             error_after=after,
@@ -181,30 +192,6 @@ class HeadFitter:
             neutral_vertices=fit.neutral,
             info=fit_info,
         )
-
-    def _observation(self, face: _Face, info: PhotoInfo) -> tuple[Observation, list[str]]:
-        """What the fit is to explain, and warnings about the focal length."""
-        extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
-        least = LEAST_FOCAL_PER_FACE * extent
-        warnings: list[str] = []
-        focal, sigma = float(info.options.get("focal_px") or 0.0), GIVEN_LOG_FOCAL_SIGMA
-        if 0.0 < focal < least:
-            raise FacewrightError(
-                ErrorCode.BAD_OPTION,
-                f"focal_px {focal:.0f} would put the camera inside the head: the face spans {extent:.0f} px",
-                f"pass at least {least:.0f}, or 0 to have it estimated",
-            )
-        if not focal:
-            focal, sigma = float(info.focal_px or 0.0), EXIF_LOG_FOCAL_SIGMA
-            if 0.0 < focal < least:
-                warnings.append(
-                    f"the photo's focal length ({focal:.0f} px) is impossible for this face: ignored"
-                )
-                focal = 0.0
-        if not focal:
-            focal = focal_prior((info.photo_width, info.photo_height), extent)
-            sigma = LOG_FOCAL_SIGMA
-        return Observation(face.crop[:MESH_COUNT], focal / face.photo_scale, sigma), warnings
 
     def _starting_camera(
         self, face: _Face, seen: Observation, crop_to_photo: NDArray[np.floating], info: PhotoInfo
@@ -334,6 +321,28 @@ def _checked(
         )
     crop = landmarks[:, :2] @ to_crop[:2, :2].T + to_crop[:2, 2]
     return _Face(crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale)
+
+
+def _expected_focal(face: _Face, info: PhotoInfo) -> tuple[_ExpectedFocal, list[str]]:
+    """The option's focal length, else EXIF's where it is possible, else a guess; and warnings about it."""
+    extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
+    least = LEAST_FOCAL_PER_FACE * extent
+    given, exif = float(info.options.get("focal_px") or 0.0), float(info.focal_px or 0.0)
+    if 0.0 < given < least:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            f"focal_px {given:.0f} would put the camera inside the head: the face spans {extent:.0f} px",
+            f"pass at least {least:.0f}, or 0 to have it estimated",
+        )
+    if given:
+        return _ExpectedFocal(given, GIVEN_LOG_FOCAL_SIGMA, "option"), []
+    if exif >= least:
+        return _ExpectedFocal(exif, EXIF_LOG_FOCAL_SIGMA, "exif"), []
+    warnings = []
+    if exif:
+        warnings.append(f"the photo's focal length ({exif:.0f} px) is impossible for this face: ignored")
+    guess = focal_prior((info.photo_width, info.photo_height), extent)
+    return _ExpectedFocal(guess, LOG_FOCAL_SIGMA, "estimated"), warnings
 
 
 def _similarity_scale(name: str, matrix: NDArray[np.float64]) -> float:

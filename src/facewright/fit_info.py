@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Where the focal length that a fit starts from was found; "estimated" is a guess from the photo's size.
+FocalSource = Literal["option", "exif", "estimated"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class FitInfo:
     Args:
         yaw, pitch, roll: pose in degrees (CONVENTIONS.md).
         focal_px: focal length in crop pixels; ``focal_photo_px`` in photo pixels.
+        focal_source: what the fit started from; an EXIF value that it refused counts as estimated.
         pupil_distance_px: crop pixels, of the fitted head seen frontally at its depth.
         error_before, error_after: landmark reprojection without and with the corrective field.
         region_sigma_mm: per head region, root mean square of the neutral's 1 sigma, millimetres.
@@ -64,6 +68,7 @@ class FitInfo:
     roll: float
     focal_px: float
     focal_photo_px: float
+    focal_source: FocalSource
     pupil_distance_px: float
     error_before: LandmarkError
     error_after: LandmarkError

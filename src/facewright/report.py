@@ -10,7 +10,7 @@ from typing import Any, Final, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from facewright.fit_info import EyeFit, FitInfo
+from facewright.fit_info import EyeFit, FitInfo, FocalSource
 from facewright.photo_info import PhotoInfo
 from facewright.provenance import Provenance
 from facewright.texture_info import TextureInfo
@@ -37,7 +37,7 @@ class PoseReport(TypedDict):
 
 class CameraReport(TypedDict):
     focal_px: float
-    focal_from_photo: bool
+    focal_source: FocalSource
     pose: PoseReport
 
 
@@ -124,7 +124,7 @@ def camera_report(fit: FitInfo) -> CameraReport:
     """Focal length in photo pixels and the head's pose."""
     return {
         "focal_px": round(fit.focal_photo_px, 1),
-        "focal_from_photo": fit.photo.get("focal_px") is not None,
+        "focal_source": fit.focal_source,
         "pose": {"yaw": round(fit.yaw, 2), "pitch": round(fit.pitch, 2), "roll": round(fit.roll, 2)},
     }
 

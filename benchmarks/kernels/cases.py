@@ -8,7 +8,6 @@ from typing import Any
 
 import facewright_kernels as kernels
 import numpy as np
-from facewright_kernels.fill_gutters import fill_gutters
 from facewright_kernels.interpolate import interpolate_reference
 from facewright_kernels.poisson_blend import poisson_blend_reference
 from facewright_kernels.rasterize import rasterize_reference
@@ -48,7 +47,6 @@ def make_cases(scene: Scene) -> list[Case]:
         _vertex_normals(scene),
         _uv_projection(scene, normals),
         _poisson_blend(scene),
-        _fill_gutters(scene),
     ]
 
 
@@ -183,17 +181,3 @@ def _poisson_blend(scene: Scene) -> Case:
         assert np.abs(result[0] - expected).max() < 0.02
 
     return Case("poisson_blend 512²", call, check, _size(foreground, background, weight, result), 20.0)
-
-
-def _fill_gutters(scene: Scene) -> Case:
-    inside = scene.texels.triangle_id >= 0
-    gutter_map = kernels.make_gutter_map(inside)
-    texture = scene.photo
-
-    def check() -> None:
-        got = fill_gutters(texture, gutter_map)
-        np.testing.assert_array_equal(got[:, inside], texture[:, inside])
-        np.testing.assert_array_equal(got.reshape(-1, 3), texture.reshape(-1, 3)[gutter_map.ravel()])
-
-    moved = _size(texture, texture, gutter_map)
-    return Case("fill_gutters u8, 1024²", lambda: fill_gutters(texture, gutter_map), check, moved)

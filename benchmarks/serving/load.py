@@ -86,7 +86,7 @@ async def poisson_arrivals(request: Request, per_second: float, requests: int, s
     tasks = []
     for due in start + np.cumsum(gaps):
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        result.send_lag_s = max(result.send_lag_s, time.perf_counter() - due)
+        result.send_lag_s = max(result.send_lag_s, time.perf_counter() - float(due))
         tasks.append(asyncio.create_task(_timed(request, float(due), result)))
     await asyncio.gather(*tasks)
     result.wall_s = time.perf_counter() - start

@@ -77,11 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _conditions(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    busy = " **The machine was busy with other work: times are too long.**" if _was_busy(result) else ""
     return (
         f"*Commit {result['commit']}, {result['date']}; {result['cpu']}, {result['cpu_count']} cores, "
         f"{result['memory_gb']} GB, load average before the run {result['load_average_before']}; "
-        f"Python {result['python']}, {versions}.*\n"
+        f"Python {result['python']}, {versions}.*{busy}\n"
     )
+
+
+def _was_busy(result: dict[str, Any]) -> bool:
+    """Whether other processes kept more than a tenth of the cores busy before the run began."""
+    return bool(result["load_average_before"] > 0.1 * result["cpu_count"])
 
 
 if __name__ == "__main__":

@@ -48,6 +48,11 @@ def test_serving_numbers_reach_the_report() -> None:
     assert "Likeness" not in text
 
 
+def test_times_taken_on_a_busy_machine_are_marked() -> None:
+    assert "too long" not in report({"serving": _SERVING})
+    assert "too long" in report({"serving": _SERVING | {"load_average_before": 4.0}})
+
+
 def _likeness() -> dict[str, Any]:
     stats = {"count": 3, "mean": 0.321, "median": 0.654, "p95": 0.987}
     poses = ("photo pose", "0", "±15", "±30", "±45", "0, studio light")

@@ -3,10 +3,7 @@
 Every kernel is a trio: ``x.cu``, ``x.py`` (checks, launch, float64 reference), ``tests/kernels/test_x.py``.
 """
 
-from facewright_kernels.fill_gutters import fill_gutters, make_gutter_map
-from facewright_kernels.image_warp import image_warp
-from facewright_kernels.interpolate import attribute_derivatives, interpolate
-from facewright_kernels.masked_blur import masked_blur
+from facewright_kernels.interpolate import interpolate
 from facewright_kernels.pinhole import PinholeCamera, depth_map, pinhole_clip_positions, pinhole_points
 from facewright_kernels.poisson_blend import poisson_blend
 from facewright_kernels.poisson_domain import PoissonDomain, make_poisson_domain
@@ -39,17 +36,12 @@ __all__ = [
     "TexelMap",
     "UvProjection",
     "VertexTriangles",
-    "attribute_derivatives",
     "build_mip_pyramid",
     "depth_map",
-    "fill_gutters",
-    "image_warp",
     "interpolate",
-    "make_gutter_map",
     "make_poisson_domain",
     "make_texel_map",
     "make_vertex_triangles",
-    "masked_blur",
     "pinhole_clip_positions",
     "pinhole_points",
     "poisson_blend",

@@ -1,4 +1,4 @@
-"""Vertex attributes interpolated at the pixels of a raster, and their derivatives on screen."""
+"""Vertex attributes interpolated at the pixels of a raster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ def interpolate(attributes: FloatArray, triangles: IntArray, raster: Raster) -> 
     triangles = check.array("triangles", triangles, "int32", "F 3")
     triangle_id = check.array("raster.triangle_id", raster.triangle_id, "int32", "B H W")
     barycentric = check.array("raster.barycentric", raster.barycentric, "float32", "B H W 2")
-    _check_shared(check)
+    if check.size("N") not in (1, check.size("B")):
+        raise ValueError(
+            f"interpolate: attributes must have batch 1 or {check.size('B')} like the raster, "
+            f"got {check.size('N')}"
+        )
     check.indices("triangles", triangles, check.size("V"))
     channels = check.size("C")
     out: FloatArray = array_module(attributes).empty((*triangle_id.shape, channels), np.float32)
@@ -53,63 +57,6 @@ def interpolate(attributes: FloatArray, triangles: IntArray, raster: Raster) -> 
         channels,
     )
     return out
-
-
-def attribute_derivatives(
-    attributes: FloatArray,
-    triangles: IntArray,
-    raster: Raster,
-    clip_positions: FloatArray,
-    position_triangles: IntArray,
-) -> FloatArray:
-    """Derivatives of interpolated attributes by pixel x and y, e.g. of UV to choose a mip level.
-
-    Args:
-        attributes, triangles, raster: as for :func:`interpolate`.
-        clip_positions: f32 ``[B, P, 4]`` that were rasterised.
-        position_triangles: i32 ``[F, 3]`` that were rasterised.
-
-    Returns:
-        f32 ``[B, H, W, C, 2]``: d/dx and d/dy per pixel; 0 where the raster is empty.
-
-    Raises:
-        ValueError: wrong shape, dtype, mixed devices, or (on a CPU) an index out of range.
-    """
-    check = Boundary("attribute_derivatives")
-    attributes = check.array("attributes", attributes, "float32", "N V C")
-    triangles = check.array("triangles", triangles, "int32", "F 3")
-    triangle_id = check.array("raster.triangle_id", raster.triangle_id, "int32", "B H W")
-    clip_positions = check.array("clip_positions", clip_positions, "float32", "B P 4")
-    position_triangles = check.array("position_triangles", position_triangles, "int32", "F 3")
-    _check_shared(check)
-    check.indices("triangles", triangles, check.size("V"))
-    check.indices("position_triangles", position_triangles, check.size("P"))
-    out: FloatArray = array_module(attributes).empty((*triangle_id.shape, check.size("C"), 2), np.float32)
-    _SOURCE.launch(
-        "attribute_derivatives",
-        triangle_id.size,
-        attributes,
-        triangles,
-        clip_positions,
-        position_triangles,
-        triangle_id,
-        out,
-        *triangle_id.shape,
-        int(attributes.shape[0] == 1),
-        check.size("V"),
-        check.size("P"),
-        check.size("F"),
-        check.size("C"),
-    )
-    return out
-
-
-def _check_shared(check: Boundary) -> None:
-    if check.size("N") not in (1, check.size("B")):
-        raise ValueError(
-            f"{check.function}: attributes must have batch 1 or {check.size('B')} like the raster, "
-            f"got {check.size('N')}"
-        )
 
 
 def interpolate_reference(

@@ -136,9 +136,9 @@ def texture_sample_mipmap(
         pyramid: of :func:`build_mip_pyramid` (batch B or 1).
         uv: f32 ``[B, ..., 2]``.
         level: f32 ``[B, ...]``, 0 is the full resolution; clamped to the levels there are.
-        uv_derivatives: f32 ``[B, ..., 2, 2]``: du/dx, du/dy, dv/dx, dv/dy per pixel
-            (:func:`facewright_kernels.attribute_derivatives`). The level is log2 of the footprint's longer
-            axis in texels (OpenGL 4.6 core profile, 8.14.1). Exactly one of ``level`` and ``uv_derivatives``.
+        uv_derivatives: f32 ``[B, ..., 2, 2]``: du/dx, du/dy, dv/dx, dv/dy per pixel. The level is log2 of the
+            footprint's longer axis in texels (OpenGL 4.6 core profile, 8.14.1). Exactly one of ``level`` and
+            ``uv_derivatives``.
 
     Returns:
         f32 ``[B, ..., C]``; NaN where a UV coordinate or the level is not finite.

@@ -1,10 +1,10 @@
-"""Interpolation of vertex attributes and their derivatives on screen."""
+"""Interpolation of vertex attributes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from facewright_kernels import Raster, attribute_derivatives, interpolate, rasterize
+from facewright_kernels import Raster, interpolate, rasterize
 from facewright_kernels.interpolate import interpolate_reference
 
 
@@ -53,22 +53,6 @@ def test_interpolated_position_projects_to_its_pixel(device):
     # pixel.
     np.testing.assert_allclose(x, column + 0.5, atol=0.02)
     np.testing.assert_allclose(y, row + 0.5, atol=0.02)
-
-
-def test_derivatives_are_differences_of_neighbours(device):
-    clip, _, rng = _scene(1)
-    triangles = np.array([[0, 1, 2]], np.int32)
-    clip[0, :3] = [[-3, -3, 0.5, 1], [6, -2, 1.5, 2], [-1, 9, 2.5, 3]]
-    attributes = rng.normal(size=(1, 30, 2)).astype(np.float32)
-    raster = rasterize(device.send(clip), device.send(triangles), 50, 60)
-    assert (device.fetch(raster.triangle_id) == 0).all()
-    sent = device.send(attributes), device.send(triangles)
-    value = device.fetch(interpolate(*sent, raster)).astype(np.float64)
-    slope = device.fetch(attribute_derivatives(*sent, raster, device.send(clip), device.send(triangles)))
-    central_x = (value[:, :, 2:] - value[:, :, :-2]) / 2
-    central_y = (value[:, 2:] - value[:, :-2]) / 2
-    np.testing.assert_allclose(slope[:, :, 1:-1, :, 0], central_x, atol=2e-5)
-    np.testing.assert_allclose(slope[:, 1:-1, :, :, 1], central_y, atol=2e-5)
 
 
 def test_triangle_numbers_outside_the_list_give_zero(device):

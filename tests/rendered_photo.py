@@ -8,7 +8,6 @@ import numpy as np
 from facewright_kernels import vertex_normals
 from numpy.typing import NDArray
 
-from facewright.camera import rotation_from_angles
 from facewright.colour import srgb_from_linear
 from facewright.fit_info import EyeFit, FitInfo, LandmarkError
 from facewright.head_model import HeadModel
@@ -16,6 +15,7 @@ from facewright.head_template import hair_growth
 from facewright.light import Light
 from facewright.render_head import HeadRenderer, View
 from facewright.texel_layout import TexelPoints, padded_texel_map
+from tests.pose import rotation_from_angles
 
 MAGENTA = (0.9, 0.0, 0.9)
 SKIN = np.array([0.42, 0.25, 0.18])

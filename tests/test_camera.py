@@ -12,10 +12,10 @@ from facewright.camera import (
     focal_prior,
     nearest_rotation,
     pose_angles,
-    rotation_from_angles,
     rotation_from_vector,
     similarity,
 )
+from tests.pose import rotation_from_angles
 
 degrees = st.floats(-80, 80)
 

@@ -8,13 +8,14 @@ import pytest
 from facewright_client.contract import ErrorCode
 from numpy.typing import NDArray
 
-from facewright.camera import Camera, pose_angles, rotation_from_angles
+from facewright.camera import Camera, pose_angles
 from facewright.corrective_field import CorrectivePrior
 from facewright.errors import FacewrightError
 from facewright.fit_head import HeadFitter
 from facewright.fit_info import FitInfo, HeadFit
 from facewright.head_model import HeadModel
 from facewright.photo_info import PhotoInfo
+from tests.pose import rotation_from_angles
 from tests.synthetic_head import save_synthetic_head
 
 #: Landmark-input pixels to crop pixels, and crop pixels to photo pixels, of all tests here.

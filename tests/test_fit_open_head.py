@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facewright.camera import Camera, rotation_from_angles
+from facewright.camera import Camera
 from facewright.find_face import FaceNetworks, find_face
 from facewright.fit_head import HeadFitter
 from facewright.fit_info import HeadFit
 from facewright.head_model import HeadModel
 from facewright.options import AvatarOptions
+from tests.pose import rotation_from_angles
 from tests.test_fit_head import CROP_CENTRE, TO_CROP, TO_PHOTO, photo_info
 
 ASTRONAUT = Path(__file__).parent / "data" / "astronaut.jpg"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from facewright.camera import Camera, rotation_from_angles
+from facewright.camera import Camera
 from facewright.corrective_field import CorrectivePrior
 from facewright.expression_prior import WIDTHS, build_expression_prior
 from facewright.gauss_newton import (
@@ -21,6 +21,7 @@ from facewright.gauss_newton import (
 )
 from facewright.head_model import HeadModel
 from facewright.landmark_basis import build_landmark_basis
+from tests.pose import rotation_from_angles
 from tests.synthetic_head import arkit_names, save_synthetic_head
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facewright.camera import Camera, rotation_from_angles
+from facewright.camera import Camera
 from facewright.gaze import LARGEST_SHIFT, Gaze, SeenIris, eye_rotation, seen_irises
 from facewright.head_model import HeadModel
+from tests.pose import rotation_from_angles
 from tests.synthetic_head import EYES, save_synthetic_head
 
 CAMERA = Camera(

@@ -100,14 +100,6 @@ def pose_angles(rotation: Floats) -> tuple[float, float, float]:
     return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
 
 
-def rotation_from_angles(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
-    """The head-to-camera rotation of pose angles in degrees; the inverse of :func:`pose_angles`."""
-    about_x = rotation_from_vector(np.array([np.radians(pitch), 0.0, 0.0]))
-    about_y = rotation_from_vector(np.array([0.0, np.radians(yaw), 0.0]))
-    about_z = rotation_from_vector(np.array([0.0, 0.0, np.radians(roll)]))
-    return np.asarray(FRONTAL @ about_z @ about_y @ about_x)
-
-
 def similarity(
     source: Floats, target: Floats, weights: Floats
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from facewright_client.contract import OPTIONS
 
-from facewright.batch_create import Batch, Finished, _targets, create_avatars
+from facewright.batch_create import Batch, Finished, _targets, create_avatars, preview_path, report_path
 from facewright.cli import main
 
 
@@ -52,6 +52,42 @@ def test_tls_needs_both_files(capsys: pytest.CaptureFixture[str]) -> None:
 def test_many_photos_do_not_fit_into_one_file(tmp_path: Path) -> None:
     batch = Batch((tmp_path / "a.jpg", tmp_path / "b.jpg"), tmp_path / "out.glb")
     assert create_avatars(batch, "127.0.0.1:1") == 2
+
+
+@pytest.mark.parametrize(
+    ("photo", "output"),
+    [
+        ("me.preview.png", "me.glb"),
+        ("me.report.json", "me.glb"),
+        ("me.glb", "me.glb"),
+        ("me.preview.png", "folder/../me.glb"),
+        ("link.png", "me.glb"),
+        (".facewright-finished.json", "."),
+    ],
+)
+def test_a_photo_is_never_overwritten(
+    photo: str, output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused before anything is asked of a server, embedded ones included."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "me.preview.png").write_bytes(b"photo")
+    (tmp_path / "link.png").symlink_to("me.preview.png")
+    if photo != "link.png":
+        (tmp_path / photo).write_bytes(b"photo")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    arguments = ["create", str(tmp_path / photo), "-o", str(tmp_path / output), "--preview", "--report"]
+    assert main([*arguments, "--embedded"]) == 1
+    assert "one of the photos" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_avatar_beside_its_png_photo_leaves_it_alone(tmp_path: Path) -> None:
+    photo = tmp_path / "me.png"
+    photo.write_bytes(b"photo")
+    (target,) = Batch((photo,), tmp_path / "me.glb", preview=True, report=True).targets()
+    assert photo not in (target, preview_path(target), report_path(target))
+    assert preview_path(target).name == "me.preview.png"
+    assert report_path(target).name == "me.report.json"
 
 
 def test_names_that_collide(tmp_path: Path) -> None:

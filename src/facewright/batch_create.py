@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from facewright_client import AsyncClient, FacewrightClientError
+from facewright_client.contract import ErrorCode
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from facewright.errors import FacewrightError
 
 #: In the output folder: what is finished, by file name.
 FINISHED_FILE: Final = ".facewright-finished.json"
@@ -30,10 +33,13 @@ class Batch:
         output: a ``.glb`` for one photo, else a folder.
         options: of the avatar, validated.
         pipeline: the ensemble.
-        preview, report: also write ``.png`` and ``.json``.
+        preview, report: also write ``NAME.preview.png`` and ``NAME.report.json``.
         again: make finished avatars again.
         parallel: photos under way at once.
         timeout_s: for one photo.
+
+    Raises:
+        FacewrightError: BAD_OPTION when a file to write is one of the photos.
     """
 
     photos: tuple[Path, ...]
@@ -50,6 +56,29 @@ class Batch:
     def single(self) -> bool:
         """Whether the output is a file and not a folder."""
         return self.output.suffix.lower() == ".glb" and not self.output.is_dir()
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is written."""
+        return self.output.parent if self.single else self.output
+
+    def targets(self) -> list[Path]:
+        """The ``.glb`` of each photo."""
+        return [self.output] if self.single else _targets(self.photos, self.folder)
+
+    def __post_init__(self) -> None:
+        # Before any work, a server's start included: a photo that is overwritten cannot be brought back.
+        photos = {identity for photo in self.photos for identity in _identities(photo)}
+        written = [self.folder / FINISHED_FILE]
+        for target in self.targets():
+            written += [target, preview_path(target), report_path(target)]
+        for path in written:
+            if photos.intersection(_identities(path)):
+                raise FacewrightError(
+                    ErrorCode.BAD_OPTION,
+                    f"{path} would be overwritten, and is one of the photos",
+                    "write into another folder",
+                )
 
 
 class Finished:
@@ -86,15 +115,23 @@ class Finished:
         unfinished.replace(self._path)
 
 
+def preview_path(target: Path) -> Path:
+    """The preview beside an avatar: never ``NAME.png``, which is often the photo itself."""
+    return target.with_name(f"{target.stem}.preview.png")
+
+
+def report_path(target: Path) -> Path:
+    """The report beside an avatar."""
+    return target.with_name(f"{target.stem}.report.json")
+
+
 def create_avatars(batch: Batch, url: str) -> int:
     """Make all avatars of a batch; returns 0, 1 when any photo failed, 2 when the request makes no sense."""
     if batch.single and len(batch.photos) > 1:
         print(f"error: {len(batch.photos)} photos cannot go into one file; give a folder", file=sys.stderr)
         return 2
-    folder = batch.output.parent if batch.single else batch.output
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = [batch.output] if batch.single else _targets(batch.photos, folder)
-    return asyncio.run(_create_all(batch, url, targets, Finished(folder)))
+    batch.folder.mkdir(parents=True, exist_ok=True)
+    return asyncio.run(_create_all(batch, url, batch.targets(), Finished(batch.folder)))
 
 
 async def _create_all(batch: Batch, url: str, targets: list[Path], finished: Finished) -> int:
@@ -142,9 +179,9 @@ async def _create_one(
         content, batch.pipeline, preview=batch.preview, timeout_s=batch.timeout_s, **batch.options
     )
     if avatar.preview is not None:
-        target.with_suffix(".png").write_bytes(avatar.preview)
+        preview_path(target).write_bytes(avatar.preview)
     if batch.report:
-        target.with_suffix(".json").write_text(json.dumps(avatar.report, indent=2))
+        report_path(target).write_text(json.dumps(avatar.report, indent=2))
     avatar.save(target)
     finished.add(target, fingerprint)
     return True
@@ -160,6 +197,17 @@ def _targets(photos: Iterable[Path], folder: Path) -> list[Path]:
         taken.add(name)
         targets.append(folder / f"{name}.glb")
     return targets
+
+
+def _identities(path: Path) -> set[object]:
+    """A file by its path and, where it exists, by its inode: links and letter case make other names."""
+    found: set[object] = {path.resolve()}
+    try:
+        status = path.stat()
+        found.add((status.st_dev, status.st_ino))
+    except OSError:
+        pass
+    return found
 
 
 def _line(photo: Path, error: Exception) -> str:

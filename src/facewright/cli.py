@@ -59,8 +59,8 @@ def _add_create(commands: Any) -> None:
     create.add_argument(
         "-o", "--output", type=Path, required=True, metavar="PATH", help="a .glb for one photo, else a folder"
     )
-    create.add_argument("--preview", action="store_true", help="also write a preview sheet, .png")
-    create.add_argument("--report", action="store_true", help="also write the report, .json")
+    create.add_argument("--preview", action="store_true", help="also write NAME.preview.png")
+    create.add_argument("--report", action="store_true", help="also write NAME.report.json")
     create.add_argument("--again", action="store_true", help="make finished avatars again")
     server = create.add_argument_group("server")
     server.add_argument(

@@ -153,7 +153,7 @@ def test_the_command_line_makes_resumes_and_reports(server: Server, photo: bytes
 
     assert run() == "2 made, 0 already there, 1 failed"
     assert (tmp_path / "out" / "one.glb").read_bytes().startswith(b"glTF")
-    assert json.loads((tmp_path / "out" / "two.json").read_text())["photo"]["width"] == 512
+    assert json.loads((tmp_path / "out" / "two.report.json").read_text())["photo"]["width"] == 512
     (tmp_path / "out" / "two.glb").unlink()
     assert run() == "1 made, 1 already there, 1 failed"
 

@@ -32,7 +32,6 @@ from facewright.server import Server
 from tests.server import bad_photos
 
 pytestmark = pytest.mark.server
-DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +71,7 @@ def test_bad_photos(client: Client, photo: bytes, name: str, error: type[Facewri
         "bomb": lambda: bad_photos.bomb(50_000, 50_000),
         "61 megapixels": lambda: bad_photos.blank(10_000, 6_100),
         "blank": lambda: bad_photos.blank(640, 480),
-        "cat": (DATA / "cat.jpg").read_bytes,
+        "cat": bad_photos.cat,
         "small face": lambda: bad_photos.scaled(photo, 80),
     }[name]()
     with pytest.raises(error) as caught:

@@ -52,8 +52,8 @@ def _add_create(commands: Any) -> None:
     create = commands.add_parser(
         "create",
         help="make avatars of photos",
-        description="Make an avatar (.glb) of each photo (JPEG, PNG or WebP). What is finished already, by the "
-        "photo's content and the options, is not made again. Exit status 1 when any photo failed.",
+        description="Make an avatar (.glb) of each photo (JPEG, PNG or WebP). What is finished already, by "
+        "the photo's content and the options, is not made again. Exit status 1 when any photo failed.",
     )
     create.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
     create.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from facewright_client import Client, Connection, OverloadedError, RetryPolicy, ServerUnavailableError
+from facewright_client import (
+    Client,
+    Connection,
+    FacewrightClientError,
+    OverloadedError,
+    RetryPolicy,
+    ServerUnavailableError,
+    Tls,
+)
 
 from facewright.server import Server, ServerFailedError, ServerSettings
 from facewright.server.shared_memory import remove_stale_regions
@@ -164,6 +173,44 @@ def test_waiting_too_long_is_overload(photo: bytes) -> None:
         assert outcomes.count(False) >= 4
         # Who comes later is served at once: the queue was given up, not worked off.
         assert client.create(photo, texture_size=512).glb
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_encrypted_connections(tmp_path: Path, photo: bytes) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "1",
+                "-subj",
+                "/CN=localhost",
+            ),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    settings = ServerSettings(
+        grpc_port=0,
+        http_port=0,
+        metrics_port=0,
+        log=tmp_path / "triton.log",
+        tls_certificate=certificate,
+        tls_key=key,
+    )
+    with Server(settings) as server:
+        with Client(server.url, Connection(tls=Tls(authority=certificate))) as client:
+            assert client.create(photo, texture_size=512).glb
+        plain = Connection(timeout_s=3.0, retries=RetryPolicy(attempts=1))
+        with Client(server.url, plain) as client, pytest.raises(FacewrightClientError):
+            client.create(photo)
 
 
 def test_a_port_in_use_is_an_error_at_once(tmp_path: Path) -> None:

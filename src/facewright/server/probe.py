@@ -12,9 +12,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from facewright_client import Client, FacewrightClientError, InternalServerError, ServerUnavailableError
+from facewright_client import (
+    Client,
+    Connection,
+    FacewrightClientError,
+    InternalServerError,
+    RetryPolicy,
+    ServerUnavailableError,
+)
 
-from facewright.server.liveness import PROBE_PHOTO, LivenessProbe
+from facewright.server.liveness import PROBE_PHOTO
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     url = given[0] if given else "localhost:8001"
     patience_s = float(given[1]) if len(given) > 1 else 30.0
-    client = Client(url, LivenessProbe.connection())
+    client = Client(url, Connection(retries=RetryPolicy(attempts=1)))
     try:
         client.create(PROBE_PHOTO, timeout_s=patience_s, texture_size=512)
     except (ServerUnavailableError, InternalServerError) as error:

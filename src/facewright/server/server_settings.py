@@ -22,7 +22,8 @@ class ServerSettings:
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
         log: file that Triton's log goes to; standard error when None.
-        tls_certificate, tls_key: PEM files; both or none.
+        tls_certificate, tls_key: PEM files, both or none. They encrypt gRPC; Triton's HTTP, which it cannot
+            encrypt, then listens on this machine only.
     """
 
     host: str = "127.0.0.1"
@@ -37,6 +38,11 @@ class ServerSettings:
     log: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+
+    @property
+    def http_host(self) -> str:
+        """Address that Triton's HTTP endpoint listens on."""
+        return "127.0.0.1" if self.tls_certificate else self.host
 
     @property
     def usable_cores(self) -> int:

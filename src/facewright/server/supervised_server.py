@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-from facewright_client import Client, FacewrightClientError
+from facewright_client import FacewrightClientError
 
 from facewright.server.liveness import LivenessProbe
 from facewright.server.model_configs import INSTANCES_PER_TWO_CORES, Sizing
@@ -62,8 +62,7 @@ class Server:
     @property
     def url(self) -> str:
         """Host and gRPC port for a client on this machine."""
-        host = "127.0.0.1" if self._settings.host == "0.0.0.0" else self._settings.host
-        return f"{host}:{self._settings.grpc_port}"
+        return f"{_reachable(self._settings.host)}:{self._settings.grpc_port}"
 
     @property
     def pid(self) -> int:
@@ -160,33 +159,29 @@ class Server:
 
     def _run(self, process: TritonProcess) -> str | None:
         """Start and watch one process; returns why it must be restarted, or None when it is to stop."""
-        client = Client(self.url, LivenessProbe.connection())
-        try:
-            probe = LivenessProbe(client)
-            reason = self._await_start(process, client, probe)
-            if reason is not None or self._stop.is_set():
-                return reason
-            stubs = process.stubs()
-            self._set_ready(True)
-            next_probe = time.monotonic() + self._settings.probe_every_s
-            while not self._stop.wait(_LOOK_EVERY_S):
-                if not process.running():
-                    return f"Triton ended with status {process.exit_status}"
-                dead = process.dead(stubs)
-                if dead:
-                    return f"{len(dead)} of {len(stubs)} stage processes died"
-                if time.monotonic() >= next_probe:
-                    if not probe.alive(timeout_s=30.0 + self._settings.longest_wait_ms / 1e3):
-                        return "a probe was not answered"
-                    next_probe = time.monotonic() + self._settings.probe_every_s
-            return None
-        finally:
-            client.close()
+        probe = LivenessProbe(f"{_reachable(self._settings.http_host)}:{self._settings.http_port}")
+        reason = self._await_start(process, probe)
+        if reason is not None or self._stop.is_set():
+            return reason
+        stubs = process.stubs()
+        self._set_ready(True)
+        next_probe = time.monotonic() + self._settings.probe_every_s
+        while not self._stop.wait(_LOOK_EVERY_S):
+            if not process.running():
+                return f"Triton ended with status {process.exit_status}"
+            dead = process.dead(stubs)
+            if dead:
+                return f"{len(dead)} of {len(stubs)} stage processes died"
+            if time.monotonic() >= next_probe:
+                if not probe.alive(timeout_s=30.0 + self._settings.longest_wait_ms / 1e3):
+                    return "a probe was not answered"
+                next_probe = time.monotonic() + self._settings.probe_every_s
+        return None
 
-    def _await_start(self, process: TritonProcess, client: Client, probe: LivenessProbe) -> str | None:
+    def _await_start(self, process: TritonProcess, probe: LivenessProbe) -> str | None:
         """Wait until every stage is loaded and has answered; returns why it failed, else None."""
         until = time.monotonic() + self._settings.start_within_s
-        while not client.ready():
+        while not probe.ready():
             if self._stop.wait(0.1):
                 return None
             if not process.running():
@@ -210,6 +205,11 @@ class Server:
             else:
                 self._ready.clear()
             self._changed.notify_all()
+
+
+def _reachable(host: str) -> str:
+    """Where this machine reaches what listens on ``host``."""
+    return "127.0.0.1" if host == "0.0.0.0" else host
 
 
 def _check_ports(settings: ServerSettings) -> None:

@@ -118,7 +118,7 @@ def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Pat
         f"--backend-config=python,shm-region-prefix-name={prefix}",
         f"--grpc-address={settings.host}",
         f"--grpc-port={settings.grpc_port}",
-        f"--http-address={settings.host}",
+        f"--http-address={settings.http_host}",
         f"--http-port={settings.http_port}",
         f"--metrics-address={settings.host}",
         f"--metrics-port={settings.metrics_port}",

@@ -110,14 +110,14 @@ class HairVolume:
         fade = 1.0 - np.clip((np.abs(grid) - _FADE[0]) / (_FADE[1] - _FADE[0]), 0.0, 1.0)
         thickness *= fade * fade * (3 - 2 * fade)
 
-        # A point on the silhouette moves by what its ray shows. One that faces the camera is not measured and
-        # takes the mean of the upper half; so does one behind the head, by half: hair is thickest on top.
-        towards = outward @ (rotation.T @ (centre / np.linalg.norm(centre)))
-        sideways = np.sqrt(np.clip(1.0 - towards**2, 0.0, 1.0))
+        # A point on the silhouette moves by what its ray shows. Off it nothing is measured: one that faces the
+        # camera takes the mean of the upper half, one behind the head _BEHIND_SHARE of it.
+        away = outward @ (rotation.T @ (centre / np.linalg.norm(centre)))  # 1: faces away from the camera
+        on_silhouette = np.clip(1.0 - away**2, 0.0, 1.0)
         upper = float(np.mean(thickness[np.abs(grid) < np.radians(70)]))
         measured = np.interp(angles[np.searchsorted(outline, scalp)], grid, thickness)
-        unmeasured = upper * np.where(towards > 0, _BEHIND_SHARE, 1.0)
-        amount = sideways**2 * measured + (1 - sideways**2) * unmeasured
+        unmeasured = upper * np.where(away > 0, _BEHIND_SHARE, 1.0)
+        amount = on_silhouette * measured + (1 - on_silhouette) * unmeasured
         # Towards the nape hair lies down, whatever its volume above.
         height = (vertices[scalp, 1] - middle[1]) / (vertices[scalp, 1].max() - middle[1])
         back = np.clip(-outward[:, 2], 0.0, 1.0)

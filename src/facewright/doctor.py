@@ -23,8 +23,10 @@ from facewright.server.triton_runtime import (
     missing_python_library,
 )
 
-#: What one server's regions take in /dev/shm: a few megabytes for each stage, more for large photos.
-_LEAST_SHARED_MEMORY = 256 << 20
+#: Room in /dev/shm for the regions of a server with many stages: a few megabytes each, more for large photos.
+#: Containers start with 64 MB and may serve a few requests with it: less is no failure.
+_AMPLE_SHARED_MEMORY = 256 << 20
+_SHARED_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,17 @@ class Finding:
         subject: what was looked at.
         problem: what is wrong; "" when nothing is.
         mend: the command that mends it.
+        warning: whether everything works all the same, as long as little is asked for.
     """
 
     subject: str
     problem: str = ""
     mend: str = ""
+    warning: bool = False
 
 
 def examine(install: bool = False, quiet: bool = False) -> int:
-    """Run all checks and print them; returns 0 when nothing is wrong, else 1.
+    """Run all checks and print them; returns 0 when nothing is wrong but for warnings, else 1.
 
     Args:
         install: first install what this user may: the Triton runtime, as root also a missing libpython.
@@ -57,13 +61,14 @@ def examine(install: bool = False, quiet: bool = False) -> int:
     findings = [check() for check in _CHECKS]
     for finding in findings:
         if finding.problem:
-            print(f"✗ {finding.subject}: {finding.problem}\n  mend: {finding.mend}")
+            mark, what = ("!", "recommended") if finding.warning else ("✗", "mend")
+            print(f"{mark} {finding.subject}: {finding.problem}\n  {what}: {finding.mend}")
         elif not quiet:
             print(f"✓ {finding.subject}")
     removed = remove_stale_regions()
     if removed and not quiet:
         print(f"✓ removed {removed} shared-memory regions of servers that were killed")
-    return int(any(finding.problem for finding in findings))
+    return int(any(finding.problem and not finding.warning for finding in findings))
 
 
 def _install(quiet: bool) -> str:
@@ -74,6 +79,8 @@ def _install(quiet: bool) -> str:
     package = missing_python_library()
     if package and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"installing {package}")
+        # A fresh container has no package lists. Whether all went well is what the checks say.
+        subprocess.run(["apt-get", "update", "-qq"], check=False)
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], check=False)
     try:
         installed_runtime()
@@ -166,17 +173,19 @@ def _check_model_repository() -> Finding:
 
 
 def _check_shared_memory() -> Finding:
-    folder = Path("/dev/shm")
+    folder = _SHARED_MEMORY
     if not folder.is_dir():
-        return Finding("/dev/shm", "it does not exist", "mount -t tmpfs tmpfs /dev/shm")
+        return Finding(str(folder), "it does not exist", f"mount -t tmpfs tmpfs {folder}")
     free = shutil.disk_usage(folder).free
-    if free < _LEAST_SHARED_MEMORY:
+    if free < _AMPLE_SHARED_MEMORY:
         return Finding(
-            "/dev/shm",
-            f"{free >> 20} MB free, a server needs {_LEAST_SHARED_MEMORY >> 20}",
-            "mount -o remount,size=1g /dev/shm   (containers: --shm-size=1g)",
+            str(folder),
+            f"{free >> 20} MB free, too few for many requests at once or large photos",
+            f"{_AMPLE_SHARED_MEMORY >> 20} MB or more: mount -o remount,size=1g {folder}   "
+            "(containers: --shm-size=1g)",
+            warning=True,
         )
-    return Finding(f"/dev/shm: {free >> 20} MB free")
+    return Finding(f"{folder}: {free >> 20} MB free")
 
 
 _CHECKS: tuple[Callable[[], Finding], ...] = (

@@ -110,8 +110,8 @@ class HairVolume:
         fade = 1.0 - np.clip((np.abs(grid) - _FADE[0]) / (_FADE[1] - _FADE[0]), 0.0, 1.0)
         thickness *= fade * fade * (3 - 2 * fade)
 
-        # A point on the silhouette moves by what its ray shows. Off it nothing is measured: one that faces the
-        # camera takes the mean of the upper half, one behind the head _BEHIND_SHARE of it.
+        # A point on the silhouette moves by what its ray shows. Elsewhere nothing is measured: one that faces
+        # the camera takes the mean of the upper half, one behind the head _BEHIND_SHARE of it.
         away = outward @ (rotation.T @ (centre / np.linalg.norm(centre)))  # 1: faces away from the camera
         on_silhouette = np.clip(1.0 - away**2, 0.0, 1.0)
         upper = float(np.mean(thickness[np.abs(grid) < np.radians(70)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from facewright_kernels import vertex_normals
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -80,20 +81,6 @@ class LandmarkBasis:
     pupil_basis: NDArray[np.float32]
 
 
-def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Area-weighted unit normals [V, 3]; zero where a vertex has no triangle."""
-    corners = np.asarray(vertices, np.float64)[triangles]
-    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.stack(
-        [
-            np.bincount(triangles.ravel(), np.repeat(face[:, axis], 3), minlength=len(vertices))
-            for axis in range(3)
-        ],
-        axis=1,
-    )
-    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20))
-
-
 def build_landmark_basis(
     head: HeadModel, prior: CorrectivePrior, identity_size: int = IDENTITY_USED
 ) -> LandmarkBasis:
@@ -115,7 +102,7 @@ def build_landmark_basis(
         shape=(len(candidates), vertex_count),
     )
     field = build_corrective_field(head, sampler, prior)
-    normals = vertex_normals(head.vertices_mean, head.triangles)
+    normals = vertex_normals(head.vertices_mean[None], head.triangles)[0]
     linear = np.concatenate([identity_basis, head.expression_basis])  # [P, V, 3]
 
     def sampled(weights: sparse.csr_array) -> PointBasis:

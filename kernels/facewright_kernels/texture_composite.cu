@@ -42,8 +42,8 @@ extern "C" __global__ void texture_composite(
     unsigned char* __restrict__ texture, int size, int photo_height, int photo_width, int layer_size,
     int code_count) {
     float to_layer = (float)layer_size / (float)size;
-    FOR_EACH_INDEX(i, (long long)size * size) {
-        int row = (int)(i / size), column = (int)(i - (long long)row * size);
+    FOR_EACH_PIXEL(row, column, size, size) {
+        long long i = row * size + column;
         float lx = (column + 0.5f) * to_layer - 0.5f, ly = (row + 0.5f) * to_layer - 0.5f;
         int left = (int)floorf(lx), top = (int)floorf(ly);
         float fx = lx - left, fy = ly - top;
@@ -70,22 +70,19 @@ extern "C" __global__ void texture_composite(
         float colour[3];
         for (int k = 0; k < 3; ++k) colour[k] = of_skin * layer[6 + k] + of_hair * layer[9 + k];
 
-        int triangle = texel_triangle[i];
+        // Most texels show no photo: their geometry is not even read.
+        bool direct = layer[0] + layer[1] + layer[2] > 1e-4f, mirrored = layer[3] + layer[4] + layer[5] > 1e-4f;
+        int triangle = direct || mirrored ? texel_triangle[i] : -1;
         if (triangle >= 0) {
             float b0 = texel_barycentric[2 * i], b1 = texel_barycentric[2 * i + 1], b2 = 1.0f - b0 - b1;
             int v0 = triangles[3 * triangle], v1 = triangles[3 * triangle + 1], v2 = triangles[3 * triangle + 2];
-            float seen[3];
-            if (layer[0] + layer[1] + layer[2] > 1e-4f) {
-                const float *a = photo_points + 3 * v0, *b = photo_points + 3 * v1, *c = photo_points + 3 * v2;
+            for (int view = direct ? 0 : 1; view < (mirrored ? 2 : 1); ++view) {
+                const float* points = view == 0 ? photo_points : mirror_points;
+                const float *a = points + 3 * v0, *b = points + 3 * v1, *c = points + 3 * v2;
+                float seen[3];
                 sample_photo(photo, linear_of_code, photo_height, photo_width, b0 * a[0] + b1 * b[0] + b2 * c[0],
                              b0 * a[1] + b1 * b[1] + b2 * c[1], b0 * a[2] + b1 * b[2] + b2 * c[2], seen);
-                for (int k = 0; k < 3; ++k) colour[k] += layer[k] * seen[k];
-            }
-            if (layer[3] + layer[4] + layer[5] > 1e-4f) {
-                const float *a = mirror_points + 3 * v0, *b = mirror_points + 3 * v1, *c = mirror_points + 3 * v2;
-                sample_photo(photo, linear_of_code, photo_height, photo_width, b0 * a[0] + b1 * b[0] + b2 * c[0],
-                             b0 * a[1] + b1 * b[1] + b2 * c[1], b0 * a[2] + b1 * b[2] + b2 * c[2], seen);
-                for (int k = 0; k < 3; ++k) colour[k] += layer[3 + k] * seen[k];
+                for (int k = 0; k < 3; ++k) colour[k] += layer[3 * view + k] * seen[k];
             }
         }
         for (int k = 0; k < 3; ++k) {

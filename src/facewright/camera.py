@@ -1,6 +1,25 @@
 """The perspective camera of a fit: rotations, projection, focal prior and the starting pose.
 
-Frames and the signs of the pose angles: CONVENTIONS.md.
+Frames and the signs of the pose angles: CONVENTIONS.md. Source of the camera model: Wang et al. 2019,
+"Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image", sec. 3.4, with these differences:
+
+=================================  ==================================  =======================================
+paper                              here                                why
+=================================  ==================================  =======================================
+f starts at max(height, width),    at the caller's or EXIF's value,    a face that fills the photo is a crop
+f_s at 1                           else at max(1.2 max(height,         more often than a camera at arm's
+                                   width), 3.2 face size)              length
+
+lambda_f = 5 on log^2(f)           1 sigma of log focal length: 0.15   how well it is known differs by source
+                                   estimated, 0.05 EXIF, 0.01 given
+
+t and q start from EPnP [26]       a similarity (Umeyama) between the  the network gives depth, too, so that a
+                                   mean head and the network's 3-D     closed form is enough
+                                   landmarks
+
+q is a quaternion                  rotation matrix, moved by rotation  see `gauss_newton`
+                                   vectors
+=================================  ==================================  =======================================
 """
 
 from __future__ import annotations

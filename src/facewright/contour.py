@@ -3,6 +3,25 @@
 A network draws the far side of the face's outline where the face ends in the picture, not where the ear
 begins: those landmarks slide over the surface to the silhouette, and only their distance from the outline
 counts. Landmarks on skin that faces away from the camera are guesses and count little.
+
+Source: Wang et al. 2019, "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image", sec. 3.4,
+which slides its 17 contour landmarks at each iteration as Cao, Hou and Zhou 2014, "Displaced dynamic
+expression regression for real-time facial tracking and animation".
+
+=================================  ==================================  =======================================
+paper                              here                                why
+=================================  ==================================  =======================================
+17 contour landmarks slide at      those of the open head's 27 that    this network draws the near side where
+each iteration                     face away from the camera do, once  it is on the skin, and only the far
+                                   per Gauss-Newton step               side on the outline
+
+barycentric coordinates are        the outermost of each landmark's    their linear maps are computed once per
+updated                            32 candidate vertices               head; between neighbours the outline
+                                                                       hardly moves
+
+distance in the image              distance across the outline; along  where along an outline a landmark
+                                   it a tenth of the weight            belongs is not to be seen
+=================================  ==================================  =======================================
 """
 
 from __future__ import annotations

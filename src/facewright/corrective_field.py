@@ -1,14 +1,40 @@
 """The corrective field: a smooth displacement of every vertex that the linear head model cannot express.
 
-Paper "Digital Twin" (arXiv 2020), eq. 2, penalises ``|L dP|^2 + lambda |dP|^2``. Here the Laplacian is the
-cotangent one and the energy an integral over the mean head's surface, so that its two weights become two
-lengths: how far the field may go (sigma, metres) and over what distance it may change (length, metres). The
-energy's inverse is then the covariance of a Gaussian process on the skin, and only what landmarks can see of
-it matters: the field is spanned by the leading eigenvectors of that covariance *between landmarks*, computed
-once per head.
+Source: Wang et al. 2019, "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image", sec. 3.4, eq.
+2: ``E_c = |L(P_F) - L(P + sum beta_prev B)|^2 + lambda_delta |dP|^2``. The energy here is ``|L dP|^2 + |dP|^2
+/ length^4`` as an integral over the mean head's surface, over sigma squared. Its inverse is the covariance of
+a Gaussian process on the skin, and only what landmarks can see of it matters: the field is spanned by the
+leading eigenvectors of that covariance *between landmarks*, computed once per head.
 
-Because the mean head is symmetric, every mode is even or odd under mirroring; a displacement's symmetric and
-asymmetric parts get their own sigma, which resolves most of the depth ambiguity of a single view.
+=================================  ==================================  =======================================
+paper                              here                                why
+=================================  ==================================  =======================================
+eq. 2: Laplacian of the whole      Laplacian of dP alone               apart from the step in beta, which
+face against that of the last                                          vanishes as the fit settles, they are
+iteration's expression                                                 the same; and the energy stays one
+                                                                       matrix
+
+L: Laplacian coordinates of the    cotangent Laplacian, integrated     does not depend on how finely a region
+mesh (Sorkine et al. 2004)         over areas                          is meshed
+
+lambda_delta = 4, w_c = 25         two lengths: the field              the paper's numbers hold for its mesh
+                                   decorrelates over 9 mm and goes 5   and its units only
+                                   mm far (1 sigma)
+
+one field, one weight              sigma 5 mm for the symmetric part,  faces are nearly symmetric, which
+                                   2.5 mm for the asymmetric           resolves most of the depth ambiguity of
+                                                                       a single view
+
+a displacement for each vertex     leading modes of the same energy    the minimum is a sum of the energy's
+                                                                       responses to the landmarks anyway; a
+                                                                       few hundred unknowns instead of 3 V
+
+P + dP is the neutral              the field fades from the neutral    where an expression is strong its error
+                                   where the expression moved the      is, too, and would stay as a frozen
+                                   skin                                smile
+=================================  ==================================  =======================================
+
+Because the mean head is symmetric, every mode is even or odd under mirroring.
 """
 
 from __future__ import annotations

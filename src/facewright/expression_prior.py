@@ -3,6 +3,34 @@
 One photo cannot tell a person's shape from a small expression. Each shape therefore has a width (how freely
 portraits show it), a cost per unit that keeps unneeded shapes at zero, and a pull towards its left or right
 partner.
+
+Source: Wang et al. 2019, "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image", sec. 3.4, eq.
+3: ``E_r = sum beta^2 / sigma^2 + lambda_f log^2(f) + lambda_q |q|^2``.
+
+=================================  ==================================  =======================================
+paper                              here                                why
+=================================  ==================================  =======================================
+sigma: eigenvalues of the          widths set by hand, for each of     ARKit's shapes are no principal
+expressions' covariance (PCA)      ARKit's shapes                      components, and there are no scans here
+                                                                       to estimate a covariance from
+
+squares only, beta of either sign  squares and a cost per unit, 0 <=   ARKit's shapes overlap: squares alone
+                                   beta <= 1, mouthClose <= jawOpen    spread one movement over many; engines
+                                                                       take 0 to 1
+
+shapes are independent             left and right are drawn to each    half of a turned face is hardly seen
+                                   other, 1 sigma 0.2
+
+gaze shapes are like the others    left out, set from the irises       they move no landmark but the lids
+                                   (`gaze`)
+
+lambda_f = 5                       1 sigma of log focal length 0.15,   says what is known in the quantity's
+                                   less where EXIF or the caller       own unit
+                                   states it (`camera`, `fit_head`)
+
+lambda_q = 5 holds the rotation    dropped                             468 landmarks determine it; the prior
+near that of a frontal face                                            would pull profiles to the front
+=================================  ==================================  =======================================
 """
 
 from __future__ import annotations

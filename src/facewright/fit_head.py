@@ -1,7 +1,8 @@
 """``fit_head``: from 478 landmarks of one face to a head in front of a camera.
 
 Camera, pose, identity, expression and corrective field are found together (``gauss_newton``), then the eyes
-(``gaze``). Source: "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image", sec. 3.4.
+(``gaze``). Source: Wang et al. 2019, "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image",
+sec. 3.4; the modules named say where they differ from it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,48 @@
 """The joint fit of camera, identity, expression and corrective field to 2-D landmarks by Gauss-Newton.
 
-Paper "Digital Twin", eq. 4, over the parameters of eq. 1-3: ``E = E_landmarks + E_corrective + E_priors``.
-Residuals are measured in metres at the head's depth and divided by each landmark's sigma, coefficients by
-their prior's, so that the energy is a negative log posterior and its Hessian at the end the inverse
-covariance of the result.
+Source: Wang et al. 2019, "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image", sec. 3.4, eq.
+4: ``E = E_l + w_c E_c + w_r E_r``. Residuals are measured in metres at the head's depth and divided by each
+landmark's sigma, coefficients by their prior's, so that the energy is a negative log posterior and its
+Hessian at the end the inverse covariance of the result.
+
+Where it differs from sec. 3.4 and 4.1 (the focal length and the starting pose: `camera`; eq. 2:
+`corrective_field`; eq. 3: `expression_prior`; sliding contour: `contour`):
+
+=================================  ==================================  =======================================
+paper                              here                                why
+=================================  ==================================  =======================================
+eq. 1: E_l is 100 / W_eye times    squared distances in metres over    a detector's error differs by landmark
+the sum of squared pixel           each landmark's own sigma (network  and view, and a few are far off;
+distances of all landmarks         and embedding), with Cauchy's       squares alone follow those. Metres
+                                   weights, and less weight on hidden  replace W_eye, which shrinks when the
+                                   skin and on profiles                head turns
+
+eq. 4: weights w_c = 25 and w_r =  none: every prior is stated as a    their values belong to the paper's
+10 between the terms               sigma                               units and head; a sigma can be measured
+                                                                       and gives the result a confidence
+
+P from the shape regression        160 identity coefficients, each     there is no such network here: it was
+network is fixed (sec. 3.3)        N(0, 1), are fitted with the rest   trained on the authors' own scans
+
+scale comes with that network      prior on the pupil distance, 63 +-  one view has no scale of its own
+                                   3.6 mm
+
+p = [beta, dP, t, q, f_s], q a     rotation vector on the left of the  three numbers for three degrees of
+quaternion                         current rotation; image position,   freedom, no norm to keep; scale and
+                                   log scale, log focal length for t   focal length, nearly one direction in t
+                                   and f_s                             and f_s, come apart
+
+N = 5 iterations over all of p     3 without the corrective field and  a free field would first explain a
+                                   2 with it, at most; they end when   wrong pose, and keep what it explained
+                                   no coefficient moves by 0.05
+
+no bounds on beta are stated       0 to 1, mouthClose below jawOpen,   the avatar's engine knows no other
+                                   by an active set in each step       weights
+
+nothing                            the field is dear where it parts    an open mouth is expression, and must
+                                   the lips, and where a turned face   not stay in the neutral; what is hidden
+                                   hides its asymmetric part           is copied from the other half
+=================================  ==================================  =======================================
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from facewright.head_model import HeadModel
 #: The network's iris points: centre and ring of the subject's right, then left eye.
 IRIS_RIGHT, IRIS_LEFT = slice(468, 473), slice(473, 478)
 MESH_COUNT = 468
-#: Leading identity components that are fitted; fewer are faster, and leave fine shape to the corrective field.
+#: Leading identity components that are fitted; fewer are faster, and leave fine shape to the corrective
+#: field.
 IDENTITY_USED = 160
 #: Landmarks of the upper and lower lip that meet when the mouth is closed, and the shapes that part them.
 #: What does so is expression, not a person's form.

@@ -43,6 +43,7 @@ class SurfaceDiffusion:
         self.edge_length: Floats = (lengths / np.maximum(counts, 1)).astype(np.float32)
         self._degree: Floats = np.asarray(adjacency.sum(axis=1), np.float32).ravel()
         self._adjacency = adjacency
+        self._rows = np.repeat(np.arange(count), np.diff(adjacency.indptr))
 
     def complete(
         self,
@@ -63,30 +64,20 @@ class SurfaceDiffusion:
         Returns:
             f32 ``[V, C]``.
         """
-        weight = weights.astype(np.float32)[:, None]
-        diagonal = self._degree[:, None] + weight + np.float32(screening)
-        right = weight * known.astype(np.float32)
+        # One row per channel, and unknowns scaled by the root of the diagonal: the same steps as with a Jacobi
+        # preconditioner, in fewer passes over memory.
+        weight = weights.astype(np.float32)
+        values = np.ascontiguousarray(known.T, np.float32)
+        scale = 1.0 / np.sqrt(self._degree + weight + np.float32(screening))
+        scaled = self._adjacency.copy()
+        scaled.data *= scale[self._rows]
+        scaled.data *= scale[scaled.indices]
+        right = weight * values
         # Start from the weighted mean: unknown regions are far from any data, and it is the best constant.
-        mean = right.sum(axis=0) / np.maximum(weight.sum(), 1e-9)
-        x = np.where(weight > 0.5, known, mean).astype(np.float32)
-        residual = right - (diagonal * x - self._adjacency @ x)
-        target = 1e-5 * np.maximum(_dot(right, right), 1e-12)
-        z = residual / diagonal
-        direction = z.copy()
-        energy = _dot(residual, z)
-        for _ in range(iterations):
-            if bool((_dot(residual, residual) <= target).all()):
-                break
-            product = diagonal * direction - self._adjacency @ direction
-            step = energy / np.maximum(_dot(direction, product), 1e-20)
-            x += step * direction
-            residual -= step * product
-            z = residual / diagonal
-            following = _dot(residual, z)
-            direction = z + (following / np.maximum(energy, 1e-20)) * direction
-            energy = following
-        result: Floats = x
-        return result
+        mean = right.sum(axis=1, keepdims=True) / np.maximum(weight.sum(), 1e-9)
+        start = np.where(weight > 0.5, values, mean)
+        solved = _conjugate_gradients(scaled, right * scale, start / scale, scale, iterations)
+        return np.ascontiguousarray((solved * scale).T)
 
     def smooth(self, values: Floats, weights: Floats, rounds: int) -> Floats:
         """``rounds`` steps of weighted averaging over neighbours of ``[V, C]``; weight 0 does not
@@ -101,7 +92,37 @@ class SurfaceDiffusion:
         return result
 
 
+def _conjugate_gradients(
+    scaled: sparse.csr_matrix, right: Floats, x: Floats, scale: Floats, iterations: int
+) -> Floats:
+    """Solves (1 − ``scaled``) x = ``right`` for each row of f32 ``[C, V]`` from a first guess, to a relative
+    residual of 0.003 in the unknowns before they were divided by ``scale``."""
+    square = np.ascontiguousarray(1.0 / scale**2)
+    target = 1e-5 * np.maximum((right * right) @ square, 1e-12)
+    residual = right - x + _each(scaled, x)
+    direction = residual.copy()
+    energy = _dot(residual, residual)
+    for _ in range(iterations):
+        if bool(((residual * residual) @ square <= target).all()):
+            break
+        product = direction - _each(scaled, direction)
+        step = energy / np.maximum(_dot(direction, product), 1e-20)
+        x += step[:, None] * direction
+        residual -= step[:, None] * product
+        following = _dot(residual, residual)
+        direction *= (following / np.maximum(energy, 1e-20))[:, None]
+        direction += residual
+        energy = following
+    return x
+
+
+def _each(matrix: sparse.csr_matrix, rows: Floats) -> Floats:
+    """The matrix times each row of f32 ``[C, V]``."""
+    result: Floats = np.stack([matrix @ row for row in rows])
+    return result
+
+
 def _dot(first: Floats, second: Floats) -> Floats:
-    """Inner product of each column, f32 ``[C]``."""
-    result: Floats = np.einsum("vc,vc->c", first, second)
+    """Inner product of each row, f32 ``[C]``."""
+    result: Floats = np.array([a @ b for a, b in zip(first, second, strict=True)])
     return result

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
@@ -12,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from facewright_client import _wire
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
-from facewright_client._errors import error_from_answer
+from facewright_client._errors import CancelledError, FacewrightClientError, error_from_answer
 
 
 class AsyncClient:
@@ -40,18 +42,44 @@ class AsyncClient:
         **options: _wire.OptionValue,
     ) -> Avatar:
         """One photo's avatar; arguments and errors as `Client.create`."""
-        content = photo if isinstance(photo, bytes) else await asyncio.to_thread(_wire.photo_bytes, photo)
+        metrics = self._connection.metrics
+        seconds, started = self._connection.seconds_for(timeout_s), time.monotonic()
+        if isinstance(photo, bytes):
+            content = _wire.photo_bytes(photo)
+        else:
+            content = await asyncio.to_thread(_wire.photo_bytes, photo)
+        outcome = str(CancelledError.code)
+        try:
+            result = await self._with_retries(
+                pipeline, started + seconds, _wire.inputs(content), _wire.outputs(preview), options
+            )
+            outcome = "ok"
+        except FacewrightClientError as error:
+            outcome = str(error.code)
+            raise
+        finally:
+            # Whoever cancels the task passes here, too.
+            if metrics:
+                metrics.finished(pipeline, outcome, time.monotonic() - started)
+        return _wire.avatar_from(result, preview)
+
+    async def _with_retries(
+        self,
+        pipeline: str,
+        until: float,
+        inputs: list[Any],
+        outputs: list[Any],
+        options: Mapping[str, _wire.OptionValue],
+    ) -> Any:
         metrics, retries = self._connection.metrics, self._connection.retries
-        started = time.monotonic()
-        until = started + _wire.positive_seconds(timeout_s or self._connection.timeout_s)
         attempt = 0
         while True:
             attempt += 1
             try:
-                result = await self._triton.infer(
+                return await self._triton.infer(
                     pipeline,
-                    _wire.inputs(content),
-                    outputs=_wire.outputs(preview),
+                    inputs,
+                    outputs=outputs,
                     parameters=_wire.parameters(options),
                     client_timeout=max(until - time.monotonic(), 0.001),
                 )
@@ -59,16 +87,10 @@ class AsyncClient:
                 error = error_from_answer(str(failure.status()), str(failure.message()))
                 pause = retries.pause_after(attempt, error)
                 if pause is None or time.monotonic() + pause >= until:
-                    if metrics:
-                        metrics.finished(pipeline, str(error.code), time.monotonic() - started)
                     raise error from None
                 if metrics:
                     metrics.retried(pipeline, str(error.code))
                 await asyncio.sleep(pause)
-            else:
-                if metrics:
-                    metrics.finished(pipeline, "ok", time.monotonic() - started)
-                return _wire.avatar_from(result, preview)
 
     async def ready(self, pipeline: str = "avatar_twin") -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""

@@ -56,18 +56,19 @@ class Client:
         Raises:
             FacewrightClientError: one subclass per error code.
         """
+        seconds = self._connection.seconds_for(timeout_s)
         content = _wire.photo_bytes(photo)
 
-        def send(seconds: float) -> Any:
+        def send(left_s: float) -> Any:
             return self._triton.infer(
                 pipeline,
                 _wire.inputs(content),
                 outputs=_wire.outputs(preview),
                 parameters=_wire.parameters(options),
-                client_timeout=seconds,
+                client_timeout=left_s,
             )
 
-        result = self._with_retries(pipeline, timeout_s or self._connection.timeout_s, send)
+        result = self._with_retries(pipeline, seconds, send)
         return _wire.avatar_from(result, preview)
 
     def submit(
@@ -79,7 +80,14 @@ class Client:
         **options: _wire.OptionValue,
     ) -> PendingAvatar:
         """Send a photo and return at once; `PendingAvatar.cancel` stops the server's work. Never retried."""
-        pending = PendingAvatar(preview)
+        seconds = self._connection.seconds_for(timeout_s)
+        metrics, started = self._connection.metrics, time.monotonic()
+
+        def ended(outcome: str) -> None:
+            if metrics:
+                metrics.finished(pipeline, outcome, time.monotonic() - started)
+
+        pending = PendingAvatar(preview, ended)
         pending.sent(
             self._triton.async_infer(
                 pipeline,
@@ -87,7 +95,7 @@ class Client:
                 pending.answered,
                 outputs=_wire.outputs(preview),
                 parameters=_wire.parameters(options),
-                client_timeout=_wire.positive_seconds(timeout_s or self._connection.timeout_s),
+                client_timeout=seconds,
             )
         )
         return pending
@@ -131,7 +139,7 @@ class Client:
     def _with_retries(self, pipeline: str, timeout_s: float, send: Callable[[float], Any]) -> Any:
         metrics, retries = self._connection.metrics, self._connection.retries
         started = time.monotonic()
-        until = started + _wire.positive_seconds(timeout_s)
+        until = started + timeout_s
         attempt = 0
         while True:
             attempt += 1

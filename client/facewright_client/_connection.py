@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 _LARGEST_MESSAGE: Final = 2**31 - 1
 #: gRPC waits up to two minutes before it looks for a lost server again; a restart takes seconds.
-CHANNEL_OPTIONS: Final = [
+CHANNEL_OPTIONS: Final[list[tuple[str, str | int]]] = [
     ("grpc.max_send_message_length", _LARGEST_MESSAGE),
     ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -55,11 +56,13 @@ class Tls:
     Args:
         authority: PEM file of the authority that signed the server's certificate; None: the system's.
         certificate, key: PEM files of the client, where the server asks for one.
+        server_name: the name that the server's certificate was issued for, where one connects by another.
     """
 
     authority: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    server_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,25 @@ class Connection:
     tls: Tls | None = None
     metrics: ClientMetrics | None = None
 
+    def seconds_for(self, timeout_s: float | None) -> float:
+        """The time limit of one request: its own, or this connection's where it has none.
+
+        Raises:
+            ValueError: not a positive, finite number.
+        """
+        chosen = self.timeout_s if timeout_s is None else timeout_s
+        if not (chosen > 0 and math.isfinite(chosen)):
+            raise ValueError(f"timeout_s must be positive and finite, got {chosen}")
+        return chosen
+
     def triton_arguments(self) -> dict[str, object]:
         """Keyword arguments of tritonclient's constructors."""
         tls = self.tls
+        options: list[tuple[str, str | int]] = [*CHANNEL_OPTIONS]
+        if tls and tls.server_name:
+            options.append(("grpc.ssl_target_name_override", tls.server_name))
         return {
-            "channel_args": CHANNEL_OPTIONS,
+            "channel_args": options,
             "ssl": tls is not None,
             "root_certificates": str(tls.authority) if tls and tls.authority else None,
             "certificate_chain": str(tls.certificate) if tls and tls.certificate else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -11,10 +12,16 @@ from facewright_client._errors import error_from_answer
 
 
 class PendingAvatar:
-    """What `Client.submit` returns."""
+    """What `Client.submit` returns.
 
-    def __init__(self, preview: bool) -> None:
+    Args:
+        preview: whether a preview was asked for.
+        ended: called with the outcome, "ok" or an error code, before `result` returns.
+    """
+
+    def __init__(self, preview: bool, ended: Callable[[str], None]) -> None:
         self._preview = preview
+        self._ended = ended
         self._future: Future[Avatar] = Future()
         self._call: Any = None
 
@@ -26,8 +33,12 @@ class PendingAvatar:
         """tritonclient's callback."""
         try:
             if error is not None:
-                raise error_from_answer(str(error.status()), str(error.message()))
-            self._future.set_result(_wire.avatar_from(result, self._preview))
+                failed = error_from_answer(str(error.status()), str(error.message()))
+                self._ended(str(failed.code))
+                raise failed
+            avatar = _wire.avatar_from(result, self._preview)
+            self._ended("ok")
+            self._future.set_result(avatar)
         except Exception as failure:
             self._future.set_exception(failure)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from facewright_client import contract
 from facewright_client._avatar import Avatar
+from facewright_client._errors import PhotoTooLargeError
 
 OptionValue = int | float | bool | str
 Photo = bytes | str | os.PathLike[str]
@@ -24,7 +24,16 @@ _OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR[1] if tensor != con
 
 
 def photo_bytes(photo: Photo) -> bytes:
-    """A photo's encoded bytes, given so or as a path."""
+    """A photo's encoded bytes, given so or as a path.
+
+    Raises:
+        PhotoTooLargeError: more bytes than any server takes; nothing was read or sent.
+    """
+    size = len(photo) if isinstance(photo, bytes) else Path(photo).stat().st_size
+    if size > contract.MAX_PHOTO_BYTES:
+        raise PhotoTooLargeError(
+            f"the photo has {size} bytes", f"send at most {contract.MAX_PHOTO_BYTES >> 20} MiB"
+        )
     return photo if isinstance(photo, bytes) else Path(photo).read_bytes()
 
 
@@ -66,13 +75,6 @@ def avatar_from(result: Any, preview: bool) -> Avatar:
         neutral_vertices=_array(result, contract.NEUTRAL_VERTICES),
         sh_light=_array(result, contract.SH_LIGHT),
     )
-
-
-def positive_seconds(timeout_s: float) -> float:
-    """``timeout_s``, or ValueError where it is not a positive, finite number."""
-    if not (timeout_s > 0 and math.isfinite(timeout_s)):
-        raise ValueError(f"timeout_s must be positive and finite, got {timeout_s}")
-    return timeout_s
 
 
 def _file(result: Any, tensor: contract.Tensor) -> bytes:

@@ -13,7 +13,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
-from facewright_client import AsyncClient, FacewrightClientError
+from facewright_client import AsyncClient, Connection, FacewrightClientError, Tls
 from facewright_client.contract import ErrorCode
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -125,16 +125,22 @@ def report_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}.report.json")
 
 
-def create_avatars(batch: Batch, url: str) -> int:
+def create_avatars(batch: Batch, url: str, tls: Tls | None = None) -> int:
     """Make all avatars of a batch; returns 0, 1 when any photo failed, 2 when the request makes no sense."""
     if batch.single and len(batch.photos) > 1:
         print(f"error: {len(batch.photos)} photos cannot go into one file; give a folder", file=sys.stderr)
         return 2
     batch.folder.mkdir(parents=True, exist_ok=True)
-    return asyncio.run(_create_all(batch, url, batch.targets(), Finished(batch.folder)))
+
+    async def connected() -> int:
+        # A connection belongs to the event loop that it is opened in.
+        async with AsyncClient(url, Connection(tls=tls)) as client:
+            return await _create_all(batch, client, batch.targets(), Finished(batch.folder))
+
+    return asyncio.run(connected())
 
 
-async def _create_all(batch: Batch, url: str, targets: list[Path], finished: Finished) -> int:
+async def _create_all(batch: Batch, client: AsyncClient, targets: list[Path], finished: Finished) -> int:
     console = Console(stderr=True)
     failed = skipped = 0
     columns = (
@@ -144,23 +150,22 @@ async def _create_all(batch: Batch, url: str, targets: list[Path], finished: Fin
         TimeRemainingColumn(),
     )
     jobs = iter(list(zip(batch.photos, targets, strict=True)))
-    async with AsyncClient(url) as client:
-        with Progress(*columns, console=console, disable=len(targets) == 1 or not console.is_terminal) as bar:
-            task = bar.add_task("avatars", total=len(targets))
+    with Progress(*columns, console=console, disable=len(targets) == 1 or not console.is_terminal) as bar:
+        task = bar.add_task("avatars", total=len(targets))
 
-            async def worker() -> None:
-                nonlocal failed, skipped
-                # One iterator for all workers: each takes the next photo when it is free.
-                for photo, target in jobs:
-                    try:
-                        made = await _create_one(client, batch, photo, target, finished)
-                        skipped += not made
-                    except (FacewrightClientError, OSError) as error:
-                        failed += 1
-                        console.print(_line(photo, error), markup=False, highlight=False, soft_wrap=True)
-                    bar.advance(task)
+        async def worker() -> None:
+            nonlocal failed, skipped
+            # One iterator for all workers: each takes the next photo when it is free.
+            for photo, target in jobs:
+                try:
+                    made = await _create_one(client, batch, photo, target, finished)
+                    skipped += not made
+                except (FacewrightClientError, OSError) as error:
+                    failed += 1
+                    console.print(_line(photo, error), markup=False, highlight=False, soft_wrap=True)
+                bar.advance(task)
 
-            await asyncio.gather(*(worker() for _ in range(min(batch.parallel, len(targets)))))
+        await asyncio.gather(*(worker() for _ in range(min(batch.parallel, len(targets)))))
     made = len(targets) - failed - skipped
     if len(targets) > 1 or skipped:
         console.print(f"{made} made, {skipped} already there, {failed} failed", highlight=False)

@@ -69,6 +69,12 @@ def _add_create(commands: Any) -> None:
         metavar="HOST:PORT",
         help="(default: %(default)s)",
     )
+    server.add_argument(
+        "--tls-authority",
+        type=Path,
+        metavar="PEM",
+        help="connect encrypted; who signed the server's certificate, or the certificate itself",
+    )
     server.add_argument("--embedded", action="store_true", help="start a server for this, and stop it after")
     server.add_argument(
         "--pipeline", default="avatar_twin", help="the ensemble to ask (default: %(default)s)"
@@ -138,7 +144,10 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--log", type=Path, metavar="FILE", help="Triton's log (default: standard error)")
     serve.add_argument(
-        "--tls-certificate", type=Path, metavar="PEM", help="serve gRPC encrypted; needs --tls-key"
+        "--tls-certificate",
+        type=Path,
+        metavar="PEM",
+        help="serve gRPC encrypted, and HTTP to this machine only; needs --tls-key",
     )
     serve.add_argument("--tls-key", type=Path, metavar="PEM", help="the certificate's private key")
     serve.set_defaults(run=_serve)
@@ -180,7 +189,10 @@ def _create(parsed: argparse.Namespace) -> int:
         timeout_s=parsed.timeout,
     )
     if not parsed.embedded:
-        return create_avatars(batch, parsed.server)
+        from facewright_client import Tls
+
+        tls = Tls(parsed.tls_authority) if parsed.tls_authority else None
+        return create_avatars(batch, parsed.server, tls)
     from facewright.serve_command import NOT_STARTED, embedded_server
 
     try:

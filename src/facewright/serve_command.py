@@ -63,14 +63,21 @@ def embedded_server() -> Iterator[Server]:
 def _announce(server: Server) -> None:
     settings = server.settings
     host = server.url.rsplit(":", 1)[0]
+    tls = settings.tls_certificate
+    # In plain text, and therefore to this machine only where requests are to be encrypted.
+    http_host = settings.http_host if tls else host
+    client = f'Client("{server.url}")'
+    if tls:
+        client = f'Client("{server.url}", Connection(tls=Tls(Path("{tls}"))))'
+    imports = "Client, Connection, Tls; from pathlib import Path" if tls else "Client"
     print(
         f"""ready
-  gRPC     {server.url}
-  HTTP     http://{host}:{settings.http_port}/v2/models/avatar_twin
+  gRPC     {server.url}{" (TLS)" if tls else ""}
+  HTTP     http://{http_host}:{settings.http_port}/v2/models/avatar_twin
   metrics  http://{host}:{settings.metrics_port}/metrics
 try
-  facewright create me.jpg -o me.glb --server {server.url}
-  python -c 'from facewright_client import Client; Client("{server.url}").create("me.jpg").save("me.glb")'
+  facewright create me.jpg -o me.glb --server {server.url}{f" --tls-authority {tls}" if tls else ""}
+  python -c 'from facewright_client import {imports}; {client}.create("me.jpg").save("me.glb")'
 Ctrl-C stops the server.""",
         flush=True,
     )

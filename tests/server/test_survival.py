@@ -23,7 +23,9 @@ from facewright_client import (
     Tls,
 )
 
+from facewright.cli import main
 from facewright.server import Server, ServerFailedError, ServerSettings
+from facewright.server.probe import main as probe
 from facewright.server.shared_memory import remove_stale_regions
 
 pytestmark = pytest.mark.server
@@ -211,6 +213,14 @@ def test_encrypted_connections(tmp_path: Path, photo: bytes) -> None:
         plain = Connection(timeout_s=3.0, retries=RetryPolicy(attempts=1))
         with Client(server.url, plain) as client, pytest.raises(FacewrightClientError):
             client.create(photo)
+        assert probe(["--tls-authority", str(certificate), server.url, "60"]) == 0
+        by_name = ["--tls-authority", str(certificate), "--tls-server-name"]
+        assert probe([*by_name, "localhost", server.url, "60"]) == 0
+        assert probe([*by_name, "elsewhere.example", server.url, "5"]) == 1
+        assert probe([server.url, "5"]) == 1
+        arguments = ["create", str(tmp_path / "me.jpg"), "-o", str(tmp_path / "me.glb")]
+        (tmp_path / "me.jpg").write_bytes(photo)
+        assert main([*arguments, "--server", server.url, "--tls-authority", str(certificate)]) == 0
 
 
 def test_a_port_in_use_is_an_error_at_once(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Health check of a running server for orchestrators: a real photo must be answered.
 
-    python -m facewright.server.probe [HOST:PORT] [SECONDS]
+    python -m facewright.server.probe [--tls-authority PEM [--tls-server-name NAME]] [HOST:PORT] [SECONDS]
 
 Exit status 0 when the server made an avatar or refused one in its own words (overloaded, deadline): a full
 server is alive, and restarting it would lose what it works on. 1 when it stays silent, fails or is not there.
@@ -9,8 +9,10 @@ Triton's own health endpoints stay true when a stage has died.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from facewright_client import (
     Client,
@@ -19,6 +21,7 @@ from facewright_client import (
     InternalServerError,
     RetryPolicy,
     ServerUnavailableError,
+    Tls,
 )
 
 from facewright.server.liveness import PROBE_PHOTO
@@ -26,12 +29,27 @@ from facewright.server.liveness import PROBE_PHOTO
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Probe one server; returns the exit status and says why on standard error."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    url = given[0] if given else "localhost:8001"
-    patience_s = float(given[1]) if len(given) > 1 else 30.0
-    client = Client(url, Connection(retries=RetryPolicy(attempts=1)))
+    parser = argparse.ArgumentParser(
+        "python -m facewright.server.probe",
+        description="Ask a running server for an avatar; exit status 0 when it is alive, else 1.",
+    )
+    parser.add_argument("url", nargs="?", default="localhost:8001", metavar="HOST:PORT")
+    parser.add_argument("patience_s", nargs="?", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument(
+        "--tls-authority", type=Path, metavar="PEM", help="who signed the server's certificate, or itself"
+    )
+    parser.add_argument(
+        "--tls-server-name", metavar="NAME", help="what the certificate was issued for, where not for HOST"
+    )
+    given = parser.parse_args(arguments)
+    url: str = given.url
+    tls = None
+    if given.tls_authority is not None:
+        tls = Tls(authority=given.tls_authority, server_name=given.tls_server_name)
+    # A failure is news, so nothing is retried.
+    client = Client(url, Connection(retries=RetryPolicy(attempts=1), tls=tls))
     try:
-        client.create(PROBE_PHOTO, timeout_s=patience_s, texture_size=512)
+        client.create(PROBE_PHOTO, timeout_s=given.patience_s, texture_size=512)
     except (ServerUnavailableError, InternalServerError) as error:
         sys.stderr.write(f"{url} is not alive: {error.code}: {error}\n")
         return 1

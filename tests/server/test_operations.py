@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
+import tritonclient.grpc as triton
 import yaml
 from facewright_client import Client, FacewrightClientError
+from tritonclient.utils import InferenceServerException
 
 from facewright.server import Server
 from facewright.server.probe import main as probe
@@ -52,6 +56,51 @@ def test_a_failure_is_counted_under_its_code(server: Server, client: Client) -> 
 
 def test_the_probe_is_answered(server: Server) -> None:
     assert probe([server.url, "60"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/logging"),
+        ("POST", "/v2/logging"),
+        ("GET", "/v2/trace/setting"),
+        ("POST", "/v2/trace/setting"),
+        ("GET", "/v2/systemsharedmemory/status"),
+        ("POST", "/v2/systemsharedmemory/region/x/register"),
+        ("GET", "/v2/cudasharedmemory/status"),
+        ("POST", "/v2/repository/index"),
+        ("POST", "/v2/repository/models/fit_head/unload"),
+    ],
+)
+def test_administration_is_closed_over_http(server: Server, method: str, path: str) -> None:
+    url = f"http://127.0.0.1:{server.settings.http_port}{path}"
+    request = urllib.request.Request(url, b"{}" if method == "POST" else None, method=method)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    with caught.value as answer:
+        assert answer.code == 403
+        assert b"restricted" in answer.read()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda raw: raw.get_log_settings(),
+        lambda raw: raw.update_log_settings({"log_verbose_level": 9}),
+        lambda raw: raw.get_trace_settings(),
+        lambda raw: raw.update_trace_settings(settings={"trace_level": ["TENSORS"]}),
+        lambda raw: raw.get_system_shared_memory_status(),
+        lambda raw: raw.register_system_shared_memory("x", "/x", 16),
+        lambda raw: raw.get_cuda_shared_memory_status(),
+        lambda raw: raw.get_model_repository_index(),
+        lambda raw: raw.unload_model("fit_head"),
+    ],
+)
+def test_administration_is_closed_over_grpc(server: Server, call: Callable[[object], object]) -> None:
+    with triton.InferenceServerClient(server.url) as raw:
+        with pytest.raises(InferenceServerException, match="restricted"):
+            call(raw)
+        assert raw.get_inference_statistics("avatar_twin").model_stats
 
 
 def test_readiness_by_grpcs_own_health_service(server: Server) -> None:

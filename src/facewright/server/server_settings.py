@@ -22,6 +22,7 @@ class ServerSettings:
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
         log: file that Triton's log goes to; standard error when None.
+        log_verbose: everything that Triton can tell; never a photo.
         tls_certificate, tls_key: PEM files, both or none. They encrypt gRPC; Triton's HTTP, which it cannot
             encrypt, then listens on this machine only.
     """
@@ -36,6 +37,7 @@ class ServerSettings:
     probe_every_s: float = 30.0
     start_within_s: float = 120.0
     log: Path | None = None
+    log_verbose: bool = False
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 

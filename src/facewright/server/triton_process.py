@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from facewright.server.triton_runtime import TritonRuntime
 
 _STUB = "triton_python_backend_stub"
 _PR_SET_PDEATHSIG = 1
+#: What no client of an avatar service needs and everyone who reaches its port could misuse.
+_RESTRICTED_APIS = "logging,shared-memory,trace,model-repository"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -111,7 +114,11 @@ class TritonProcess:
 
 def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Path, prefix: str) -> list[str]:
     assert settings.profile in PROFILES
+    # Nobody is told this key: these protocols are closed, not protected.
+    closed = f"{_RESTRICTED_APIS}:facewright-closed={secrets.token_hex(16)}"
     arguments = [
+        f"--http-restricted-api={closed}",
+        f"--grpc-restricted-protocol={closed}",
         f"--model-repository={repository}",
         f"--model-config-name={settings.profile}",
         f"--backend-directory={runtime.backends}",
@@ -126,7 +133,7 @@ def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Pat
         "--exit-timeout-secs=10",
         "--disable-auto-complete-config",
         "--model-load-thread-count=2",
-        "--log-info=false",
+        *(("--log-verbose=2",) if settings.log_verbose else ("--log-info=false",)),
         # Answers are megabytes: keep few response buffers, give their memory back.
         "--grpc-infer-allocation-pool-size=2",
         "--http-thread-count=2",

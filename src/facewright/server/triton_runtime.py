@@ -18,7 +18,6 @@ from pathlib import Path
 
 from facewright.open_assets_location import cache_folder
 
-WHEEL = "nvidia_pytriton-0.7.0-py3-none-manylinux_2_35_x86_64.whl"
 VERSION = "2.51.0"
 
 

@@ -130,7 +130,8 @@ def _found_again(row: dict[str, Any]) -> str:
 
 def _mean(table: dict[str, Any], pose: str) -> str:
     # Two digits would round 0.464 to a goal of 0.46 that it misses.
-    return f"{table[f'distance at {pose}']['mean']:.3f}"
+    row = table[f"distance at {pose}"]
+    return f"{row['mean']:.3f}" if "mean" in row else "–"
 
 
 def _percent(table: dict[str, Any], pose: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
 

@@ -1,4 +1,4 @@
-"""One error hierarchy; its wire form is ``{"code", "stage", "message", "hint"}`` (see the client's contract)."""
+"""One error hierarchy; its wire form, ``{"code", "stage", "message", "hint"}``: see the client's contract."""
 
 from __future__ import annotations
 

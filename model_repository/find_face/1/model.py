@@ -25,13 +25,12 @@ class TritonPythonModel:
 
     def _find(self, request: StageRequest) -> Outputs:
         options = AvatarOptions.from_parameters(request.parameters)
-        found = find_face(request.content(contract.PHOTO), options, self._networks)
+        found = find_face(request.photo(), options, self._networks)
         return {
             contract.FACE_CROP: found.face_crop,
             contract.CROP_TO_PHOTO: found.crop_to_photo,
             contract.LANDMARK_INPUT: found.landmark_input,
             contract.LANDMARK_TO_CROP: found.landmark_to_crop,
-            contract.PERSON_MASK: found.person_mask,
             contract.PERSON_MASK: found.person_mask,
             contract.PHOTO_INFO: found.info.to_json().encode(),
         }

@@ -16,10 +16,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from facewright_client.contract import FIT_INFO, PHOTO_INFO, STAGES, ErrorCode, Tensor
+from facewright_client.contract import FIT_INFO, MAX_PHOTO_BYTES, PHOTO, PHOTO_INFO, STAGES, ErrorCode, Tensor
 from numpy.typing import NDArray
 
 from facewright.errors import FacewrightError
+from facewright.server.carried_options import refuse_bad_info
 from facewright.server.request_clock import RequestClock
 from facewright.server.stage_metrics import StageMetrics
 
@@ -60,6 +61,21 @@ class StageRequest:
     def content(self, tensor: Tensor) -> bytes:
         """The bytes of a file or of JSON."""
         return self.array(tensor).tobytes()
+
+    def photo(self) -> bytes:
+        """The bytes of the photo.
+
+        Raises:
+            FacewrightError: PHOTO_TOO_LARGE, before they are copied.
+        """
+        content = self.array(PHOTO)
+        if content.size > MAX_PHOTO_BYTES:
+            raise FacewrightError(
+                ErrorCode.PHOTO_TOO_LARGE,
+                f"the photo has {content.size} bytes",
+                f"send at most {MAX_PHOTO_BYTES >> 20} MiB",
+            )
+        return content.tobytes()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -128,7 +144,7 @@ class Stage:
         self.network_device: Literal["cpu", "cuda"] = "cuda" if on_gpu else "cpu"
         longest_wait_s = float(os.environ.get("FACEWRIGHT_LONGEST_WAIT_MS", "0")) / 1e3
         self._longest_wait_s = longest_wait_s if name in _GIVE_UP else 0.0
-        self._info = next((tensor for tensor in (PHOTO_INFO, FIT_INFO) if tensor in self._inputs), None)
+        self._infos = [tensor for tensor in (PHOTO_INFO, FIT_INFO) if tensor in self._inputs]
         self._metrics = StageMetrics(name)
 
     def execute(self, requests: Sequence[Any], compute: Callable[[StageRequest], Outputs]) -> list[Any]:
@@ -143,8 +159,10 @@ class Stage:
                     ErrorCode.CANCELLED, f"the client left before {self.name} began", "nothing to do"
                 )
             stage_request = StageRequest(request)
-            if self._info is not None:
-                RequestClock.from_info(stage_request.content(self._info)).check(self._longest_wait_s)
+            for tensor in self._infos:
+                info = stage_request.content(tensor)
+                refuse_bad_info(tensor.name, info)
+                RequestClock.from_info(info).check(self._longest_wait_s)
             response = self._response(request, compute(stage_request))
         except FacewrightError as error:
             return self._failure(error)

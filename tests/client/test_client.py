@@ -7,12 +7,14 @@ Triton is in ``tests/server``.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -21,12 +23,14 @@ import pytest
 from facewright_client import (
     AsyncClient,
     Avatar,
+    CancelledError,
     Client,
     ClientMetrics,
     Connection,
     DeadlineExceededError,
     NoFaceError,
     OverloadedError,
+    PhotoTooLargeError,
     RetryPolicy,
     ServerUnavailableError,
     contract,
@@ -48,11 +52,17 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     def __init__(self) -> None:
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.requests: list[service_pb2.ModelInferRequest] = []
-        self.delay_s = 0.0
+        self.arrived = threading.Event()
+        self.release = threading.Event()
+        self.release.set()
+        self.cancelled = threading.Event()
 
     def ModelInfer(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         self.requests.append(request)
-        time.sleep(self.delay_s)
+        # gRPC calls this when the call ends: held back, it can only end from the other side.
+        context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
+        self.arrived.set()
+        self.release.wait()
         if self.failures:
             context.abort(*self.failures.pop(0))
         answer = service_pb2.ModelInferResponse(model_name=request.model_name)
@@ -77,17 +87,20 @@ def scripted() -> Iterator[tuple[Scripted, str]]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield servicer, f"127.0.0.1:{port}"
+    servicer.release.set()
     server.stop(0).wait()
 
 
-def _create(url: str, asynchronous: bool, connection: Connection, **options: object) -> Avatar:
+def _create(
+    url: str, asynchronous: bool, connection: Connection, photo: object = b"photo", **options: object
+) -> Avatar:
     if not asynchronous:
         with Client(url, connection) as client:
-            return client.create(b"photo", **options)  # type: ignore[arg-type]
+            return client.create(photo, **options)  # type: ignore[arg-type]
 
     async def call() -> Avatar:
         async with AsyncClient(url, connection) as client:
-            return await client.create(b"photo", **options)  # type: ignore[arg-type]
+            return await client.create(photo, **options)  # type: ignore[arg-type]
 
     return asyncio.run(call())
 
@@ -161,11 +174,12 @@ def test_a_bad_photo_is_not_sent_again(scripted: tuple[Scripted, str], asynchron
 @both_clients
 def test_the_time_limit_counts_all_retries(scripted: tuple[Scripted, str], asynchronous: bool) -> None:
     script, url = scripted
-    script.delay_s = 0.5
-    started = time.monotonic()
+    script.release.clear()
+    script.failures = [(grpc.StatusCode.UNAVAILABLE, "connection reset")] * 9
     with pytest.raises(DeadlineExceededError):
-        _create(url, asynchronous, Connection(timeout_s=0.2))
-    assert time.monotonic() - started < 0.45
+        _create(url, asynchronous, Connection(timeout_s=0.3, retries=QUICK))
+    assert len(script.requests) == 1, "a limit for each send would have sent it again"
+    assert not script.release.is_set(), "the client did not wait for the server"
 
 
 @both_clients
@@ -174,31 +188,97 @@ def test_nobody_there(asynchronous: bool) -> None:
         _create("127.0.0.1:1", asynchronous, Connection(timeout_s=2.0, retries=QUICK))
 
 
-@pytest.mark.parametrize("timeout_s", [-1.0, float("nan"), float("inf")])
-def test_a_time_limit_that_makes_no_sense(timeout_s: float) -> None:
-    with Client("127.0.0.1:1") as client, pytest.raises(ValueError, match="timeout_s"):
-        client.create(b"photo", timeout_s=timeout_s)
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), float("inf")])
+@both_clients
+def test_a_time_limit_that_makes_no_sense(
+    scripted: tuple[Scripted, str], asynchronous: bool, timeout_s: float
+) -> None:
+    script, url = scripted
+    with pytest.raises(ValueError, match="timeout_s"):
+        _create(url, asynchronous, Connection(), timeout_s=timeout_s)
+    assert not script.requests
+
+
+@both_clients
+def test_too_many_bytes_are_not_sent(
+    scripted: tuple[Scripted, str], asynchronous: bool, tmp_path: Path
+) -> None:
+    script, url = scripted
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(contract.MAX_PHOTO_BYTES + 1)
+    for photo in (path, bytes(contract.MAX_PHOTO_BYTES + 1)):
+        with pytest.raises(PhotoTooLargeError, match="32 MiB"):
+            _create(url, asynchronous, Connection(), photo=photo)
+    assert not script.requests
 
 
 def test_a_cancelled_task_cancels_the_request(scripted: tuple[Scripted, str]) -> None:
     script, url = scripted
-    script.delay_s = 0.3
+    script.release.clear()
+    registry = CollectorRegistry()
 
     async def leave() -> None:
-        async with AsyncClient(url) as client:
+        async with AsyncClient(url, Connection(metrics=ClientMetrics(registry))) as client:
             task = asyncio.create_task(client.create(b"photo"))
-            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(script.arrived.wait, 30)
+            assert not script.cancelled.is_set()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            # The connection is still open: only the call's own cancellation can end it.
+            assert await asyncio.to_thread(script.cancelled.wait, 30)
 
     asyncio.run(leave())
+    labels = {"pipeline": "avatar_twin", "outcome": "CANCELLED"}
+    assert registry.get_sample_value("facewright_client_seconds_count", labels) == 1
 
 
-def test_saving_is_all_or_nothing(scripted: tuple[Scripted, str], tmp_path: Path) -> None:
+def test_a_cancelled_submission_cancels_the_request(scripted: tuple[Scripted, str]) -> None:
+    script, url = scripted
+    script.release.clear()
+    registry = CollectorRegistry()
+    with Client(url, Connection(metrics=ClientMetrics(registry))) as client:
+        pending = client.submit(b"photo")
+        assert script.arrived.wait(30)
+        assert not script.cancelled.is_set()
+        pending.cancel()
+        with pytest.raises(CancelledError):
+            pending.result(30)
+        assert script.cancelled.wait(30)
+    labels = {"pipeline": "avatar_twin", "outcome": "CANCELLED"}
+    assert registry.get_sample_value("facewright_client_seconds_count", labels) == 1
+
+
+def test_saving_is_all_or_nothing(
+    scripted: tuple[Scripted, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     avatar = _create(scripted[1], False, Connection())
-    assert avatar.save(tmp_path / "me.glb").read_bytes() == b"glTF\x02"
+    target = tmp_path / "me.glb"
+    assert avatar.save(target).read_bytes() == b"glTF\x02"
     assert [path.name for path in tmp_path.iterdir()] == ["me.glb"]
+
+    whole = Path.write_bytes
+
+    def full_disk(path: Path, content: bytes) -> int:
+        whole(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    other = replace(avatar, glb=b"glTF\x02 but longer")
+    for path in (target, tmp_path / "new.glb"):
+        with pytest.raises(OSError, match="No space"):
+            other.save(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["me.glb"]
+    assert target.read_bytes() == b"glTF\x02"
+
+
+def test_saving_the_same_file_from_many_threads(scripted: tuple[Scripted, str], tmp_path: Path) -> None:
+    avatar = replace(_create(scripted[1], False, Connection()), glb=bytes(1_000_000))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: avatar.save(tmp_path / "me.glb"), range(40)))
+    assert [path.name for path in tmp_path.iterdir()] == ["me.glb"]
+    assert (tmp_path / "me.glb").read_bytes() == avatar.glb
 
 
 def test_the_contract_costs_the_stages_nothing() -> None:

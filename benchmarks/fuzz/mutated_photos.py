@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 from PIL import Image
 
@@ -15,7 +16,7 @@ _HEADERS = 700
 def photo_formats(photo: bytes, side: int) -> list[bytes]:
     """The photo scaled to ``side`` pixels in every format that the service reads."""
     picture = Image.open(BytesIO(photo)).convert("RGB").resize((side, side))
-    variants = [
+    variants: list[tuple[Image.Image, str, dict[str, Any]]] = [
         (picture, "JPEG", {"quality": 85}),
         (picture, "JPEG", {"quality": 85, "progressive": True}),
         (picture.convert("CMYK"), "JPEG", {"quality": 85}),

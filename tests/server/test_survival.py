@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -62,7 +63,9 @@ def test_a_killed_stage_is_restarted_and_everyone_is_answered(tmp_path: Path, ph
     log = tmp_path / "triton.log"
     with Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log)) as server:
         first = server.pid
-        folder = next(path for path in Path("/tmp").glob("facewright-*") if str(path) in _command(first))
+        folder = next(
+            path for path in Path(tempfile.gettempdir()).glob("facewright-*") if str(path) in _command(first)
+        )
         stage = next(pid for pid, command in _processes(first).items() if "bake_texture" in command)
         answers: list[int] = []
         failures: list[Exception] = []
@@ -142,7 +145,8 @@ def test_a_killed_supervisor_takes_its_server_along(tmp_path: Path) -> None:
     supervisor.kill()
     supervisor.wait()
     assert _eventually(lambda: not _alive(triton), 40)
-    assert _eventually(lambda: not _left_by(supervisor.pid), 5) or remove_stale_regions() > 0
+    # Triton that is stopped while it loads leaves the names of its regions; every server sweeps as it starts.
+    remove_stale_regions()
     assert not _left_by(supervisor.pid)
 
 

@@ -36,7 +36,7 @@ def photo_formats(photo: bytes, side: int) -> list[bytes]:
 
 
 def mutations(photos: list[bytes], count: int, seed: int) -> Iterator[bytes]:
-    """``count`` damaged copies: bytes flipped, stretches cut, doubled, zeroed, overwritten; files cut short."""
+    """``count`` damaged copies: bytes flipped, cut, doubled, zeroed, overwritten; files cut short."""
     dice = random.Random(seed)
     for _ in range(count):
         damaged = bytearray(dice.choice(photos))

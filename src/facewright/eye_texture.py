@@ -22,6 +22,9 @@ from facewright.skin_model import SkinModel, smooth_step
 Floats = NDArray[np.float32]
 
 RINGS = 14
+#: Radii between which iris passes into sclera, and the photo into what is painted.
+IRIS_RIM = (0.92, 1.06)
+SEEN_RIM = (1.9, 2.6)
 #: Mean pupil radius / iris radius indoors (4 mm / 12 mm).
 PUPIL_SHARE = 0.36
 #: Linear albedo of sclera, and of the pink tissue towards the corners.
@@ -39,7 +42,7 @@ DEFAULT_IRIS = np.array([0.075, 0.038, 0.02], np.float32)
 
 @dataclass(frozen=True)
 class EyeTexels:
-    """The texels of one eyeball at one texture size.
+    """The texels of one eyeball at one texture size, ordered by their radius.
 
     Attributes:
         index: flat indices ``[N]`` into S × S.
@@ -53,6 +56,11 @@ class EyeTexels:
     weights: Floats
     radius: Floats
     angle: Floats
+
+    def within(self, radius: float) -> EyeTexels:
+        """The texels up to a radius: the first ones."""
+        count = int(np.searchsorted(self.radius, radius))
+        return EyeTexels(*(value[:count] for value in vars(self).values()))
 
 
 def eye_texels(head: HeadModel, texels: TexelMap, side: int) -> EyeTexels:
@@ -81,12 +89,13 @@ def eye_texels(head: HeadModel, texels: TexelMap, side: int) -> EyeTexels:
     right /= np.linalg.norm(right)
     up = np.cross(axis, right)
     radius = np.where(along > 0, np.linalg.norm(across, axis=1), 1.0 + (1.0 - np.abs(along)))
+    order = np.argsort(radius, kind="stable")
     return EyeTexels(
-        index,
-        corners,
-        weights.astype(np.float32),
-        (radius / limbus).astype(np.float32),
-        np.arctan2(across @ up, across @ right).astype(np.float32),
+        index[order],
+        corners[order],
+        weights[order].astype(np.float32),
+        (radius[order] / limbus).astype(np.float32),
+        np.arctan2(across @ up, across @ right)[order].astype(np.float32),
     )
 
 
@@ -115,22 +124,25 @@ def paint_eye(texture: NDArray[np.uint8], texels: EyeTexels, evidence: EyeEviden
     """Writes one eyeball's texels into ``texture`` (sRGB u8 ``[S, S, 3]``), in place."""
     radius = texels.radius
     vertical = (radius * np.sin(texels.angle)).astype(np.float32)
-    seen = _eye_in_photo(texels, vertical, evidence)
+    iris_texels, front = texels.within(IRIS_RIM[1]), texels.within(SEEN_RIM[1])
+    iris_count, front_count = len(iris_texels.index), len(front.index)
+    seen = _eye_in_photo(front, vertical[:front_count], evidence)
     gain = np.float32(1.0 / max(evidence.exposure, 0.3))
     colour = _sclera(radius, vertical, seen, gain, evidence.skin_tone)
-    iris = _iris(seen, radius, texels.angle, gain)
-    rim = smooth_step(radius, 0.92, 1.06)[:, None]
-    colour = iris * (1 - rim) + colour * rim
+    iris = _iris(seen, iris_texels.radius, iris_texels.angle, gain)
+    rim = smooth_step(iris_texels.radius, *IRIS_RIM)[:, None]
+    colour[:iris_count] = iris * (1 - rim) + colour[:iris_count] * rim
     if seen is not None:
         # Between the lids the photo itself: nothing painted looks as much like the person.
-        weight = (seen.weight * (1 - smooth_step(radius, 1.9, 2.6)))[:, None]
-        colour = colour * (1 - weight) + np.minimum(seen.colour * gain, CATCH_LIGHT) * weight
+        weight = (seen.weight * (1 - smooth_step(front.radius, *SEEN_RIM)))[:, None]
+        shown = np.minimum(seen.colour * gain, CATCH_LIGHT)
+        colour[:front_count] = colour[:front_count] * (1 - weight) + shown * weight
     texture.reshape(-1, 3)[texels.index] = srgb_from_linear(colour)
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """Colour f32 ``[N, 3]`` of an eye's texels in the photo, and how far to trust it, ``[N]``."""
+    """Colour f32 ``[N, 3]`` of an eye's first N texels in the photo, and how far to trust it, ``[N]``."""
 
     colour: Floats
     weight: Floats
@@ -187,7 +199,8 @@ def _sclera(
     """White of the eye, in the tone that the photo shows between iris and lids, shaded by the upper lid."""
     white = SCLERA * np.clip(1.8 * luminance(skin_tone) / luminance(SCLERA), 0.35, 1.0)
     if seen is not None:
-        ring = (radius > 1.12) & (radius < 1.9) & (seen.weight > 0.5)
+        front = radius[: len(seen.weight)]
+        ring = (front > 1.12) & (front < 1.9) & (seen.weight > 0.5)
         if int(ring.sum()) >= 6:
             light = luminance(seen.colour[ring])
             bright = light >= np.quantile(light, 0.5)
@@ -229,6 +242,7 @@ def _radial_profile(seen: _Seen, radius: Floats) -> Floats | None:
     light from the sclera only ever brighten. None when hardly anything is seen."""
     profile = np.zeros((RINGS, 3), np.float32)
     ring = (radius / 1.05 * RINGS).astype(np.int32)
+    seen = _Seen(seen.colour[: len(radius)], seen.weight[: len(radius)])
     light = luminance(seen.colour)
     found = np.zeros(RINGS, bool)
     for k in range(RINGS):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from facewright_kernels import TexelMap, make_texel_map
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from facewright.head_model import HeadModel
 
@@ -107,10 +108,5 @@ class TexelPoints:
 
 def _box(image: Floats, width: int) -> Floats:
     """Box mean of an image, borders repeated; by running sums, so the cost does not depend on the width."""
-    return _box_rows(_box_rows(image, width).T, width).T
-
-
-def _box_rows(image: Floats, width: int) -> Floats:
-    half = width // 2
-    sums = np.cumsum(np.pad(image, [(half + 1, half), (0, 0)], mode="edge"), axis=0, dtype=np.float64)
-    return np.asarray((sums[width:] - sums[:-width]) / width, np.float32)
+    result: Floats = ndimage.uniform_filter(image, width, np.float32, mode="nearest")
+    return result

@@ -107,7 +107,7 @@ def build_layers(
     mirror = (1.0 - photo) * _feathered(points, other_side)
 
     gain = light_gain(texels.shade, delight) * _highlight_gain(points, texels)[:, None]
-    oblique = 1.0 - smooth_step(texels.seen.facing, *OBLIQUE_HUE)
+    oblique = (1.0 - smooth_step(texels.seen.facing, *OBLIQUE_HUE)) * (photo > 0.0)
     gain *= _hue_gain(texels.seen.colour, oblique, texels.zones, completion)
     # The mirror point under the light of this point: its own light out, what stays of this point's light in.
     # In grey: a difference of hue between the sides would tint half of the face.
@@ -115,8 +115,8 @@ def build_layers(
     mirror_gain = own / luminance(np.clip(texels.mirrored_shade, *SHADE_BOUNDS))
     mirror_gain = np.clip(mirror_gain, *MIRROR_GAIN_BOUNDS)[:, None]
     # The other side may be lit in another colour.
-    everywhere = np.ones_like(oblique)
-    mirror_gain = mirror_gain * _hue_gain(texels.mirrored.colour, everywhere, texels.zones, completion)
+    shown = (mirror > 0.0).astype(np.float32)
+    mirror_gain = mirror_gain * _hue_gain(texels.mirrored.colour, shown, texels.zones, completion)
 
     skin = points.interpolate(completion.skin)
     inner = points.interpolate(template.inner)[:, None]
@@ -165,13 +165,15 @@ def _hue_gain(colour: Floats, share: Floats, zones: ZoneWeights, completion: Com
     Seen at a slant, a texel carries the colour of what stands beside the head (a wall, a lamp, a flag), and
     little of its own.
     """
-    hair = zones.scalp[:, None]
+    at = np.flatnonzero(share)
+    hair = zones.scalp[at, None]
     target = completion.skin_tone * (1.0 - hair) + completion.hair_tone * hair
     target = (target + np.float32(0.004)) / (luminance(target) + np.float32(0.004))[:, None]
-    seen = colour + np.float32(0.004)
+    seen = colour[at] + np.float32(0.004)
     hue = seen / luminance(seen)[:, None]
-    pull = (HUE_PULL * share * (1.0 - zones.features))[:, None]
-    result: Floats = np.clip(target / np.maximum(hue, np.float32(0.05)), 0.4, 2.5) ** pull
+    pull = (HUE_PULL * share[at] * (1.0 - zones.features[at]))[:, None]
+    result: Floats = np.ones_like(colour)
+    result[at] = np.clip(target / np.maximum(hue, np.float32(0.05)), 0.4, 2.5) ** pull
     return result
 
 

@@ -29,14 +29,20 @@ from facewright.fine_detail import fine_detail
 from facewright.fit_info import FitInfo
 from facewright.head_model import HeadModel
 from facewright.head_template import head_template
-from facewright.photo_view import FittedSurface, PhotoView
+from facewright.photo_view import FittedSurface, PhotoView, Sighting
 from facewright.sh_light import ShLight
 from facewright.skin_model import SkinModel
 from facewright.surface_diffusion import SurfaceDiffusion
 from facewright.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
 from facewright.texture_completion import Completion, brow_colour, complete_colours
 from facewright.texture_encoding import encode_texture
-from facewright.texture_evidence import estimate_light_and_skin, judge, vertex_zones
+from facewright.texture_evidence import (
+    Evidence,
+    ZoneWeights,
+    estimate_light_and_skin,
+    judge,
+    vertex_zones,
+)
 from facewright.texture_info import TextureInfo
 from facewright.texture_layers import (
     LayerStack,
@@ -199,8 +205,8 @@ class TextureBaker:
         return TexelEvidence(
             seen,
             mirrored,
-            judge(seen, here, mirrored, there, zones, skin),
-            judge(mirrored, there, seen, here, zones, skin),
+            _judge_visible(seen, here, mirrored, there, zones, skin),
+            _judge_visible(mirrored, there, seen, here, zones, skin),
             here,
             there,
             zones,
@@ -304,6 +310,25 @@ class TextureBaker:
 def _bad_input(message: str) -> FacewrightError:
     hint = "pass the outputs of find_face and fit_head unchanged"
     return FacewrightError(ErrorCode.INTERNAL, message, hint, stage="bake_texture")
+
+
+def _judge_visible(
+    seen: Sighting,
+    shade: Floats,
+    mirrored: Sighting,
+    mirrored_shade: Floats,
+    zones: ZoneWeights,
+    skin: SkinModel | None,
+) -> Evidence:
+    """:func:`judge` where something is visible; elsewhere nothing is known, and judging would be in vain."""
+    at = np.flatnonzero(seen.visible).astype(np.int32)
+    own = ZoneWeights(**{name: value[at] for name, value in vars(zones).items()})
+    judged = judge(seen.at(at), shade[at], mirrored.at(at), mirrored_shade[at], own, skin)
+    everywhere = []
+    for value in (judged.weight, judged.occluded, judged.deviation):
+        everywhere.append(np.zeros(len(seen.visible), np.float32))
+        everywhere[-1][at] = value
+    return Evidence(*everywhere)
 
 
 def _srgb(colour: Floats) -> tuple[int, int, int]:

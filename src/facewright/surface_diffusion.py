@@ -64,8 +64,8 @@ class SurfaceDiffusion:
         Returns:
             f32 ``[V, C]``.
         """
-        # One row per channel, and unknowns scaled by the root of the diagonal: the same steps as with a Jacobi
-        # preconditioner, in fewer passes over memory.
+        # One row per channel, and unknowns scaled by the root of the diagonal: the same steps as with a
+        # Jacobi preconditioner, in fewer passes over memory.
         weight = weights.astype(np.float32)
         values = np.ascontiguousarray(known.T, np.float32)
         scale = 1.0 / np.sqrt(self._degree + weight + np.float32(screening))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.ambient_occlusion import ambient_occlusion
 from facewright.head_model import HeadModel
 
 Floats = NDArray[np.float32]
@@ -20,6 +21,11 @@ Floats = NDArray[np.float32]
 LIP_TINT = np.array([0.92, 0.66, 0.66], np.float32)
 EYELID_TINT = np.array([0.86, 0.80, 0.80], np.float32)
 EAR_TINT = np.array([1.0, 0.92, 0.90], np.float32)
+#: Exponent on ambient occlusion, and the least that it leaves: under the jaw and behind the ears photos are
+#: darker than a uniform sky alone would make them.
+CREASE_POWER = 3.0
+EAR_CREASE_POWER = 1.0
+CREASE_FLOOR = 0.15
 #: Linear albedo of what is not skin.
 MOUTH = np.array([0.16, 0.045, 0.04], np.float32)
 TEETH = np.array([0.60, 0.55, 0.46], np.float32)
@@ -83,6 +89,7 @@ def head_template(head: HeadModel) -> HeadTemplate:
     ):
         weight = head.region(name)[:, None]
         tint *= 1.0 - weight + weight * colour
+    tint *= _creases(head)[:, None]
     inner_colour = np.broadcast_to(MOUTH, (count, 3)).astype(np.float32)
     inner = head.region("mouth_inside").astype(np.float32).copy()
     mean = head.vertices_mean
@@ -103,6 +110,20 @@ def head_template(head: HeadModel) -> HeadTemplate:
         forward = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6)
         inner_colour[lining] = MOUTH * (0.15 + 0.85 * forward[:, None] ** 2)
     return HeadTemplate(tint, inner_colour, inner)
+
+
+def _creases(head: HeadModel) -> Floats:
+    """How much darker each vertex is for lying in a crease, f32 ``[V]`` in 0-1.
+
+    Not on lids, nose and lips: photos show them, and what an open eye or a closed mouth folds away comes out
+    well lit.
+    """
+    power = CREASE_POWER + (EAR_CREASE_POWER - CREASE_POWER) * head.region("ears")
+    in_photo = np.clip(sum(head.region(name) for name in ("eyelids", "nose", "lips")), 0.0, 1.0)
+    power = power * (1.0 - in_photo)
+    light = np.clip(ambient_occlusion(head.vertices_mean, head.triangles), 1e-3, 1.0)
+    result: Floats = np.maximum(light**power, CREASE_FLOOR).astype(np.float32)
+    return result
 
 
 def _part_vertices(head: HeadModel, parts: tuple[str, ...]) -> NDArray[np.int32]:

@@ -28,9 +28,10 @@ Bytes = NDArray[np.uint8]
 #: Side of the image in which colours are judged, and of the z-buffer.
 ANALYSIS_SIZE = 256
 DEPTH_SIZE = 512
-#: Distance from a silhouette at which the photo is trusted, metres; a jump of depth that is a silhouette.
+#: Distance from a silhouette at which the photo is trusted, metres; a jump of depth that is a silhouette: the
+#: head against what is behind it, not the nose against its own cheek.
 SILHOUETTE_MARGIN = 0.004
-SILHOUETTE_JUMP = 0.012
+SILHOUETTE_JUMP = 0.03
 #: The same for an eyeball behind its lids, which are thin, metres.
 EYE_DEPTH_BIAS = 0.0008
 #: Only visibility: how obliquely a point is seen is judged later, differently for face and scalp.

@@ -162,7 +162,8 @@ def judge(
     partner_seen = mirrored.visible * smooth_step(mirrored.facing, 0.2, 0.4)
     on_face = (1.0 - zones.features) * (1.0 - on_scalp)
     one_sided = occlusion(deviation.skin, partner, partner_seen) * smooth_step(zones.core, 0.1, 0.5)
-    occluded = np.maximum(one_sided, deviation.foreign * on_face)
+    # A nostril in shade on one side is as dark and red as nothing else on a face, and belongs to it.
+    occluded = np.maximum(one_sided, deviation.foreign * on_face) * (1.0 - zones.inner_face)
     core = zones.core * visible
     covered = float((core * occluded).sum() / max(float(core.sum()), 1e-6))
     if covered > LARGEST_OCCLUDER:

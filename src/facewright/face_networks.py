@@ -66,7 +66,7 @@ class FaceNetworks:
     def person_mask(self, face_crop: U8) -> U8:
         """Where the crop shows a person: probability x 255, ``[256, 256]``, from sRGB ``[1024, 1024, 3]``."""
         side = PERSON_MASK.shape[0]
-        small = Image.fromarray(face_crop).resize((side, side), Image.Resampling.BOX)
+        small = Image.fromarray(face_crop).reduce(len(face_crop) // side)
         image = np.asarray(small, np.float32).transpose(2, 0, 1) / np.float32(255)
         mask = self._person_mask.run({"IMAGE": np.ascontiguousarray(image[None])})["MASK"][0, 0]
         scaled: U8 = np.rint(mask * 255).clip(0, 255).astype(np.uint8)

@@ -59,7 +59,7 @@ Floats = NDArray[np.float32]
 
 #: Side of the texture in which the photo is judged and masks and fills are made.
 LAYER_SIZE = 256
-#: Tables of larger textures are made for each request: at 4096² they hold 270 MB.
+#: Of larger textures only the tables last used are kept: at 4096² they hold 270 MB.
 LARGEST_KEPT_SIZE = 2048
 
 
@@ -94,7 +94,8 @@ class _SizeTables:
 class TextureBaker:
     """Bakes textures for one head model.
 
-    Tables of a texture size are made at its first use (1024²: 0.5 s, 15 MB) and kept for sizes up to 2048.
+    Tables of a texture size are made at its first use (1024²: 0.5 s, 15 MB) and kept; of the sizes above 2048
+    only the last.
 
     Args:
         head: the head model that the fits are of.
@@ -236,8 +237,10 @@ class TextureBaker:
             texels = padded_texel_map(self.head, size)
             eyes = (eye_texels(self.head, texels, 0), eye_texels(self.head, texels, 1))
             tables = _SizeTables(texels, fine_detail(self.head, texels), eyes)
-            if size <= LARGEST_KEPT_SIZE:
-                self._sizes[size] = tables
+            kept = self._sizes
+            if size > LARGEST_KEPT_SIZE:
+                kept = {old: made for old, made in kept.items() if old <= LARGEST_KEPT_SIZE}
+            self._sizes = {**kept, size: tables}
         return tables
 
     def _info(

@@ -26,6 +26,7 @@ from facewright.gauss_newton import FitSettings, GaussNewton, Observation, Solut
 from facewright.gaze import Gaze, SeenIris, seen_irises
 from facewright.hair_volume import HairVolume
 from facewright.landmark_basis import MESH_COUNT, build_landmark_basis
+from facewright.lip_seal import LipSeal
 
 if TYPE_CHECKING:
     from facewright.head_model import HeadModel
@@ -96,6 +97,7 @@ class HeadFitter:
         self._mean_joints = head.joints(head.vertices_mean)
         self._joint_basis = np.matmul(head.joint_regressor, head.identity_basis)  # [160, J, 3]
         self._hair = HairVolume(head)
+        self._seal = LipSeal(head)
         names = [str(name) for name in head.expression_names]
         self._shape_index = {name: index for index, name in enumerate(names)}
 
@@ -257,6 +259,7 @@ class HeadFitter:
             share[vertices] = weights @ share[anchors]
         fitted = person + field
         neutral = person + share[:, None] * (field - opening)
+        self._seal.close(neutral)
         joints = self.head.joints(fitted)
         angles, shifts = self.gaze.read(joints, solution.camera, irises)
         for eye, shift in zip(self.gaze.eyes, shifts, strict=True):

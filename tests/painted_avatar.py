@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from facewright_kernels import interpolate, rasterize, vertex_normals
 from numpy.typing import NDArray
 from PIL import Image
 
 from facewright.gltf import AvatarGeometry, EncodedTexture, write_glb
 from facewright.gltf_layout import LayoutOptions, avatar_layout
 from facewright.head_model import HeadModel
+from facewright_kernels import interpolate, rasterize, vertex_normals
 
 _SKIN = np.array([198, 152, 128.0])
 _BROWN = (66, 46, 37)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from facewright_kernels import vertex_normals
 from numpy.typing import NDArray
 
 from facewright.colour import srgb_from_linear
@@ -15,6 +14,7 @@ from facewright.head_template import hair_growth
 from facewright.light import Light
 from facewright.render_head import HeadRenderer, View
 from facewright.texel_layout import TexelPoints, padded_texel_map
+from facewright_kernels import vertex_normals
 from tests.pose import rotation_from_angles
 
 MAGENTA = (0.9, 0.0, 0.9)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facewright_client.contract import ErrorCode
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,6 +18,7 @@ from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
 from facewright.texel_layout import TexelPoints, padded_texel_map
 from facewright.texture_info import TextureInfo
+from facewright_client.contract import ErrorCode
 from tests.rendered_photo import (
     HAIR,
     IRIS,

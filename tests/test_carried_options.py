@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from facewright_client.contract import ErrorCode
 
 from facewright.errors import FacewrightError
 from facewright.options import AvatarOptions
 from facewright.server.carried_options import refuse_bad_info
+from facewright_client.contract import ErrorCode
 
 _GOOD = {"accepted_unix_s": 1000.0, "deadline_unix_s": 0, "options": AvatarOptions().to_dict()}
 

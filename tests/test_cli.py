@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from facewright_client.contract import OPTIONS
 
 from facewright.batch_create import Batch, Finished, _targets, create_avatars, preview_path, report_path
 from facewright.cli import main
+from facewright_client.contract import OPTIONS
 
 
 def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 import pytest
-from facewright_client.contract import ErrorCode
 from onnx import TensorProto, helper, save_model
 
 from facewright.engine import OnnxEngine
 from facewright.errors import FacewrightError
+from facewright_client.contract import ErrorCode
 
 
 @pytest.fixture

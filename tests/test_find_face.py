@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from facewright_client import contract
-from facewright_client.contract import ErrorCode
 from PIL import Image
 
 from facewright.errors import FacewrightError
 from facewright.find_face import FaceNetworks, FoundFace, PhotoInfo, find_face
 from facewright.landmark_crop import FaceView, sample_view
 from facewright.options import AvatarOptions
+from facewright_client import contract
+from facewright_client.contract import ErrorCode
 
 ASTRONAUT = Path(__file__).parent / "data" / "astronaut.jpg"
 F64 = npt.NDArray[np.float64]

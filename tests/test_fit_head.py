@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from facewright_client.contract import ErrorCode
 from numpy.typing import NDArray
 
 from facewright.camera import Camera, pose_angles
@@ -15,6 +14,7 @@ from facewright.fit_head import HeadFitter
 from facewright.fit_info import FitInfo, HeadFit
 from facewright.head_model import HeadModel
 from facewright.photo_info import PhotoInfo
+from facewright_client.contract import ErrorCode
 from tests.pose import rotation_from_angles
 from tests.synthetic_head import save_synthetic_head
 

@@ -12,7 +12,6 @@ import numpy as np
 import pygltflib
 import pytest
 import trimesh
-from facewright_kernels import vertex_normals
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,6 +24,7 @@ from facewright.morph_targets import morph_targets
 from facewright.mouth_shadow import mouth_shadow
 from facewright.open_assets_location import asset_path
 from facewright.visemes import VISEMES, viseme_matrix
+from facewright_kernels import vertex_normals
 from tests.painted_avatar import avatar_geometry, encoded, painted_glb
 from tests.synthetic_head import save_synthetic_head
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facewright_kernels import rasterize, vertex_normals
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from facewright.hair_volume import HairVolume
 from facewright.head_model import HeadModel
+from facewright_kernels import rasterize, vertex_normals
 
 FULL = (0, 0, 1024, 1024)
 FOCAL, DISTANCE = 2600.0, 1.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from facewright_client import FacewrightClientError, OverloadedError, ServerUnavailableError
 
 from facewright.server.liveness import LivenessProbe
+from facewright_client import FacewrightClientError, OverloadedError, ServerUnavailableError
 
 
 @pytest.mark.parametrize(

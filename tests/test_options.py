@@ -7,12 +7,12 @@ import json
 import math
 
 import pytest
-from facewright_client.contract import OPTIONS, ErrorCode
 from hypothesis import given
 from hypothesis import strategies as st
 
 from facewright.errors import FacewrightError
 from facewright.options import AvatarOptions
+from facewright_client.contract import OPTIONS, ErrorCode
 
 
 def test_fields_and_defaults_are_the_contracts() -> None:

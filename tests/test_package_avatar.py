@@ -11,7 +11,6 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 import numpy as np
 import pygltflib
 import pytest
-from facewright_client.contract import OPTIONS, ErrorCode
 
 from facewright.errors import FacewrightError
 from facewright.fit_info import EyeFit, FitInfo, LandmarkError
@@ -22,6 +21,7 @@ from facewright.provenance import Provenance
 from facewright.report import Report
 from facewright.texture_info import TextureInfo
 from facewright.visemes import VISEMES
+from facewright_client.contract import OPTIONS, ErrorCode
 from tests.painted_avatar import encoded
 from tests.synthetic_head import save_synthetic_head
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
@@ -26,6 +25,7 @@ from facewright.photo_structure import (
     MAX_PNG_CHUNKS,
     check_structure,
 )
+from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 
 ASTRONAUT = Path(__file__).parent / "data" / "astronaut.jpg"
 

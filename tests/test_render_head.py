@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facewright_kernels import vertex_normals
 
 from facewright.ambient_occlusion import ambient_occlusion
 from facewright.colour import linear_from_srgb
@@ -13,6 +12,7 @@ from facewright.head_model import HeadModel
 from facewright.light import STUDIO, Lamp, Light
 from facewright.render_head import HeadRenderer, View, render_head
 from facewright.sh_light import sh_basis
+from facewright_kernels import vertex_normals
 from tests.synthetic_head import EYE_RADIUS, EYES, save_synthetic_head
 
 GREY = np.full((16, 16, 3), 128, np.uint8)

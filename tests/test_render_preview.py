@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facewright_client.contract import ErrorCode
 from PIL import Image
 
 from facewright.errors import FacewrightError
@@ -15,6 +14,7 @@ from facewright.head_model import HeadModel
 from facewright.preview_sheet import SheetStyle, backdrop, compose_sheet, encode_png
 from facewright.render_head import View
 from facewright.render_preview import FittedPhoto, PreviewRenderer, decode_texture
+from facewright_client.contract import ErrorCode
 from tests.painted_avatar import encoded
 from tests.synthetic_head import save_synthetic_head
 

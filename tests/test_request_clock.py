@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from facewright_client.contract import ErrorCode
 
 from facewright.errors import FacewrightError
 from facewright.server.request_clock import RequestClock
+from facewright_client.contract import ErrorCode
 
 PHOTO_INFO = {"accepted_unix_s": 1000.0, "deadline_unix_s": 1002.0, "photo_width": 7}
 

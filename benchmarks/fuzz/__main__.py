@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import tritonclient.grpc as triton
-from facewright_client import Client, Connection, FacewrightClientError, RetryPolicy, contract
-from facewright_client._errors import error_from_answer
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.fuzz.mutated_photos import mutations, photo_formats
 from benchmarks.serving.process_memory import tree_memory
 from facewright.server import Server, ServerSettings
+from facewright_client import Client, Connection, FacewrightClientError, RetryPolicy, contract
+from facewright_client._errors import error_from_answer
 
 _PHOTO = Path(__file__).parents[2] / "tests" / "data" / "astronaut.jpg"
 #: Codes that say what is wrong with a photo.

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from facewright_kernels.kernel_source import cpu_threads, set_cpu_threads
 
 from benchmarks.kernels.cases import Case, make_cases
 from benchmarks.kernels.scene import make_scene
 from benchmarks.run_conditions import run_conditions, write_result
+from facewright_kernels.kernel_source import cpu_threads, set_cpu_threads
 
 
 def least_ms(call: Callable[[], Any], runs: int = 15) -> float:

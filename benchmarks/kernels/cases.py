@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import facewright_kernels as kernels
 import numpy as np
+
+import facewright_kernels as kernels
+from benchmarks.kernels.scene import Scene
 from facewright_kernels.interpolate import interpolate_reference
 from facewright_kernels.poisson_blend import poisson_blend_reference
 from facewright_kernels.rasterize import rasterize_reference
 from facewright_kernels.sh_shading import sh_shading_reference
 from facewright_kernels.uv_projection import ProjectionWeighting, uv_projection_reference
 from facewright_kernels.vertex_normals import vertex_normals_reference
-
-from benchmarks.kernels.scene import Scene
 
 
 @dataclass(frozen=True)

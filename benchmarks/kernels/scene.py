@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from facewright_kernels import PinholeCamera, TexelMap, make_texel_map
 from facewright_kernels.boundary import ByteArray, FloatArray, IntArray
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from facewright.head_model import HeadModel
 from facewright_kernels import vertex_normals
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import tritonclient.grpc.aio as triton
-from facewright_client import AsyncClient, Connection, RetryPolicy
 from rich.console import Console
 
 from benchmarks.run_conditions import ROOT, run_conditions, write_result
@@ -32,6 +31,7 @@ from benchmarks.serving.served_process import ServedProcess, served
 from benchmarks.serving.server_statistics import stage_times
 from facewright.options import AvatarOptions
 from facewright.server.triton_runtime import VERSION as TRITON_VERSION
+from facewright_client import AsyncClient, Connection, RetryPolicy
 
 _CONSOLE = Console(stderr=True)
 

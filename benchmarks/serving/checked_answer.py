@@ -7,9 +7,9 @@ import struct
 from typing import Any
 
 import numpy as np
-from facewright_client import Avatar
 
 from benchmarks.serving.in_process import InProcessAvatar
+from facewright_client import Avatar
 
 
 class WrongAnswerError(Exception):

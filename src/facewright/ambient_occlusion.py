@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from facewright_kernels import rasterize, vertex_normals
 
 F32 = npt.NDArray[np.float32]

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from facewright_client.contract import CROP_SIZE, OPTIONS, PERSON_MASK, ErrorCode
-from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
-from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -54,6 +51,9 @@ from facewright.texture_layers import (
     region_confidence,
     region_shares,
 )
+from facewright_client.contract import CROP_SIZE, OPTIONS, PERSON_MASK, ErrorCode
+from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
+from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 
 Floats = NDArray[np.float32]
 

@@ -13,12 +13,12 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
-from facewright_client import AsyncClient, Connection, FacewrightClientError, Tls
-from facewright_client.contract import ErrorCode
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facewright.errors import FacewrightError
+from facewright_client import AsyncClient, Connection, FacewrightClientError, Tls
+from facewright_client.contract import ErrorCode
 
 #: In the output folder: what is finished, by file name.
 FINISHED_FILE: Final = ".facewright-finished.json"

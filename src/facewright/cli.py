@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from facewright_client.contract import OPTIONS, Option
-
 from facewright.errors import FacewrightError
+from facewright_client.contract import OPTIONS, Option
 
 _DESCRIPTION: Final = """\
 One photo in, one game-ready 3D head avatar out.

@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from facewright_client.contract import ErrorCode
 
 from facewright.errors import FacewrightError
+from facewright_client.contract import ErrorCode
 
 Array = npt.NDArray[Any]
 

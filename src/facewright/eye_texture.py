@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from facewright_kernels import TexelMap
 from numpy.typing import NDArray
 
 from facewright.colour import luminance, srgb_from_linear
@@ -18,6 +17,7 @@ from facewright.fit_info import EyeFit
 from facewright.head_model import HeadModel
 from facewright.photo_view import PhotoView, sample_srgb
 from facewright.skin_model import SkinModel, smooth_step
+from facewright_kernels import TexelMap
 
 Floats = NDArray[np.float32]
 

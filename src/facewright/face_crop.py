@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import CROP_SIZE
 from PIL import Image
 
 from facewright.landmark_crop import VIEW_SCALE, FaceView
+from facewright_client.contract import CROP_SIZE
 
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, PERSON_MASK
 from PIL import Image
 
 from facewright.engine import Engine, OnnxEngine
 from facewright.open_assets_location import asset_path
+from facewright_client.contract import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, PERSON_MASK
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]

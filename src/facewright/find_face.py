@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import ErrorCode
 from PIL import Image
 
 from facewright.errors import FacewrightError
@@ -24,6 +23,7 @@ from facewright.landmark_crop import (
 from facewright.options import AvatarOptions
 from facewright.photo import Photo, decode_photo, to_srgb
 from facewright.photo_info import PhotoInfo
+from facewright_client.contract import ErrorCode
 
 __all__ = ["FaceNetworks", "FoundFace", "PhotoInfo", "find_face"]
 

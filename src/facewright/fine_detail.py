@@ -8,13 +8,13 @@ plastic.
 from __future__ import annotations
 
 import numpy as np
-from facewright_kernels import TexelMap
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from facewright.head_model import HeadModel
 from facewright.texel_layout import TexelPoints, padded_texel_map
+from facewright_kernels import TexelMap
 
 Floats = NDArray[np.float32]
 

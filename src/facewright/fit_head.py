@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from facewright_client.contract import IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
 from numpy.typing import NDArray
 
 from facewright.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_angles, similarity
@@ -27,6 +26,7 @@ from facewright.gaze import Gaze, SeenIris, seen_irises
 from facewright.hair_volume import HairVolume
 from facewright.landmark_basis import MESH_COUNT, build_landmark_basis
 from facewright.lip_seal import LipSeal
+from facewright_client.contract import IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
 
 if TYPE_CHECKING:
     from facewright.head_model import HeadModel

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from facewright_client.contract import CROP_SIZE
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
 from facewright.head_model import HeadModel
+from facewright_client.contract import CROP_SIZE
 
 Floats = NDArray[np.float32]
 

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
 
 from facewright.errors import FacewrightError
+from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]

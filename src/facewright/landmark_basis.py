@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from facewright_kernels import vertex_normals
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -15,6 +14,7 @@ from facewright.corrective_field import (
     build_corrective_field,
 )
 from facewright.head_model import HeadModel
+from facewright_kernels import vertex_normals
 
 #: The network's iris points: centre and ring of the subject's right, then left eye.
 IRIS_RIGHT, IRIS_LEFT = slice(468, 473), slice(473, 478)

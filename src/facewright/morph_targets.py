@@ -11,10 +11,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from facewright_kernels import make_vertex_triangles, vertex_normals
 
 from facewright.head_model import HeadModel
 from facewright.visemes import VISEMES, viseme_matrix
+from facewright_kernels import make_vertex_triangles, vertex_normals
 
 F32 = npt.NDArray[np.float32]
 

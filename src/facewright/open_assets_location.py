@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from facewright_client.contract import ErrorCode
-
 from facewright.errors import FacewrightError
+from facewright_client.contract import ErrorCode
 
 #: The command that builds, or repairs, every open asset.
 BUILD_COMMAND = "python -m facewright_export.open_assets"

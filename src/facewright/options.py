@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from facewright_client.contract import OPTIONS, ErrorCode, Option
-
 from facewright.errors import FacewrightError
+from facewright_client.contract import OPTIONS, ErrorCode, Option
 
 OptionValue = int | float | bool | str
 

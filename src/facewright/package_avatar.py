@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import ErrorCode
-from facewright_kernels import vertex_normals
 
 from facewright.errors import FacewrightError
 from facewright.fit_info import FitInfo
@@ -21,6 +19,8 @@ from facewright.provenance import Provenance
 from facewright.report import AvatarReport, Report, build_report, fit_report, photo_report, texture_report
 from facewright.texture_info import TextureInfo
 from facewright.visemes import VISEMES
+from facewright_client.contract import ErrorCode
+from facewright_kernels import vertex_normals
 
 F32 = npt.NDArray[np.float32]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from facewright.errors import FacewrightError
 from facewright.photo_structure import check_structure
+from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 
 MAX_PIXELS = 60_000_000
 _PIXEL_LIMIT = f"{MAX_PIXELS // 1_000_000} megapixels"

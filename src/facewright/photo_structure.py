@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from facewright_client.contract import ErrorCode
-
 from facewright.errors import FacewrightError
+from facewright_client.contract import ErrorCode
 
 #: Bytes in a JPEG's header that belong to no segment.
 MAX_JPEG_JUNK: Final = 64 * 1024

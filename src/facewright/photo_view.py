@@ -6,6 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from facewright.colour import linear_from_srgb
 from facewright_kernels import (
     PinholeCamera,
     ProjectionSurface,
@@ -16,11 +21,6 @@ from facewright_kernels import (
     silhouette_weight,
     uv_projection,
 )
-from numpy.typing import NDArray
-from PIL import Image
-from scipy import ndimage
-
-from facewright.colour import linear_from_srgb
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

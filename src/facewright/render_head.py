@@ -10,6 +10,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from facewright.colour import srgb_from_linear
+from facewright.eyeball import Eyeball, eyeballs
+from facewright.head_model import HeadModel
+from facewright.light import STUDIO, Lamp, Light
 from facewright_kernels import (
     PinholeCamera,
     Raster,
@@ -22,11 +27,6 @@ from facewright_kernels import (
     texture_sample,
     vertex_normals,
 )
-
-from facewright.colour import srgb_from_linear
-from facewright.eyeball import Eyeball, eyeballs
-from facewright.head_model import HeadModel
-from facewright.light import STUDIO, Lamp, Light
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import ErrorCode
 from PIL import Image, ImageDraw
 
 from facewright.ambient_occlusion import ambient_occlusion
@@ -21,6 +20,7 @@ from facewright.light import STUDIO, Lamp, Light
 from facewright.mouth_shadow import mouth_strength
 from facewright.preview_sheet import SheetStyle, backdrop, compose_sheet, encode_png
 from facewright.render_head import HeadRenderer, View
+from facewright_client.contract import ErrorCode
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from facewright_kernels import TexelMap, make_texel_map
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from facewright.head_model import HeadModel
+from facewright_kernels import TexelMap, make_texel_map
 
 Floats = NDArray[np.float32]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from facewright_client.contract import OPTIONS, ErrorCode
 from numpy.typing import NDArray
 from PIL import Image
 
 from facewright.errors import FacewrightError
+from facewright_client.contract import OPTIONS, ErrorCode
 
 #: Pillow's arguments for each ``texture_format``. Chroma is not subsampled in JPEG: at half resolution the
 #: lips' red and the irises' colour bleed over island borders. WebP effort 2 and PNG level 3 are where more

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facewright_client import Avatar
 
 from benchmarks.serving.checked_answer import WrongAnswerError, check_answer, glb_json
 from benchmarks.serving.in_process import InProcessAvatar
+from facewright_client import Avatar
 
 
 def _glb(targets: list[str], images: int = 1) -> bytes:

@@ -20,6 +20,9 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
 from facewright_client import (
     AsyncClient,
     Avatar,
@@ -35,8 +38,6 @@ from facewright_client import (
     ServerUnavailableError,
     contract,
 )
-from prometheus_client import CollectorRegistry
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 QUICK = RetryPolicy(attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-import facewright_client
 import pytest
+
+import facewright_client
 from facewright_client import FacewrightClientError, OverloadedError, RetryPolicy, ServerUnavailableError
 from facewright_client._errors import error_from_answer
 from facewright_client.contract import ErrorCode

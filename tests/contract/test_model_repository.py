@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from facewright_client import contract
 
 from facewright.server.model_configs import ENSEMBLES, NETWORKS, PROFILES, Sizing, model_config
+from facewright_client import contract
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 MODELS = sorted([*ENSEMBLES, *contract.STAGES])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tflite
+
 from facewright_export.tflite_to_onnx.tflite_graph import read_tflite
 
 Array = npt.NDArray[Any]

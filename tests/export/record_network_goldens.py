@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from facewright_export.wheels import MEDIAPIPE, fetch_wheel
 from PIL import Image
 
+from facewright_export.wheels import MEDIAPIPE, fetch_wheel
 from tests.export.litert_reference import attention_reference, merged_landmarks, run_network
 
 GOLDENS = Path(__file__).parent.parent / "data" / "network_goldens.npz"

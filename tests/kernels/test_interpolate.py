@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from facewright_kernels import Raster, interpolate, rasterize
 from facewright_kernels.interpolate import interpolate_reference
 

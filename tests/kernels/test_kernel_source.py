@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from facewright_kernels import cpu_library
 from facewright_kernels.kernel_source import (
     SOURCE_FOLDER,

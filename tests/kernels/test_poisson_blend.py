@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from facewright_kernels import make_poisson_domain, poisson_blend
 from facewright_kernels.poisson_blend import poisson_blend_reference
 

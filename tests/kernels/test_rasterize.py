@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial import Delaunay
+
 from facewright_kernels import rasterize
 from facewright_kernels.kernel_source import set_cpu_threads
 from facewright_kernels.rasterize import rasterize_reference
-from scipy.spatial import Delaunay
 
 
 def _perspective(points: np.ndarray, near: float = 0.1, far: float = 5.0) -> np.ndarray:

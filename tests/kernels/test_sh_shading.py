@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from facewright_kernels import sh_shading
 from facewright_kernels.sh_shading import sh_basis, sh_shading_reference
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from facewright_kernels import silhouette_weight
 from facewright_kernels.silhouette_weight import silhouette_weight_reference
 

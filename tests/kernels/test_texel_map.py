@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from facewright_kernels import TexelMap, make_texel_map, seam_links
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from facewright_kernels.texture_composite import (
     CompositeSurface,
     texture_composite,

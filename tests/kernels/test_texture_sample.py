@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from facewright_kernels import build_mip_pyramid, texture_sample, texture_sample_mipmap
 from facewright_kernels.texture_sample import byte_decoding, texture_sample_reference
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from facewright_kernels import make_vertex_triangles, vertex_normals
 from facewright_kernels.vertex_normals import vertex_normals_reference
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from facewright_client import Client
 
 from facewright.server import Server, ServerSettings
+from facewright_client import Client
 
 PHOTO = Path(__file__).parents[1] / "data" / "astronaut.jpg"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from facewright_client import AsyncClient, Client, contract
 from PIL import Image
 
 from facewright.server import Server
+from facewright_client import AsyncClient, Client, contract
 
 pytestmark = pytest.mark.server
 

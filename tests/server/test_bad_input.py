@@ -13,6 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from PIL import Image
+from tritonclient.utils import InferenceServerException
+
+from benchmarks.fuzz.mutated_photos import mutations, photo_formats
+from facewright.open_assets_location import cache_folder
+from facewright.server import Server, ServerSettings
 from facewright_client import (
     BadOptionError,
     BadPhotoError,
@@ -26,12 +32,6 @@ from facewright_client import (
     PhotoTooLargeError,
     contract,
 )
-from PIL import Image
-from tritonclient.utils import InferenceServerException
-
-from benchmarks.fuzz.mutated_photos import mutations, photo_formats
-from facewright.open_assets_location import cache_folder
-from facewright.server import Server, ServerSettings
 from tests.server import bad_photos
 
 pytestmark = pytest.mark.server

@@ -13,11 +13,11 @@ import grpc
 import pytest
 import tritonclient.grpc as triton
 import yaml
-from facewright_client import Client, FacewrightClientError
 from tritonclient.utils import InferenceServerException
 
 from facewright.server import Server
 from facewright.server.probe import main as probe
+from facewright_client import Client, FacewrightClientError
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 

@@ -14,6 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from facewright.cli import main
+from facewright.server import Server, ServerFailedError, ServerSettings
+from facewright.server.probe import main as probe
+from facewright.server.shared_memory import remove_stale_regions
 from facewright_client import (
     Client,
     Connection,
@@ -23,11 +28,6 @@ from facewright_client import (
     ServerUnavailableError,
     Tls,
 )
-
-from facewright.cli import main
-from facewright.server import Server, ServerFailedError, ServerSettings
-from facewright.server.probe import main as probe
-from facewright.server.shared_memory import remove_stale_regions
 
 pytestmark = pytest.mark.server
 SERVE = (

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import LANDMARKS_COUNT
 
 from facewright.head_model import HeadModel
+from facewright_client.contract import LANDMARKS_COUNT
 from facewright_export.open_head.expressions import EXPRESSION_NAMES, expression_basis
 from facewright_export.open_head.head_file import rounded, write_head_file
 from facewright_export.open_head.identity_basis import fit_identity_basis, target_matrix

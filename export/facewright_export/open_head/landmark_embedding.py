@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import LANDMARKS_COUNT
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from facewright.head_model import HeadModel
+from facewright_client.contract import LANDMARKS_COUNT
 from facewright_export.open_head.landmark_observations import LandmarkObservations
 
 FloatArray = npt.NDArray[np.float64]

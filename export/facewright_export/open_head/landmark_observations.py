@@ -9,13 +9,13 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT
-from facewright_kernels import PinholeCamera, make_vertex_triangles, vertex_normals
 
 from facewright.engine import OnnxEngine
 from facewright.head_model import HeadModel
 from facewright.landmark_crop import VIEW_SCALE
+from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT
 from facewright_export.open_head.painted_heads import IMAGE_SIZE, HeadPainter, random_look
+from facewright_kernels import PinholeCamera, make_vertex_triangles, vertex_normals
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

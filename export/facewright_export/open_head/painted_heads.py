@@ -12,6 +12,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from facewright.head_model import HeadModel
+from facewright_export.open_head.regions import brow_mask
 from facewright_kernels import (
     PinholeCamera,
     interpolate,
@@ -20,9 +23,6 @@ from facewright_kernels import (
     rasterize,
     vertex_normals,
 )
-
-from facewright.head_model import HeadModel
-from facewright_export.open_head.regions import brow_mask
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from facewright_client import contract
 
+from facewright_client import contract
 from facewright_export.tflite_to_onnx import landmark_views
 from facewright_export.tflite_to_onnx.convert import write_operators
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from facewright_client import contract
 
+from facewright_client import contract
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
 
 _SIZE = contract.LANDMARK_INPUT_SIZE

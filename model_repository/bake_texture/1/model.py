@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from facewright_client import contract
-
 from facewright.bake_texture import TextureBaker
 from facewright.fit_info import FitInfo
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
 from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright_client import contract
 
 
 class TritonPythonModel:

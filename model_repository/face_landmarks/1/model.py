@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from facewright_client import contract
-
 from facewright.engine import OnnxEngine
 from facewright.open_assets_location import asset_path
 from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright_client import contract
 
 
 class TritonPythonModel:

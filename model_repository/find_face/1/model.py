@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from facewright_client import contract
-
 from facewright.find_face import FaceNetworks, find_face
 from facewright.options import AvatarOptions
 from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright_client import contract
 
 
 class TritonPythonModel:

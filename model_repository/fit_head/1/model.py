@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from facewright_client import contract
-
 from facewright.fit_head import HeadFitter
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
 from facewright.photo_info import PhotoInfo
 from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright_client import contract
 
 
 class TritonPythonModel:

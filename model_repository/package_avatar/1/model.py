@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from facewright_client import contract
-
 from facewright.fit_info import FitInfo
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path, open_assets_folder
@@ -15,6 +13,7 @@ from facewright.photo_info import PhotoInfo
 from facewright.provenance import Provenance
 from facewright.server.stage import Outputs, Stage, StageRequest
 from facewright.texture_info import TextureInfo
+from facewright_client import contract
 
 
 class TritonPythonModel:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from facewright_client import contract
-
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
 from facewright.render_preview import FittedPhoto, PreviewRenderer
 from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright_client import contract
 
 
 class TritonPythonModel:

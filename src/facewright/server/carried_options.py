@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Mapping
 
-from facewright_client.contract import ErrorCode
-
 from facewright.errors import FacewrightError
 from facewright.options import AvatarOptions
+from facewright_client.contract import ErrorCode
 
 
 def refuse_bad_info(name: str, info: bytes) -> None:

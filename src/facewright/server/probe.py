@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from facewright.server.liveness import PROBE_PHOTO
 from facewright_client import (
     Client,
     Connection,
@@ -23,8 +24,6 @@ from facewright_client import (
     ServerUnavailableError,
     Tls,
 )
-
-from facewright.server.liveness import PROBE_PHOTO
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

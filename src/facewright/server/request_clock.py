@@ -6,9 +6,8 @@ import json
 import time
 from dataclasses import dataclass
 
-from facewright_client.contract import ErrorCode
-
 from facewright.errors import FacewrightError
+from facewright_client.contract import ErrorCode
 
 
 @dataclass(frozen=True)

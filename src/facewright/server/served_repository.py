@@ -6,11 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from facewright_client.contract import STAGES, ErrorCode
-
 from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
 from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
+from facewright_client.contract import STAGES, ErrorCode
 
 #: What the stages load from the cache.
 OPEN_ASSETS = (

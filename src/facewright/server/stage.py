@@ -16,13 +16,13 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from facewright_client.contract import FIT_INFO, MAX_PHOTO_BYTES, PHOTO, PHOTO_INFO, STAGES, ErrorCode, Tensor
 from numpy.typing import NDArray
 
 from facewright.errors import FacewrightError
 from facewright.server.carried_options import refuse_bad_info
 from facewright.server.request_clock import RequestClock
 from facewright.server.stage_metrics import StageMetrics
+from facewright_client.contract import FIT_INFO, MAX_PHOTO_BYTES, PHOTO, PHOTO_INFO, STAGES, ErrorCode, Tensor
 
 Outputs = Mapping[Tensor, NDArray[Any] | bytes]
 

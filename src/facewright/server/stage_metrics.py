@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import triton_python_backend_utils as pb_utils
+
 from facewright_client.contract import ErrorCode
 
 #: Upper edges of the stage time histogram, seconds.

@@ -10,14 +10,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-from facewright_client import FacewrightClientError
-
 from facewright.server.liveness import LivenessProbe
 from facewright.server.model_configs import INSTANCES_PER_TWO_CORES, Sizing
 from facewright.server.server_settings import ServerSettings
 from facewright.server.shared_memory import remove_stale_regions
 from facewright.server.triton_process import TritonProcess
 from facewright.server.triton_runtime import installed_runtime
+from facewright_client import FacewrightClientError
 
 _LOG: Final = logging.getLogger("facewright.server")
 #: How often the processes are looked at.

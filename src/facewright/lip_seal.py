@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facewright.head_model import HeadModel
+from facewright_kernels import vertex_normals
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +39,7 @@ class LipSeal:
         skin = np.unique(head.triangles[head.part_triangles("skin")])
         self._near = np.intersect1d(lips, skin)
         points = mean[self._near]
-        normal_y = _normal_y(head)[self._near]
+        normal_y = vertex_normals(mean[None], head.triangles)[0, self._near, 1]
         upper, lower = np.flatnonzero(normal_y < -0.2), np.flatnonzero(normal_y > 0.2)
         distance = np.linalg.norm(points[upper, None] - points[lower], axis=2)
         nearest, below = np.nonzero(distance == distance.min(axis=1, keepdims=True, initial=_CONTACT))
@@ -69,14 +70,3 @@ class LipSeal:
         profile = np.clip(near @ opening / near.sum(axis=1), 0.0, None)
         amount = np.interp(vertices[self._near, 0], columns, profile)
         vertices[self._near, 1] -= (0.5 * amount * self._share).astype(np.float32)
-
-
-def _normal_y(head: HeadModel) -> Floats:
-    corners = head.vertices_mean[head.triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(head.vertices_mean)
-    for corner in range(3):
-        np.add.at(normals, head.triangles[:, corner], faces)
-    length = np.linalg.norm(normals, axis=1)
-    y: Floats = normals[:, 1] / np.maximum(length, 1e-12)
-    return y

@@ -18,7 +18,8 @@ serve: setup
 test: setup-test
 	@scripts/lint
 	@scripts/types
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --ignore=tests/networks
+	.venv-export/bin/python -m pytest tests/networks
 
 lint: setup-test
 	@scripts/lint
@@ -33,4 +34,4 @@ setup-test:
 	@scripts/setup --test
 
 clean:
-	rm -rf .venv out build *.egg-info client/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-export out build *.egg-info client/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -129,6 +129,7 @@ def test_report_says_what_the_stages_found(packager: AvatarPackager, head: HeadM
         "fit_head.optimise",
         "bake_texture.light",
         "package_avatar.write",
+        "package_avatar.since_accepted",
     ]
     assert report["avatar"]["bytes"] == len(glb)
     assert report["avatar"]["triangles"] == [len(head.triangles), len(head.lod1_uv_triangles)]

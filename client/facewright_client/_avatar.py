@@ -21,6 +21,8 @@ class Avatar:
         preview: a PNG sheet of the photo and the avatar; None unless it was asked for.
         identity: float32 [160], shape coefficients, about N(0, 1).
         expression: float32 [52], 0-1, the photo's ARKit expression, in Apple's order.
+        eye_rotation: float32 [2, 2], left and right eye in the photo: yaw, pitch; radians; positive to the
+            subject's left, down. The avatar's own eyes look straight ahead.
         landmarks: float32 [478, 2], photo pixels.
         intrinsics: float32 [3, 3], camera matrix, crop pixels.
         head_to_camera: float32 [3, 4], pose, metres.
@@ -33,6 +35,7 @@ class Avatar:
     preview: bytes | None = field(repr=False)
     identity: NDArray[np.float32] = field(repr=False)
     expression: NDArray[np.float32] = field(repr=False)
+    eye_rotation: NDArray[np.float32] = field(repr=False)
     landmarks: NDArray[np.float32] = field(repr=False)
     intrinsics: NDArray[np.float32] = field(repr=False)
     head_to_camera: NDArray[np.float32] = field(repr=False)

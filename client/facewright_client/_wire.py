@@ -69,6 +69,7 @@ def avatar_from(result: Any, preview: bool) -> Avatar:
         preview=_file(result, contract.PREVIEW) if preview else None,
         identity=_array(result, contract.IDENTITY),
         expression=_array(result, contract.EXPRESSION),
+        eye_rotation=_array(result, contract.EYE_ROTATION),
         landmarks=_array(result, contract.LANDMARKS),
         intrinsics=_array(result, contract.INTRINSICS),
         head_to_camera=_array(result, contract.HEAD_TO_CAMERA),

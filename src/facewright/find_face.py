@@ -122,6 +122,7 @@ def find_face(
         options=options.to_dict(),
         warnings=[*decoded.warnings, *_warnings(face, pupil_distance, valid_box)],
         milliseconds=clock.milliseconds,
+        found_unix_s=time.time(),
     )
     return FoundFace(
         crop,

@@ -104,7 +104,10 @@ class AvatarPackager:
             texture_report(avatar.texture_info, avatar.sh_light, len(avatar.texture)),
             contents,
         )
-        spent = {"write": (time.perf_counter() - started) * 1e3}
+        spent = {
+            "write": (time.perf_counter() - started) * 1e3,
+            "since_accepted": (time.time() - avatar.photo_info.accepted_unix_s) * 1e3,
+        }
         return glb, build_report(self.provenance, avatar.fit_info, avatar.texture_info, sections, spent)
 
     def _names(self) -> list[str]:

@@ -26,6 +26,7 @@ class PhotoInfo:
             the photo's border is repeated.
         accepted_unix_s, deadline_unix_s: when the server took the photo, and when to give up; seconds, 0:
         never.
+        found_unix_s: when find_face was done; seconds, 0: unknown.
         options: all options by name, validated.
         warnings: sentences for the report.
         milliseconds: time per step.
@@ -45,6 +46,17 @@ class PhotoInfo:
     options: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
     milliseconds: dict[str, float] = field(default_factory=dict)
+    found_unix_s: float = 0.0
+
+    def landmarks_found(self, now_unix_s: float) -> PhotoInfo:
+        """With the time of the landmark network, which is a stage without code of its own.
+
+        Args:
+            now_unix_s: when the next stage took over. The time includes what Triton took for the two hops and
+                what the request waited for a free instance.
+        """
+        spent = {"face_landmarks.network_and_waiting": round(1e3 * (now_unix_s - self.found_unix_s), 3)}
+        return dataclasses.replace(self, milliseconds={**self.milliseconds, **spent})
 
     def to_json(self) -> str:
         """One line of JSON."""

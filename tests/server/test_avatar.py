@@ -46,6 +46,10 @@ def test_an_avatar_has_everything(client: Client, photo: bytes) -> None:
     assert avatar.preview is not None
     assert Image.open(BytesIO(avatar.preview)).format == "PNG"
     assert avatar.report["photo"]["width"] == 512
+    spent = avatar.report["milliseconds"]
+    stages = {step.split(".")[0] for step in spent}
+    assert stages == {"find_face", "face_landmarks", "fit_head", "bake_texture", "package_avatar"}
+    assert all(milliseconds >= 0 for milliseconds in spent.values())
 
 
 def test_the_same_photo_gives_the_same_file(client: Client, photo: bytes) -> None:

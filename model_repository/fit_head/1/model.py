@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from facewright.fit_head import HeadFitter
@@ -25,12 +26,13 @@ class TritonPythonModel:
         return self._stage.execute(requests, self._fit)
 
     def _fit(self, request: StageRequest) -> Outputs:
+        photo_info = PhotoInfo.from_json(request.content(contract.PHOTO_INFO)).landmarks_found(time.time())
         fit = self._fitter.fit(
             request.array(contract.NETWORK_LANDMARKS),
             float(request.array(contract.FACE_SCORE)[0]),
             request.array(contract.LANDMARK_TO_CROP),
             request.array(contract.CROP_TO_PHOTO),
-            PhotoInfo.from_json(request.content(contract.PHOTO_INFO)),
+            photo_info,
             request.array(contract.PERSON_MASK),
         )
         return {

@@ -3,6 +3,7 @@
 Every kernel is a trio: ``x.cu``, ``x.py`` (checks, launch, float64 reference), ``tests/kernels/test_x.py``.
 """
 
+from facewright_kernels.adam_step import adam_step
 from facewright_kernels.interpolate import interpolate
 from facewright_kernels.pinhole import PinholeCamera, depth_map, pinhole_clip_positions, pinhole_points
 from facewright_kernels.poisson_blend import poisson_blend
@@ -36,6 +37,7 @@ __all__ = [
     "TexelMap",
     "UvProjection",
     "VertexTriangles",
+    "adam_step",
     "build_mip_pyramid",
     "depth_map",
     "interpolate",

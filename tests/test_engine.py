@@ -72,6 +72,37 @@ def test_missing_and_unknown_inputs_are_named(network: Path) -> None:
         OnnxEngine(network).run({"A": np.zeros((1, 3), np.float32), "C": np.zeros((1, 3), np.float32)})
 
 
+def _buffers(batch: int = 2) -> dict[str, npt.NDArray[np.float32]]:
+    return {name: np.zeros((batch, 3), np.float32) for name in ("A", "B", "SUM", "DIFFERENCE")}
+
+
+def test_bound_buffers_are_read_and_overwritten_at_every_run(network: Path) -> None:
+    buffers = _buffers()
+    run = OnnxEngine(network).bind(buffers)
+    for value in (1, 5):
+        buffers["A"][...] = value
+        buffers["B"][0] = 10 * value
+        run()
+        np.testing.assert_array_equal(buffers["SUM"], buffers["A"] + buffers["B"])
+        np.testing.assert_array_equal(buffers["DIFFERENCE"], buffers["A"] - buffers["B"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"A": np.zeros((2, 4), np.float32)},
+            r"A must be C-contiguous float32\[\?, 3\], got float32\[2, 4\]",
+        ),
+        ({"SUM": np.zeros((2, 6), np.float32)[:, ::2]}, r"SUM must be C-contiguous.*strides \(24, 8\)"),
+        ({"C": np.zeros((2, 3), np.float32)}, r"binds \['A', 'B', 'DIFFERENCE', 'SUM'\], got"),
+    ],
+)
+def test_wrong_buffers_are_named(network: Path, change: dict[str, npt.NDArray[Any]], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        OnnxEngine(network).bind(_buffers() | change)
+
+
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this machine has CUDA")
 def test_no_silent_fallback_to_the_cpu(network: Path) -> None:
     with pytest.raises(FacewrightError, match=r"is to run on cuda, but.*onnxruntime-gpu") as caught:

@@ -7,8 +7,8 @@ CONVENTIONS.md.
 Generator (normalized §3.1), ``generator_forward`` and ``generator_backward``:
 
     W_PLUS          f32 [B, L, 512]   latents, L = 14 for maps of 256 x 256
-    UV_MAPS         f32 [B, 6, R, R]  0-2: offset from the mean head, head space, metres; 3-5: linear albedo, 0-1
-    RESIDUAL_*      any               what the backward graph needs: outputs of one, inputs of the other, by name
+    UV_MAPS         f32 [B, 6, R, R]  0-2: offset from the mean head, metres; 3-5: linear albedo, 0-1
+    RESIDUAL_*      any               what the backward graph needs: out of one graph, into the other, by name
     GRAD_UV_MAPS    f32 [B, 6, R, R]  gradient of the loss by UV_MAPS
     GRAD_W_PLUS     f32 [B, L, 512]   gradient of the loss by W_PLUS
 
@@ -18,7 +18,7 @@ Generator (normalized §3.1), ``generator_forward`` and ``generator_backward``:
 Image losses: LPIPS (``perceptual_targets``, ``perceptual_loss``) and identity (``identity_targets``,
 ``identity_loss``):
 
-    IMAGE           f32 [B, 3, H, W]  sRGB values 0-1, RGB; H = W = 256. Resizing and normalising is the graph's
+    IMAGE           f32 [B, 3, H, W]  sRGB values 0-1; H = W = 256; the graph itself resizes and normalises
     TARGET_*        any               what is computed once per photo: LPIPS features, the identity embedding
     LOSS            f32 [B]           LPIPS distance, or 1 - cosine of the embeddings; of each photo
     GRAD_IMAGE      f32 [B, 3, H, W]  gradient of each photo's LOSS by its IMAGE
@@ -82,7 +82,8 @@ class GeneratorNetwork:
     def latent_shape(self) -> tuple[int, int]:
         """Layers and size of one photo's latents, (14, 512) for maps of 256 x 256."""
         _, layers, size = self.forward.inputs[W_PLUS].shape
-        assert layers is not None and size is not None
+        assert layers is not None
+        assert size is not None
         return layers, size
 
     @property

@@ -1,0 +1,228 @@
+"""Read a pickle of arrays, such as FLAME's model file, without constructing anything that it names."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from facewright_export.checkpoints._files import (
+    AGAIN,
+    MAXIMUM_BYTES,
+    WHICH,
+    CheckpointError,
+    LayoutError,
+    UnsafeCheckpointError,
+    damaged,
+    first_bytes,
+    wrong_format,
+)
+
+Array = npt.NDArray[Any]
+
+_MAXIMUM_DEPTH: Final = 32
+
+
+def read_pickle_arrays(path: Path | str) -> dict[str, Any]:
+    """The dict of arrays in a Python 2 or 3 pickle such as FLAME's ``generic_model.pkl``.
+
+    NumPy arrays come out as they were, chumpy arrays and SciPy's compressed columns as the plain NumPy arrays
+    that they stand for; strings, numbers and containers as themselves. No class of the file is constructed:
+    arrays are rebuilt from their bytes here, so neither chumpy nor SciPy is imported and nothing that the
+    file names is called.
+
+    Raises UnreadableCheckpointError, UnsafeCheckpointError (naming what the file asked for) and LayoutError.
+    """
+    path = Path(path)
+    start = first_bytes(path)
+    if start[:1] not in (b"\x80", b"(", b"}", b"c"):
+        raise wrong_format(path, start, "a pickle of arrays")
+    try:
+        content = _plain(_ArrayUnpickler(path.read_bytes(), path).load(), path)
+    except CheckpointError:
+        raise
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise damaged(path, error) from error
+    except (OverflowError, MemoryError, RecursionError, struct.error) as error:
+        raise damaged(path, error) from error
+    if not isinstance(content, dict):
+        raise LayoutError(
+            f"pickle {path}",
+            f"it holds a {type(content).__name__}, expected a dict",
+            WHICH,
+        )
+    return content
+
+
+class _StoredDtype:
+    """``numpy.dtype`` in a pickle: its letters, and the byte order that follows as state."""
+
+    def __init__(self, letters: Any, *_: Any) -> None:
+        text = letters.decode("latin1") if isinstance(letters, bytes) else str(letters)
+        if not re.fullmatch(r"[<>|=]?[fiub]\d{1,2}", text):
+            raise pickle.UnpicklingError(f"an array of dtype {text[:20]!r}")
+        self.letters = text.lstrip("<>|=")
+        self.order = "<"
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+        self.order = ">" if order == ">" else "<"
+
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.order + self.letters)
+
+
+class _StoredArray:
+    """``numpy.ndarray`` in a pickle: version, shape, dtype, Fortran order, bytes."""
+
+    array: Array
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, content = state
+        raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
+        array = np.frombuffer(raw, dtype.dtype()).reshape(tuple(shape), order="F" if fortran else "C")
+        self.array = array.astype(array.dtype.newbyteorder("="))
+
+
+class _StoredObject:
+    """An instance of chumpy's ``Ch`` or SciPy's ``csc_matrix`` in a pickle: nothing but its attributes."""
+
+    kind = ""
+
+    def __init__(self, *_: Any) -> None:
+        self.attributes: dict[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
+        found: Any = next((part for part in (state if isinstance(state, tuple) else (state,)) if part), {})
+        if not isinstance(found, dict):
+            raise pickle.UnpicklingError(f"a {self.kind} without attributes")
+        self.attributes = {str(name): value for name, value in found.items()}
+
+
+class _StoredChumpy(_StoredObject):
+    kind = "chumpy array"
+
+
+class _StoredColumns(_StoredObject):
+    kind = "sparse matrix"
+
+
+def _array(*_: Any) -> _StoredArray:
+    return _StoredArray()
+
+
+def _scalar(dtype: _StoredDtype, content: Any) -> Any:
+    raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
+    return np.frombuffer(raw, dtype.dtype())[0].item()
+
+
+def _old_instance(stored: Callable[[], Any], *_: Any) -> Any:
+    """``copy_reg._reconstructor(class, base, state)``, as protocols 0 and 1 make instances."""
+    if stored not in (_StoredChumpy, _StoredColumns):
+        raise pickle.UnpicklingError("an instance of an unknown class")
+    return stored()
+
+
+def _latin1(text: str, encoding: str = "latin1") -> bytes:
+    """``_codecs.encode``, as Python 3 writes bytes in protocol 2."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"text in {encoding!r}")
+    return str(text).encode("latin1")
+
+
+_ALLOWED: Final[dict[tuple[str, str], Any]] = {
+    ("numpy", "ndarray"): _StoredArray,
+    ("numpy", "dtype"): _StoredDtype,
+    ("numpy.core.multiarray", "_reconstruct"): _array,
+    ("numpy._core.multiarray", "_reconstruct"): _array,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("chumpy.ch", "Ch"): _StoredChumpy,
+    ("scipy.sparse.csc", "csc_matrix"): _StoredColumns,
+    ("scipy.sparse._csc", "csc_matrix"): _StoredColumns,
+    ("copy_reg", "_reconstructor"): _old_instance,
+    ("copyreg", "_reconstructor"): _old_instance,
+    ("__builtin__", "object"): object,
+    ("builtins", "object"): object,
+    ("_codecs", "encode"): _latin1,
+}
+
+
+# The unpickler written in Python: the one in C takes any memo index for a size and fills the memory with it.
+class _ArrayUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]
+    def __init__(self, content: bytes, path: Path) -> None:
+        super().__init__(io.BytesIO(content), fix_imports=False, encoding="latin1")
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise UnsafeCheckpointError(
+                f"pickle {self._path}",
+                f"it asks for {module}.{name}, which a file of arrays has no use for; nothing was run",
+                "take the file from its publisher",
+            )
+        return _ALLOWED[module, name]
+
+
+def _plain(value: Any, path: Path, depth: int = 0) -> Any:
+    """``value`` with arrays for what stood in for arrays."""
+    if depth > _MAXIMUM_DEPTH:
+        raise UnsafeCheckpointError(f"pickle {path}", f"nested more than {_MAXIMUM_DEPTH} deep", AGAIN)
+    if isinstance(value, _StoredArray):
+        return value.array
+    if isinstance(value, _StoredChumpy):
+        if "x" not in value.attributes:
+            raise LayoutError(f"pickle {path}", "a chumpy array without its values (x)", WHICH)
+        return _plain(value.attributes["x"], path, depth + 1)
+    if isinstance(value, _StoredColumns):
+        return _dense({k: _plain(v, path, depth + 1) for k, v in value.attributes.items()}, path)
+    if isinstance(value, dict):
+        return {
+            k.decode("latin1") if isinstance(k, bytes) else str(k): _plain(v, path, depth + 1)
+            for k, v in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(v, path, depth + 1) for v in value]
+    if value is None or isinstance(value, str | bytes | int | float | bool):
+        return value
+    raise LayoutError(f"pickle {path}", f"it holds a {type(value).__name__}", WHICH)
+
+
+def _dense(columns: Mapping[str, Any], path: Path) -> Array:
+    """The matrix that compressed columns (``indptr``, ``indices``, ``data``) stand for."""
+    shape = columns.get("_shape", columns.get("shape"))
+    try:
+        rows, count = (int(size) for size in shape or ())
+        starts = np.asarray(columns["indptr"], np.int64)
+        indices, values = np.asarray(columns["indices"], np.int64), np.asarray(columns["data"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise LayoutError(f"pickle {path}", f"a sparse matrix without {error}", WHICH) from error
+    if not (
+        0 < rows * count <= MAXIMUM_BYTES // 64
+        and starts.shape == (count + 1,)
+        and starts[0] == 0
+        and starts[-1] == len(indices) == len(values)
+        and (np.diff(starts) >= 0).all()
+        and ((indices >= 0) & (indices < rows)).all()
+    ):
+        raise LayoutError(
+            f"pickle {path}", f"a sparse matrix [{rows}, {count}] whose columns do not fit it", AGAIN
+        )
+    dense = np.zeros((rows, count), values.dtype)
+    np.add.at(dense, (indices, np.repeat(np.arange(count), np.diff(starts))), values)
+    return dense

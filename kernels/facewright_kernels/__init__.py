@@ -10,7 +10,7 @@ from facewright_kernels.poisson_blend import poisson_blend
 from facewright_kernels.poisson_domain import PoissonDomain, make_poisson_domain
 from facewright_kernels.rasterize import Raster, rasterize
 from facewright_kernels.seam_links import seam_links
-from facewright_kernels.sh_shading import sh_shading
+from facewright_kernels.sh_shading import ShShadingGradients, sh_shading, sh_shading_vjp
 from facewright_kernels.silhouette_weight import silhouette_weight
 from facewright_kernels.texel_map import TexelMap, make_texel_map
 from facewright_kernels.texture_sample import (
@@ -34,6 +34,7 @@ __all__ = [
     "ProjectionSurface",
     "ProjectionWeighting",
     "Raster",
+    "ShShadingGradients",
     "TexelMap",
     "UvProjection",
     "VertexTriangles",
@@ -50,6 +51,7 @@ __all__ = [
     "rasterize",
     "seam_links",
     "sh_shading",
+    "sh_shading_vjp",
     "silhouette_weight",
     "texture_sample",
     "texture_sample_mipmap",

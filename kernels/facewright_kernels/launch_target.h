@@ -6,6 +6,9 @@
 // writes, except through atomics (which FOR_EACH_PIXEL does not allow). Blocks, shared memory and warp
 // intrinsics are therefore not available to kernels of this package.
 //
+// FOR_EACH_OF_PART walks one of several parts of the indices, for sums that are made in two steps: neighbouring parts
+// take neighbouring indices on a GPU, each part its own stretch on a CPU. Launch it over the parts.
+//
 // minimum and maximum give their second argument where the first is NaN (fminf is a function call on a CPU, because it
 // must not depend on the order). kVectorLanes elements are worth handling in one inner loop of fixed length.
 // atomic_min_where<true> touches elements whose condition is false too (with their own value), so they must exist.
@@ -19,6 +22,9 @@
 #define FOR_EACH_PIXEL(row, column, rows, width)                                                       \
     FOR_EACH_INDEX(row##_flat, (long long)(rows) * (width))                                          \
     for (long long row = row##_flat / (width), column = row##_flat % (width), row##_once = 1; row##_once; row##_once = 0)
+
+#define FOR_EACH_OF_PART(i, part, parts, total) \
+    for (long long i = (part); i < (long long)(total); i += (parts))
 
 #define INDEPENDENT_ITERATIONS
 #define HOT_DEVICE __device__
@@ -56,6 +62,11 @@ static thread_local CpuThread cpu_thread = {0, 1};
 
 #define FOR_EACH_PIXEL(row, column, rows, width) \
     FOR_EACH_INDEX(row, rows) _Pragma("GCC ivdep") for (long long column = 0; column < (long long)(width); ++column)
+
+#define FOR_EACH_OF_PART(i, part, parts, total)                                                           \
+    for (long long i = (long long)(total) * (part) / (parts),                                             \
+                   i##_end = (long long)(total) * ((part) + 1) / (parts);                                 \
+         i < i##_end; ++i)
 
 __device__ unsigned int __float_as_uint(float value) {
     unsigned int bits;

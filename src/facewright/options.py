@@ -48,15 +48,7 @@ class AvatarOptions:
             FacewrightError: BAD_OPTION for an unknown name, a wrong type, NaN or infinity, a value out of
                 range or not among the choices.
         """
-        values: dict[str, Any] = {}
-        for name, value in parameters.items():
-            option = OPTIONS.get(name)
-            if option is None:
-                near = get_close_matches(str(name)[:64], OPTIONS, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(OPTIONS)}"
-                raise FacewrightError(ErrorCode.BAD_OPTION, f"unknown option {_shown(name)}", hint)
-            values[name] = _validated(name, option, value)
-        return cls(**values)
+        return cls(**validated_options(parameters, OPTIONS))
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> AvatarOptions:
@@ -66,6 +58,27 @@ class AvatarOptions:
     def to_dict(self) -> dict[str, OptionValue]:
         """All options by name, as JSON carries them from stage to stage."""
         return dataclasses.asdict(self)
+
+
+def validated_options(parameters: Mapping[str, OptionValue], table: Mapping[str, Option]) -> dict[str, Any]:
+    """Request parameters as a table of the contract wants them; those absent are left out.
+
+    Args:
+        parameters: what came with the request.
+        table: the options there are, such as ``facewright_client.contract.OPTIONS``.
+
+    Raises:
+        FacewrightError: BAD_OPTION, see `AvatarOptions.from_parameters`.
+    """
+    values: dict[str, Any] = {}
+    for name, value in parameters.items():
+        option = table.get(name)
+        if option is None:
+            near = get_close_matches(str(name)[:64], table, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(table)}"
+            raise FacewrightError(ErrorCode.BAD_OPTION, f"unknown option {_shown(name)}", hint)
+        values[name] = _validated(name, option, value)
+    return values
 
 
 def _validated(name: str, option: Option, value: OptionValue) -> OptionValue:

@@ -25,7 +25,12 @@ from facewright_kernels.uv_projection import (
     UvProjection,
     uv_projection,
 )
-from facewright_kernels.vertex_normals import VertexTriangles, make_vertex_triangles, vertex_normals
+from facewright_kernels.vertex_normals import (
+    VertexTriangles,
+    make_vertex_triangles,
+    vertex_normals,
+    vertex_normals_vjp,
+)
 
 __all__ = [
     "MipPyramid",
@@ -57,4 +62,5 @@ __all__ = [
     "texture_sample_mipmap",
     "uv_projection",
     "vertex_normals",
+    "vertex_normals_vjp",
 ]

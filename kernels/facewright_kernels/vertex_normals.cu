@@ -1,5 +1,40 @@
-// Area-weighted vertex normals: each vertex gathers its triangles, so sums have a fixed order and need no atomics.
+// Area-weighted vertex normals and their gradient: each vertex gathers its triangles, so sums have a fixed order and
+// need no atomics.
 #include "launch_target.h"
+
+struct Vector {
+    float x, y, z;
+};
+
+__device__ Vector read(const float* at) { return {at[0], at[1], at[2]}; }
+__device__ Vector minus(Vector a, Vector b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
+__device__ Vector plus(Vector a, Vector b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
+__device__ Vector cross(Vector a, Vector b) {
+    return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
+}
+
+// Corners of a triangle; null where the topology names a triangle or a vertex that does not exist.
+__device__ const int* corners_of(const int* triangles, int triangle, int triangle_count, int vertex_count) {
+    if ((unsigned)triangle >= (unsigned)triangle_count) return nullptr;
+    const int* corners = triangles + (long long)triangle * 3;
+    const bool known = (unsigned)corners[0] < (unsigned)vertex_count && (unsigned)corners[1] < (unsigned)vertex_count &&
+                       (unsigned)corners[2] < (unsigned)vertex_count;
+    return known ? corners : nullptr;
+}
+
+// Sum of the surrounding triangles' normals, each as long as twice the triangle's area.
+__device__ Vector area_normal(const float* positions, const int* triangles, const int* offsets, const int* incident,
+                              int vertex, int vertex_count, int triangle_count) {
+    Vector sum = {0.0f, 0.0f, 0.0f};
+    for (int k = offsets[vertex]; k < offsets[vertex + 1]; ++k) {
+        const int* corners = corners_of(triangles, incident[k], triangle_count, vertex_count);
+        if (!corners) continue;
+        const Vector a = read(positions + (long long)corners[0] * 3), b = read(positions + (long long)corners[1] * 3),
+                     c = read(positions + (long long)corners[2] * 3);
+        sum = plus(sum, cross(minus(b, a), minus(c, a)));
+    }
+    return sum;
+}
 
 extern "C" __global__ void vertex_normals(const float* __restrict__ vertices, const int* __restrict__ triangles,
                                           const int* __restrict__ offsets, const int* __restrict__ incident,
@@ -7,27 +42,58 @@ extern "C" __global__ void vertex_normals(const float* __restrict__ vertices, co
                                           int triangle_count) {
     FOR_EACH_INDEX(i, (long long)batch * vertex_count) {
         const long long image = i / vertex_count;
-        const int vertex = (int)(i - image * vertex_count);
-        const float* positions = vertices + image * vertex_count * 3;
-        float x = 0.0f, y = 0.0f, z = 0.0f;
-        for (int k = offsets[vertex]; k < offsets[vertex + 1]; ++k) {
-            if ((unsigned)incident[k] >= (unsigned)triangle_count) continue;
-            const int* corners = triangles + (long long)incident[k] * 3;
-            if ((unsigned)corners[0] >= (unsigned)vertex_count || (unsigned)corners[1] >= (unsigned)vertex_count ||
-                (unsigned)corners[2] >= (unsigned)vertex_count)
-                continue;
-            const float *a = positions + (long long)corners[0] * 3, *b = positions + (long long)corners[1] * 3,
-                        *c = positions + (long long)corners[2] * 3;
-            const float ux = b[0] - a[0], uy = b[1] - a[1], uz = b[2] - a[2];
-            const float vx = c[0] - a[0], vy = c[1] - a[1], vz = c[2] - a[2];
-            x += uy * vz - uz * vy;
-            y += uz * vx - ux * vz;
-            z += ux * vy - uy * vx;
-        }
-        const float length = sqrtf(x * x + y * y + z * z);
+        const Vector sum = area_normal(vertices + image * vertex_count * 3, triangles, offsets, incident,
+                                       (int)(i - image * vertex_count), vertex_count, triangle_count);
+        const float length = sqrtf(sum.x * sum.x + sum.y * sum.y + sum.z * sum.z);
         const float scale = length > 0.0f ? 1.0f / length : 0.0f;
-        normals[3 * i] = x * scale;
-        normals[3 * i + 1] = y * scale;
-        normals[3 * i + 2] = z * scale;
+        normals[3 * i] = sum.x * scale;
+        normals[3 * i + 1] = sum.y * scale;
+        normals[3 * i + 2] = sum.z * scale;
+    }
+}
+
+// Through the normalisation: gradient with respect to the sum of the triangles' normals.
+extern "C" __global__ void area_normals_vjp(const float* __restrict__ vertices, const int* __restrict__ triangles,
+                                            const int* __restrict__ offsets, const int* __restrict__ incident,
+                                            const float* __restrict__ grad_normals, float* __restrict__ grad_sums,
+                                            int batch, int vertex_count, int triangle_count) {
+    FOR_EACH_INDEX(i, (long long)batch * vertex_count) {
+        const long long image = i / vertex_count;
+        const Vector sum = area_normal(vertices + image * vertex_count * 3, triangles, offsets, incident,
+                                       (int)(i - image * vertex_count), vertex_count, triangle_count);
+        const float length = sqrtf(sum.x * sum.x + sum.y * sum.y + sum.z * sum.z);
+        const float scale = length > 0.0f ? 1.0f / length : length == 0.0f ? 0.0f : length;  // NaN stays NaN
+        const Vector n = {sum.x * scale, sum.y * scale, sum.z * scale}, g = read(grad_normals + 3 * i);
+        const float along = n.x * g.x + n.y * g.y + n.z * g.z;
+        grad_sums[3 * i] = (g.x - n.x * along) * scale;
+        grad_sums[3 * i + 1] = (g.y - n.y * along) * scale;
+        grad_sums[3 * i + 2] = (g.z - n.z * along) * scale;
+    }
+}
+
+// Through the triangles: the gradient of f = (b - a) x (c - a) . g with respect to corner a is (b - c) x g, and so on
+// around the triangle.
+extern "C" __global__ void vertex_normals_vjp(const float* __restrict__ vertices, const int* __restrict__ triangles,
+                                              const int* __restrict__ offsets, const int* __restrict__ incident,
+                                              const float* __restrict__ grad_sums, float* __restrict__ grad_vertices,
+                                              int batch, int vertex_count, int triangle_count) {
+    FOR_EACH_INDEX(i, (long long)batch * vertex_count) {
+        const long long image = i / vertex_count;
+        const int vertex = (int)(i - image * vertex_count);
+        const float *positions = vertices + image * vertex_count * 3, *grads = grad_sums + image * vertex_count * 3;
+        Vector total = {0.0f, 0.0f, 0.0f};
+        for (int k = offsets[vertex]; k < offsets[vertex + 1]; ++k) {
+            const int* corners = corners_of(triangles, incident[k], triangle_count, vertex_count);
+            if (!corners) continue;
+            const int corner = corners[0] == vertex ? 0 : corners[1] == vertex ? 1 : 2;
+            const int next = corners[corner == 2 ? 0 : corner + 1], last = corners[corner == 0 ? 2 : corner - 1];
+            if (next == vertex || last == vertex || next == last) continue;  // never has an area
+            const Vector g = plus(plus(read(grads + (long long)vertex * 3), read(grads + (long long)next * 3)),
+                                  read(grads + (long long)last * 3));
+            total = plus(total, cross(minus(read(positions + (long long)next * 3), read(positions + (long long)last * 3)), g));
+        }
+        grad_vertices[3 * i] = total.x;
+        grad_vertices[3 * i + 1] = total.y;
+        grad_vertices[3 * i + 2] = total.z;
     }
 }

@@ -65,26 +65,59 @@ def vertex_normals(
         ValueError: wrong shape or dtype, mixed devices, or (on a CPU) an index out of range.
     """
     check = Boundary("vertex_normals")
+    inputs = _check_inputs(check, vertices, triangles, vertex_triangles)
+    normals: FloatArray = array_module(vertices).empty(vertices.shape, np.float32)
+    sizes = (check.size("B"), check.size("V"), check.size("F"))
+    _SOURCE.launch("vertex_normals", check.size("B") * check.size("V"), *inputs, normals, *sizes)
+    return normals
+
+
+def vertex_normals_vjp(
+    vertices: FloatArray,
+    triangles: IntArray,
+    grad_normals: FloatArray,
+    vertex_triangles: VertexTriangles | None = None,
+) -> FloatArray:
+    """Vector-Jacobian product of :func:`vertex_normals`.
+
+    With s the sum of the surrounding triangles' area normals, the gradient of s is
+    ``(g − n (n · g)) / |s|``, and corner a of a triangle a, b, c receives ``(b − c) × (g_a + g_b + g_c)``.
+    Every vertex gathers its triangles: the result is the same in every run.
+
+    Args:
+        vertices, triangles, vertex_triangles: as given to :func:`vertex_normals`.
+        grad_normals: f32 ``[B, V, 3]``, gradient of a scalar with respect to the normals.
+
+    Returns:
+        f32 ``[B, V, 3]``, gradient with respect to the vertices; a vertex whose normal is 0 passes none on.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, or (on a CPU) an index out of range.
+    """
+    check = Boundary("vertex_normals_vjp")
+    inputs = _check_inputs(check, vertices, triangles, vertex_triangles)
+    grad_normals = check.array("grad_normals", grad_normals, "float32", "B V 3")
+    xp = array_module(grad_normals)
+    grad_sums: FloatArray = xp.empty(grad_normals.shape, np.float32)
+    grad_vertices: FloatArray = xp.empty(grad_normals.shape, np.float32)
+    count = check.size("B") * check.size("V")
+    sizes = (check.size("B"), check.size("V"), check.size("F"))
+    _SOURCE.launch("area_normals_vjp", count, *inputs, grad_normals, grad_sums, *sizes)
+    _SOURCE.launch("vertex_normals_vjp", count, *inputs, grad_sums, grad_vertices, *sizes)
+    return grad_vertices
+
+
+def _check_inputs(
+    check: Boundary, vertices: FloatArray, triangles: IntArray, vertex_triangles: VertexTriangles | None
+) -> tuple[FloatArray, IntArray, IntArray, IntArray]:
+    """Vertices, triangles, offsets and incident triangles, in the order of the kernels' parameters."""
     vertices = check.array("vertices", vertices, "float32", "B V 3")
     triangles = check.array("triangles", triangles, "int32", "F 3")
     check.indices("triangles", triangles, check.size("V"))
     around = vertex_triangles or make_vertex_triangles(triangles, check.size("V"))
     offsets = check.array("vertex_triangles.offsets", around.offsets, "int32", str(check.size("V") + 1))
     incident = check.array("vertex_triangles.incident", around.incident, "int32", str(3 * check.size("F")))
-    normals: FloatArray = array_module(vertices).empty(vertices.shape, np.float32)
-    _SOURCE.launch(
-        "vertex_normals",
-        check.size("B") * check.size("V"),
-        vertices,
-        triangles,
-        offsets,
-        incident,
-        normals,
-        check.size("B"),
-        check.size("V"),
-        check.size("F"),
-    )
-    return normals
+    return vertices, triangles, offsets, incident
 
 
 def vertex_normals_reference(vertices: Float64Array, triangles: IntArray) -> Float64Array:
@@ -96,3 +129,23 @@ def vertex_normals_reference(vertices: Float64Array, triangles: IntArray) -> Flo
         np.add.at(normal, triangles[:, k], face)
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     return np.asarray(np.divide(normal, length, out=np.zeros_like(normal), where=length > 0), np.float64)
+
+
+def vertex_normals_vjp_reference(
+    vertices: Float64Array, triangles: IntArray, grad_normals: Float64Array
+) -> Float64Array:
+    """One mesh in float64: the chain rule through the normalisation and the cross products."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    total = np.zeros_like(vertices)
+    for k in range(3):
+        np.add.at(total, triangles[:, k], np.cross(b - a, c - a))
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    safe = np.where(length > 0, length, 1)
+    normal = total / safe
+    tangential = grad_normals - normal * (normal * grad_normals).sum(1, keepdims=True)
+    grad_total = np.where(length > 0, tangential / safe, 0)
+    of_face = grad_total[triangles].sum(1)
+    grad_vertices = np.zeros_like(vertices)
+    for k, edge in enumerate((b - c, c - a, a - b)):
+        np.add.at(grad_vertices, triangles[:, k], np.cross(edge, of_face))
+    return np.asarray(grad_vertices, np.float64)

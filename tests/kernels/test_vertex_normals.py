@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facewright_kernels import make_vertex_triangles, vertex_normals
-from facewright_kernels.vertex_normals import vertex_normals_reference
+from facewright_kernels import make_vertex_triangles, vertex_normals, vertex_normals_vjp
+from facewright_kernels.vertex_normals import vertex_normals_reference, vertex_normals_vjp_reference
 
 
 @pytest.mark.parametrize("prepared", [True, False])
@@ -43,3 +43,66 @@ def test_boundary_says_what_is_wrong(ball):
         vertex_normals(
             ball.vertices[None], ball.triangles, make_vertex_triangles(ball.triangles, len(ball.vertices) + 1)
         )
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_gradient_matches_reference(device, ball, batch, prepared):
+    rng = np.random.default_rng(1)
+    shape = (batch, *ball.vertices.shape)
+    vertices = ball.vertices[None] + rng.normal(0, 0.004, shape).astype(np.float32)
+    grad = rng.normal(size=shape).astype(np.float32)
+    triangles = device.send(ball.triangles)
+    around = make_vertex_triangles(triangles, len(ball.vertices)) if prepared else None
+    got = device.fetch(vertex_normals_vjp(device.send(vertices), triangles, device.send(grad), around))
+    for k in range(batch):
+        expected = vertex_normals_vjp_reference(
+            vertices[k].astype(np.float64), ball.triangles, grad[k].astype(np.float64)
+        )
+        np.testing.assert_allclose(got[k], expected, rtol=2e-4, atol=2e-4 * np.abs(expected).max())
+
+
+def test_reference_gradient_is_finite_differences():
+    rng = np.random.default_rng(2)
+    vertices, grad = rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
+    triangles = np.array([[0, 1, 2], [0, 2, 3], [3, 2, 4], [1, 0, 4], [2, 2, 3]], np.int32)  # 5 is unused
+    got = vertex_normals_vjp_reference(vertices, triangles, grad)
+    step = 1e-6
+    for at in np.ndindex(vertices.shape):
+        change = np.zeros_like(vertices)
+        change[at] = step
+        above, below = (
+            (vertex_normals_reference(vertices + sign * change, triangles) * grad).sum() for sign in (1, -1)
+        )
+        assert (above - below) / (2 * step) == pytest.approx(got[at], abs=1e-7)
+
+
+def test_gradient_of_degenerate_triangles_is_finite(device):
+    """Collinear corners, a corner twice, all corners the same, an unused vertex, and no triangle at all."""
+    vertices = np.array([[[0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 1, 0], [5, 5, 5]]], np.float32)
+    grad = device.send(np.ones((1, 5, 3), np.float32))
+    flat = device.send(np.array([[0, 1, 2], [1, 1, 3], [2, 2, 2]], np.int32))
+    assert (device.fetch(vertex_normals_vjp(device.send(vertices), flat, grad)) == 0).all()
+    mixed = np.array([[0, 1, 2], [0, 1, 3], [1, 1, 3], [3, 0, 3]], np.int32)
+    got = device.fetch(vertex_normals_vjp(device.send(vertices), device.send(mixed), grad))[0]
+    expected = vertex_normals_vjp_reference(vertices[0].astype(np.float64), mixed, np.ones((5, 3)))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert (got[4] == 0).all()
+    none = device.send(np.zeros((0, 3), np.int32))
+    assert (device.fetch(vertex_normals_vjp(device.send(vertices), none, grad)) == 0).all()
+
+
+def test_nan_reaches_the_gradient_of_its_neighbours_only(device, ball):
+    vertices = ball.vertices[None].copy()
+    vertices[0, 100] = np.nan
+    grad = device.send(np.ones_like(vertices))
+    got = device.fetch(vertex_normals_vjp(device.send(vertices), device.send(ball.triangles), grad))[0]
+    near = np.unique(ball.triangles[(ball.triangles == 100).any(1)])
+    farther = np.unique(ball.triangles[np.isin(ball.triangles, near).any(1)])
+    assert np.isnan(got[near]).all()
+    assert np.isfinite(np.delete(got, farther, 0)).all()
+
+
+def test_gradient_boundary_says_what_is_wrong(ball):
+    with pytest.raises(ValueError, match=r"vertex_normals_vjp: grad_normals must be float32 \[B, V, 3\]"):
+        vertex_normals_vjp(ball.vertices[None], ball.triangles, ball.vertices[None, :4])

@@ -5,7 +5,15 @@ Every kernel is a trio: ``x.cu``, ``x.py`` (checks, launch, float64 reference), 
 
 from facewright_kernels.adam_step import adam_step
 from facewright_kernels.interpolate import interpolate
-from facewright_kernels.pinhole import PinholeCamera, depth_map, pinhole_clip_positions, pinhole_points
+from facewright_kernels.pinhole import (
+    PinholeCamera,
+    PinholeGradients,
+    depth_map,
+    pinhole_clip_positions,
+    pinhole_clip_positions_vjp,
+    pinhole_points,
+    pinhole_points_vjp,
+)
 from facewright_kernels.poisson_blend import poisson_blend
 from facewright_kernels.poisson_domain import PoissonDomain, make_poisson_domain
 from facewright_kernels.rasterize import Raster, rasterize
@@ -35,6 +43,7 @@ from facewright_kernels.vertex_normals import (
 __all__ = [
     "MipPyramid",
     "PinholeCamera",
+    "PinholeGradients",
     "PoissonDomain",
     "ProjectionSurface",
     "ProjectionWeighting",
@@ -51,7 +60,9 @@ __all__ = [
     "make_texel_map",
     "make_vertex_triangles",
     "pinhole_clip_positions",
+    "pinhole_clip_positions_vjp",
     "pinhole_points",
+    "pinhole_points_vjp",
     "poisson_blend",
     "rasterize",
     "seam_links",

@@ -49,3 +49,78 @@ extern "C" __global__ void pinhole_points(const float* __restrict__ vertices, co
         points[4 * i + 3] = lengths > 0.0f ? -(nx * p.x + ny * p.y + nz * p.z) / lengths : 0.0f;
     }
 }
+
+// What the gradients of a clip position (4 numbers) or of a homogeneous pixel with depth (3) say about K p and p.z.
+struct Seen {
+    float pixel_x, pixel_y, depth;
+};
+
+struct ClipScale {
+    float image_width, image_height, z_scale;
+};
+
+__device__ Seen seen_gradient(const float* grad, int of_clip, ClipScale clip) {
+    if (!of_clip) return {grad[0], grad[1], grad[2]};
+    return {2.0f * grad[0] / clip.image_width, 2.0f * grad[1] / clip.image_height,
+            clip.z_scale * grad[2] + grad[3] - grad[0] - grad[1]};
+}
+
+// In camera space: K's transpose times the gradient.
+__device__ Point camera_gradient(const float* k, Seen g) {
+    return {k[0] * g.pixel_x + k[3] * g.pixel_y, k[1] * g.pixel_x + k[4] * g.pixel_y,
+            k[2] * g.pixel_x + k[5] * g.pixel_y + g.depth};
+}
+
+// stride: floats between the gradients of two vertices.
+extern "C" __global__ void pinhole_vjp_vertices(const float* __restrict__ intrinsics,
+                                                const float* __restrict__ extrinsics, const float* __restrict__ grad,
+                                                float* __restrict__ grad_vertices, int batch, int vertex_count,
+                                                int shared_vertices, int of_clip, int stride, float image_width,
+                                                float image_height, float z_scale) {
+    const int cameras = shared_vertices ? batch : 1;
+    FOR_EACH_INDEX(i, (long long)(shared_vertices ? 1 : batch) * vertex_count) {
+        float x = 0.0f, y = 0.0f, z = 0.0f;
+        for (int camera = 0; camera < cameras; ++camera) {
+            const long long image = shared_vertices ? camera : i / vertex_count;
+            const long long at = shared_vertices ? image * vertex_count + i : i;
+            const float* e = extrinsics + image * 12;
+            const Point p = camera_gradient(
+                intrinsics + image * 9,
+                seen_gradient(grad + at * stride, of_clip, ClipScale{image_width, image_height, z_scale}));
+            x += e[0] * p.x + e[4] * p.y + e[8] * p.z;
+            y += e[1] * p.x + e[5] * p.y + e[9] * p.z;
+            z += e[2] * p.x + e[6] * p.y + e[10] * p.z;
+        }
+        grad_vertices[3 * i] = x;
+        grad_vertices[3 * i + 1] = y;
+        grad_vertices[3 * i + 2] = z;
+    }
+}
+
+// Each part sums its vertices' gradients of the camera: K's upper two rows (6), then [R | t] (12).
+extern "C" __global__ void pinhole_vjp_camera(const float* __restrict__ vertices, const float* __restrict__ intrinsics,
+                                              const float* __restrict__ extrinsics, const float* __restrict__ grad,
+                                              float* __restrict__ part_sums, int batch, int vertex_count,
+                                              int shared_vertices, int of_clip, int stride, float image_width,
+                                              float image_height, float z_scale, int parts) {
+    FOR_EACH_INDEX(j, (long long)batch * parts) {
+        const long long image = j / parts, part = j - image * parts;
+        const float *k = intrinsics + image * 9, *e = extrinsics + image * 12;
+        float sums[18];
+        for (int c = 0; c < 18; ++c) sums[c] = 0.0f;
+        FOR_EACH_OF_PART(v, part, parts, vertex_count) {
+            const float* h = vertices + ((shared_vertices ? 0 : image * vertex_count) + v) * 3;
+            const Seen g = seen_gradient(grad + (image * vertex_count + v) * stride, of_clip,
+                                         ClipScale{image_width, image_height, z_scale});
+            const Point p = to_camera(e, h), q = camera_gradient(k, g);
+            const float seen[2] = {g.pixel_x, g.pixel_y}, camera[3] = {p.x, p.y, p.z}, of_point[3] = {q.x, q.y, q.z};
+            for (int row = 0; row < 2; ++row)
+                for (int c = 0; c < 3; ++c) sums[3 * row + c] += seen[row] * camera[c];
+            for (int row = 0; row < 3; ++row) {
+                for (int c = 0; c < 3; ++c) sums[6 + 4 * row + c] += of_point[row] * h[c];
+                sums[6 + 4 * row + 3] += of_point[row];
+            }
+        }
+        for (int c = 0; c < 18; ++c) part_sums[18 * j + c] = sums[c];
+    }
+}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
 from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels.partial_sums import part_count, sum_parts
 from facewright_kernels.rasterize import MAXIMUM_SIDE, draw_keys, resolve_depth_map
 
 _SOURCE = KernelSource("pinhole")
@@ -46,13 +47,7 @@ def pinhole_clip_positions(vertices: FloatArray, camera: PinholeCamera) -> Float
         ValueError: wrong shape or dtype, mixed devices, a camera that is no pinhole camera.
     """
     check = Boundary("pinhole_clip_positions")
-    vertices = check.array("vertices", vertices, "float32", "N V 3")
-    intrinsics, extrinsics = check_camera(check, camera)
-    if check.size("N") not in (1, check.size("B")):
-        raise ValueError(
-            f"pinhole_clip_positions: vertices must have batch 1 or {check.size('B')} like the camera, "
-            f"got {check.size('N')}"
-        )
+    vertices, intrinsics, extrinsics = _check_seen_vertices(check, vertices, camera)
     count = check.size("B") * check.size("V")
     clip: FloatArray = array_module(vertices).empty((check.size("B"), check.size("V"), 4), np.float32)
     _SOURCE.launch(
@@ -71,6 +66,89 @@ def pinhole_clip_positions(vertices: FloatArray, camera: PinholeCamera) -> Float
         camera.far,
     )
     return clip
+
+
+@dataclass(frozen=True)
+class PinholeGradients:
+    """Gradients of what a camera sees, with respect to the vertices and to the camera.
+
+    Attributes:
+        vertices: f32, of the vertices' shape (summed over the cameras that share them), head space.
+        intrinsics: f32 ``[B, 3, 3]``; the last row, which is constant, has 0.
+        head_to_camera: f32 ``[B, 3, 4]``, of every number by itself: to stay a rotation, R needs the part
+            along its tangent only.
+    """
+
+    vertices: FloatArray
+    intrinsics: FloatArray
+    head_to_camera: FloatArray
+
+
+def pinhole_clip_positions_vjp(
+    vertices: FloatArray, camera: PinholeCamera, grad_clip: FloatArray
+) -> PinholeGradients:
+    """Vector-Jacobian product of :func:`pinhole_clip_positions`.
+
+    Args:
+        vertices, camera: as given to :func:`pinhole_clip_positions`.
+        grad_clip: f32 ``[B, V, 4]``, gradient of a scalar with respect to the clip coordinates.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, a camera that is no pinhole camera.
+    """
+    check = Boundary("pinhole_clip_positions_vjp")
+    vertices, intrinsics, extrinsics = _check_seen_vertices(check, vertices, camera)
+    grad_clip = check.array("grad_clip", grad_clip, "float32", "B V 4")
+    checked = replace(camera, intrinsics=intrinsics, head_to_camera=extrinsics)
+    return _vjp(vertices, checked, grad_clip, of_clip=True)
+
+
+def pinhole_points_vjp(
+    vertices: FloatArray, camera: PinholeCamera, grad_points: FloatArray
+) -> PinholeGradients:
+    """Vector-Jacobian product of the first three numbers of :func:`pinhole_points`: homogeneous pixel and
+    depth. The cosine, which weighs what is seen, is treated as a constant.
+
+    Args:
+        vertices, camera: as given to :func:`pinhole_points`.
+        grad_points: f32 ``[B, V, 3]``, gradient of a scalar with respect to x·z, y·z and z.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, a camera that is no pinhole camera.
+    """
+    check = Boundary("pinhole_points_vjp")
+    vertices = check.array("vertices", vertices, "float32", "B V 3")
+    intrinsics, extrinsics = check_camera(check, camera)
+    grad_points = check.array("grad_points", grad_points, "float32", "B V 3")
+    checked = replace(camera, intrinsics=intrinsics, head_to_camera=extrinsics)
+    return _vjp(vertices, checked, grad_points, of_clip=False)
+
+
+def _vjp(vertices: FloatArray, camera: PinholeCamera, grad: FloatArray, *, of_clip: bool) -> PinholeGradients:
+    xp = array_module(vertices)
+    batch, vertex_count = grad.shape[:2]
+    parts = part_count(vertex_count)
+    grad_vertices: FloatArray = xp.empty(vertices.shape, np.float32)
+    part_sums: FloatArray = xp.empty((batch, parts, 18), np.float32)
+    shape = (
+        batch,
+        vertex_count,
+        int(len(vertices) == 1),
+        int(of_clip),
+        grad.shape[2],
+        camera.image_width,
+        camera.image_height,
+        (camera.far + camera.near) / (camera.far - camera.near),
+    )
+    rays = (camera.intrinsics, camera.head_to_camera, grad)
+    _SOURCE.launch("pinhole_vjp_vertices", vertices.size // 3, *rays, grad_vertices, *shape)
+    _SOURCE.launch("pinhole_vjp_camera", batch * parts, vertices, *rays, part_sums, *shape, parts)
+    of_camera = sum_parts(part_sums, 1)
+    intrinsics: FloatArray = xp.zeros((batch, 3, 3), np.float32)
+    intrinsics[:, :2] = of_camera[:, :6].reshape(batch, 2, 3)
+    return PinholeGradients(
+        grad_vertices, intrinsics, xp.ascontiguousarray(of_camera[:, 6:]).reshape(batch, 3, 4)
+    )
 
 
 def pinhole_points(vertices: FloatArray, normals: FloatArray, camera: PinholeCamera) -> FloatArray:
@@ -132,6 +210,20 @@ def depth_map(
     return resolve_depth_map(keys, spare, camera.near, camera.far)
 
 
+def _check_seen_vertices(
+    check: Boundary, vertices: FloatArray, camera: PinholeCamera
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Vertices (batch 1 or the cameras'), intrinsics and extrinsics, checked. Raises ValueError."""
+    vertices = check.array("vertices", vertices, "float32", "N V 3")
+    intrinsics, extrinsics = check_camera(check, camera)
+    if check.size("N") not in (1, check.size("B")):
+        raise ValueError(
+            f"{check.function}: vertices must have batch 1 or {check.size('B')} like the camera, "
+            f"got {check.size('N')}"
+        )
+    return vertices, intrinsics, extrinsics
+
+
 def check_camera(check: Boundary, camera: PinholeCamera) -> tuple[FloatArray, FloatArray]:
     """The camera's arrays, checked against the sizes and device that ``check`` has seen. Raises
     ValueError.
@@ -162,3 +254,43 @@ def pinhole_points_reference(
     lengths = np.linalg.norm(camera, axis=1) * np.linalg.norm(turned, axis=1)
     cosine = -(camera * turned).sum(1) / np.where(lengths > 0, lengths, 1)
     return np.column_stack([pixel[:, :2], camera[:, 2], cosine])
+
+
+def pinhole_clip_positions_reference(
+    vertices: Float64Array, camera: PinholeCamera, intrinsics: Float64Array, head_to_camera: Float64Array
+) -> Float64Array:
+    """One image in float64: ``[V, 4]`` in the clip space of CONVENTIONS.md; ``camera`` gives the image's size
+    and the clipping depths.
+    """
+    at = vertices @ head_to_camera[:, :3].T + head_to_camera[:, 3]
+    pixel = at @ intrinsics.T
+    near, far = camera.near, camera.far
+    return np.column_stack(
+        [
+            2 * pixel[:, 0] / camera.image_width - at[:, 2],
+            2 * pixel[:, 1] / camera.image_height - at[:, 2],
+            ((far + near) * at[:, 2] - 2 * far * near) / (far - near),
+            at[:, 2],
+        ]
+    )
+
+
+def pinhole_clip_positions_vjp_reference(
+    vertices: Float64Array,
+    camera: PinholeCamera,
+    intrinsics: Float64Array,
+    head_to_camera: Float64Array,
+    grad_clip: Float64Array,
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Gradients of one image's vertices ``[V, 3]``, intrinsics ``[3, 3]`` and ``[R | t]`` ``[3, 4]`` in
+    float64: the transpose of the linear maps of :func:`pinhole_clip_positions_reference`.
+    """
+    at = vertices @ head_to_camera[:, :3].T + head_to_camera[:, 3]
+    z_scale = (camera.far + camera.near) / (camera.far - camera.near)
+    of_pixel = 2 * grad_clip[:, :2] / np.array([camera.image_width, camera.image_height])
+    of_depth = z_scale * grad_clip[:, 2] + grad_clip[:, 3] - grad_clip[:, 0] - grad_clip[:, 1]
+    of_point = of_pixel @ intrinsics[:2]
+    of_point[:, 2] += of_depth
+    of_intrinsics = np.vstack([of_pixel.T @ at, np.zeros(3)])
+    of_extrinsics = np.column_stack([of_point.T @ vertices, of_point.sum(0)])
+    return of_point @ head_to_camera[:, :3], of_intrinsics, of_extrinsics

@@ -12,10 +12,16 @@ from facewright_kernels import (
     depth_map,
     interpolate,
     pinhole_clip_positions,
+    pinhole_clip_positions_vjp,
     pinhole_points,
+    pinhole_points_vjp,
     rasterize,
 )
-from facewright_kernels.pinhole import pinhole_points_reference
+from facewright_kernels.pinhole import (
+    pinhole_clip_positions_reference,
+    pinhole_clip_positions_vjp_reference,
+    pinhole_points_reference,
+)
 
 
 def make_camera(device, batch: int = 1, yaw: float = 0.2) -> PinholeCamera:
@@ -103,3 +109,111 @@ def test_boundary_says_what_is_wrong(ball):
         pinhole_clip_positions(vertices, replace(camera, intrinsics=camera.intrinsics * 2))
     with pytest.raises(ValueError, match="batch 1 or 2 like the camera, got 3"):
         pinhole_clip_positions(np.repeat(ball.vertices[None], 3, 0), camera)
+
+
+def _camera_of(device, camera, k):
+    return (
+        device.fetch(camera.intrinsics)[k].astype(np.float64),
+        device.fetch(camera.head_to_camera)[k].astype(np.float64),
+    )
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_clip_gradients_match_reference(device, ball, batch, shared):
+    rng = np.random.default_rng(0)
+    camera = make_camera(device, batch)
+    vertices = np.repeat(ball.vertices[None], 1 if shared else batch, 0)
+    vertices = vertices + rng.normal(0, 0.01, vertices.shape).astype(np.float32)
+    grad = rng.normal(size=(batch, len(ball.vertices), 4)).astype(np.float32)
+    got = pinhole_clip_positions_vjp(device.send(vertices), camera, device.send(grad))
+    of_vertices = np.zeros(vertices.shape)
+    for k in range(batch):
+        at = 0 if shared else k
+        wanted = pinhole_clip_positions_vjp_reference(
+            vertices[at].astype(np.float64),
+            camera,
+            *_camera_of(device, camera, k),
+            grad[k].astype(np.float64),
+        )
+        of_vertices[at] += wanted[0]
+        np.testing.assert_allclose(device.fetch(got.intrinsics)[k], wanted[1], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(device.fetch(got.head_to_camera)[k], wanted[2], rtol=1e-4, atol=2e-3)
+    np.testing.assert_allclose(device.fetch(got.vertices), of_vertices, rtol=1e-4, atol=1e-4)
+
+
+def test_reference_gradients_are_finite_differences(ball):
+    class Cpu:
+        send = staticmethod(np.asarray)
+        fetch = staticmethod(np.asarray)
+
+    rng = np.random.default_rng(1)
+    camera = make_camera(Cpu)
+    given = [ball.vertices[:7].astype(np.float64), *_camera_of(Cpu, camera, 0)]
+    grad = rng.normal(size=(7, 4))
+    wanted = pinhole_clip_positions_vjp_reference(given[0], camera, given[1], given[2], grad)
+    step = 1e-6
+    for which, array in enumerate(given):
+        for at in np.ndindex(array.shape):
+            if which == 1 and at[0] == 2:
+                continue  # the constant row
+            values = []
+            for sign in (1, -1):
+                moved = [one.copy() for one in given]
+                moved[which][at] += sign * step
+                clip = pinhole_clip_positions_reference(moved[0], camera, moved[1], moved[2])
+                values.append((clip * grad).sum())
+            assert (values[0] - values[1]) / (2 * step) == pytest.approx(
+                wanted[which][at], rel=1e-6, abs=1e-6
+            )
+    clip = pinhole_clip_positions(ball.vertices[None], camera)[0]
+    expected = pinhole_clip_positions_reference(ball.vertices.astype(np.float64), camera, given[1], given[2])
+    np.testing.assert_allclose(clip, expected, atol=1e-5)
+
+
+def test_point_gradients_are_finite_differences(device, ball):
+    """In float32 on the kernel itself: the points are linear in the vertices, so a large step has no error of
+    its own."""
+    rng = np.random.default_rng(2)
+    camera = make_camera(device, 2)
+    vertices = np.repeat(ball.vertices[None, 40:60], 2, 0)
+    grad = rng.normal(size=(2, 20, 3)).astype(np.float32)
+    got = pinhole_points_vjp(device.send(vertices), camera, device.send(grad))
+    for _ in range(5):
+        along = rng.normal(0, 0.05, vertices.shape).astype(np.float32)
+        values = []
+        for sign in (1, -1):
+            moved = device.send(vertices + np.float32(sign) * along)
+            points = device.fetch(pinhole_points(moved, moved, camera))[..., :3].astype(np.float64)
+            values.append((points * grad).sum())
+        slope = (device.fetch(got.vertices).astype(np.float64) * along).sum()
+        assert (values[0] - values[1]) / 2 == pytest.approx(slope, rel=1e-3, abs=1e-2)
+
+
+def test_gradients_of_nothing_and_nan(device):
+    camera = make_camera(device, 2)
+    nothing = pinhole_clip_positions_vjp(
+        device.send(np.zeros((2, 0, 3), np.float32)), camera, device.send(np.zeros((2, 0, 4), np.float32))
+    )
+    assert nothing.vertices.shape == (2, 0, 3)
+    assert (device.fetch(nothing.head_to_camera) == 0).all()
+    grad = np.ones((2, 3, 4), np.float32)
+    grad[1, 2] = np.nan
+    vertices = device.send(np.ones((2, 3, 3), np.float32))
+    got = pinhole_clip_positions_vjp(vertices, camera, device.send(grad))
+    assert np.isnan(device.fetch(got.head_to_camera)).all((1, 2)).tolist() == [False, True]
+    assert np.isnan(device.fetch(got.vertices)).all(2).tolist() == [[False] * 3, [False, False, True]]
+
+
+def test_gradient_boundary_says_what_is_wrong(ball):
+    class Cpu:
+        send = staticmethod(np.asarray)
+
+    camera = make_camera(Cpu, 2)
+    vertices = np.repeat(ball.vertices[None], 2, 0)
+    with pytest.raises(
+        ValueError, match=r"pinhole_clip_positions_vjp: grad_clip must be float32 \[B, V, 4\]"
+    ):
+        pinhole_clip_positions_vjp(vertices, camera, vertices)
+    with pytest.raises(ValueError, match="pinhole_clip_positions_vjp: vertices must have batch 1 or 2"):
+        pinhole_clip_positions_vjp(np.repeat(ball.vertices[None], 3, 0), camera, vertices)

@@ -63,6 +63,22 @@ REPORT: Final = Tensor("REPORT", "TYPE_UINT8", (-1,))  # JSON
 PACKAGED: Final = Tensor("PACKAGED", "TYPE_UINT8", (1,))
 PREVIEW: Final = Tensor("PREVIEW", "TYPE_UINT8", (-1,))  # PNG
 
+FACE_MASK: Final = Tensor("FACE_MASK", "TYPE_UINT8", (256, 256))  # probability of face x 255, over FACE_CROP
+W_PLUS: Final = Tensor("W_PLUS", "TYPE_FP32", (14, 512))  # latents of the generator
+REFINED_W_PLUS: Final = Tensor("REFINED_W_PLUS", "TYPE_FP32", (14, 512))
+REFINED_HEAD_TO_CAMERA: Final = Tensor("REFINED_HEAD_TO_CAMERA", "TYPE_FP32", (3, 4))
+REFINED_SH_LIGHT: Final = Tensor("REFINED_SH_LIGHT", "TYPE_FP32", (9, 3))
+#: Of each iteration: total, latent, perceptual, identity; the terms before they are weighted.
+REFINEMENT_LOSSES: Final = Tensor("REFINEMENT_LOSSES", "TYPE_FP32", (-1, 4))
+REFINEMENT_INFO: Final = Tensor(
+    "REFINEMENT_INFO", "TYPE_UINT8", (-1,)
+)  # JSON, facewright.refine.RefinementInfo
+#: How far a refinement is; the tensors above are empty until the last answer.
+REFINEMENT_PROGRESS: Final = Tensor("REFINEMENT_PROGRESS", "TYPE_UINT8", (-1,))  # JSON: iteration, losses
+REFINEMENT_PREVIEW: Final = Tensor(
+    "REFINEMENT_PREVIEW", "TYPE_UINT8", (-1,)
+)  # JPEG; empty where none was asked
+
 FIND_FACE: Final = (
     (PHOTO,),
     (FACE_CROP, CROP_TO_PHOTO, LANDMARK_INPUT, LANDMARK_TO_CROP, PERSON_MASK, PHOTO_INFO),
@@ -111,6 +127,17 @@ RENDER_PREVIEW: Final = (
         PACKAGED,
     ),
     (PREVIEW,),
+)
+
+REFINE_LATENT: Final = (
+    (FACE_CROP, FACE_MASK, INTRINSICS, HEAD_TO_CAMERA, SH_LIGHT, W_PLUS),
+    (REFINED_W_PLUS, REFINED_HEAD_TO_CAMERA, REFINED_SH_LIGHT, REFINEMENT_LOSSES, REFINEMENT_INFO),
+)
+#: Answers many times for one request: REFINEMENT_PROGRESS and REFINEMENT_PREVIEW now and then, and at last
+#: everything that ``refine_latent`` answers.
+REFINE_LATENT_PROGRESS: Final = (
+    REFINE_LATENT[0],
+    (*REFINE_LATENT[1], REFINEMENT_PROGRESS, REFINEMENT_PREVIEW),
 )
 
 #: What every ``avatar_*`` ensemble takes and gives; PREVIEW and the tensors cost only when they are asked
@@ -187,5 +214,29 @@ OPTIONS: Final[dict[str, Option]] = {
     ),
     "deadline_ms": Option(
         int, 0, 0, 600000, meaning="give up this long after the server took the photo; 0: never"
+    ),
+}
+
+#: Options of ``refine_latent``; the loss is eq. 2 of the normalized paper.
+REFINE_OPTIONS: Final[dict[str, Option]] = {
+    "iterations": Option(int, 200, 1, 2000, meaning="steps of Adam"),
+    "learning_rate": Option(float, 0.05, 1e-6, 1.0, meaning="largest step of a latent"),
+    "warm_up": Option(float, 0.05, 0.0, 1.0, meaning="share of the iterations in which the rate rises"),
+    "ramp_down": Option(float, 0.25, 0.0, 1.0, meaning="share of the iterations in which it falls to 0"),
+    "latent_weight": Option(float, 0.1, 0.0, 1e4, meaning="weight of the distance from the start"),
+    "perceptual_weight": Option(float, 1.0, 0.0, 1e4, meaning="lambda 1: weight of LPIPS"),
+    "identity_weight": Option(float, 0.5, 0.0, 1e4, meaning="lambda 2: weight of the identity distance"),
+    "optimize_camera": Option(bool, False, meaning="also turn and move the head"),
+    "optimize_light": Option(bool, False, meaning="also change the light"),
+    "patience": Option(
+        int, 0, 0, 2000, meaning="stop after this many iterations without a better loss; 0: never"
+    ),
+    "latent_noise": Option(float, 0.0, 0.0, 1.0, meaning="deviation of the noise on the latents at first"),
+    "seed": Option(int, 0, 0, 2**31 - 1, meaning="of that noise"),
+    "deadline_ms": Option(
+        int, 0, 0, 600000, meaning="answer with the best so far this long after the stage began; 0: never"
+    ),
+    "preview_every": Option(
+        int, 10, 0, 2000, meaning="iterations between two pictures of the progress; 0: no pictures"
     ),
 }

@@ -4,7 +4,7 @@ Every kernel is a trio: ``x.cu``, ``x.py`` (checks, launch, float64 reference), 
 """
 
 from facewright_kernels.adam_step import adam_step
-from facewright_kernels.interpolate import interpolate
+from facewright_kernels.interpolate import InterpolateGradients, interpolate, interpolate_vjp
 from facewright_kernels.pinhole import (
     PinholeCamera,
     PinholeGradients,
@@ -16,7 +16,7 @@ from facewright_kernels.pinhole import (
 )
 from facewright_kernels.poisson_blend import poisson_blend
 from facewright_kernels.poisson_domain import PoissonDomain, make_poisson_domain
-from facewright_kernels.rasterize import Raster, rasterize
+from facewright_kernels.rasterize import Raster, rasterize, rasterize_vjp
 from facewright_kernels.seam_links import seam_links
 from facewright_kernels.sh_shading import ShShadingGradients, sh_shading, sh_shading_vjp
 from facewright_kernels.silhouette_weight import silhouette_weight
@@ -27,6 +27,7 @@ from facewright_kernels.texture_sample import (
     texture_sample,
     texture_sample_mipmap,
 )
+from facewright_kernels.uv_gather import TexelReaders, make_texel_readers, uv_gather, uv_gather_vjp
 from facewright_kernels.uv_projection import (
     ProjectionSurface,
     ProjectionWeighting,
@@ -41,6 +42,7 @@ from facewright_kernels.vertex_normals import (
 )
 
 __all__ = [
+    "InterpolateGradients",
     "MipPyramid",
     "PinholeCamera",
     "PinholeGradients",
@@ -50,14 +52,17 @@ __all__ = [
     "Raster",
     "ShShadingGradients",
     "TexelMap",
+    "TexelReaders",
     "UvProjection",
     "VertexTriangles",
     "adam_step",
     "build_mip_pyramid",
     "depth_map",
     "interpolate",
+    "interpolate_vjp",
     "make_poisson_domain",
     "make_texel_map",
+    "make_texel_readers",
     "make_vertex_triangles",
     "pinhole_clip_positions",
     "pinhole_clip_positions_vjp",
@@ -65,12 +70,15 @@ __all__ = [
     "pinhole_points_vjp",
     "poisson_blend",
     "rasterize",
+    "rasterize_vjp",
     "seam_links",
     "sh_shading",
     "sh_shading_vjp",
     "silhouette_weight",
     "texture_sample",
     "texture_sample_mipmap",
+    "uv_gather",
+    "uv_gather_vjp",
     "uv_projection",
     "vertex_normals",
     "vertex_normals_vjp",

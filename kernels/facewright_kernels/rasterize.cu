@@ -3,7 +3,7 @@
 //
 // Coverage is exact: vertices are snapped to 1/256 pixel, edge functions are integers, and a pixel centre on a shared
 // edge belongs to exactly one triangle (top-left rule), as the Direct3D 11 functional specification, 3.4.2, asks.
-#include "launch_target.h"
+#include "vertex_sums.h"
 
 constexpr int kSubpixelBits = 8;
 constexpr int kSubpixel = 1 << kSubpixelBits;
@@ -284,4 +284,106 @@ extern "C" __global__ void resolve_depth_map(const unsigned long long* __restric
         const float depth = 2.0f * far_plane * near_plane / (far_plane + near_plane - ndc * (far_plane - near_plane));
         depth_map[i] = keys[i] == ~0ull ? __uint_as_float(0x7f800000u) : depth;
     }
+}
+
+// What one run of pixels in a row says about its triangle's corners: gradients of clip x, y, z, w.
+//
+// Forward, at a pixel centre (X, Y) in NDC: x_k' = x_k - X w_k, y_k' = y_k - Y w_k, a_0 = x_1' y_2' - y_1' x_2' and so on
+// around, b_k = a_k / (a_0 + a_1 + a_2), depth = sum(b_k z_k) / sum(b_k w_k). Back: with g_k the gradient of b_k,
+// dL/da_k = (g_k - sum(g_j b_j)) / sum(a). All else is linear in dL/da_k and in X, so sums over the run of dL/da_k and of
+// (X - X of the first pixel) dL/da_k are enough.
+template <bool kDepth>
+__device__ void clip_vjp(const ClipVertex* p, const float* grad_barycentric, const float* grad_depth, float first_x,
+                         float ndc_y, float step_x, int length, float out[3][4]) {
+    float y[3], x_first[3];
+    for (int k = 0; k < 3; ++k) {
+        y[k] = fmaf(-ndc_y, p[k].w, p[k].y);
+        x_first[k] = fmaf(-first_x, p[k].w, p[k].x);
+    }
+    float sum[3] = {}, moment[3] = {}, to_z[3] = {}, to_w[3] = {};
+    for (int i = 0; i < length; ++i) {
+        const float offset = step_x * (float)i, ndc_x = first_x + offset;
+        const float x0 = fmaf(-ndc_x, p[0].w, p[0].x), x1 = fmaf(-ndc_x, p[1].w, p[1].x),
+                    x2 = fmaf(-ndc_x, p[2].w, p[2].x);
+        const float a0 = x1 * y[2] - y[1] * x2, a1 = x2 * y[0] - y[2] * x0, a2 = x0 * y[1] - y[0] * x1;
+        const float area = a0 + a1 + a2;
+        if (area == 0.0f) continue;  // the forward pass gave thirds there, whatever the corners
+        const float scale = 1.0f / area, b0 = a0 * scale, b1 = a1 * scale, b2 = a2 * scale;
+        float g0 = grad_barycentric[2 * i], g1 = grad_barycentric[2 * i + 1], g2 = 0.0f;
+        if (kDepth) {
+            const float inverse_w = 1.0f / (b0 * p[0].w + b1 * p[1].w + b2 * p[2].w);
+            const float depth = (b0 * p[0].z + b1 * p[1].z + b2 * p[2].z) * inverse_w;
+            const float q = grad_depth[i] * inverse_w, r = -q * depth;
+            g0 += q * p[0].z + r * p[0].w;
+            g1 += q * p[1].z + r * p[1].w;
+            g2 += q * p[2].z + r * p[2].w;
+            to_z[0] += q * b0;
+            to_z[1] += q * b1;
+            to_z[2] += q * b2;
+            to_w[0] += r * b0;
+            to_w[1] += r * b1;
+            to_w[2] += r * b2;
+        }
+        const float mean = g0 * b0 + g1 * b1 + g2 * b2;
+        const float to0 = (g0 - mean) * scale, to1 = (g1 - mean) * scale, to2 = (g2 - mean) * scale;
+        sum[0] += to0;
+        sum[1] += to1;
+        sum[2] += to2;
+        moment[0] += offset * to0;
+        moment[1] += offset * to1;
+        moment[2] += offset * to2;
+    }
+    for (int k = 0; k < 3; ++k) {
+        const int m = k == 2 ? 0 : k + 1, n = k == 0 ? 2 : k - 1;  // corner k is in a_m (with n) and in a_n (with m)
+        const float to_x = y[m] * sum[n] - y[n] * sum[m];
+        const float to_x_moment = y[m] * moment[n] - y[n] * moment[m];
+        const float to_y = x_first[n] * sum[m] - p[n].w * moment[m] - x_first[m] * sum[n] + p[m].w * moment[n];
+        out[k][0] = to_x;
+        out[k][1] = to_y;
+        out[k][2] = to_z[k];
+        out[k][3] = to_w[k] - first_x * to_x - to_x_moment - ndc_y * to_y;
+    }
+}
+
+// Launched twice: where sums is null, to note the magnitudes of the terms; then to add them.
+extern "C" __global__ void rasterize_vjp_pixels(const float* __restrict__ clip_positions,
+                                                const int* __restrict__ triangles,
+                                                const int* __restrict__ triangle_id,
+                                                const float* __restrict__ grad_barycentric,
+                                                const float* __restrict__ grad_depth, int* magnitudes,
+                                                unsigned long long* sums, long long rows, int height, int width,
+                                                int segment, int vertex_count, int triangle_count, int headroom) {
+    const float to_ndc_x = 2.0f / width, to_ndc_y = 2.0f / height;
+    const VertexSums target = {magnitudes, sums, 4, headroom};
+    for_each_run(triangle_id, rows, width, segment, [&](int triangle, long long row, int first, int length) {
+        if ((unsigned)triangle >= (unsigned)triangle_count) return;
+        const int* corners = triangles + (long long)triangle * 3;
+        if ((unsigned)corners[0] >= (unsigned)vertex_count || (unsigned)corners[1] >= (unsigned)vertex_count ||
+            (unsigned)corners[2] >= (unsigned)vertex_count)
+            return;
+        const long long image = row / height, pixel = row * width + first;
+        ClipVertex p[3];
+        for (int k = 0; k < 3; ++k) p[k] = load_vertex(clip_positions, image * vertex_count + corners[k]);
+        const float first_x = ((float)first + 0.5f) * to_ndc_x - 1.0f;
+        const float ndc_y = ((float)(row - image * height) + 0.5f) * to_ndc_y - 1.0f;
+        float terms[3][4];
+        if (grad_depth)
+            clip_vjp<true>(p, grad_barycentric + 2 * pixel, grad_depth + pixel, first_x, ndc_y, to_ndc_x, length,
+                           terms);
+        else
+            clip_vjp<false>(p, grad_barycentric + 2 * pixel, grad_depth, first_x, ndc_y, to_ndc_x, length, terms);
+        for (int k = 0; k < 3; ++k) {
+            const long long vertex = image * vertex_count + corners[k];
+            if (sums) {
+                add_to_vertex(target, vertex, 0, terms[k], 4);
+                continue;
+            }
+            int largest = 0;
+            for (int c = 0; c < 4; ++c) {
+                const int bits = magnitude_bits(terms[k][c]);
+                largest = bits > largest ? bits : largest;
+            }
+            atomic_maximum(&magnitudes[vertex], largest);
+        }
+    });
 }

@@ -9,6 +9,13 @@ import numpy.typing as npt
 
 from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
 from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels.vertex_sums import (
+    make_vertex_sums,
+    read_vertex_sums,
+    run_pieces,
+    run_segment,
+    vertex_sums_reference,
+)
 
 _SOURCE = KernelSource("rasterize")
 MAXIMUM_SIDE = 16384
@@ -124,6 +131,67 @@ def resolve_depth_map(keys: npt.NDArray[np.uint64], spare: IntArray, near: float
     return depths
 
 
+def rasterize_vjp(
+    clip_positions: FloatArray,
+    triangles: IntArray,
+    raster: Raster,
+    grad_barycentric: FloatArray,
+    grad_depth: FloatArray | None = None,
+) -> FloatArray:
+    """Vector-Jacobian product of :func:`rasterize`: of barycentrics and depth, with the visible triangle of
+    each pixel held constant (what changes where triangles begin and end comes from
+    :func:`facewright_kernels.antialias_vjp`).
+
+    The same result every time, whatever the order of threads (fixed-point sums). Barycentrics are
+    differentiated as if they were not held within 0–1.
+
+    Args:
+        clip_positions, triangles: as in the forward call.
+        raster: its result.
+        grad_barycentric: f32 ``[B, H, W, 2]``, gradient of a loss with respect to ``raster.barycentric``.
+        grad_depth: f32 ``[B, H, W]``, with respect to ``raster.depth``; None where the loss does not see it.
+            What either holds at empty pixels does not matter; where they are not finite, the pixel's vertices
+            get NaN.
+
+    Returns:
+        f32 ``[B, V, 4]``, gradient with respect to ``clip_positions``; of a triangle without area 0.
+
+    Raises:
+        ValueError: wrong shape, dtype, mixed devices, or (on a CPU) an index out of range.
+    """
+    check = Boundary("rasterize_vjp")
+    clip_positions = check.array("clip_positions", clip_positions, "float32", "B V 4")
+    triangles = check.array("triangles", triangles, "int32", "F 3")
+    check.indices("triangles", triangles, check.size("V"))
+    triangle_id = check.array("raster.triangle_id", raster.triangle_id, "int32", "B H W")
+    grad_barycentric = check.array("grad_barycentric", grad_barycentric, "float32", "B H W 2")
+    if grad_depth is not None:
+        grad_depth = check.array("grad_depth", grad_depth, "float32", "B H W")
+    batch, height, width = triangle_id.shape
+    segment = run_segment(triangle_id, width)
+    sums = make_vertex_sums(array_module(triangle_id), clip_positions.shape, height * width)
+    for target in (None, sums.sums):
+        _SOURCE.launch(
+            "rasterize_vjp_pixels",
+            run_pieces(batch * height, width, segment),
+            clip_positions,
+            triangles,
+            triangle_id,
+            grad_barycentric,
+            grad_depth,
+            sums.magnitudes,
+            target,
+            batch * height,
+            height,
+            width,
+            segment,
+            check.size("V"),
+            check.size("F"),
+            sums.headroom,
+        )
+    return read_vertex_sums(sums)
+
+
 def rasterize_reference(
     clip_positions: Float64Array, triangles: IntArray, height: int, width: int
 ) -> tuple[IntArray, Float64Array, Float64Array]:
@@ -158,3 +226,73 @@ def rasterize_reference(
         depth[seen] = z[seen]
     depth[triangle_id < 0] = 1.0
     return triangle_id, barycentric, depth
+
+
+def barycentric_depth_reference(
+    clip_positions: Float64Array, triangles: IntArray, triangle_id: IntArray
+) -> tuple[Float64Array, Float64Array]:
+    """One image in float64 with the visible triangles given: ``barycentric [H, W, 2]`` and ``depth [H, W]``,
+    the smooth functions of the clip positions that :func:`rasterize_vjp` differentiates (Olano and Greer
+    1997, eq. 6).
+    """
+    height, width = triangle_id.shape
+    seen = triangle_id >= 0
+    corner, x, y = _seen_corners(clip_positions, triangles, triangle_id)
+    area = np.stack([x[:, (k + 1) % 3] * y[:, k - 1] - y[:, (k + 1) % 3] * x[:, k - 1] for k in range(3)], 1)
+    weight = area / area.sum(1, keepdims=True)
+    barycentric, depth = np.zeros((height, width, 2)), np.ones((height, width))
+    barycentric[seen] = weight[:, :2]
+    depth[seen] = (weight * corner[:, :, 2]).sum(1) / (weight * corner[:, :, 3]).sum(1)
+    return barycentric, depth
+
+
+def rasterize_vjp_reference(
+    clip_positions: Float64Array,
+    triangles: IntArray,
+    triangle_id: IntArray,
+    grad_barycentric: Float64Array,
+    grad_depth: Float64Array,
+) -> Float64Array:
+    """One image in float64: ``[V, 4]``, the chain rule through :func:`barycentric_depth_reference` step by
+    step. With ``x' = x − X w`` and ``y' = y − Y w`` at the pixel centre (X, Y), ``a₀ = x'₁ y'₂ − y'₁ x'₂``
+    and so on around, ``b = a / Σa``: ``∂L/∂a_k = (g_k − Σ g_j b_j) / Σa``.
+    """
+    seen = triangle_id >= 0
+    height, width = triangle_id.shape
+    corner, x, y = _seen_corners(clip_positions, triangles, triangle_id)
+    area = np.stack([x[:, (k + 1) % 3] * y[:, k - 1] - y[:, (k + 1) % 3] * x[:, k - 1] for k in range(3)], 1)
+    total = area.sum(1, keepdims=True)
+    b = area / total
+    w = (b * corner[:, :, 3]).sum(1, keepdims=True)
+    depth = (b * corner[:, :, 2]).sum(1, keepdims=True) / w
+    g_depth = grad_depth[seen][:, None]
+    g = np.concatenate([grad_barycentric[seen], np.zeros((len(x), 1))], 1)
+    g = g + g_depth * (corner[:, :, 2] - depth * corner[:, :, 3]) / w
+    to_area = (g - (g * b).sum(1, keepdims=True)) / total
+    terms = np.zeros((len(x), 3, 4))
+    for k in range(3):
+        m, n = (k + 1) % 3, (k + 2) % 3
+        terms[:, k, 0] = y[:, m] * to_area[:, n] - y[:, n] * to_area[:, m]
+        terms[:, k, 1] = x[:, n] * to_area[:, m] - x[:, m] * to_area[:, n]
+    row, column = np.nonzero(seen)
+    ndc_x, ndc_y = (column + 0.5) * 2 / width - 1, (row + 0.5) * 2 / height - 1
+    terms[:, :, 2] = g_depth * b / w
+    terms[:, :, 3] = (
+        -terms[:, :, 0] * ndc_x[:, None] - terms[:, :, 1] * ndc_y[:, None] - depth * terms[:, :, 2]
+    )
+    vertex = triangles[triangle_id[seen]].ravel()
+    return vertex_sums_reference(terms.reshape(-1, 4), vertex, len(clip_positions))
+
+
+def _seen_corners(
+    clip_positions: Float64Array, triangles: IntArray, triangle_id: IntArray
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Of every pixel that is not empty: its triangle's corners ``[n, 3, 4]`` and their x and y relative to
+    the pixel centre, times w, ``[n, 3]``.
+    """
+    height, width = triangle_id.shape
+    row, column = np.nonzero(triangle_id >= 0)
+    corner = np.asarray(clip_positions[triangles[triangle_id[row, column]]], np.float64)
+    x = corner[:, :, 0] - ((column + 0.5) * 2 / width - 1)[:, None] * corner[:, :, 3]
+    y = corner[:, :, 1] - ((row + 0.5) * 2 / height - 1)[:, None] * corner[:, :, 3]
+    return corner, x, y

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facewright_kernels import Raster, interpolate, rasterize
-from facewright_kernels.interpolate import interpolate_reference
+from facewright_kernels import Raster, interpolate, interpolate_vjp, rasterize
+from facewright_kernels.interpolate import interpolate_reference, interpolate_vjp_reference
 
 
 def _scene(batch: int = 2, seed: int = 0):
@@ -74,3 +74,121 @@ def test_boundary_says_what_is_wrong():
         interpolate(np.zeros((3, 30, 2), np.float32), triangles, raster)
     with pytest.raises(ValueError, match="triangles must hold indices 0 to 4"):
         interpolate(np.zeros((1, 5, 2), np.float32), triangles, raster)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("shared", [True, False])
+def test_vjp_matches_reference(device, channels, shared):
+    clip, triangles, rng = _scene()
+    raster = rasterize(device.send(clip), device.send(triangles), 40, 31)
+    attribute_triangles = rng.integers(0, 50, triangles.shape).astype(np.int32)
+    attributes = rng.normal(size=(1 if shared else 2, 50, channels)).astype(np.float32)
+    grad = rng.normal(size=(2, 40, 31, channels)).astype(np.float32)
+    gradients = interpolate_vjp(
+        device.send(attributes), device.send(attribute_triangles), raster, device.send(grad)
+    )
+    ids, weights = device.fetch(raster.triangle_id), device.fetch(raster.barycentric)
+    at_vertices = np.zeros(attributes.shape)
+    for k in range(2):
+        row = 0 if shared else k
+        to_attributes, to_barycentric = interpolate_vjp_reference(
+            attributes[row].astype(np.float64),
+            attribute_triangles,
+            ids[k],
+            weights[k].astype(np.float64),
+            grad[k].astype(np.float64),
+        )
+        at_vertices[row] += to_attributes
+        np.testing.assert_allclose(device.fetch(gradients.barycentric)[k], to_barycentric, atol=1e-5)
+    np.testing.assert_allclose(device.fetch(gradients.attributes), at_vertices, atol=2e-5, rtol=1e-5)
+
+
+def test_vjp_reference_against_finite_differences():
+    """The product is linear in attributes and in barycentrics: central differences are exact to rounding."""
+    clip, triangles, rng = _scene(1)
+    raster = rasterize(clip, triangles, 20, 17)
+    ids, weights = raster.triangle_id[0], raster.barycentric[0].astype(np.float64)
+    attributes, grad = rng.normal(size=(30, 3)), rng.normal(size=(20, 17, 3))
+    to_attributes, to_barycentric = interpolate_vjp_reference(attributes, triangles, ids, weights, grad)
+    move_attributes = rng.normal(size=attributes.shape)
+    move_weights = rng.normal(size=weights.shape) * (ids >= 0)[..., None]
+
+    def loss(step: float, *, attribute: bool) -> float:
+        return float(
+            (
+                grad
+                * interpolate_reference(
+                    attributes + step * move_attributes * attribute,
+                    triangles,
+                    ids,
+                    weights + step * move_weights * (not attribute),
+                )
+            ).sum()
+        )
+
+    for attribute, product in (
+        (True, to_attributes * move_attributes),
+        (False, to_barycentric * move_weights),
+    ):
+        slope = (loss(1e-3, attribute=attribute) - loss(-1e-3, attribute=attribute)) / 2e-3
+        assert slope == pytest.approx(product.sum(), rel=1e-9)
+
+
+def test_vjp_of_each_image_does_not_depend_on_its_batch(device):
+    clip, triangles, rng = _scene(3)
+    attributes = rng.normal(size=(3, 30, 3)).astype(np.float32)
+    grad = (rng.normal(size=(3, 24, 50, 3)) * np.array([1e-6, 1, 1e6])[:, None, None, None]).astype(
+        np.float32
+    )
+    sent = device.send(triangles)
+
+    def gradients(images: slice):
+        raster = rasterize(device.send(clip[images]), sent, 24, 50)
+        return interpolate_vjp(device.send(attributes[images]), sent, raster, device.send(grad[images]))
+
+    batch = gradients(slice(None))
+    for k in range(3):
+        alone = gradients(slice(k, k + 1))
+        np.testing.assert_array_equal(device.fetch(batch.attributes)[k], device.fetch(alone.attributes)[0])
+        np.testing.assert_array_equal(device.fetch(batch.barycentric)[k], device.fetch(alone.barycentric)[0])
+
+
+def test_vjp_ignores_what_a_gradient_holds_at_empty_pixels(device):
+    clip, triangles, _ = _scene(1)
+    raster = rasterize(device.send(clip), device.send(triangles), 16, 16)
+    seen = device.fetch(raster.triangle_id) >= 0
+    attributes = device.send(np.ones((1, 30, 2), np.float32))
+    grads = [
+        np.where(seen[..., None], 1, outside).repeat(2, -1).astype(np.float32) for outside in (0, np.nan)
+    ]
+    clean, dirty = (
+        interpolate_vjp(attributes, device.send(triangles), raster, device.send(grad)) for grad in grads
+    )
+    assert device.fetch(clean.attributes).any()
+    np.testing.assert_array_equal(device.fetch(clean.attributes), device.fetch(dirty.attributes))
+    np.testing.assert_array_equal(device.fetch(clean.barycentric), device.fetch(dirty.barycentric))
+
+
+def test_vjp_of_an_empty_mesh_and_of_nothing_is_zero(device):
+    clip, _, _ = _scene(1)
+    empty = device.send(np.zeros((0, 3), np.int32))
+    raster = rasterize(device.send(clip), empty, 5, 6)
+    grad = device.send(np.ones((1, 5, 6, 3), np.float32))
+    gradients = interpolate_vjp(device.send(np.ones((1, 30, 3), np.float32)), empty, raster, grad)
+    assert not device.fetch(gradients.attributes).any()
+    assert not device.fetch(gradients.barycentric).any()
+    nothing = rasterize(device.send(clip[:0]), empty, 5, 6)
+    gradients = interpolate_vjp(device.send(np.ones((0, 30, 3), np.float32)), empty, nothing, grad[:0])
+    assert device.fetch(gradients.attributes).shape == (0, 30, 3)
+
+
+def test_vjp_boundary_says_what_is_wrong():
+    clip, triangles, _ = _scene()
+    raster = rasterize(clip, triangles, 8, 8)
+    attributes = np.zeros((1, 30, 2), np.float32)
+    with pytest.raises(
+        ValueError, match=r"interpolate_vjp: grad must be float32 \[B, H, W, C\].*\[2, 8, 8, 3\]"
+    ):
+        interpolate_vjp(attributes, triangles, raster, np.zeros((2, 8, 8, 3), np.float32))
+    with pytest.raises(ValueError, match="interpolate_vjp: triangles must hold indices 0 to 4"):
+        interpolate_vjp(attributes[:, :5], triangles, raster, np.zeros((2, 8, 8, 2), np.float32))

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from scipy.spatial import Delaunay
 
-from facewright_kernels import rasterize
+from facewright_kernels import Raster, rasterize, rasterize_vjp
 from facewright_kernels.kernel_source import set_cpu_threads
-from facewright_kernels.rasterize import rasterize_reference
+from facewright_kernels.rasterize import (
+    barycentric_depth_reference,
+    rasterize_reference,
+    rasterize_vjp_reference,
+)
 
 
 def _perspective(points: np.ndarray, near: float = 0.1, far: float = 5.0) -> np.ndarray:
@@ -198,3 +202,157 @@ def test_boundary_says_what_is_wrong():
         rasterize(clip, triangles, 0, 4)
     with pytest.raises(ValueError, match="got list"):
         rasterize([[0]], triangles, 4, 4)
+
+
+def _gradients_at_pixels(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(*shape, 2)).astype(np.float32), rng.normal(size=shape).astype(np.float32)
+
+
+def _well_shaped(seed: int, batch: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Clip positions ``[B, 60, 4]`` of large triangles, some across the near plane, none a sliver."""
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(0, 2 * np.pi, (batch, 20, 1)) + np.arange(3) * 2 * np.pi / 3
+    disc = np.stack([np.cos(angle), np.sin(angle), rng.uniform(-0.9, 0.9, angle.shape)], -1)
+    centre = rng.uniform([-1, -1, 0.3], [1, 1, 2], (batch, 20, 1, 3))
+    points = (centre + 0.6 * disc).reshape(batch, -1, 3)
+    return np.stack([_perspective(p) for p in points]), np.arange(60, dtype=np.int32).reshape(-1, 3)
+
+
+@pytest.mark.parametrize("with_depth", [True, False])
+def test_vjp_matches_reference(device, with_depth):
+    clip, triangles = _well_shaped(0, batch=2)
+    assert (clip[..., 3] < 0.1).any()  # some cross the near plane
+    height, width = 45, 70
+    raster = rasterize(device.send(clip), device.send(triangles), height, width)
+    grad_barycentric, grad_depth = _gradients_at_pixels(1, (2, height, width))
+    got = device.fetch(
+        rasterize_vjp(
+            device.send(clip),
+            device.send(triangles),
+            raster,
+            device.send(grad_barycentric),
+            device.send(grad_depth) if with_depth else None,
+        )
+    )
+    for k in range(2):
+        expected = rasterize_vjp_reference(
+            clip[k].astype(np.float64),
+            triangles,
+            device.fetch(raster.triangle_id)[k],
+            grad_barycentric[k].astype(np.float64),
+            grad_depth[k].astype(np.float64) * with_depth,
+        )
+        scale = np.abs(expected).max(1, keepdims=True)
+        assert (scale > 0).sum() > 30
+        assert (np.abs(got[k] - expected) <= 1e-3 * scale + 1e-6).all()
+        assert np.linalg.norm(got[k] - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+def test_vjp_reference_against_finite_differences():
+    clip, triangles = _well_shaped(2)
+    raster = rasterize(clip, triangles, 24, 31)
+    ids, clip64 = raster.triangle_id[0], clip[0].astype(np.float64)
+    grad_barycentric, grad_depth = (g[0].astype(np.float64) for g in _gradients_at_pixels(3, (1, 24, 31)))
+    got = rasterize_vjp_reference(clip64, triangles, ids, grad_barycentric, grad_depth)
+
+    def loss(positions: np.ndarray) -> float:
+        barycentric, depth = barycentric_depth_reference(positions, triangles, ids)
+        return float((barycentric * grad_barycentric).sum() + (depth * grad_depth).sum())
+
+    step = 1e-6
+    seen = np.unique(triangles[np.unique(ids[ids >= 0])])
+    assert len(seen) > 20
+    for vertex in seen:
+        for axis in range(4):
+            move = np.zeros_like(clip64)
+            move[vertex, axis] = step
+            slope = (loss(clip64 + move) - loss(clip64 - move)) / (2 * step)
+            assert slope == pytest.approx(got[vertex, axis], rel=1e-4, abs=1e-4 * np.abs(got[vertex]).max())
+
+
+def test_what_the_vjp_differentiates_is_what_the_rasteriser_gives(device):
+    clip, triangles = _well_shaped(4)
+    raster = rasterize(device.send(clip), device.send(triangles), 40, 40)
+    ids = device.fetch(raster.triangle_id)[0]
+    barycentric, depth = barycentric_depth_reference(clip[0].astype(np.float64), triangles, ids)
+    # Snapping holds barycentrics within 0 to 1 and moves depths by less than 1/256 pixel of slope.
+    error = np.abs(device.fetch(raster.barycentric)[0] - np.clip(barycentric, 0, 1))
+    assert np.quantile(error, 0.99) < 1e-5
+    assert np.abs(device.fetch(raster.depth)[0] - depth).max() < 0.02
+
+
+def test_vjp_of_a_batch_is_the_images_one_by_one(device):
+    clip, triangles = _well_shaped(5, batch=3)
+    grads = _gradients_at_pixels(6, (3, 20, 41))
+
+    def gradients(images: slice) -> np.ndarray:
+        sent = device.send(clip[images])
+        raster = rasterize(sent, device.send(triangles), 20, 41)
+        at_pixels = (device.send(grad[images]) for grad in grads)
+        return device.fetch(rasterize_vjp(sent, device.send(triangles), raster, *at_pixels))
+
+    batch = gradients(slice(None))
+    for k in range(3):
+        np.testing.assert_array_equal(batch[k], gradients(slice(k, k + 1))[0])
+
+
+def test_vjp_threads_do_not_change_a_bit():
+    clip, triangles = _soup(7, count=400)
+    raster = rasterize(clip[None], triangles, 200, 150)
+    grads = _gradients_at_pixels(8, (1, 200, 150))
+    one = rasterize_vjp(clip[None], triangles, raster, *grads)
+    try:
+        set_cpu_threads(3)
+        three = rasterize_vjp(clip[None], triangles, raster, *grads)
+    finally:
+        set_cpu_threads(1)
+    assert np.isfinite(one).all()
+    np.testing.assert_array_equal(one, three)
+
+
+def test_vjp_of_broken_triangles_is_zero_and_nan_stays_where_it_is(device):
+    """A triangle without area that a raster names all the same, one that is missing, and a NaN gradient."""
+    clip = np.float32(
+        [[[-1, -1, 0, 1], [0, 0, 0, 1], [1, 1, 0, 1], [-1, 1, 0, 1], [1, -1, 0, 1], [0, 0, 0, 1]]]
+    )
+    triangles = np.array([[0, 1, 2], [3, 4, 1], [3, 5, 4]], np.int32)
+    barycentric = np.full((1, 1, 4, 2), 1 / 3, np.float32)
+    raster = Raster(
+        device.send(np.array([[[0, 9, -1, -5]]], np.int32)),
+        device.send(barycentric),
+        device.send(np.zeros((1, 1, 4), np.float32)),
+    )
+    sent = device.send(clip), device.send(triangles)
+    assert not device.fetch(rasterize_vjp(*sent, raster, device.send(np.ones_like(barycentric)))).any()
+    large = np.float32([[[-1, -1, 0, 1], [1, -1, 0, 1], [0, 1, 0, 1], [5, 5, 0, 1]]])
+    sent = device.send(large), device.send(np.array([[0, 1, 2]], np.int32))
+    raster = rasterize(*sent, 8, 8)
+    grad = np.ones((1, 8, 8, 2), np.float32)
+    grad[0, 4, 4, 0] = np.nan
+    got = device.fetch(rasterize_vjp(*sent, raster, device.send(grad)))
+    assert np.isnan(got[0, :3]).all()
+    assert (got[0, 3] == 0).all()
+
+
+def test_vjp_of_an_empty_mesh_and_of_nothing_is_zero(device):
+    empty = device.send(np.zeros((0, 3), np.int32))
+    for batch in (0, 2):
+        clip = device.send(np.zeros((batch, 3, 4), np.float32))
+        raster = rasterize(clip, empty, 4, 5)
+        grad = device.send(np.ones((batch, 4, 5, 2), np.float32))
+        got = device.fetch(rasterize_vjp(clip, empty, raster, grad))
+        assert got.shape == (batch, 3, 4)
+        assert not got.any()
+
+
+def test_vjp_boundary_says_what_is_wrong():
+    clip, triangles = np.zeros((1, 3, 4), np.float32), np.array([[0, 1, 2]], np.int32)
+    raster = rasterize(clip, triangles, 4, 5)
+    grad = np.zeros((1, 4, 5, 2), np.float32)
+    with pytest.raises(ValueError, match=r"grad_barycentric must be float32 \[B, H, W, 2\].*\[1, 4, 4, 2\]"):
+        rasterize_vjp(clip, triangles, raster, grad[:, :, :4])
+    with pytest.raises(ValueError, match=r"grad_depth must be float32 \[B, H, W\]"):
+        rasterize_vjp(clip, triangles, raster, grad, grad)
+    with pytest.raises(ValueError, match="rasterize_vjp: triangles must hold indices 0 to 2"):
+        rasterize_vjp(clip, triangles + 1, raster, grad)

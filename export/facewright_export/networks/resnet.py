@@ -20,7 +20,7 @@ _EXPANSION: Final = 4
 
 
 class Bottleneck(nn.Module):
-    """1 × 1, 3 × 3 and 1 × 1 convolutions beside a shortcut: [B, C, H, W] → [B, 4·width, H/stride, W/stride]."""
+    """1 × 1, 3 × 3 and 1 × 1 convolutions beside a shortcut, which widen to 4·``width``."""
 
     def __init__(self, channels: int, width: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()

@@ -1,0 +1,71 @@
+"""MICA's face shape from an ArcFace embedding, and AlbedoGAN's regressors of the same form.
+
+Zielonka et al. 2022, "Towards Metrical Reconstruction of Human Faces", section 4: an ArcFace IResNet-100
+whose last layers are refined, and a mapping network of 300 wide layers that gives FLAME's 300 shape
+coefficients in metric units. Rai et al. 2023 (AlbedoGAN), section 4.2, add a second mapping network for
+expression (50), pose (6), camera (3) and light (27).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from facewright_export.networks.iresnet import IRESNET100_BLOCKS, IResNet, identity_direction
+
+EMBEDDING: Final = 512
+SHAPE: Final = 300
+#: expression 50, pose 6 (global, jaw; axis-angle), camera 3 (scale, x, y), light 9 × 3.
+FACE: Final = 50 + 6 + 3 + 27
+_HIDDEN_WIDTH: Final = 300
+_HIDDEN_LAYERS: Final = 3
+
+
+class MappingNetwork(nn.Module):
+    """Linear layers of width 300 with leaky ReLU (0.2): f32 [B, 512] → f32 [B, ``outputs``]."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        widths = (EMBEDDING, *(_HIDDEN_WIDTH,) * (_HIDDEN_LAYERS + 1))
+        self.network = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.output = nn.Linear(_HIDDEN_WIDTH, outputs)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """``embedding`` [B, 512] of unit length → [B, ``outputs``]."""
+        for layer in self.network:
+            embedding = functional.leaky_relu(layer(embedding), 0.2)
+        return self.output(embedding)
+
+
+class Mica(nn.Module):
+    """An aligned face f32 [B, 3, 112, 112], RGB as (value − 127.5)/127.5 → FLAME shape f32 [B, 300]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arcface = IResNet(IRESNET100_BLOCKS)
+        self.regressor = MappingNetwork(SHAPE)
+
+    def forward(self, face: Tensor) -> Tensor:
+        """``face`` [B, 3, 112, 112] → shape coefficients [B, 300], N(0, 1) each over FLAME's scans."""
+        return self.regressor(identity_direction(self.arcface(face)))
+
+
+class AlbedoGanRegressors(nn.Module):
+    """AlbedoGAN's encoder: a face as ``Mica`` reads it → shape [B, 300] and the face's coefficients [B, 86].
+
+    The 86 are expression 50, pose 6, camera 3 and light 27 in DECA's order (``networks.deca``).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arcface = IResNet(IRESNET100_BLOCKS)
+        self.regressor = MappingNetwork(SHAPE)
+        self.face_regressor = MappingNetwork(FACE)
+
+    def forward(self, face: Tensor) -> tuple[Tensor, Tensor]:
+        """``face`` [B, 3, 112, 112] → shape [B, 300], and expression, pose, camera and light [B, 86]."""
+        direction = identity_direction(self.arcface(face))
+        return self.regressor(direction), self.face_regressor(direction)

@@ -23,9 +23,12 @@ from facewright_kernels.silhouette_weight import silhouette_weight
 from facewright_kernels.texel_map import TexelMap, make_texel_map
 from facewright_kernels.texture_sample import (
     MipPyramid,
+    TextureSampleGradients,
     build_mip_pyramid,
     texture_sample,
     texture_sample_mipmap,
+    texture_sample_mipmap_vjp,
+    texture_sample_vjp,
 )
 from facewright_kernels.uv_gather import TexelReaders, make_texel_readers, uv_gather, uv_gather_vjp
 from facewright_kernels.uv_projection import (
@@ -53,6 +56,7 @@ __all__ = [
     "ShShadingGradients",
     "TexelMap",
     "TexelReaders",
+    "TextureSampleGradients",
     "UvProjection",
     "VertexTriangles",
     "adam_step",
@@ -77,6 +81,8 @@ __all__ = [
     "silhouette_weight",
     "texture_sample",
     "texture_sample_mipmap",
+    "texture_sample_mipmap_vjp",
+    "texture_sample_vjp",
     "uv_gather",
     "uv_gather_vjp",
     "uv_projection",

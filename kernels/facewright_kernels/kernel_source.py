@@ -34,6 +34,7 @@ _POINTERS: Final[dict[str, np.dtype[Any]]] = {
     "float": np.dtype(np.float32),
     "int": np.dtype(np.int32),
     "unsigned char": np.dtype(np.uint8),
+    "unsigned short": np.dtype(np.uint16),
     "unsigned long long": np.dtype(np.uint64),
 }
 

@@ -33,6 +33,13 @@ constexpr int kVectorLanes = 1;
 __device__ float minimum(float a, float b) { return fminf(a, b); }
 __device__ float maximum(float a, float b) { return fmaxf(a, b); }
 
+// Value of the 16 bits of an IEEE half; no header of CUDA's, which NVRTC might not find.
+__device__ float float_of_half(unsigned short bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
 __device__ bool runs_alone() { return false; }
 
 template <bool kAlone>
@@ -78,6 +85,15 @@ __device__ float __uint_as_float(unsigned int bits) {
     float value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+// A half's exponent and fraction, moved into place, are a float too small by 2^112 (also for subnormal halves).
+__device__ float float_of_half(unsigned short bits) {
+    const unsigned int magnitude = (unsigned int)(bits & 0x7fffu) << 13;
+    const unsigned int sign = (unsigned int)(bits & 0x8000u) << 16;
+    const float scaled = __uint_as_float(magnitude) * 5.192296858534828e33f;
+    const bool finite = (bits & 0x7c00u) != 0x7c00u;
+    return __uint_as_float(sign | (finite ? __float_as_uint(scaled) : magnitude | 0x7f800000u));
 }
 
 #define INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from facewright_kernels.boundary import (
     Boundary,
@@ -17,8 +18,12 @@ from facewright_kernels.boundary import (
     array_module,
 )
 from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels.partial_sums import part_count
+from facewright_kernels.vertex_sums import VertexSums, make_vertex_sums, read_vertex_sums
 
 _SOURCE = KernelSource("texture_sample")
+
+HalfArray = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,13 @@ class MipPyramid:
 
 
 def texture_sample(
-    texture: FloatArray | ByteArray, uv: FloatArray, *, wrap: bool = False, srgb: bool = False
+    texture: FloatArray | HalfArray | ByteArray, uv: FloatArray, *, wrap: bool = False, srgb: bool = False
 ) -> FloatArray:
     """Bilinear lookup; texel centres as in CONVENTIONS.md (UV).
 
     Args:
-        texture: f32 or u8 ``[B, H, W, C]``, or ``[1, H, W, C]`` shared by the batch. u8 is scaled to 0–1.
+        texture: f32, f16 or u8 ``[B, H, W, C]``, or ``[1, H, W, C]`` shared by the batch. u8 is scaled to
+            0–1; f16 halves what is read, at 11 significant bits.
         uv: f32 ``[B, ..., 2]``; outside 0–1 the border texel is repeated, or the texture (``wrap``).
         srgb: a u8 texture is sRGB: decode it to linear light before filtering (all channels).
 
@@ -54,10 +60,10 @@ def texture_sample(
         ValueError: wrong shape or dtype, mixed devices, ``srgb`` with a float texture.
     """
     check = Boundary("texture_sample")
-    texture = check.array("texture", texture, ("float32", "uint8"), "N H W C")
+    texture = check.array("texture", texture, ("float32", "float16", "uint8"), "N H W C")
     uv = check.array("uv", uv, "float32", "B ... 2")
     _check_texture(check, check.size("H") * check.size("W"))
-    if srgb and texture.dtype == np.float32:
+    if srgb and texture.dtype != np.uint8:
         raise ValueError("texture_sample: srgb needs a uint8 texture; float images are linear already")
     xp = array_module(texture)
     channels = check.size("C")
@@ -76,7 +82,7 @@ def texture_sample(
         decoded = xp.asarray(byte_decoding(srgb))
         _SOURCE.launch("sample_bytes", samples, texture, decoded, uv, out, *shape)
     else:
-        _SOURCE.launch("sample_float", samples, texture, uv, out, *shape)
+        _SOURCE.launch(f"sample_{_kernel_of(texture)}", samples, _bits(texture), uv, out, *shape)
     return out
 
 
@@ -147,16 +153,7 @@ def texture_sample_mipmap(
         ValueError: wrong shape or dtype, mixed devices, both or neither of ``level`` and ``uv_derivatives``.
     """
     check = Boundary("texture_sample_mipmap")
-    texels = check.array("pyramid.texels", pyramid.texels, "float32", "N T C")
-    uv = check.array("uv", uv, "float32", "B ... 2")
-    _check_texture(check, check.size("T"))
-    if (level is None) == (uv_derivatives is None):
-        raise ValueError("texture_sample_mipmap: give exactly one of level and uv_derivatives")
-    if level is not None:
-        level = check.array("level", level, "float32", " ".join(str(n) for n in uv.shape[:-1]))
-    if uv_derivatives is not None:
-        shape = " ".join(str(n) for n in (*uv.shape[:-1], 2, 2))
-        uv_derivatives = check.array("uv_derivatives", uv_derivatives, "float32", shape)
+    texels, uv, level, uv_derivatives = _check_mipmap_inputs(check, pyramid, uv, level, uv_derivatives)
     out: FloatArray = array_module(texels).empty((*uv.shape[:-1], check.size("C")), np.float32)
     samples = uv.size // 2
     _SOURCE.launch(
@@ -178,6 +175,197 @@ def texture_sample_mipmap(
         int(wrap),
     )
     return out
+
+
+@dataclass(frozen=True)
+class TextureSampleGradients:
+    """Gradients of a texture lookup.
+
+    Attributes:
+        texture: f32, of the texture's shape (summed over the images that share it); NaN throughout a texture
+            that received a gradient which is not finite.
+        uv: f32, of the UVs' shape, per unit of UV: 0 beyond a border that repeats its texel, NaN where the
+            lookup is NaN.
+    """
+
+    texture: FloatArray
+    uv: FloatArray
+
+
+def texture_sample_vjp(
+    texture: FloatArray | HalfArray, uv: FloatArray, grad: FloatArray, *, wrap: bool = False
+) -> TextureSampleGradients:
+    """Vector-Jacobian product of :func:`texture_sample` for float textures.
+
+    What lookups add to a texel is summed in 64-bit fixed point, scaled by the largest gradient of the
+    texture: the sum does not depend on the order of threads.
+
+    Args:
+        texture, uv, wrap: as given to :func:`texture_sample`; f32 or f16.
+        grad: f32 ``[B, ..., C]``, gradient of a scalar with respect to what was looked up.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices.
+    """
+    check = Boundary("texture_sample_vjp")
+    texture = check.array("texture", texture, ("float32", "float16"), "N H W C")
+    uv = check.array("uv", uv, "float32", "B ... 2")
+    _check_texture(check, check.size("H") * check.size("W"))
+    grad = _check_grad(check, grad, uv)
+    target = _texture_sums(texture, uv, grad)
+    grad_uv: FloatArray = array_module(uv).empty(uv.shape, np.float32)
+    samples = uv.size // 2
+    _SOURCE.launch(
+        f"sample_{_kernel_of(texture)}_vjp",
+        samples,
+        _bits(texture),
+        uv,
+        grad,
+        target.magnitudes,
+        target.sums,
+        grad_uv,
+        samples,
+        max(samples // max(check.size("B"), 1), 1),
+        int(check.size("N") == 1),
+        check.size("H"),
+        check.size("W"),
+        check.size("C"),
+        int(wrap),
+        target.headroom,
+    )
+    return TextureSampleGradients(read_vertex_sums(target).reshape(texture.shape), grad_uv)
+
+
+def texture_sample_mipmap_vjp(
+    pyramid: MipPyramid,
+    uv: FloatArray,
+    grad: FloatArray,
+    *,
+    level: FloatArray | None = None,
+    uv_derivatives: FloatArray | None = None,
+    wrap: bool = False,
+) -> TextureSampleGradients:
+    """Vector-Jacobian product of :func:`texture_sample_mipmap` and :func:`build_mip_pyramid` together: the
+    texture's gradient is that of level 0, with what every coarser level received. The level of detail is
+    treated as a constant. Sums as in :func:`texture_sample_vjp`.
+
+    Args:
+        pyramid, uv, level, uv_derivatives, wrap: as given to :func:`texture_sample_mipmap`.
+        grad: f32 ``[B, ..., C]``, gradient of a scalar with respect to what was looked up.
+
+    Returns:
+        The gradients; ``texture`` has the shape ``[N, H, W, C]`` of the pyramid's level 0.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, both or neither of ``level`` and ``uv_derivatives``.
+    """
+    check = Boundary("texture_sample_mipmap_vjp")
+    texels, uv, level, uv_derivatives = _check_mipmap_inputs(check, pyramid, uv, level, uv_derivatives)
+    grad = _check_grad(check, grad, uv)
+    target = _texture_sums(texels, uv, grad)
+    grad_uv: FloatArray = array_module(uv).empty(uv.shape, np.float32)
+    samples, channels = uv.size // 2, check.size("C")
+    _SOURCE.launch(
+        "sample_mipmap_vjp",
+        samples,
+        texels,
+        uv,
+        level,
+        uv_derivatives,
+        grad,
+        target.magnitudes,
+        target.sums,
+        grad_uv,
+        samples,
+        max(samples // max(check.size("B"), 1), 1),
+        int(check.size("N") == 1),
+        texels.shape[1] * channels,
+        pyramid.height,
+        pyramid.width,
+        channels,
+        pyramid.levels,
+        int(wrap),
+        target.headroom,
+    )
+    by_level = read_vertex_sums(target).reshape(texels.shape)
+    texture = _through_pyramid(by_level, pyramid)
+    return TextureSampleGradients(texture, grad_uv)
+
+
+def _through_pyramid(by_level: FloatArray, pyramid: MipPyramid) -> FloatArray:
+    """Gradient of level 0 ``[N, H, W, C]`` from that of all levels ``[N, T, C]``, coarsest first."""
+    batch, _, channels = by_level.shape
+    sides = [
+        (max(pyramid.height >> level, 1), max(pyramid.width >> level, 1)) for level in range(pyramid.levels)
+    ]
+    starts = [0, *itertools.accumulate(height * width for height, width in sides)]
+    xp = array_module(by_level)
+    below: Any = None
+    for (height, width), start in reversed(list(zip(sides, starts, strict=False))):
+        here = xp.ascontiguousarray(by_level[:, start : start + height * width])
+        if below is not None:
+            _SOURCE.launch(
+                "add_level_below",
+                batch * height * width,
+                below,
+                here,
+                batch,
+                height,
+                width,
+                channels,
+                below.shape[1] * channels,
+                height * width * channels,
+            )
+        below = here
+    texture: FloatArray = below.reshape(batch, pyramid.height, pyramid.width, channels)
+    return texture
+
+
+def _texture_sums(texture: Any, uv: FloatArray, grad: FloatArray) -> VertexSums:
+    """Empty sums for each whole texture, scaled by the largest gradient that it receives."""
+    textures = len(texture)
+    # Twice the lookups: the four weights of one may add up to a little more than 1.
+    lookups = 2 * max(uv.size // 2 // max(textures, 1), 1)
+    target = make_vertex_sums(array_module(uv), (1, textures, texture.size // max(textures, 1)), lookups)
+    values = grad.size // max(textures, 1)
+    parts = part_count(values)
+    _SOURCE.launch("note_magnitudes", textures * parts, grad, target.magnitudes, textures, values, parts)
+    return target
+
+
+def _kernel_of(texture: Any) -> str:
+    return "half" if texture.dtype == np.float16 else "float"
+
+
+def _bits(texture: Any) -> Any:
+    """What a kernel takes: half floats go as their 16 bits."""
+    return texture.view(np.uint16) if texture.dtype == np.float16 else texture
+
+
+def _check_grad(check: Boundary, grad: FloatArray, uv: FloatArray) -> FloatArray:
+    shape = " ".join(str(n) for n in (*uv.shape[:-1], check.size("C")))
+    checked: FloatArray = check.array("grad", grad, "float32", shape)
+    return checked
+
+
+def _check_mipmap_inputs(
+    check: Boundary,
+    pyramid: MipPyramid,
+    uv: FloatArray,
+    level: FloatArray | None,
+    uv_derivatives: FloatArray | None,
+) -> tuple[FloatArray, FloatArray, FloatArray | None, FloatArray | None]:
+    texels = check.array("pyramid.texels", pyramid.texels, "float32", "N T C")
+    uv = check.array("uv", uv, "float32", "B ... 2")
+    _check_texture(check, check.size("T"))
+    if (level is None) == (uv_derivatives is None):
+        raise ValueError(f"{check.function}: give exactly one of level and uv_derivatives")
+    if level is not None:
+        level = check.array("level", level, "float32", " ".join(str(n) for n in uv.shape[:-1]))
+    if uv_derivatives is not None:
+        shape = " ".join(str(n) for n in (*uv.shape[:-1], 2, 2))
+        uv_derivatives = check.array("uv_derivatives", uv_derivatives, "float32", shape)
+    return texels, uv, level, uv_derivatives
 
 
 @lru_cache(maxsize=2)
@@ -218,3 +406,28 @@ def texture_sample_reference(texture: Float64Array, uv: Float64Array, *, wrap: b
     top = texel(y0, x0) * (1 - fx) + texel(y0, x0 + 1) * fx
     bottom = texel(y0 + 1, x0) * (1 - fx) + texel(y0 + 1, x0 + 1) * fx
     return np.asarray(top * (1 - fy) + bottom * fy, np.float64)
+
+
+def texture_sample_vjp_reference(
+    texture: Float64Array, uv: Float64Array, grad: Float64Array, *, wrap: bool = False
+) -> tuple[Float64Array, Float64Array]:
+    """Gradients of one texture ``[H, W, C]`` and of its ``uv [N, 2]`` in float64: the transpose of the
+    bilinear filter, and its slope within the cell of four texels.
+    """
+    height, width = texture.shape[:2]
+    x, y = uv[:, 0] * width - 0.5, uv[:, 1] * height - 0.5
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    fx, fy = (x - x0)[:, None], (y - y0)[:, None]
+    rows, columns = (y0, y0 + 1), (x0, x0 + 1)
+    of_texture, of_uv = np.zeros_like(texture), np.zeros_like(uv)
+    for row, row_weight, row_slope in zip(rows, (1 - fy, fy), (-1, 1), strict=True):
+        for column, weight, slope in zip(columns, (1 - fx, fx), (-1, 1), strict=True):
+            if wrap:
+                at = (row % height, column % width)
+            else:
+                at = (np.clip(row, 0, height - 1), np.clip(column, 0, width - 1))
+            np.add.at(of_texture, at, row_weight * weight * grad)
+            seen = (texture[at] * grad).sum(1)
+            of_uv[:, 0] += width * slope * row_weight[:, 0] * seen
+            of_uv[:, 1] += height * row_slope * weight[:, 0] * seen
+    return of_texture, of_uv

@@ -73,7 +73,7 @@ def uv_gather(uv_map: FloatArray, vertex_uv: FloatArray) -> FloatArray:
     """Bilinear lookup of a UV map at the vertices (CONVENTIONS.md, UV; outside 0–1 the border is repeated).
 
     Args:
-        uv_map: f32 ``[B, S, S, C]``, such as positions in metres (normalized paper, 3.1: UV position map).
+        uv_map: f32 ``[B, S, S, C]``, such as positions in metres (normalized paper, 3.1).
         vertex_uv: f32 ``[V, 2]``, the same for the batch.
 
     Returns:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facewright_kernels import build_mip_pyramid, texture_sample, texture_sample_mipmap
-from facewright_kernels.texture_sample import byte_decoding, texture_sample_reference
+from facewright_kernels import (
+    build_mip_pyramid,
+    texture_sample,
+    texture_sample_mipmap,
+    texture_sample_mipmap_vjp,
+    texture_sample_vjp,
+)
+from facewright_kernels.kernel_source import set_cpu_threads
+from facewright_kernels.texture_sample import (
+    byte_decoding,
+    texture_sample_reference,
+    texture_sample_vjp_reference,
+)
 
 
 def _texture(rng: np.random.Generator, shape=(2, 12, 20, 3)) -> np.ndarray:
@@ -125,3 +136,162 @@ def test_boundary_says_what_is_wrong():
         texture_sample_mipmap(build_mip_pyramid(texture), uv)
     with pytest.raises(ValueError, match="texture must have at least one texel"):
         texture_sample(np.zeros((1, 0, 4, 3), np.float32), uv)
+
+
+def test_half_textures_are_read_as_they_are(device):
+    """All finite halves, subnormal ones among them; infinity does not become a number."""
+    half = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    half = half[np.isfinite(half)]
+    texture = half[None, None, :, None]
+    centres = np.stack([(np.arange(half.size) + 0.5) / half.size, np.full(half.size, 0.5)], -1)
+    uv = centres[None].astype(np.float32)
+    got = device.fetch(texture_sample(device.send(texture), device.send(uv)))
+    wanted = device.fetch(texture_sample(device.send(texture.astype(np.float32)), device.send(uv)))
+    np.testing.assert_array_equal(got, wanted)
+    single = device.send(np.full((1, 1, 1, 1), np.inf, np.float16))
+    assert not np.isfinite(device.fetch(texture_sample(single, device.send(uv[:, :1])))).any()
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize("kind", ["float", "half", "shared"])
+def test_gradients_match_reference(device, wrap, kind):
+    rng = np.random.default_rng(6)
+    texture = _texture(rng, (1 if kind == "shared" else 2, 9, 14, 3))
+    if kind == "half":
+        texture = texture.astype(np.float16)
+    uv = rng.uniform(-1.5, 2.5, (2, 6, 50, 2)).astype(np.float32)
+    grad = (rng.normal(size=(2, 6, 50, 3)) * 10.0 ** rng.integers(-4, 3, (2, 6, 50, 3))).astype(np.float32)
+    got = texture_sample_vjp(device.send(texture), device.send(uv), device.send(grad), wrap=wrap)
+    of_texture, of_uv = device.fetch(got.texture), device.fetch(got.uv)
+    assert of_texture.dtype == np.float32
+    assert of_texture.shape == texture.shape
+    wanted = np.zeros(texture.shape)
+    for k in range(2):
+        at = 0 if kind == "shared" else k
+        one, wanted_uv = texture_sample_vjp_reference(
+            texture[at].astype(np.float64),
+            uv[k].reshape(-1, 2).astype(np.float64),
+            grad[k].reshape(-1, 3).astype(np.float64),
+            wrap=wrap,
+        )
+        wanted[at] += one
+        np.testing.assert_allclose(of_uv[k].reshape(-1, 2), wanted_uv, rtol=1e-4, atol=2e-2)
+    np.testing.assert_allclose(of_texture, wanted, rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_reference_gradients_are_finite_differences(wrap):
+    rng = np.random.default_rng(7)
+    texture, uv, grad = rng.normal(size=(4, 5, 2)), rng.uniform(-0.4, 1.4, (12, 2)), rng.normal(size=(12, 2))
+    of_texture, of_uv = texture_sample_vjp_reference(texture, uv, grad, wrap=wrap)
+
+    def value(texture, uv):
+        return (texture_sample_reference(texture, uv, wrap=wrap) * grad).sum()
+
+    step = 1e-7
+    for given, wanted, name in ((texture, of_texture, "texture"), (uv, of_uv, "uv")):
+        for at in np.ndindex(given.shape):
+            change = np.zeros_like(given)
+            change[at] = step
+            above = value(texture + change, uv) if name == "texture" else value(texture, uv + change)
+            below = value(texture - change, uv) if name == "texture" else value(texture, uv - change)
+            assert (above - below) / (2 * step) == pytest.approx(wanted[at], abs=1e-6)
+
+
+@pytest.mark.parametrize("by_derivatives", [False, True])
+@pytest.mark.parametrize(("shape", "batch"), [((2, 16, 16, 2), 2), ((1, 8, 32, 1), 3), ((1, 12, 20, 2), 1)])
+def test_mipmap_gradients_match_the_filter_they_come_from(device, shape, batch, by_derivatives):
+    """Texture: the lookup is linear in it, so ⟨J t, g⟩ = ⟨t, Jᵀ g⟩ for any t. UV: the slope of the float64
+    filter of the two levels, by finite differences."""
+    rng = np.random.default_rng(8)
+    texture = _texture(rng, shape)
+    uv = rng.random((batch, 30, 2)).astype(np.float32)
+    grad = rng.normal(size=(batch, 30, shape[3])).astype(np.float32)
+    level = rng.uniform(0, 3, (batch, 30)).astype(np.float32)
+    derivatives = np.zeros((batch, 30, 2, 2), np.float32)
+    derivatives[..., 0, 0] = 2**level / shape[2]
+    options = (
+        {"uv_derivatives": device.send(derivatives)} if by_derivatives else {"level": device.send(level)}
+    )
+    pyramid = build_mip_pyramid(device.send(texture))
+    level = np.minimum(level, pyramid.levels - 1).astype(np.float64)
+    got = texture_sample_mipmap_vjp(pyramid, device.send(uv), device.send(grad), **options)
+    of_texture, of_uv = device.fetch(got.texture), device.fetch(got.uv)
+    assert of_texture.shape == shape
+    for _ in range(3):
+        other = _texture(rng, shape)
+        values = texture_sample_mipmap(build_mip_pyramid(device.send(other)), device.send(uv), **options)
+        expected = (device.fetch(values).astype(np.float64) * grad).sum()
+        assert (other * of_texture).sum() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    for k in range(batch):
+        levels = [texture[k % shape[0]].astype(np.float64)]
+        for _ in range(pyramid.levels - 1):
+            height, width, channels = levels[-1].shape
+            step_y, step_x = min(height, 2), min(width, 2)
+            blocks = levels[-1].reshape(height // step_y, step_y, width // step_x, step_x, channels)
+            levels.append(blocks.mean((1, 3)))
+        slopes = np.stack(
+            [texture_sample_vjp_reference(one, uv[k].astype(np.float64), grad[k])[1] for one in levels]
+        )
+        first = level[k].astype(int)
+        fraction = (level[k] - first)[:, None]
+        rows = np.arange(30)
+        coarser = slopes[np.minimum(first + 1, len(levels) - 1), rows]
+        wanted = (1 - fraction) * slopes[first, rows] + fraction * coarser
+        # A coordinate within rounding of a texel's centre may fall into either cell.
+        assert (np.abs(of_uv[k] - wanted) > 1e-3).mean() < 0.02
+
+
+def test_texture_gradient_depends_neither_on_threads_nor_on_order(device):
+    rng = np.random.default_rng(9)
+    texture = device.send(_texture(rng, (1, 6, 6, 3)))
+    uv = rng.random((1, 4000, 2)).astype(np.float32)
+    grad = (rng.normal(size=(1, 4000, 3)) * 10.0 ** rng.integers(-5, 5, (1, 4000, 3))).astype(np.float32)
+    once = device.fetch(texture_sample_vjp(texture, device.send(uv), device.send(grad)).texture)
+    order = rng.permutation(4000)
+    set_cpu_threads(3)
+    try:
+        again = texture_sample_vjp(texture, device.send(uv[:, order]), device.send(grad[:, order])).texture
+    finally:
+        set_cpu_threads(1)
+    np.testing.assert_array_equal(once, device.fetch(again))
+
+
+def test_gradients_outside_and_of_not_finite_coordinates(device):
+    texture = device.send(np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1))
+    uv = np.float32([[[np.nan, 0.5], [0.5, np.inf], [-0.5, 0.4], [1.5, 0.4], [0.4, -3], [0.4, 3]]])
+    grad = device.send(np.ones((1, 6, 1), np.float32))
+    got = texture_sample_vjp(texture, device.send(uv), grad)
+    of_uv = device.fetch(got.uv)[0]
+    assert np.isnan(of_uv[:2]).all()
+    assert (of_uv[2:4, 0] == 0).all()
+    assert (of_uv[4:, 1] == 0).all()
+    assert (of_uv[2:4, 1] > 0).all()
+    assert (of_uv[4:, 0] > 0).all()
+    assert device.fetch(got.texture).sum() == pytest.approx(4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_shows_in_its_own_texture_only(device, bad):
+    rng = np.random.default_rng(10)
+    texture, uv = (
+        device.send(_texture(rng, (2, 4, 4, 2))),
+        device.send(rng.random((2, 9, 2)).astype(np.float32)),
+    )
+    grad = np.ones((2, 9, 2), np.float32)
+    grad[1, 3, 0] = bad
+    got = device.fetch(texture_sample_vjp(texture, uv, device.send(grad)).texture)
+    assert np.isfinite(got[0]).all()
+    assert np.isnan(got[1]).all()
+    none = device.send(np.zeros((2, 0, 2), np.float32))
+    assert (device.fetch(texture_sample_vjp(texture, none, none).texture) == 0).all()
+
+
+def test_gradient_boundary_says_what_is_wrong():
+    texture, uv = np.zeros((2, 4, 4, 3), np.float32), np.zeros((2, 5, 2), np.float32)
+    with pytest.raises(ValueError, match="texture must be float32 or float16"):
+        texture_sample_vjp(texture.astype(np.uint8), uv, np.zeros((2, 5, 3), np.float32))
+    with pytest.raises(ValueError, match=r"grad must be float32 \[2, 5, 3\]"):
+        texture_sample_vjp(texture, uv, uv)
+    with pytest.raises(ValueError, match="texture_sample_mipmap_vjp: give exactly one"):
+        texture_sample_mipmap_vjp(build_mip_pyramid(texture), uv, np.zeros((2, 5, 3), np.float32))

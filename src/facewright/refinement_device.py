@@ -1,0 +1,101 @@
+"""Where a refinement computes: NumPy and the CPU, or CuPy with two streams on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facewright.engine import OnnxEngine
+
+#: NumPy arrays, or CuPy arrays with the same interface.
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RefinementDevice:
+    """An array module, and on a GPU the streams that a step is queued on.
+
+    Attributes:
+        xp: ``numpy`` or ``cupy``.
+        stream: what everything but the identity network is queued on; None on a CPU.
+        identity_stream: the identity network's own, so that it fills what the perceptual network leaves idle.
+        threads: CPU threads of the networks.
+    """
+
+    xp: Any
+    stream: Any = None
+    identity_stream: Any = None
+    threads: int = 1
+
+    @classmethod
+    def cpu(cls, threads: int = 1) -> RefinementDevice:
+        """NumPy."""
+        return cls(np, threads=threads)
+
+    @classmethod
+    def cuda(cls) -> RefinementDevice:
+        """The current GPU; ImportError where CuPy is not installed."""
+        import cupy
+
+        return cls(cupy, cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True))
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether arrays are CuPy's."""
+        return self.stream is not None
+
+    def open_engine(self, path: Path) -> OnnxEngine:
+        """An engine on this device, its runs queued on the stream of its network."""
+        if not self.is_gpu:
+            return OnnxEngine(path, "cpu", self.threads)
+        stream = self.identity_stream if path.name.startswith("identity_") else self.stream
+        return OnnxEngine(path, "cuda", stream=stream.ptr)
+
+    def array(self, values: Any) -> Array:
+        """The values as a C-contiguous array here, whichever memory they are in."""
+        if not self.is_gpu and hasattr(values, "__cuda_array_interface__"):
+            values = values.get()
+        array: Array = self.xp.ascontiguousarray(self.xp.asarray(values))
+        return array
+
+    def host(self, array: Array) -> Array:
+        """A copy in the host's memory, complete."""
+        if not self.is_gpu:
+            return np.array(array)
+        copy: Array = self.xp.asnumpy(array, stream=self.stream)
+        return copy
+
+    @contextmanager
+    def queue(self) -> Iterator[None]:
+        """Queues CuPy's work of the block on `stream`."""
+        if not self.is_gpu:
+            yield
+            return
+        with self.stream:
+            yield
+
+    def fork_identity(self) -> None:
+        """Lets the identity stream go on once what is queued on `stream` so far is done."""
+        if self.is_gpu:
+            self.identity_stream.wait_event(self.stream.record())
+
+    def join_identity(self) -> None:
+        """Lets `stream` wait for what is queued on the identity stream so far."""
+        if self.is_gpu:
+            self.stream.wait_event(self.identity_stream.record())
+
+    def mark(self) -> Any:
+        """What `wait` waits for: the end of what is queued so far."""
+        return self.stream.record() if self.is_gpu else None
+
+    @staticmethod
+    def wait(mark: Any) -> None:
+        """Lets the host wait for a mark of `mark`; None: for nothing."""
+        if mark is not None:
+            mark.synchronize()

@@ -1,0 +1,135 @@
+"""Gates: a network whose file computes something else than the published module is not exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from facewright_export.export_error import ExportError
+from facewright_export.parity import Array, Measure, TensorParity, compare, worst
+from facewright_export.precision import Precision
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What an output must keep to.
+
+    Args:
+        cosine: at least.
+        relative_l2: at most.
+        in_unit: at most, in the measure's unit.
+    """
+
+    cosine: float
+    relative_l2: float
+    in_unit: float
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How one output is judged.
+
+    Args:
+        measure: the error in a unit of the domain.
+        bounds: for each precision.
+    """
+
+    measure: Measure
+    bounds: Mapping[Precision, Bounds]
+
+
+#: Cosine and relative L2 that a network of ordinary depth keeps to: float32 differs by the order of sums
+#: only, float16 keeps 11 bits, bfloat16 8.
+_USUAL: Final = {
+    Precision.FP32: (0.99999, 1e-3),
+    Precision.FP16: (0.999, 2e-2),
+    Precision.BF16: (0.99, 1.5e-1),
+}
+
+
+def gate(measure: Measure, fp32: float, fp16: float, bf16: float) -> Gate:
+    """A gate with the usual cosine and relative L2; the arguments bound the error in the measure's unit."""
+    limits = {Precision.FP32: fp32, Precision.FP16: fp16, Precision.BF16: bf16}
+    return Gate(measure, {p: Bounds(*_USUAL[p], limits[p]) for p in Precision})
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One output's errors beside its bounds."""
+
+    parity: TensorParity
+    bounds: Bounds
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Which bounds are broken, in words; () where the gate is passed."""
+        row, bounds = self.parity, self.bounds
+        if np.isnan(row.relative_l2):
+            return ("values that are not finite",)
+        said = []
+        if row.cosine < bounds.cosine:
+            said.append(f"cosine {row.cosine:.6f} < {bounds.cosine:g}")
+        if row.relative_l2 > bounds.relative_l2:
+            said.append(f"relative L2 {row.relative_l2:.2e} > {bounds.relative_l2:g}")
+        if row.in_unit > bounds.in_unit:
+            said.append(f"{row.in_unit:.3g} {row.unit} > {bounds.in_unit:g} {row.unit}")
+        return tuple(said)
+
+
+class GateError(ExportError):
+    """A network that does not compute what the published one does, with every tensor's errors.
+
+    Args:
+        network: its name.
+        precision: of the file.
+        results: all outputs.
+    """
+
+    def __init__(self, network: str, precision: Precision, results: Sequence[GateResult]) -> None:
+        bad = worst([result.parity for result in results if result.failures])
+        table = "\n".join(f"  {result_line(result)}" for result in results)
+        super().__init__(
+            f"{network} in {precision} does not compute what the published network does; the worst tensor is "
+            f"{bad.tensor}:\n{table}",
+            "use a wider --precision, or name the layers that overflow among the row's fp32_islands"
+            if precision is not Precision.FP32
+            else "a float32 file must agree: the graph differs from the module, please report it",
+        )
+        self.results = tuple(results)
+
+
+def result_line(result: GateResult) -> str:
+    """One line of words and numbers for one output."""
+    row = result.parity
+    verdict = "ok" if not result.failures else "FAILS: " + ", ".join(result.failures)
+    return (
+        f"{row.tensor}: cosine {row.cosine:.6f}, relative L2 {row.relative_l2:.2e}, "
+        f"largest {row.largest:.2e}, {row.in_unit:.3g} {row.unit}; {verdict}"
+    )
+
+
+def judge(
+    gates: Mapping[str, Gate],
+    precision: Precision,
+    reference: Mapping[str, Array],
+    other: Mapping[str, Array],
+) -> list[GateResult]:
+    """Compares every output that has a gate.
+
+    Raises:
+        KeyError: an output of a gate is missing.
+        ValueError: shapes differ.
+    """
+    return [
+        GateResult(compare(name, reference[name], other[name], gate.measure), gate.bounds[precision])
+        for name, gate in gates.items()
+    ]
+
+
+def require_passed(network: str, precision: Precision, results: Sequence[GateResult]) -> None:
+    """Raises `GateError` where a bound is broken."""
+    if any(result.failures for result in results):
+        raise GateError(network, precision, results)

@@ -1,0 +1,84 @@
+"""Errors in units of the domain, and gates that a wrong network does not pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facewright_export import parity
+from facewright_export.parity_gates import GateError, gate, judge, require_passed
+from facewright_export.precision import Precision
+
+
+def test_millimetres_are_the_largest_distance() -> None:
+    reference = np.zeros((2, 4, 3))
+    other = reference.copy()
+    other[1, 2] = (0.003, 0.0, 0.004)
+    assert parity.vertex_millimetres().error(reference, other) == pytest.approx(5.0)
+    maps = np.zeros((1, 6, 2, 2))
+    moved = maps.copy()
+    moved[0, 1, 0, 0], moved[0, 5] = 0.5, 9.0
+    assert parity.map_millimetres(0.02).error(maps, moved) == pytest.approx(10.0)
+
+
+def test_small_angles_are_exact() -> None:
+    angle = np.radians(1e-6)
+    a, b = np.array([[1.0, 0.0]]), 7 * np.array([[np.cos(angle), np.sin(angle)]])
+    assert parity.angle_degrees().error(a, b) == pytest.approx(1e-6, rel=1e-6)
+
+
+def test_delta_e_of_known_colours() -> None:
+    """Black and white are 100 apart; sRGB red has L*a*b* (53.24, 80.09, 67.20)."""
+    black, white = -np.ones((1, 3, 2, 2)), np.ones((1, 3, 2, 2))
+    red = black.copy()
+    red[:, 0] = 1
+    measure = parity.albedo_delta_e()
+    assert measure.error(black, white) == pytest.approx(100, abs=0.01)
+    assert measure.error(black, red) == pytest.approx(np.linalg.norm([53.24, 80.09, 67.20]), abs=0.05)
+
+
+def test_labels_count_pixels() -> None:
+    scores = np.zeros((1, 2, 2, 2))
+    scores[:, 0] = 1
+    other = scores.copy()
+    other[0, 1, 0, 0] = 2
+    assert parity.label_percent().error(scores, other) == 25
+
+
+def test_values_that_are_not_finite_pass_no_gate() -> None:
+    gates = {"EMBEDDING": gate(parity.angle_degrees(), 180, 180, 180)}
+    good = {"EMBEDDING": np.ones((1, 4), np.float32)}
+    bad = {"EMBEDDING": np.full((1, 4), np.nan, np.float32)}
+    require_passed("recogniser", Precision.FP32, judge(gates, Precision.FP32, good, good))
+    with pytest.raises(GateError, match="not finite"):
+        require_passed("recogniser", Precision.FP32, judge(gates, Precision.FP32, good, bad))
+
+
+def test_a_failing_gate_shows_every_tensor_and_names_the_worst() -> None:
+    rng = np.random.default_rng(0)
+    reference = {"VERTICES": rng.normal(size=(2, 5, 3)), "CODE": rng.normal(size=(2, 8))}
+    other = {"VERTICES": reference["VERTICES"] + 1e-7, "CODE": reference["CODE"] * 1.2}
+    gates = {
+        "VERTICES": gate(parity.vertex_millimetres(), 0.01, 0.1, 1.0),
+        "CODE": gate(parity.coefficient_sigma(), 1e-3, 1e-2, 1e-1),
+    }
+    results = judge(gates, Precision.FP32, reference, other)
+    with pytest.raises(GateError, match=r"decoder in fp32 .*worst tensor is CODE") as caught:
+        require_passed("decoder", Precision.FP32, results)
+    said = str(caught.value)
+    assert "VERTICES: cosine 1.000000" in said
+    assert "relative L2 2.00e-01 > 0.001" in said
+    assert "σ > 0.001 σ" in said
+
+
+def test_wider_precisions_have_tighter_bounds() -> None:
+    made = gate(parity.angle_degrees(), 0.01, 0.5, 3.0)
+    fp32, fp16, bf16 = (made.bounds[p] for p in (Precision.FP32, Precision.FP16, Precision.BF16))
+    assert fp32.cosine > fp16.cosine > bf16.cosine
+    assert fp32.relative_l2 < fp16.relative_l2 < bf16.relative_l2
+    assert (fp32.in_unit, fp16.in_unit, bf16.in_unit) == (0.01, 0.5, 3.0)
+
+
+def test_other_shapes_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"VERTICES is \[1, 3\], its reference \[1, 4\]"):
+        parity.compare("VERTICES", np.zeros((1, 4)), np.zeros((1, 3)), parity.plain_difference())

@@ -44,12 +44,12 @@ def _seeded_array(
 ) -> NDArray[np.float32] | NDArray[np.int64]:
     if key.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
-    uniform = seeded_uniform(shape, key, seed)
-    for pattern, deviation in deviations.items():
-        if fnmatchcase(key, pattern):
-            return uniform * np.float32(math.sqrt(3) * deviation)
-    if key.endswith("running_var") or (len(shape) == 1 and key.endswith("weight")):
-        return np.float32(1) + np.float32(0.5) * uniform
-    fan_in = math.prod(shape[1:])
-    deviation = 1 / math.sqrt(fan_in) if len(shape) >= 2 else 0.1
-    return uniform * np.float32(math.sqrt(3) * deviation)
+    numbers = seeded_uniform(shape, key, seed)
+    deviation = next((value for pattern, value in deviations.items() if fnmatchcase(key, pattern)), None)
+    if deviation is None:
+        if key.endswith("running_var") or (len(shape) == 1 and key.endswith("weight")):
+            return np.float32(1) + np.float32(0.5) * numbers
+        deviation = 1 / math.sqrt(math.prod(shape[1:])) if len(shape) >= 2 else 0.1
+    # In place, because a scalar times an array without axes would no longer be an array.
+    numbers *= np.float32(math.sqrt(3) * deviation)
+    return numbers

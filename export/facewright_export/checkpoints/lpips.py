@@ -1,0 +1,23 @@
+"""LPIPS: torchvision's backbone state dict and the lpips package's weights of the distance, two files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.networks.lpips import Backbone, Lpips
+
+
+def import_lpips(backbone_path: Path | str, weights_path: Path | str, backbone: Backbone = "vgg16") -> Lpips:
+    """The distance over the features of `backbone_path` with the channel weights of `weights_path`.
+
+    `backbone_path` is torchvision's `vgg16-….pth` or `alexnet-….pth` (its classifier is left out),
+    `weights_path` the lpips package's `weights/v0.1/vgg.pth` or `alex.pth`. Raises CheckpointError.
+    """
+    network = Lpips(backbone)
+    features = section(read_torch(backbone_path), source=str(backbone_path))
+    weights = section(read_torch(weights_path), source=str(weights_path))
+    source = f"{backbone_path} with {weights_path}"
+    load_strictly(network, features | weights, unused=("classifier.",), source=source)
+    network.eval()
+    return network

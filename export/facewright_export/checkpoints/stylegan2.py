@@ -1,0 +1,192 @@
+"""StyleGAN2 generators: rosinality's `.pt` files, and state dicts of NVIDIA's stylegan2-ada-pytorch.
+
+A rosinality file is a dict with the generator under `g_ema` (training files also hold optimizers and an
+`argparse.Namespace`) and, in converted files, the mean w code under `latent_avg`. NVIDIA's `.pkl` files
+embed Python code that loading would run, so they are refused; the state dict that their owner saves from
+one is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from facewright_export.checkpoints._files import LayoutError, UnsafeCheckpointError, WeightError, first_bytes
+from facewright_export.checkpoints._reading import StateDict, load_strictly, read_torch, section
+from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Mapping, StyleGan2Synthesis
+
+_MEND = "check that it is a StyleGAN2 generator with skip connections, and which section of the file holds it"
+
+
+@dataclass(frozen=True)
+class StyleGan2Generator:
+    """A generator with its weights: synthesis, mapping, and the mean w code f32 [512] if the file has it."""
+
+    synthesis: StyleGan2Synthesis
+    mapping: StyleGan2Mapping
+    mean_style: Tensor | None
+
+
+def import_rosinality_stylegan2(path: Path | str, generator: str = "g_ema") -> StyleGan2Generator:
+    """The generator under the name `generator` of a rosinality checkpoint, its sizes taken from its shapes.
+
+    `g_ema` is the moving average that images are made with; AlbedoGAN's files name theirs `g`. A generator
+    whose noise strengths are all zero comes without noise inputs: they add nothing. Raises CheckpointError.
+    """
+    content = read_torch(path, allowed=[argparse.Namespace])
+    state = section(content, generator, source=str(path))
+    return _generator(state, content.get("latent_avg"), str(path))
+
+
+def import_ada_stylegan2(path: Path | str) -> StyleGan2Generator:
+    """The generator whose state dict was saved from NVIDIA's stylegan2-ada-pytorch, unconditional and `skip`.
+
+    Its noise is the constant noise of the file (`noise_mode="const"`). Networks trained with `conv_clamp`
+    clamp their activations at ±256 there and do not here; trained activations stay far inside. Raises
+    CheckpointError.
+    """
+    if re.match(rb"\x80[\x02-\x05]", first_bytes(Path(path))) and Path(path).suffix == ".pkl":
+        raise UnsafeCheckpointError(
+            f"checkpoint {path}",
+            "NVIDIA's .pkl files hold Python source code that loading would run; nothing was run",
+            "where you trust the file, load it with NVIDIA's code and run "
+            "torch.save(pickled['G_ema'].state_dict(), 'generator.pt'), then give generator.pt",
+        )
+    state = section(read_torch(path), source=str(path))
+    return _generator(*_renamed_from_ada(state, str(path)), str(path))
+
+
+def _generator(state: StateDict, mean_style: object, source: str) -> StyleGan2Generator:
+    if state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    noise = {key for key in state if key.startswith("noises.") or key.endswith(".noise.weight")}
+    noisy = any(state[key].count_nonzero() > 0 for key in noise if key.endswith(".noise.weight"))
+    if not noisy:
+        state = {key: value for key, value in state.items() if key not in noise}
+    synthesis = StyleGan2Synthesis(_layout(state, noisy, source))
+    style_width = synthesis.layout.style_width
+    mapping_depth = sum(bool(re.fullmatch(r"style\.\d+\.weight", key)) for key in state)
+    mapping = StyleGan2Mapping(style_width, mapping_depth)
+    mapping_state = {key: value for key, value in state.items() if key.startswith("style.")}
+    load_strictly(synthesis, {k: v for k, v in state.items() if k not in mapping_state}, source=source)
+    load_strictly(mapping, mapping_state, source=source)
+    return StyleGan2Generator(
+        synthesis.eval(), mapping.eval(), _checked_mean(mean_style, style_width, source)
+    )
+
+
+def _checked_mean(mean_style: object, style_width: int, source: str) -> Tensor | None:
+    if mean_style is None:
+        return None
+    if not isinstance(mean_style, Tensor) or mean_style.numel() != style_width:
+        seen = list(mean_style.shape) if isinstance(mean_style, Tensor) else type(mean_style).__name__
+        raise LayoutError(f"the mean w code of {source}", f"{seen}, expected {style_width} numbers", _MEND)
+    if not mean_style.isfinite().all():
+        mend = "the file is damaged: download it again"
+        raise WeightError(f"the mean w code of {source}", "NaN or infinity", mend)
+    return mean_style.float().reshape(style_width)
+
+
+def _layout(state: Mapping[str, Tensor], noisy: bool, source: str) -> GeneratorLayout:
+    """The sizes that the shapes tell; whatever does not fit them is then found by strict loading."""
+    block_count = sum(bool(re.fullmatch(r"to_rgbs\.\d+\.conv\.weight", key)) for key in state)
+    last = f"to_rgbs.{block_count - 1}.conv.weight"
+    needed = {"input.input": 4, "to_rgb1.conv.weight": 5, "conv1.conv.modulation.weight": 2, last: 5}
+    shapes = {key: tuple(state[key].shape) for key in needed if key in state}
+    wrong = [key for key, axes in needed.items() if len(shapes.get(key, ())) != axes]
+    if wrong or not 1 <= block_count <= 8:
+        seen = [f"{key}: {list(shapes[key])}" if key in shapes else f"{key}: missing" for key in wrong]
+        raise LayoutError(
+            f"{source} is not a StyleGAN2 generator",
+            "; ".join(seen) or f"{block_count} image layers",
+            _MEND,
+        )
+    resolution = 4 << block_count
+    return GeneratorLayout(
+        resolution=resolution,
+        output_channels=shapes["to_rgb1.conv.weight"][1],
+        channel_multiplier=shapes[last][2] * resolution / 16384,
+        largest_width=shapes["input.input"][1],
+        style_width=shapes["conv1.conv.modulation.weight"][1],
+        noise=noisy,
+    )
+
+
+def _renamed_from_ada(state: StateDict, source: str) -> tuple[StateDict, Tensor | None]:
+    """NVIDIA's names and shapes to rosinality's, and the mean w code."""
+    renamed: StateDict = {}
+    mean_style = None
+    unknown = []
+    for key, value in state.items():
+        if key == "mapping.w_avg":
+            mean_style = value
+        elif (target := _rosinality_name(key)) is None:
+            unknown.append(key)
+        elif target:
+            renamed[target] = _reshaped(target, value)
+    if unknown:
+        raise LayoutError(
+            f"{source} is not an unconditional StyleGAN2-ada generator with skip connections",
+            f"unknown names {', '.join(sorted(unknown)[:20])}",
+            "save the state_dict() of G_ema; conditional and resnet generators are not supported",
+        )
+    return renamed, mean_style
+
+
+def _rosinality_name(key: str) -> str | None:
+    """The name of NVIDIA's `key`; empty for a filter that the network never uses, None if unknown."""
+    if match := re.fullmatch(r"mapping\.fc(\d+)\.(weight|bias)", key):
+        return f"style.{int(match[1]) + 1}.{match[2]}"
+    match = re.fullmatch(r"synthesis\.b(\d+)\.(.+)", key)
+    if match is None:
+        return None
+    resolution, rest = int(match[1]), match[2]
+    block = resolution.bit_length() - 4
+    if resolution != 8 << block if block >= 0 else resolution != 4:
+        return None
+    if rest == "const":
+        return "input.input"
+    if rest == "resample_filter":
+        return f"to_rgbs.{block}.upsample.kernel" if block >= 0 else ""
+    if match := re.fullmatch(r"torgb\.(weight|bias|affine\.weight|affine\.bias)", rest):
+        layer = "to_rgb1" if block < 0 else f"to_rgbs.{block}"
+        part = {"bias": "bias", "weight": "conv.weight"}.get(match[1])
+        return f"{layer}.{part or match[1].replace('affine', 'conv.modulation')}"
+    match = re.fullmatch(r"conv([01])\.(.+)", rest)
+    if match is None:
+        return None
+    upsamples, rest = match[1] == "0", match[2]
+    index = 2 * block + (0 if upsamples else 1)
+    layer = "conv1" if block < 0 else f"convs.{index}"
+    if rest == "resample_filter":
+        return f"{layer}.conv.blur.kernel" if upsamples else ""
+    part = {
+        "weight": "conv.weight",
+        "bias": "activate.bias",
+        "affine.weight": "conv.modulation.weight",
+        "affine.bias": "conv.modulation.bias",
+        "noise_strength": "noise.weight",
+    }.get(rest)
+    if rest == "noise_const":
+        return f"noises.noise_{index + 1 if block >= 0 else 0}"
+    return f"{layer}.{part}" if part else None
+
+
+def _reshaped(target: str, value: Tensor) -> Tensor:
+    if target.endswith(".kernel"):
+        # NVIDIA keeps the filter with sum 1 and multiplies by the gain of a doubling, 4, when it is used.
+        return value * 4
+    if target.endswith(".noise.weight"):
+        return value.reshape(1)
+    if target.startswith("noises."):
+        return value[None, None]
+    if target == "input.input" or (target.endswith(".conv.weight") and "modulation" not in target):
+        return value[None]
+    if re.fullmatch(r"to_rgb\w*(\.\d+)?\.bias", target):
+        return value[None, :, None, None]
+    return value

@@ -2,7 +2,8 @@
 
 Rai et al. 2023, "Towards Realistic Generative 3D Face Models", sections 4.1 and 4.2: both are StyleGAN2
 generators (``networks.stylegan2``) that share the latent space of the face generator. Parameter names are
-rosinality's, as in the released ``albedogan.pt`` and ``disp_GAN.pt``.
+rosinality's, as in the released ``albedogan.pt`` and ``disp_GAN.pt``. The released code draws new noise for
+every image; here the noise is the checkpoint's own, so that one code always gives one avatar.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ _LARGEST_DISPLACEMENT: Final = 0.004
 class AlbedoGenerator(nn.Module):
     """W+ f32 [B, 18, 512] → albedo f32 [B, 3, 1024, 1024], sRGB 0–1, by FLAME's UV."""
 
-    def __init__(self, layout: GeneratorLayout = ALBEDO_LAYOUT) -> None:
+    def __init__(self, synthesis: StyleGan2Synthesis | None = None) -> None:
         super().__init__()
-        self.synthesis = StyleGan2Synthesis(layout)
+        self.synthesis = StyleGan2Synthesis(ALBEDO_LAYOUT) if synthesis is None else synthesis
 
     def forward(self, w_plus: Tensor) -> Tensor:
         """``w_plus`` [B, L, 512] → [B, 3, R, R]; the generator's −1 … 1 becomes 0 … 1, clipped."""
@@ -37,9 +38,9 @@ class DisplacementGenerator(nn.Module):
     1)/255 metres and clips to ±0.004.
     """
 
-    def __init__(self, layout: GeneratorLayout = DISPLACEMENT_LAYOUT) -> None:
+    def __init__(self, synthesis: StyleGan2Synthesis | None = None) -> None:
         super().__init__()
-        self.synthesis = StyleGan2Synthesis(layout)
+        self.synthesis = StyleGan2Synthesis(DISPLACEMENT_LAYOUT) if synthesis is None else synthesis
 
     def forward(self, w_plus: Tensor) -> Tensor:
         """``w_plus`` [B, ≥ L, 512] → [B, 1, R, R]."""

@@ -4,6 +4,21 @@ Every kernel is a trio: ``x.cu``, ``x.py`` (checks, launch, float64 reference), 
 """
 
 from facewright_kernels.adam_step import adam_step
+from facewright_kernels.antialias import (
+    AntialiasGradients,
+    EdgeTopology,
+    antialias,
+    antialias_vjp,
+    make_edge_topology,
+)
+from facewright_kernels.displace import (
+    DetailNormalsGradients,
+    DisplaceGradients,
+    detail_normals,
+    detail_normals_vjp,
+    displace,
+    displace_vjp,
+)
 from facewright_kernels.interpolate import InterpolateGradients, interpolate, interpolate_vjp
 from facewright_kernels.pinhole import (
     PinholeCamera,
@@ -45,6 +60,10 @@ from facewright_kernels.vertex_normals import (
 )
 
 __all__ = [
+    "AntialiasGradients",
+    "DetailNormalsGradients",
+    "DisplaceGradients",
+    "EdgeTopology",
     "InterpolateGradients",
     "MipPyramid",
     "PinholeCamera",
@@ -60,10 +79,17 @@ __all__ = [
     "UvProjection",
     "VertexTriangles",
     "adam_step",
+    "antialias",
+    "antialias_vjp",
     "build_mip_pyramid",
     "depth_map",
+    "detail_normals",
+    "detail_normals_vjp",
+    "displace",
+    "displace_vjp",
     "interpolate",
     "interpolate_vjp",
+    "make_edge_topology",
     "make_poisson_domain",
     "make_texel_map",
     "make_texel_readers",

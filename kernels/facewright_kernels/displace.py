@@ -1,0 +1,231 @@
+"""Displacement maps: a surface moved along its normals, and the detail normals of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels.texel_map import TexelMap
+
+_SOURCE = KernelSource("displace")
+
+
+@dataclass(frozen=True)
+class DisplaceGradients:
+    """Gradients of :func:`displace`.
+
+    Attributes:
+        positions: the gradient that was given, itself: displacing is the identity in the positions.
+        normals: f32 ``[B, ..., 3]``.
+        displacement: f32 ``[B, ...]``.
+    """
+
+    positions: FloatArray
+    normals: FloatArray
+    displacement: FloatArray
+
+
+@dataclass(frozen=True)
+class DetailNormalsGradients:
+    """Gradients of :func:`detail_normals`.
+
+    Attributes:
+        positions: f32 ``[B, S, S, 3]``.
+        normals: f32 ``[B, S, S, 3]``; 0 except where the coarse normal stands in.
+    """
+
+    positions: FloatArray
+    normals: FloatArray
+
+
+def displace(positions: FloatArray, normals: FloatArray, displacement: FloatArray) -> FloatArray:
+    """``M' = M + D ⊙ N`` (animatable paper, eq. 10; generative paper, 4.2).
+
+    Per texel, M and N are :meth:`TexelMap.gather` of vertices and normals, D is the displacement map itself;
+    per vertex, D is :func:`facewright_kernels.uv_gather` of the map.
+
+    Args:
+        positions, normals: f32 ``[B, ..., 3]``, head space, metres and unit length.
+        displacement: f32 ``[B, ...]``, metres along the normal, outward positive.
+
+    Returns:
+        f32 ``[B, ..., 3]``.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices.
+    """
+    check = Boundary("displace")
+    positions = check.array("positions", positions, "float32", "B ... 3")
+    normals, displacement = _check_normals(check, positions.shape, normals, displacement)
+    displaced: FloatArray = array_module(positions).empty(positions.shape, np.float32)
+    _SOURCE.launch(
+        "displace", displacement.size, positions, normals, displacement, displaced, displacement.size
+    )
+    return displaced
+
+
+def displace_vjp(
+    positions: FloatArray, normals: FloatArray, displacement: FloatArray, grad_displaced: FloatArray
+) -> DisplaceGradients:
+    """Vector-Jacobian product of :func:`displace`: g, ``D ⊙ g`` and ``N · g``.
+
+    Args:
+        positions, normals, displacement: as given to :func:`displace`.
+        grad_displaced: f32 ``[B, ..., 3]``, gradient of a scalar with respect to the result.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices.
+    """
+    check = Boundary("displace_vjp")
+    positions = check.array("positions", positions, "float32", "B ... 3")
+    normals, displacement = _check_normals(check, positions.shape, normals, displacement)
+    shape = " ".join(str(n) for n in positions.shape)
+    grad_displaced = check.array("grad_displaced", grad_displaced, "float32", shape)
+    xp = array_module(positions)
+    grad_normals: FloatArray = xp.empty(normals.shape, np.float32)
+    grad_displacement: FloatArray = xp.empty(displacement.shape, np.float32)
+    _SOURCE.launch(
+        "displace_vjp",
+        displacement.size,
+        normals,
+        displacement,
+        grad_displaced,
+        grad_normals,
+        grad_displacement,
+        displacement.size,
+    )
+    return DisplaceGradients(grad_displaced, grad_normals, grad_displacement)
+
+
+def detail_normals(positions: FloatArray, normals: FloatArray, texel_map: TexelMap) -> FloatArray:
+    """Unit normals of a surface given per texel: N' of the displaced surface M' (animatable paper, eq. 11).
+
+    A normal is the cross product of the differences between the texels left and right and above and below,
+    on the side of the coarse normal. At a chart's border the texel itself replaces a missing neighbour;
+    charts must not touch each other.
+
+    Args:
+        positions: f32 ``[B, S, S, 3]``, such as :func:`displace` gives, head space, metres.
+        normals: f32 ``[B, S, S, 3]``, the coarse normals per texel; they stand in, as they are, where a texel
+            has no neighbour along an axis or no area.
+        texel_map: of the UV layout at size S; says which texels show a surface.
+
+    Returns:
+        f32 ``[B, S, S, 3]``; 0 where there is no surface.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices.
+    """
+    check = Boundary("detail_normals")
+    positions, normals, triangle_id = _check_texels(check, positions, normals, texel_map)
+    out: FloatArray = array_module(positions).empty(positions.shape, np.float32)
+    sizes = (check.size("B"), check.size("S"))
+    _SOURCE.launch("detail_normals", out.size // 3, positions, normals, triangle_id, out, *sizes)
+    return out
+
+
+def detail_normals_vjp(
+    positions: FloatArray, normals: FloatArray, texel_map: TexelMap, grad_detail_normals: FloatArray
+) -> DetailNormalsGradients:
+    """Vector-Jacobian product of :func:`detail_normals`. Every texel gathers its neighbours' tangents: the
+    result is the same in every run.
+
+    Args:
+        positions, normals, texel_map: as given to :func:`detail_normals`.
+        grad_detail_normals: f32 ``[B, S, S, 3]``, gradient of a scalar with respect to the normals.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices.
+    """
+    check = Boundary("detail_normals_vjp")
+    positions, normals, triangle_id = _check_texels(check, positions, normals, texel_map)
+    grad = check.array("grad_detail_normals", grad_detail_normals, "float32", "B S S 3")
+    xp = array_module(positions)
+    texels, sizes = positions.size // 3, (check.size("B"), check.size("S"))
+    tangents: FloatArray = xp.empty((*positions.shape[:3], 6), np.float32)
+    grad_normals: FloatArray = xp.empty(positions.shape, np.float32)
+    grad_positions: FloatArray = xp.empty(positions.shape, np.float32)
+    inputs = (positions, normals, triangle_id, grad)
+    _SOURCE.launch("detail_normals_vjp_tangents", texels, *inputs, tangents, grad_normals, *sizes)
+    _SOURCE.launch("detail_normals_vjp_positions", texels, tangents, triangle_id, grad_positions, *sizes)
+    return DetailNormalsGradients(grad_positions, grad_normals)
+
+
+def _check_normals(
+    check: Boundary, shape: tuple[int, ...], normals: FloatArray, displacement: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    normals = check.array("normals", normals, "float32", " ".join(str(n) for n in shape))
+    wanted = " ".join(str(n) for n in shape[:-1])
+    return normals, check.array("displacement", displacement, "float32", wanted)
+
+
+def _check_texels(
+    check: Boundary, positions: FloatArray, normals: FloatArray, texel_map: TexelMap
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    positions = check.array("positions", positions, "float32", "B S S 3")
+    normals = check.array("normals", normals, "float32", "B S S 3")
+    return positions, normals, check.array("texel_map.triangle_id", texel_map.triangle_id, "int32", "S S")
+
+
+def displace_reference(
+    positions: Float64Array, normals: Float64Array, displacement: Float64Array
+) -> Float64Array:
+    """``[..., 3]`` in float64 (animatable paper, eq. 10)."""
+    return np.asarray(positions + displacement[..., None] * normals, np.float64)
+
+
+def _spans(inside: npt.NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:
+    """For u, then v: flat texel numbers ``[S, S]`` at which the tangent of each texel starts and ends."""
+    size = len(inside)
+    at = np.arange(size * size).reshape(size, size)
+    spans = []
+    for axis in (1, 0):
+        before, after = np.roll(at, 1, axis), np.roll(at, -1, axis)
+        edge = np.arange(size) if axis == 1 else np.arange(size)[:, None]
+        has_before = np.roll(inside, 1, axis) & (edge > 0)
+        has_after = np.roll(inside, -1, axis) & (edge < size - 1)
+        spans.append((np.where(has_before, before, at), np.where(has_after, after, at)))
+    return spans
+
+
+def detail_normals_reference(
+    positions: Float64Array, normals: Float64Array, inside: npt.NDArray[np.bool_]
+) -> Float64Array:
+    """One map ``[S, S, 3]`` in float64; ``inside [S, S]``: texels that show a surface. Equation:
+    :func:`detail_normals`.
+    """
+    flat = positions.reshape(-1, 3)
+    u, v = (flat[end] - flat[start] for start, end in _spans(inside))
+    side = np.cross(u, v)
+    side *= np.where((side * normals).sum(-1, keepdims=True) < 0, -1, 1)
+    length = np.linalg.norm(side, axis=-1, keepdims=True)
+    out = np.where(length > 0, side / np.where(length > 0, length, 1), normals)
+    return np.where(inside[..., None], out, 0)
+
+
+def detail_normals_vjp_reference(
+    positions: Float64Array, normals: Float64Array, inside: npt.NDArray[np.bool_], grad: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Gradients of one map's positions and coarse normals ``[S, S, 3]``, in float64: the chain rule through
+    :func:`detail_normals_reference`, added up texel by texel.
+    """
+    flat = positions.reshape(-1, 3)
+    spans = _spans(inside)
+    u, v = (flat[end] - flat[start] for start, end in spans)
+    side = np.cross(u, v)
+    sign = np.where((side * normals).sum(-1, keepdims=True) < 0, -1, 1)
+    length = np.linalg.norm(side, axis=-1, keepdims=True)
+    smooth = inside[..., None] & (length > 0)
+    safe = np.where(length > 0, length, 1)
+    normal = sign * side / safe
+    of_side = np.where(smooth, sign * (grad - normal * (normal * grad).sum(-1, keepdims=True)) / safe, 0)
+    out = np.zeros_like(flat)
+    for (start, end), of_tangent in zip(spans, (np.cross(v, of_side), np.cross(of_side, u)), strict=True):
+        np.add.at(out, end, of_tangent)
+        np.add.at(out, start, -of_tangent)
+    of_normals = np.where(inside[..., None] & (length == 0), grad, 0)
+    return out.reshape(positions.shape), np.asarray(of_normals, np.float64)

@@ -1,0 +1,177 @@
+"""Displacement along normals, and the normals of a surface given per texel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facewright_kernels import (
+    TexelMap,
+    detail_normals,
+    detail_normals_vjp,
+    displace,
+    displace_vjp,
+    make_texel_map,
+    uv_gather,
+)
+from facewright_kernels.displace import (
+    detail_normals_reference,
+    detail_normals_vjp_reference,
+    displace_reference,
+)
+
+
+def _bumpy(rng: np.random.Generator, batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A wavy sheet facing +Z, and coarse normals near +Z."""
+    row, column = np.mgrid[:size, :size] / size
+    height = 0.1 * np.sin(7 * row + 3 * column) + 0.02 * rng.normal(size=(batch, size, size))
+    sheet = np.broadcast_to(np.stack([column, -row], -1), (batch, size, size, 2))
+    positions = np.concatenate([sheet, height[..., None]], -1)
+    normals = rng.normal([0, 0, 1], 0.1, positions.shape)
+    return positions.astype(np.float32), normals.astype(np.float32)
+
+
+def _texels(device, inside: np.ndarray) -> TexelMap:
+    triangle_id = np.where(inside, 0, -1).astype(np.int32)
+    return TexelMap(device.send(triangle_id), device.send(np.zeros((*inside.shape, 2), np.float32)))
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 8, 8)])
+def test_displacement_matches_reference(device, shape):
+    """Per vertex and per texel; the product is bilinear, so its gradients are its transposes exactly."""
+    rng = np.random.default_rng(0)
+    positions, normals, grad = rng.normal(size=(3, *shape, 3)).astype(np.float32)
+    amount = rng.normal(size=shape).astype(np.float32)
+    got = device.fetch(displace(device.send(positions), device.send(normals), device.send(amount)))
+    wide = [array.astype(np.float64) for array in (positions, normals, amount, grad)]
+    np.testing.assert_allclose(got, displace_reference(*wide[:3]), atol=1e-6)
+    result = displace_vjp(*(device.send(array) for array in (positions, normals, amount, grad)))
+    np.testing.assert_array_equal(device.fetch(result.positions), grad)
+    np.testing.assert_allclose(device.fetch(result.normals), wide[2][..., None] * wide[3], atol=1e-6)
+    np.testing.assert_allclose(device.fetch(result.displacement), (wide[1] * wide[3]).sum(-1), atol=2e-6)
+
+
+def test_a_constant_map_inflates_the_ball(device, ball):
+    unit = device.send(ball.vertices[None] / np.float32(0.12))
+    flat_map = device.send(np.full((1, 16, 16, 1), 0.03, np.float32))
+    vertex_uv = device.send(np.random.default_rng(1).random((len(ball.vertices), 2)).astype(np.float32))
+    amount = uv_gather(flat_map, vertex_uv)[..., 0]
+    got = device.fetch(displace(device.send(ball.vertices[None]), unit, amount))
+    np.testing.assert_allclose(np.linalg.norm(got, axis=2), 0.15, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_detail_normals_and_gradients_match_reference(device, batch):
+    rng = np.random.default_rng(2)
+    positions, normals = _bumpy(rng, batch, 14)
+    normals[0, 3, 3] *= -1  # the normal goes to the coarse normal's side
+    inside = rng.random((14, 14)) < 0.8
+    grad = rng.normal(size=positions.shape).astype(np.float32)
+    sent = (device.send(positions), device.send(normals), _texels(device, inside))
+    got = device.fetch(detail_normals(*sent))
+    result = detail_normals_vjp(*sent, device.send(grad))
+    for k in range(batch):
+        wide = [array[k].astype(np.float64) for array in (positions, normals, grad)]
+        np.testing.assert_allclose(got[k], detail_normals_reference(wide[0], wide[1], inside), atol=2e-5)
+        of_positions, of_normals = detail_normals_vjp_reference(wide[0], wide[1], inside, wide[2])
+        scale = np.abs(of_positions).max()
+        np.testing.assert_allclose(device.fetch(result.positions)[k], of_positions, atol=1e-4 * scale)
+        np.testing.assert_array_equal(device.fetch(result.normals)[k], of_normals)
+    lengths = np.linalg.norm(got, axis=-1)
+    standing_in = inside & (device.fetch(result.normals) != 0).any((0, 3))
+    np.testing.assert_allclose(lengths[:, inside & ~standing_in], 1, atol=1e-5)
+    assert (lengths[:, ~inside] == 0).all()
+
+
+def test_reference_gradients_are_finite_differences():
+    rng = np.random.default_rng(3)
+    positions, normals = (array[0].astype(np.float64) for array in _bumpy(rng, 1, 5))
+    inside = np.ones((5, 5), bool)
+    inside[1, 1] = inside[0, 3] = inside[2, 4] = inside[4, 1] = inside[1, 3] = False
+    grad = rng.normal(size=positions.shape)
+    of_positions, of_normals = detail_normals_vjp_reference(positions, normals, inside, grad)
+    assert (of_normals != 0).any()
+    step = 1e-6
+    for which, wanted in ((0, of_positions), (1, of_normals)):
+        for at in np.ndindex(positions.shape):
+            values = []
+            for sign in (1, -1):
+                moved = [positions.copy(), normals.copy()]
+                moved[which][at] += sign * step
+                values.append((detail_normals_reference(moved[0], moved[1], inside) * grad).sum())
+            assert (values[0] - values[1]) / (2 * step) == pytest.approx(wanted[at], rel=1e-5, abs=1e-6)
+
+
+def test_detail_normals_of_a_ball_are_radial(device, ball):
+    """Through a real UV layout, whose rows run downwards: the side is that of the coarse normal."""
+    texels = make_texel_map(device.send(ball.uv), device.send(ball.uv_triangles), 64)
+    inside = device.fetch(texels.triangle_id) >= 0
+    row, column = np.mgrid[:64, :64]
+    phi = 2 * np.pi * ((column + 0.5) / 64 - 0.05) / 0.9
+    theta = np.pi * ((row + 0.5) / 64 - 0.05) / 0.9
+    radial = np.stack([np.sin(theta) * np.sin(phi), np.cos(theta), np.sin(theta) * np.cos(phi)], -1)
+    radial = radial[None].astype(np.float32)
+    got = device.fetch(detail_normals(device.send(0.12 * radial), device.send(radial), texels))[0]
+    away_from_poles = inside & (np.abs(radial[0, :, :, 1]) < 0.9)
+    assert away_from_poles.mean() > 0.3
+    cosine = (got * radial[0]).sum(-1)
+    # Central differences of a sphere are its tangents; one-sided ones, at the border, lean a little.
+    assert cosine[away_from_poles].min() > 0.995
+    assert np.median(cosine[away_from_poles]) > 0.999999
+
+
+def test_points_without_area_keep_the_coarse_normal(device):
+    """A single texel, a line of texels, and a sheet collapsed into one point."""
+    normals = np.zeros((1, 6, 6, 3), np.float32)
+    normals[...] = [0, 0.6, 0.8]
+    positions = np.random.default_rng(4).normal(size=normals.shape).astype(np.float32)
+    inside = np.zeros((6, 6), bool)
+    inside[0, 0] = inside[3, :] = True
+    grad = np.ones_like(normals)
+    for place, given in ((inside, positions), (np.ones((6, 6), bool), np.zeros_like(positions))):
+        sent = (device.send(given), device.send(normals), _texels(device, place))
+        got = device.fetch(detail_normals(*sent))[0]
+        np.testing.assert_array_equal(got[place], normals[0][place])
+        result = detail_normals_vjp(*sent, device.send(grad))
+        assert (device.fetch(result.positions) == 0).all()
+        np.testing.assert_array_equal(device.fetch(result.normals)[0][place], 1)
+        assert (device.fetch(result.normals)[0][~place] == 0).all()
+
+
+def test_nan_stays_near_its_texel(device):
+    positions, normals = _bumpy(np.random.default_rng(5), 2, 8)
+    positions[1, 4, 4] = np.nan
+    sent = (device.send(positions), device.send(normals), _texels(device, np.ones((8, 8), bool)))
+    got = np.isnan(device.fetch(detail_normals(*sent))).all(-1)
+    assert not got[0].any()
+    assert sorted(map(tuple, np.argwhere(got[1]))) == [(3, 4), (4, 3), (4, 5), (5, 4)]
+    result = detail_normals_vjp(*sent, device.send(np.ones_like(positions)))
+    of_positions = device.fetch(result.positions)
+    assert np.isfinite(of_positions[0]).all()
+    assert np.isnan(of_positions[1]).any()
+    assert np.isfinite(of_positions[1, :2]).all()
+
+
+def test_an_empty_batch_is_nothing_to_do(device):
+    nothing = device.send(np.zeros((0, 4, 4, 3), np.float32))
+    texels = _texels(device, np.ones((4, 4), bool))
+    assert displace(nothing, nothing, nothing[..., 0]).shape == nothing.shape
+    assert detail_normals(nothing, nothing, texels).shape == nothing.shape
+    assert detail_normals_vjp(nothing, nothing, texels, nothing).positions.shape == nothing.shape
+
+
+def test_boundary_says_what_is_wrong():
+    class Cpu:
+        send = staticmethod(np.asarray)
+
+    positions = np.zeros((1, 4, 4, 3), np.float32)
+    with pytest.raises(
+        ValueError, match=r"displacement must be float32 \[1, 4, 4\].*got float32 \[1, 4, 4, 3\]"
+    ):
+        displace(positions, positions, positions)
+    with pytest.raises(ValueError, match=r"normals must be float32 \[1, 4, 4, 3\]"):
+        displace(positions, positions[:, :3], positions[..., 0])
+    with pytest.raises(ValueError, match=r"texel_map.triangle_id must be int32 \[S, S\] with .*S = 4"):
+        detail_normals(positions, positions, _texels(Cpu, np.ones((5, 5), bool)))
+    with pytest.raises(ValueError, match=r"grad_detail_normals must be float32 \[B, S, S, 3\]"):
+        detail_normals_vjp(positions, positions, _texels(Cpu, np.ones((4, 4), bool)), positions[..., 0])

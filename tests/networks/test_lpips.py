@@ -1,0 +1,66 @@
+"""LPIPS against recorded outputs of the lpips package, from torchvision's and its own files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from facewright_export.checkpoints import LayoutError
+from facewright_export.checkpoints.lpips import import_lpips
+from facewright_export.networks.lpips import Backbone, Lpips
+from tests.networks.golden import load_golden, relative_difference, seeded_input
+
+CLASSIFIER = {"classifier.6.bias": torch.zeros(1000), "classifier.6.weight": torch.zeros(1000, 8)}
+IMAGES = (2, 3, 160, 160)
+
+
+def split_weights(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Torchvision's file and the lpips package's: weights of the distance are never negative."""
+    backbone = {key: value for key, value in weights.items() if key.startswith("features.")}
+    return backbone | CLASSIFIER, {key: v.abs() for key, v in weights.items() if key.startswith("lin")}
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "alexnet"])
+@torch.no_grad()
+def test_files_to_distance(tmp_path: Path, backbone: Backbone) -> None:
+    golden = load_golden(f"lpips_{backbone}")
+    features, distance_weights = split_weights(golden.weights())
+    torch.save(features, tmp_path / "backbone.pth")
+    torch.save(distance_weights, tmp_path / "lin.pth")
+    lpips = import_lpips(tmp_path / "backbone.pth", tmp_path / "lin.pth", backbone)
+    first = lpips.unit_features(seeded_input(IMAGES))
+    assert relative_difference(first[-1][:, ::3], golden.outputs["last_features"]) < 1e-5
+    distance = lpips.distance(first, lpips.unit_features(seeded_input(IMAGES, "other")))
+    assert relative_difference(distance, golden.outputs["distance"]) < 1e-5
+
+
+def test_the_wrong_backbone_is_named(tmp_path: Path) -> None:
+    features, distance_weights = split_weights(load_golden("lpips_alexnet").weights())
+    torch.save(features, tmp_path / "backbone.pth")
+    torch.save(distance_weights, tmp_path / "lin.pth")
+    with pytest.raises(LayoutError, match=r"does not fit Lpips: \d+ missing: features\.12\.bias"):
+        import_lpips(tmp_path / "backbone.pth", tmp_path / "lin.pth", "vgg16")
+
+
+def test_gradient_is_finite_where_features_vanish() -> None:
+    lpips = Lpips("alexnet")
+    with torch.no_grad():
+        for layer in lpips.features:
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.bias.fill_(-100.0)
+    image = seeded_input((1, 3, 64, 64)).requires_grad_()
+    lpips(image, seeded_input((1, 3, 64, 64), "other")).backward()
+    assert image.grad is not None
+    assert image.grad.isfinite().all()
+
+
+@torch.no_grad()
+def test_an_image_has_no_distance_to_itself_and_distance_is_symmetric() -> None:
+    golden = load_golden("lpips_alexnet")
+    lpips = Lpips("alexnet")
+    features, distance_weights = split_weights(golden.weights())
+    lpips.load_state_dict({k: v for k, v in (features | distance_weights).items() if k not in CLASSIFIER})
+    a, b = seeded_input((1, 3, 96, 96)), seeded_input((1, 3, 96, 96), "other")
+    assert lpips(a, a).item() == 0
+    assert lpips(a, b).item() == pytest.approx(lpips(b, a).item(), rel=1e-6)

@@ -24,7 +24,8 @@ _TAPPED_WIDTHS: dict[Backbone, tuple[int, ...]] = {
 _IMAGE_SHIFT = (-0.030, -0.088, -0.188)
 _IMAGE_SCALE = (0.458, 0.448, 0.450)
 _NORM_EPSILON = 1e-10
-# Under the root, so that the gradient of a pixel whose features are all zero is zero instead of NaN.
+# Under the root, so that the gradient of a pixel whose features are all zero is finite: a ReLU's backward
+# pass that multiplies by 0 instead of selecting would let a NaN through.
 _LENGTH_FLOOR = 1e-20
 
 
@@ -70,6 +71,12 @@ class _FeatureWeights(nn.Module):
         return self.model(squared_difference)
 
 
+def unit_length(features: Tensor) -> Tensor:
+    """Features f32 [B, C, h, w] divided by their length along the channels; zero stays zero."""
+    length = (features.square().sum(dim=1, keepdim=True) + _LENGTH_FLOOR).sqrt()
+    return features / (length + _NORM_EPSILON)
+
+
 class Lpips(nn.Module):
     """Perceptual distance of two images, f32 [B, 3, H, W] each, RGB in −1 … 1 → f32 [B].
 
@@ -94,8 +101,7 @@ class Lpips(nn.Module):
         for i, layer in enumerate(self.features):
             features = layer(features)
             if i in _TAPPED_LAYERS[self.backbone]:
-                length = (features.square().sum(dim=1, keepdim=True) + _LENGTH_FLOOR).sqrt()
-                tapped.append(features / (length + _NORM_EPSILON))
+                tapped.append(unit_length(features))
         return tapped
 
     def distance(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:

@@ -32,6 +32,11 @@ from facewright_kernels.pinhole import (
 from facewright_kernels.poisson_blend import poisson_blend
 from facewright_kernels.poisson_domain import PoissonDomain, make_poisson_domain
 from facewright_kernels.rasterize import Raster, rasterize, rasterize_vjp
+from facewright_kernels.rasterizer_backend import (
+    RasterizerBackend,
+    RasterizerUnavailableError,
+    rasterizer_backend,
+)
 from facewright_kernels.seam_links import seam_links
 from facewright_kernels.sh_shading import ShShadingGradients, sh_shading, sh_shading_vjp
 from facewright_kernels.silhouette_weight import silhouette_weight
@@ -50,7 +55,9 @@ from facewright_kernels.uv_projection import (
     ProjectionSurface,
     ProjectionWeighting,
     UvProjection,
+    UvProjectionGradients,
     uv_projection,
+    uv_projection_vjp,
 )
 from facewright_kernels.vertex_normals import (
     VertexTriangles,
@@ -72,11 +79,14 @@ __all__ = [
     "ProjectionSurface",
     "ProjectionWeighting",
     "Raster",
+    "RasterizerBackend",
+    "RasterizerUnavailableError",
     "ShShadingGradients",
     "TexelMap",
     "TexelReaders",
     "TextureSampleGradients",
     "UvProjection",
+    "UvProjectionGradients",
     "VertexTriangles",
     "adam_step",
     "antialias",
@@ -101,6 +111,7 @@ __all__ = [
     "poisson_blend",
     "rasterize",
     "rasterize_vjp",
+    "rasterizer_backend",
     "seam_links",
     "sh_shading",
     "sh_shading_vjp",
@@ -112,6 +123,7 @@ __all__ = [
     "uv_gather",
     "uv_gather_vjp",
     "uv_projection",
+    "uv_projection_vjp",
     "vertex_normals",
     "vertex_normals_vjp",
 ]

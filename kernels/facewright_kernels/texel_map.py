@@ -35,14 +35,16 @@ class TexelMap:
         ``triangles`` are the position triangles i32 ``[F, 3]`` that correspond to the UV triangles row by
         row.
         """
-        batch = attributes.shape[0]
-        xp = array_module(attributes)
-        raster = Raster(
+        return interpolate(attributes, triangles, self.raster(attributes.shape[0]))
+
+    def raster(self, batch: int) -> Raster:
+        """The same texels for every image of a batch, without depths."""
+        xp = array_module(self.triangle_id)
+        return Raster(
             xp.broadcast_to(self.triangle_id, (batch, *self.triangle_id.shape)),
             xp.broadcast_to(self.barycentric, (batch, *self.barycentric.shape)),
             xp.empty((batch, 0, 0), np.float32),
         )
-        return interpolate(attributes, triangles, raster)
 
 
 def make_texel_map(uv: FloatArray, uv_triangles: IntArray, size: int) -> TexelMap:

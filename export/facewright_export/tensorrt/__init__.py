@@ -1,0 +1,1 @@
+"""TensorRT plans from exported ONNX files, on the GPU that serves them."""

@@ -1,6 +1,6 @@
 // A photo to a UV texture: every texel's surface point is projected, tested against a depth map, weighted and coloured.
 // Equation: uv_projection.py.
-#include "launch_target.h"
+#include "vertex_sums.h"
 
 __device__ float saturate(float value) { return minimum(maximum(value, 0.0f), 1.0f); }
 
@@ -13,6 +13,7 @@ __device__ float decode(unsigned char texel, const float* decoded) { return deco
 struct Taps {
     long long at00, at01, at10, at11;
     float fx, fy;
+    bool moves_x, moves_y;  // false where the point is clamped to the image
 };
 
 // The four pixels around a point, clamped to the image.
@@ -22,7 +23,8 @@ __device__ Taps taps(float x, float y, int height, int width) {
     const int x0 = (int)cx, y0 = (int)cy;
     const int x1 = x0 + (x0 + 1 < width ? 1 : 0), y1 = y0 + (y0 + 1 < height ? 1 : 0);
     const long long row0 = (long long)y0 * width, row1 = (long long)y1 * width;
-    return {row0 + x0, row0 + x1, row1 + x0, row1 + x1, cx - (float)x0, cy - (float)y0};
+    return {row0 + x0,       row0 + x1,       row1 + x0,      row1 + x1,
+            cx - (float)x0, cy - (float)y0, cx == x - 0.5f, cy == y - 0.5f};
 }
 
 template <int kChannels, typename Pixel>
@@ -64,28 +66,32 @@ __device__ float visible_weight(const float* point, float x, float y, const floa
     return weight;
 }
 
+// Homogeneous pixel, depth and cosine of a texel's surface point; false where the texel shows no surface.
+__device__ bool surface_point(const int* triangle_id, const float* barycentric, const int* triangles,
+                              const float* vertices, long long texel, Layout layout, float* point) {
+    for (int c = 0; c < 4; ++c) point[c] = 0.0f;
+    const int triangle = triangle_id[texel];
+    if ((unsigned)triangle >= (unsigned)layout.triangle_count) return false;
+    const int* corners = triangles + (long long)triangle * 3;
+    if ((unsigned)corners[0] >= (unsigned)layout.vertex_count || (unsigned)corners[1] >= (unsigned)layout.vertex_count ||
+        (unsigned)corners[2] >= (unsigned)layout.vertex_count)
+        return false;
+    const float b0 = barycentric[2 * texel], b1 = barycentric[2 * texel + 1], b2 = 1.0f - b0 - b1;
+    const float *p0 = vertices + (long long)corners[0] * 4, *p1 = vertices + (long long)corners[1] * 4,
+                *p2 = vertices + (long long)corners[2] * 4;
+    for (int c = 0; c < 4; ++c) point[c] = b0 * p0[c] + b1 * p1[c] + b2 * p2[c];
+    return true;
+}
+
 template <int kChannels, typename Pixel>
 __device__ void project(const int* triangle_id, const float* barycentric, const int* triangles, const float* points,
                         const Pixel* image, const float* decoded, const float* depth_map, const float* silhouettes,
                         float* colour, float* weight, float* image_xy, int batch, Layout layout, Weighting weighting) {
     FOR_EACH_INDEX(i, (long long)batch * layout.texels) {
         const long long photo = i / layout.texels, texel = i - photo * layout.texels;
-        const int triangle = triangle_id[texel];
-        float point[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-        bool known = (unsigned)triangle < (unsigned)layout.triangle_count;
-        if (known) {
-            const int* corners = triangles + (long long)triangle * 3;
-            known = (unsigned)corners[0] < (unsigned)layout.vertex_count &&
-                    (unsigned)corners[1] < (unsigned)layout.vertex_count &&
-                    (unsigned)corners[2] < (unsigned)layout.vertex_count;
-            if (known) {
-                const float b0 = barycentric[2 * texel], b1 = barycentric[2 * texel + 1], b2 = 1.0f - b0 - b1;
-                const float* vertices = points + photo * layout.vertex_count * 4;
-                const float *p0 = vertices + (long long)corners[0] * 4, *p1 = vertices + (long long)corners[1] * 4,
-                            *p2 = vertices + (long long)corners[2] * 4;
-                for (int c = 0; c < 4; ++c) point[c] = b0 * p0[c] + b1 * p1[c] + b2 * p2[c];
-            }
-        }
+        float point[4];
+        const bool known = surface_point(triangle_id, barycentric, triangles, points + photo * layout.vertex_count * 4,
+                                         texel, layout, point);
         const bool in_front = known && point[2] > 1e-6f;
         const float inverse = in_front ? 1.0f / point[2] : 0.0f;
         const float x = point[0] * inverse, y = point[1] * inverse;
@@ -147,4 +153,67 @@ extern "C" __global__ void project_floats(
                      colour, weight, image_xy, batch, channels,
                      Layout{vertex_count, triangle_count, texels, height, width, map_height, map_width},
                      Weighting{depth_bias, cosine_zero, cosine_one, border});
+}
+
+// Largest magnitude of the gradients that reach each image: what the fixed-point sums are scaled by.
+extern "C" __global__ void project_vjp_measure(const float* __restrict__ weight, const float* __restrict__ grad_colour,
+                                               int* __restrict__ magnitudes, int batch, int texels, int channels,
+                                               int parts) {
+    FOR_EACH_INDEX(j, (long long)batch * parts) {
+        const long long photo = j / parts, part = j - photo * parts;
+        int largest = 0;
+        FOR_EACH_OF_PART(texel, part, parts, texels) {
+            const long long i = photo * texels + texel;
+            if (!(weight[i] > 0.0f)) continue;
+            for (int c = 0; c < channels; ++c) {
+                const int bits = magnitude_bits(grad_colour[i * channels + c]);
+                largest = bits > largest ? bits : largest;
+            }
+        }
+        atomic_maximum(&magnitudes[photo], largest);
+    }
+}
+
+// To the image by fixed-point sums, and to the texels' homogeneous pixels and depths (3 numbers each).
+extern "C" __global__ void project_vjp(const int* __restrict__ triangle_id, const float* __restrict__ barycentric,
+                                       const int* __restrict__ triangles, const float* __restrict__ points,
+                                       const float* __restrict__ image, const float* __restrict__ weight,
+                                       const float* __restrict__ grad_colour, const int* __restrict__ magnitudes,
+                                       unsigned long long* __restrict__ sums, float* __restrict__ grad_points, int batch,
+                                       int channels, int vertex_count, int triangle_count, int texels, int height,
+                                       int width, int headroom) {
+    const Layout layout = {vertex_count, triangle_count, texels, height, width, 0, 0};
+    FOR_EACH_INDEX(i, (long long)batch * texels) {
+        const long long photo = i / texels, texel = i - photo * texels, start = photo * height * width * channels;
+        float* out = grad_points + 3 * i;
+        out[0] = out[1] = out[2] = 0.0f;
+        float point[4];
+        if (!(weight[i] > 0.0f) ||
+            !surface_point(triangle_id, barycentric, triangles, points + photo * vertex_count * 4, texel, layout, point))
+            continue;
+        const float inverse = 1.0f / point[2], x = point[0] * inverse, y = point[1] * inverse;
+        if (!(fabsf(x) < 1e6f && fabsf(y) < 1e6f)) continue;  // weights of another view
+        const Taps t = taps(x, y, height, width);
+        const float w00 = (1.0f - t.fx) * (1.0f - t.fy), w01 = t.fx * (1.0f - t.fy), w10 = (1.0f - t.fx) * t.fy,
+                    w11 = t.fx * t.fy;
+        const int exponent_field = magnitudes[photo] >> 23;
+        const bool finite = exponent_field != kNotFinite;
+        const double scale = finite ? fixed_point_scale(exponent_field, headroom) : 0.0;
+        float along_x = 0.0f, along_y = 0.0f;
+        for (int c = 0; c < channels; ++c) {
+            const float g = grad_colour[i * channels + c];
+            const float *pixel = image + start + c, p00 = pixel[t.at00 * channels], p01 = pixel[t.at01 * channels],
+                        p10 = pixel[t.at10 * channels], p11 = pixel[t.at11 * channels];
+            along_x += g * ((1.0f - t.fy) * (p01 - p00) + t.fy * (p11 - p10));
+            along_y += g * ((1.0f - t.fx) * (p10 - p00) + t.fx * (p11 - p01));
+            if (!finite || g == 0.0f) continue;
+            atomic_add(&sums[start + t.at00 * channels + c], llrint((double)(w00 * g) * scale));
+            atomic_add(&sums[start + t.at01 * channels + c], llrint((double)(w01 * g) * scale));
+            atomic_add(&sums[start + t.at10 * channels + c], llrint((double)(w10 * g) * scale));
+            atomic_add(&sums[start + t.at11 * channels + c], llrint((double)(w11 * g) * scale));
+        }
+        out[0] = t.moves_x ? along_x * inverse : 0.0f;
+        out[1] = t.moves_y ? along_y * inverse : 0.0f;
+        out[2] = -(out[0] * x + out[1] * y);
+    }
 }

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from facewright_kernels.boundary import Boundary, ByteArray, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels.interpolate import interpolate_vjp
 from facewright_kernels.kernel_source import KernelSource
-from facewright_kernels.pinhole import PinholeCamera, pinhole_points
+from facewright_kernels.partial_sums import part_count
+from facewright_kernels.pinhole import PinholeCamera, pinhole_points, pinhole_points_vjp
 from facewright_kernels.texel_map import TexelMap
 from facewright_kernels.texture_sample import byte_decoding
+from facewright_kernels.vertex_sums import make_vertex_sums, read_vertex_sums
 
 _SOURCE = KernelSource("uv_projection")
 
@@ -100,17 +103,13 @@ def uv_projection(
     weighting = weighting or ProjectionWeighting()
     check = Boundary("uv_projection")
     image = check.array("image", image, ("uint8", "float32"), "B H W C")
-    vertices = check.array("surface.vertices", surface.vertices, "float32", "B V 3")
-    triangles = check.array("surface.triangles", surface.triangles, "int32", "F 3")
-    triangle_id = check.array("surface.texel_map.triangle_id", surface.texel_map.triangle_id, "int32", "S S")
-    barycentric = check.array(
-        "surface.texel_map.barycentric", surface.texel_map.barycentric, "float32", "S S 2"
-    )
+    vertices, triangles, texel_map = _check_surface(check, surface)
     depth_map = check.array("depth_map", depth_map, "float32", "B h w")
     if silhouettes is not None:
         silhouettes = check.array("silhouettes", silhouettes, "float32", "B h w")
-    check.indices("surface.triangles", triangles, check.size("V"))
-    _check_sizes(check, camera)
+    if min(check.size("h"), check.size("w")) == 0:
+        raise ValueError("uv_projection: depth_map must not be empty")
+    _check_image(check, camera)
     check.number("weighting.depth_bias", weighting.depth_bias, 1e-9, 1e9)
     check.number("weighting.cosine_zero", weighting.cosine_zero, -1, 1)
     check.number("weighting.cosine_one", weighting.cosine_one, weighting.cosine_zero + 1e-6, 2)
@@ -125,8 +124,8 @@ def uv_projection(
     _SOURCE.launch(
         "project_bytes" if is_bytes else "project_floats",
         weight.size,
-        triangle_id,
-        barycentric,
+        texel_map.triangle_id,
+        texel_map.barycentric,
         triangles,
         points,
         image,
@@ -153,14 +152,117 @@ def uv_projection(
     return UvProjection(colour, weight, image_xy)
 
 
-def _check_sizes(check: Boundary, camera: PinholeCamera) -> None:
+@dataclass(frozen=True)
+class UvProjectionGradients:
+    """Gradients of the colours of :func:`uv_projection`.
+
+    Attributes:
+        image: f32 ``[B, H, W, C]``; NaN throughout an image of which a seen texel's gradient is not finite.
+        vertices: f32 ``[B, V, 3]``, head space.
+        intrinsics: f32 ``[B, 3, 3]``; the constant last row has 0.
+        head_to_camera: f32 ``[B, 3, 4]``.
+    """
+
+    image: FloatArray
+    vertices: FloatArray
+    intrinsics: FloatArray
+    head_to_camera: FloatArray
+
+
+def uv_projection_vjp(
+    image: FloatArray,
+    surface: ProjectionSurface,
+    camera: PinholeCamera,
+    weight: FloatArray,
+    grad_colour: FloatArray,
+) -> UvProjectionGradients:
+    """Vector-Jacobian product of the colours of :func:`uv_projection` for a float image.
+
+    Which texels are seen, and their weights, are treated as constants; the normals, which only weigh, have no
+    gradient. Sums over texels are in 64-bit fixed point: the same in every run.
+
+    Args:
+        image: f32 ``[B, H, W, C]`` with C 1, 3 or 4.
+        surface, camera: as given to :func:`uv_projection`.
+        weight: f32 ``[B, S, S]`` that it returned; texels with weight 0 have no colour and pass nothing on.
+        grad_colour: f32 ``[B, S, S, C]``, gradient of a scalar with respect to the colour.
+
+    Raises:
+        ValueError: wrong shape or dtype, mixed devices, or (on a CPU) an index out of range.
+    """
+    check = Boundary("uv_projection_vjp")
+    image = check.array("image", image, "float32", "B H W C")
+    vertices, triangles, texel_map = _check_surface(check, surface)
+    weight = check.array("weight", weight, "float32", "B S S")
+    grad_colour = check.array("grad_colour", grad_colour, "float32", "B S S C")
+    _check_image(check, camera)
+    points = pinhole_points(vertices, surface.normals, camera)
+    xp = array_module(vertices)
+    batch, texels, channels = check.size("B"), check.size("S") ** 2, check.size("C")
+    # Twice the texels: the four weights of one may add up to a little more than 1.
+    sums = make_vertex_sums(xp, (1, batch, image.size // max(batch, 1)), 2 * texels)
+    parts = part_count(texels)
+    _SOURCE.launch(
+        "project_vjp_measure",
+        batch * parts,
+        weight,
+        grad_colour,
+        sums.magnitudes,
+        batch,
+        texels,
+        channels,
+        parts,
+    )
+    grad_points: FloatArray = xp.empty((*weight.shape, 3), np.float32)
+    _SOURCE.launch(
+        "project_vjp",
+        weight.size,
+        texel_map.triangle_id,
+        texel_map.barycentric,
+        triangles,
+        points,
+        image,
+        weight,
+        grad_colour,
+        sums.magnitudes,
+        sums.sums,
+        grad_points,
+        batch,
+        channels,
+        check.size("V"),
+        check.size("F"),
+        texels,
+        check.size("H"),
+        check.size("W"),
+        sums.headroom,
+    )
+    raster = texel_map.raster(batch)
+    at_vertices = interpolate_vjp(points[:, :, :3], triangles, raster, grad_points).attributes
+    seen = pinhole_points_vjp(vertices, camera, at_vertices)
+    of_image = read_vertex_sums(sums).reshape(image.shape)
+    return UvProjectionGradients(of_image, seen.vertices, seen.intrinsics, seen.head_to_camera)
+
+
+def _check_surface(check: Boundary, surface: ProjectionSurface) -> tuple[FloatArray, IntArray, TexelMap]:
+    """Vertices, triangles and texel map, checked; the normals are checked where they are projected."""
+    vertices = check.array("surface.vertices", surface.vertices, "float32", "B V 3")
+    triangles = check.array("surface.triangles", surface.triangles, "int32", "F 3")
+    texel_map = TexelMap(
+        check.array("surface.texel_map.triangle_id", surface.texel_map.triangle_id, "int32", "S S"),
+        check.array("surface.texel_map.barycentric", surface.texel_map.barycentric, "float32", "S S 2"),
+    )
+    check.indices("surface.triangles", triangles, check.size("V"))
+    return vertices, triangles, texel_map
+
+
+def _check_image(check: Boundary, camera: PinholeCamera) -> None:
     if check.size("C") not in (1, 3, 4):
-        raise ValueError(f"uv_projection: image must have 1, 3 or 4 channels, got {check.size('C')}")
-    if min(check.size(letter) for letter in "HWhw") == 0:
-        raise ValueError("uv_projection: image and depth_map must not be empty")
+        raise ValueError(f"{check.function}: image must have 1, 3 or 4 channels, got {check.size('C')}")
+    if min(check.size("H"), check.size("W")) == 0:
+        raise ValueError(f"{check.function}: image must not be empty")
     if (camera.image_height, camera.image_width) != (check.size("H"), check.size("W")):
         raise ValueError(
-            f"uv_projection: camera is of a {camera.image_height} x {camera.image_width} image, "
+            f"{check.function}: camera is of a {camera.image_height} x {camera.image_width} image, "
             f"image is {check.size('H')} x {check.size('W')}"
         )
 
@@ -198,3 +300,29 @@ def uv_projection_reference(
     top = image[row, column] * (1 - fx)[:, None] + image[row, right] * fx[:, None]
     bottom = image[below, column] * (1 - fx)[:, None] + image[below, right] * fx[:, None]
     return top * (1 - fy)[:, None] + bottom * fy[:, None], weight
+
+
+def uv_projection_vjp_reference(
+    image: Float64Array, points: Float64Array, grad_colour: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Gradients of a linear image ``[H, W, C]`` and of the seen surface points ``[N, 3]`` (x z, y z, z as
+    ``pinhole_points``), in float64: the bilinear filter's transpose and slope, then those of the perspective
+    division.
+    """
+    height, width = image.shape[:2]
+    depth = points[:, 2]
+    pixel = points[:, :2] / depth[:, None]
+    clamped = np.clip(pixel - 0.5, 0, [width - 1, height - 1])
+    first = np.floor(clamped).astype(np.int64)
+    fx, fy = (clamped - first).T[:, :, None]
+    (left, top), (right, bottom) = first.T, np.minimum(first + 1, [width - 1, height - 1]).T
+    of_image, slope = np.zeros_like(image), np.zeros_like(pixel)
+    for row, row_weight, row_slope in ((top, 1 - fy, -1), (bottom, fy, 1)):
+        for column, weight, column_slope in ((left, 1 - fx, -1), (right, fx, 1)):
+            np.add.at(of_image, (row, column), row_weight * weight * grad_colour)
+            seen = (image[row, column] * grad_colour).sum(1)
+            slope[:, 0] += column_slope * row_weight[:, 0] * seen
+            slope[:, 1] += row_slope * weight[:, 0] * seen
+    of_pixel = np.where(clamped == pixel - 0.5, slope, 0)
+    of_depth = -(of_pixel * pixel).sum(1) / depth
+    return of_image, np.column_stack([of_pixel / depth[:, None], of_depth])

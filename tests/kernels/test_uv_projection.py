@@ -19,8 +19,10 @@ from facewright_kernels import (
     rasterize,
     silhouette_weight,
     uv_projection,
+    uv_projection_vjp,
 )
-from facewright_kernels.uv_projection import uv_projection_reference
+from facewright_kernels.kernel_source import set_cpu_threads
+from facewright_kernels.uv_projection import uv_projection_reference, uv_projection_vjp_reference
 
 SIZE = 96
 
@@ -155,3 +157,153 @@ def test_boundary_says_what_is_wrong(ball):
         uv_projection(
             image, surface, camera, zbuffer, weighting=ProjectionWeighting(cosine_zero=0.5, cosine_one=0.5)
         )
+
+
+def _projected(device, ball, batch=2, channels=3, size=256):
+    """A random image and what its projection returned, with gradients that span seven decades."""
+    rng = np.random.default_rng(2)
+    camera, surface = _view(device, ball, size=size, batch=batch)
+    image = device.send(rng.random((batch, size, size, channels)).astype(np.float32))
+    zbuffer = depth_map(surface.vertices, surface.triangles, camera, 64, 64)
+    weight = uv_projection(image, surface, camera, zbuffer).weight
+    grad = rng.normal(size=(*weight.shape, channels)) * 10.0 ** rng.integers(-4, 3, (*weight.shape, 1))
+    return image, surface, camera, weight, device.send(grad.astype(np.float32))
+
+
+@pytest.mark.parametrize(("batch", "channels"), [(1, 1), (2, 3), (1, 4)])
+def test_gradients_match_reference(device, ball, batch, channels):
+    """Texels by the reference; from texels to vertices and camera by the transposes of barycentric and camera
+    matrices, in float64."""
+    image, surface, camera, weight, grad = _projected(device, ball, batch, channels)
+    got = uv_projection_vjp(image, surface, camera, weight, grad)
+    points = pinhole_points(surface.vertices, surface.normals, camera)
+    triangle_id = device.fetch(surface.texel_map.triangle_id)
+    barycentric = device.fetch(surface.texel_map.barycentric).astype(np.float64)
+    for k in range(batch):
+        seen = device.fetch(weight)[k] > 0
+        assert seen.mean() > 0.1
+        b0, b1 = barycentric[seen].T
+        corners, shares = ball.triangles[triangle_id[seen]], np.stack([b0, b1, 1 - b0 - b1], 1)
+        at_corners = device.fetch(points)[k].astype(np.float64)[corners]
+        at = np.einsum("nk,nkc->nc", shares, at_corners)
+        of_image, of_points = uv_projection_vjp_reference(
+            device.fetch(image)[k].astype(np.float64), at, device.fetch(grad)[k][seen].astype(np.float64)
+        )
+        scale = np.abs(of_image).max()
+        np.testing.assert_allclose(device.fetch(got.image)[k], of_image, rtol=1e-3, atol=1e-4 * scale)
+        of_vertex_points = np.zeros((len(ball.vertices), 3))
+        np.add.at(of_vertex_points, corners, shares[:, :, None] * of_points[:, None])
+        intrinsics = device.fetch(camera.intrinsics)[k].astype(np.float64)
+        extrinsics = device.fetch(camera.head_to_camera)[k].astype(np.float64)
+        in_camera = ball.vertices @ extrinsics[:, :3].T + extrinsics[:, 3]
+        of_camera = of_vertex_points[:, :2] @ intrinsics[:2]
+        of_camera[:, 2] += of_vertex_points[:, 2]
+        wanted = {
+            "vertices": of_camera @ extrinsics[:, :3],
+            "intrinsics": np.vstack([of_vertex_points[:, :2].T @ in_camera, np.zeros(3)]),
+            "head_to_camera": np.column_stack([of_camera.T @ ball.vertices, of_camera.sum(0)]),
+        }
+        for name, expected in wanted.items():
+            one = device.fetch(getattr(got, name))[k].astype(np.float64)
+            # A texel within rounding of a pixel's border may take its slope from the other side: compare as
+            # gradients are used, by direction and size.
+            error = np.linalg.norm(one - expected) / np.linalg.norm(expected)
+            assert error < 2e-3, (name, error)
+
+
+def test_reference_gradients_are_finite_differences():
+    rng = np.random.default_rng(3)
+    image, grad = rng.random((5, 6, 2)), rng.normal(size=(9, 2))
+    pixel = rng.uniform([0.1, 0.1], [5.9, 4.9], (9, 2))
+    pixel[0] = [0.2, 2.7]  # clamped along x
+    points = np.column_stack([pixel, np.ones(9)]) * rng.uniform(0.3, 1.5, (9, 1))
+    of_image, of_points = uv_projection_vjp_reference(image, points, grad)
+    assert of_points[0, 0] == 0
+
+    def value(image, points):
+        with_cosine = np.column_stack([points, np.ones(9)])
+        colour, _ = uv_projection_reference(image, with_cosine, np.ones((2, 2)), ProjectionWeighting())
+        return (colour * grad).sum()
+
+    step = 1e-7
+    for which, wanted in ((0, of_image), (1, of_points)):
+        for at in np.ndindex(wanted.shape):
+            values = []
+            for sign in (1, -1):
+                moved = [image.copy(), points.copy()]
+                moved[which][at] += sign * step
+                values.append(value(*moved))
+            assert (values[0] - values[1]) / (2 * step) == pytest.approx(wanted[at], rel=1e-5, abs=1e-6)
+
+
+def test_gradient_says_which_way_the_ball_moved(device, ball):
+    """A smooth picture, projected on the ball and then on the shifted ball: the gradient of the squared
+    difference of the texels' colours points along the shift."""
+    camera, surface = _view(device, ball, size=256)
+    x = (np.arange(256) + 0.5) / 256
+    image = device.send(
+        np.stack(np.broadcast_arrays(x[None, :], x[:, None], 0.5), -1)[None].astype(np.float32)
+    )
+    zbuffer = depth_map(surface.vertices, surface.triangles, camera, 256, 256)
+    before = uv_projection(image, surface, camera, zbuffer)
+    shift = np.float32([0.004, -0.006, 0])
+    moved = replace(surface, vertices=surface.vertices + device.send(shift))
+    after = uv_projection(image, moved, camera, zbuffer)
+    seen = ((before.weight > 0) & (after.weight > 0))[..., None]
+    grad = 2 * (after.colour - before.colour) * seen
+    got = uv_projection_vjp(image, moved, camera, after.weight, grad.astype(np.float32))
+    of_shift = device.fetch(got.vertices)[0].sum(0)[:2]
+    assert of_shift @ shift[:2] / np.linalg.norm(of_shift) / np.linalg.norm(shift) > 0.99
+
+
+def test_gradients_depend_on_neither_threads_nor_the_rest_of_the_batch(device, ball):
+    image, surface, camera, weight, grad = _projected(device, ball)
+    once = uv_projection_vjp(image, surface, camera, weight, grad)
+    set_cpu_threads(3)
+    try:
+        again = uv_projection_vjp(image, surface, camera, weight, grad)
+    finally:
+        set_cpu_threads(1)
+    one = slice(1, 2)
+    alone = uv_projection_vjp(
+        image[one],
+        replace(surface, vertices=surface.vertices[one], normals=surface.normals[one]),
+        replace(camera, intrinsics=camera.intrinsics[one], head_to_camera=camera.head_to_camera[one]),
+        weight[one],
+        grad[one],
+    )
+    for name in ("image", "vertices", "intrinsics", "head_to_camera"):
+        wanted = device.fetch(getattr(once, name))
+        np.testing.assert_array_equal(device.fetch(getattr(again, name)), wanted)
+        np.testing.assert_array_equal(device.fetch(getattr(alone, name))[0], wanted[1])
+
+
+def test_hidden_texels_pass_nothing_on_and_nan_shows_in_its_own_photo(device, ball):
+    image, surface, camera, weight, grad = _projected(device, ball)
+    hidden = uv_projection_vjp(image, surface, camera, weight * 0, grad * np.float32(np.nan))
+    assert (device.fetch(hidden.image) == 0).all()
+    assert (device.fetch(hidden.vertices) == 0).all()
+    bad = device.fetch(grad).copy()
+    row, column = np.argwhere(device.fetch(weight)[1] > 0)[100]
+    bad[1, row, column] = np.nan
+    got = uv_projection_vjp(image, surface, camera, weight, device.send(bad))
+    assert np.isfinite(device.fetch(got.image)[0]).all()
+    assert np.isfinite(device.fetch(got.vertices)[0]).all()
+    assert np.isnan(device.fetch(got.image)[1]).all()
+    assert np.isnan(device.fetch(got.vertices)[1]).any(1).sum() == 3
+    assert np.isnan(device.fetch(got.head_to_camera)[1]).any()
+
+
+def test_gradient_boundary_says_what_is_wrong(ball):
+    class Cpu:
+        send = staticmethod(np.asarray)
+
+    image, surface, camera, weight, grad = _projected(Cpu, ball)
+    with pytest.raises(ValueError, match=r"image must be float32 \[B, H, W, C\], got uint8"):
+        uv_projection_vjp(image.astype(np.uint8), surface, camera, weight, grad)
+    with pytest.raises(ValueError, match=r"weight must be float32 \[B, S, S\]"):
+        uv_projection_vjp(image, surface, camera, weight[:, 1:], grad)
+    with pytest.raises(ValueError, match=r"grad_colour must be float32 \[B, S, S, C\]"):
+        uv_projection_vjp(image, surface, camera, weight, grad[..., :2])
+    with pytest.raises(ValueError, match="uv_projection_vjp: camera is of a 8 x 256 image"):
+        uv_projection_vjp(image, surface, replace(camera, image_height=8), weight, grad)

@@ -18,7 +18,7 @@ from facewright.head_model import HeadModel
 from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
 from facewright_kernels import interpolate, rasterize
 
-LAYERS, LATENT_SIZE = 2, 24
+LATENT_SHAPE = (2, 24)  # layers, size of each
 FACTORS = 16  # the first half moves vertices, the other colours
 MAP_SIZE = 64
 IMAGE_SIZE = 64
@@ -27,10 +27,12 @@ F32 = npt.NDArray[np.float32]
 Shape = tuple[int | str, ...]
 
 
-def small_networks(head: HeadModel, folder: Path, seed: int = 0) -> RefinementNetworks:
+def small_networks(
+    head: HeadModel, folder: Path, latent_shape: tuple[int, int] = LATENT_SHAPE
+) -> RefinementNetworks:
     """Writes the six graphs into ``folder`` and opens them on the CPU."""
-    rng = np.random.default_rng(seed)
-    _write_generator(head, folder, rng)
+    rng = np.random.default_rng(0)
+    _write_generator(head, folder, rng, latent_shape)
     _write_perceptual(folder, rng)
     _write_identity(folder, rng)
     return load_refinement_networks(folder, OnnxEngine)
@@ -45,7 +47,10 @@ def uv_map_of(head: HeadModel, attributes: F32, size: int = MAP_SIZE) -> F32:
     return drawn
 
 
-def _write_generator(head: HeadModel, folder: Path, rng: np.random.Generator) -> None:
+def _write_generator(
+    head: HeadModel, folder: Path, rng: np.random.Generator, latent_shape: tuple[int, int]
+) -> None:
+    latents = latent_shape[0] * latent_shape[1]
     half = FACTORS // 2
     texels = 6 * MAP_SIZE * MAP_SIZE
     basis = np.zeros((FACTORS, 6, MAP_SIZE, MAP_SIZE), np.float32)
@@ -56,20 +61,20 @@ def _write_generator(head: HeadModel, folder: Path, rng: np.random.Generator) ->
         basis[half + k, 3:] = 0.06 * wave * rng.uniform(0.5, 1, (3, 1, 1))
     base = np.zeros((1, 6, MAP_SIZE, MAP_SIZE), np.float32)
     base[:, 3:] = np.array([0.5, 0.35, 0.28]).reshape(1, 3, 1, 1)
-    mixing = rng.normal(size=(LAYERS * LATENT_SIZE, FACTORS)).astype(np.float32) / 7
+    mixing = (rng.normal(size=(latents, FACTORS)) / latents**0.5).astype(np.float32)
     constants = {
         "mixing": mixing,
         "mixing_t": np.ascontiguousarray(mixing.T),
         "basis": basis.reshape(FACTORS, texels),
         "basis_t": np.ascontiguousarray(basis.reshape(FACTORS, texels).T),
         "base": base,
-        "flat_w": np.array([-1, LAYERS * LATENT_SIZE]),
+        "flat_w": np.array([-1, latents]),
         "flat_maps": np.array([-1, texels]),
-        "w_shape": np.array([-1, LAYERS, LATENT_SIZE]),
+        "w_shape": np.array([-1, *latent_shape]),
         "maps_shape": np.array([-1, 6, MAP_SIZE, MAP_SIZE]),
         "one": np.float32(1),
     }
-    w: Shape = ("batch", LAYERS, LATENT_SIZE)
+    w: Shape = ("batch", *latent_shape)
     maps: Shape = ("batch", 6, MAP_SIZE, MAP_SIZE)
     _save(
         folder / "generator_forward.onnx",

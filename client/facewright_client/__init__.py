@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from facewright_client._metrics import ClientMetrics
     from facewright_client._pending import PendingAvatar
+    from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 
 #: Loaded at first use: the server's stages import this package for its contract, and must not pay for gRPC.
 _MODULES: Final = {
@@ -48,6 +49,9 @@ _MODULES: Final = {
     "OverloadedError": "_errors",
     "PendingAvatar": "_pending",
     "PhotoTooLargeError": "_errors",
+    "Refinement": "_refinement",
+    "RefinementProgress": "_refinement",
+    "RefinementStart": "_refinement",
     "RetryPolicy": "_connection",
     "ServerUnavailableError": "_errors",
     "Tls": "_connection",
@@ -72,6 +76,9 @@ __all__ = [
     "OverloadedError",
     "PendingAvatar",
     "PhotoTooLargeError",
+    "Refinement",
+    "RefinementProgress",
+    "RefinementStart",
     "RetryPolicy",
     "ServerUnavailableError",
     "Tls",

@@ -10,7 +10,7 @@ from typing import Any
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from facewright_client import _wire
+from facewright_client import _refinement, _wire
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
 from facewright_client._errors import (
@@ -18,6 +18,7 @@ from facewright_client._errors import (
     error_from_answer,
 )
 from facewright_client._pending import PendingAvatar
+from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 
 
 class Client:
@@ -99,6 +100,48 @@ class Client:
             )
         )
         return pending
+
+    def refine(
+        self,
+        start: RefinementStart,
+        progress: Callable[[RefinementProgress], None] | None = None,
+        timeout_s: float | None = None,
+        **options: _wire.OptionValue,
+    ) -> Refinement:
+        """Latents changed until the render matches the photo (200 iterations by default).
+
+        A ``deadline_ms`` answers with the best so far; ``timeout_s`` gives up.
+
+        Args:
+            start: the photo and what is known of it.
+            progress: called in this thread for every iteration; where it raises, the server stops. With it
+                the request streams and is never retried.
+            timeout_s: longest time, retries included; the connection's by default.
+            options: ``facewright_client.contract.REFINE_OPTIONS``.
+
+        Raises:
+            FacewrightClientError: one subclass per error code.
+        """
+        seconds = self._connection.seconds_for(timeout_s)
+        if progress is None:
+
+            def send(left_s: float) -> Any:
+                return self._triton.infer(
+                    _refinement.ONCE,
+                    _refinement.inputs(start),
+                    parameters=_wire.parameters(options),
+                    client_timeout=left_s,
+                )
+
+            return _refinement.refinement_from(self._with_retries(_refinement.ONCE, seconds, send))
+        # A connection has one stream at a time, and a client serves several threads.
+        connection = triton.InferenceServerClient(self.url, **self._connection.triton_arguments())
+        try:
+            return _refinement.stream(connection, start, progress, seconds, options)
+        except InferenceServerException as failure:
+            raise _typed(failure) from None
+        finally:
+            connection.close()
 
     def ready(self, pipeline: str = "avatar_twin") -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""

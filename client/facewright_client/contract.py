@@ -166,6 +166,8 @@ STAGES: Final = {
     "bake_texture": BAKE_TEXTURE,
     "package_avatar": PACKAGE_AVATAR,
     "render_preview": RENDER_PREVIEW,
+    "refine_latent": REFINE_LATENT,
+    "refine_latent_progress": REFINE_LATENT_PROGRESS,
 }
 
 

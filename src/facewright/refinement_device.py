@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from facewright.engine import OnnxEngine
+from facewright_kernels.kernel_source import set_cpu_threads
 
 #: NumPy arrays, or CuPy arrays with the same interface.
 Array = npt.NDArray[Any]
@@ -44,6 +46,15 @@ class RefinementDevice:
         import cupy
 
         return cls(cupy, cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True))
+
+    @classmethod
+    def named(cls, device: Literal["cpu", "cuda"]) -> RefinementDevice:
+        """The CPU with its cores, at most two (more gain little at batch 1), or the current GPU."""
+        if device == "cuda":
+            return cls.cuda()
+        threads = min(2, len(os.sched_getaffinity(0)))
+        set_cpu_threads(threads)
+        return cls.cpu(threads)
 
     @property
     def is_gpu(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +47,16 @@ class RefinementPhotos:
     def size(self) -> int:
         """Pixels per side."""
         return int(self.photo.shape[1])
+
+    @staticmethod
+    def stacked(photos: Sequence[RefinementPhotos], device: RefinementDevice) -> RefinementPhotos:
+        """Several batches as one."""
+        with device.queue():
+            fields = {
+                field.name: device.xp.concatenate([getattr(part, field.name) for part in photos])
+                for field in dataclasses.fields(RefinementPhotos)
+            }
+        return RefinementPhotos(**fields)
 
     def checked(self, latent_shape: tuple[int, int], vertices: Array, image_size: int) -> RefinementPhotos:
         """These photos, once they are found fit to be refined.

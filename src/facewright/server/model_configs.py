@@ -19,12 +19,25 @@ Profile = Literal["cpu", "cuda", "tensorrt"]
 PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
 
 #: Ensembles by name, and their steps in order.
-ENSEMBLES: Final[Mapping[str, tuple[str, ...]]] = {"avatar_twin": tuple(STAGES)}
+ENSEMBLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "avatar_twin": (
+        "find_face",
+        "face_landmarks",
+        "fit_head",
+        "bake_texture",
+        "package_avatar",
+        "render_preview",
+    )
+}
 
 #: Stages that are one network and nothing else: the tensorrt profile hands them to Triton's TensorRT backend.
 NETWORKS: Final = frozenset({"face_landmarks"})
 #: Stages that run networks themselves, beside other work.
-RUNS_NETWORKS: Final = NETWORKS | {"find_face"}
+RUNS_NETWORKS: Final = NETWORKS | {"find_face", "refine_latent", "refine_latent_progress"}
+#: Stages that answer a request several times; over streaming gRPC only.
+STREAMING: Final = frozenset({"refine_latent_progress"})
+#: Stages that compute on the GPU themselves: one instance of each, and how many requests it takes at once.
+GPU_BATCHES: Final[Mapping[str, int]] = {"refine_latent": 32, "refine_latent_progress": 1}
 
 #: Instances of each stage for every two CPU cores. The bake takes more than half of the time, so that one
 #: instance would leave a core idle; each instance of any stage costs about 100 MB.
@@ -35,6 +48,8 @@ INSTANCES_PER_TWO_CORES: Final[Mapping[str, int]] = {
     "bake_texture": 2,
     "package_avatar": 1,
     "render_preview": 1,
+    "refine_latent": 1,
+    "refine_latent_progress": 1,
 }
 #: Requests that the TensorRT backend runs as one batch. Python stages take one request at a time: on a CPU
 #: batching gains nothing and makes the first of a batch wait for the last.
@@ -76,14 +91,20 @@ def model_config(model: str, profile: Profile, sizing: Sizing | None = None) -> 
             "dynamic_batching { max_queue_delay_microseconds: 0 }",
         )
     device = "cpu" if profile == "cpu" else "cuda"
+    batch = 1 if device == "cpu" else GPU_BATCHES.get(model, 1)
+    on_gpu = device == "cuda" and model in GPU_BATCHES
+    count = 1 if on_gpu else (sizing or Sizing()).instances(model)
     return _text(
         f'name: "{model}"',
         'backend: "python"',
-        "max_batch_size: 1",
+        f"max_batch_size: {batch}",
         _tensors("input", inputs),
         _tensors("output", outputs),
-        f"instance_group [ {{ kind: KIND_CPU count: {(sizing or Sizing()).instances(model)} }} ]",
+        "model_transaction_policy { decoupled: true }" if model in STREAMING else "",
+        "dynamic_batching { max_queue_delay_microseconds: 0 }" if batch > 1 else "",
+        f"instance_group [ {{ kind: KIND_CPU count: {count} }} ]",
         _parameter("network_device", device) if model in RUNS_NETWORKS else "",
+        _parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "no") if on_gpu else "",
     )
 
 

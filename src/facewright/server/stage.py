@@ -12,7 +12,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -25,6 +25,8 @@ from facewright.server.stage_metrics import StageMetrics
 from facewright_client.contract import FIT_INFO, MAX_PHOTO_BYTES, PHOTO, PHOTO_INFO, STAGES, ErrorCode, Tensor
 
 Outputs = Mapping[Tensor, NDArray[Any] | bytes]
+#: What a stage makes of a request before it computes.
+Accepted = TypeVar("Accepted")
 
 _STATUS: Final = {
     ErrorCode.BAD_PHOTO: "INVALID_ARG",
@@ -55,8 +57,20 @@ class StageRequest:
         """A tensor without its batch dimension, read-only."""
         # DLPack and not as_numpy(): Triton 2.51's stub was built for NumPy 1 and misreads NumPy 2's strides.
         value: NDArray[Any] = np.from_dlpack(pb_utils.get_input_tensor_by_name(self._request, tensor.name))
-        without_batch: NDArray[Any] = value[0]
-        return without_batch
+        return _without_batch(tensor, value)
+
+    def array_in_place(self, tensor: Tensor) -> NDArray[Any]:
+        """A tensor without its batch dimension in the memory where it is: NumPy, or CuPy on a GPU."""
+        value = pb_utils.get_input_tensor_by_name(self._request, tensor.name)
+        if value.is_cpu():
+            return self.array(tensor)
+        import cupy
+
+        return _without_batch(tensor, cupy.from_dlpack(value))
+
+    def cancelled(self) -> bool:
+        """Whether the client has left."""
+        return bool(self._request.is_cancelled())
 
     def content(self, tensor: Tensor) -> bytes:
         """The bytes of a file or of JSON."""
@@ -123,6 +137,16 @@ def _lent(name: str, value: NDArray[Any] | bytes) -> Any:
     return tensor
 
 
+def _without_batch(tensor: Tensor, value: NDArray[Any]) -> NDArray[Any]:
+    # A stage whose requests Triton batches must not be sent several photos in one.
+    if len(value) != 1:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION, f"{tensor.name} holds {len(value)} photos", "send one photo in a request"
+        )
+    array: NDArray[Any] = value[0]
+    return array
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
@@ -151,48 +175,110 @@ class Stage:
         """Answer each request with what ``compute`` returns, or with the wire form of what it raises."""
         return [self._answer(request, compute) for request in requests]
 
-    def _answer(self, request: Any, compute: Callable[[StageRequest], Outputs]) -> Any:
+    def execute_batch(
+        self,
+        requests: Sequence[Any],
+        accept: Callable[[StageRequest], Accepted],
+        compute: Callable[[Sequence[Accepted]], Sequence[Outputs | FacewrightError]],
+    ) -> list[Any]:
+        """Answer requests that Triton has collected, together.
+
+        Args:
+            requests: Triton's.
+            accept: reads one request; what it raises fails that request alone.
+            compute: gives an answer or an error for each that was accepted.
+        """
+        started = time.perf_counter()
+        responses: list[Any] = [None] * len(requests)
+        accepted: list[tuple[int, Accepted]] = []
+        for index, request in enumerate(requests):
+            try:
+                accepted.append((index, accept(self._accepted(request))))
+            except Exception as error:
+                responses[index] = self._failure_of(error)
+        try:
+            answers: Sequence[Outputs | Exception] = compute([value for _, value in accepted])
+        except Exception as error:
+            answers = [error] * len(accepted)
+        for (index, _), answer in zip(accepted, answers, strict=True):
+            if isinstance(answer, Exception):
+                responses[index] = self._failure_of(answer)
+            else:
+                responses[index] = self._response(requests[index], answer, self._outputs)
+                self._metrics.answered(time.perf_counter() - started)
+        return responses
+
+    def stream(
+        self,
+        requests: Sequence[Any],
+        compute: Callable[[StageRequest, Callable[[Outputs], None]], Outputs],
+    ) -> None:
+        """Answer each request of a decoupled model several times.
+
+        Args:
+            requests: Triton's.
+            compute: is given the request and a function that sends some of the outputs on at once; returns
+                those of the last answer.
+        """
+        for request in requests:
+            sender = request.get_response_sender()
+
+            def send(outputs: Outputs, request: Any = request, sender: Any = sender) -> None:
+                sender.send(self._response(request, outputs, tuple(outputs)))
+
+            def answer(stage_request: StageRequest, send: Callable[[Outputs], None] = send) -> Outputs:
+                return compute(stage_request, send)
+
+            last = self._answer(request, answer, whole=False)
+            sender.send(last, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def _answer(self, request: Any, compute: Callable[[StageRequest], Outputs], whole: bool = True) -> Any:
+        """The response, ``whole``: with every output that the caller asked for."""
         started = time.perf_counter()
         try:
-            if request.is_cancelled():
-                raise FacewrightError(
-                    ErrorCode.CANCELLED, f"the client left before {self.name} began", "nothing to do"
-                )
-            stage_request = StageRequest(request)
-            for tensor in self._infos:
-                info = stage_request.content(tensor)
-                refuse_bad_info(tensor.name, info)
-                RequestClock.from_info(info).check(self._longest_wait_s)
-            response = self._response(request, compute(stage_request))
-        except FacewrightError as error:
-            return self._failure(error)
-        except MemoryError:
-            return self._failure(
-                FacewrightError(ErrorCode.OVERLOADED, "the server ran out of memory", "retry later")
-            )
+            outputs = compute(self._accepted(request))
+            response = self._response(request, outputs, self._outputs if whole else tuple(outputs))
         except Exception as error:
-            # The frames and the kind of error, not its message: that may quote what came from a photo.
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            pb_utils.Logger.log_error(f"{self.name}: {type(error).__name__}\n{frames}")
-            return self._failure(
-                FacewrightError(
-                    ErrorCode.INTERNAL,
-                    f"{self.name} failed with {type(error).__name__}",
-                    "the server's log has the traceback",
-                )
-            )
+            return self._failure_of(error)
         self._metrics.answered(time.perf_counter() - started)
         return response
 
-    def _response(self, request: Any, outputs: Outputs) -> Any:
+    def _accepted(self, request: Any) -> StageRequest:
+        """A request whose caller is still there, whose options are allowed and that is not too late."""
+        if request.is_cancelled():
+            raise FacewrightError(
+                ErrorCode.CANCELLED, f"the client left before {self.name} began", "nothing to do"
+            )
+        stage_request = StageRequest(request)
+        for tensor in self._infos:
+            info = stage_request.content(tensor)
+            refuse_bad_info(tensor.name, info)
+            RequestClock.from_info(info).check(self._longest_wait_s)
+        return stage_request
+
+    def _response(self, request: Any, outputs: Outputs, tensors: Sequence[Tensor]) -> Any:
         wanted = set(request.requested_output_names())
-        tensors = []
-        for tensor in self._outputs:
-            if tensor.name not in wanted:
-                continue
-            value = outputs[tensor]
-            tensors.append(_lent(tensor.name, value))
-        return pb_utils.InferenceResponse(tensors)
+        return pb_utils.InferenceResponse(
+            [_lent(tensor.name, outputs[tensor]) for tensor in tensors if tensor.name in wanted]
+        )
+
+    def _failure_of(self, error: Exception) -> Any:
+        if isinstance(error, FacewrightError):
+            return self._failure(error)
+        if isinstance(error, MemoryError):
+            return self._failure(
+                FacewrightError(ErrorCode.OVERLOADED, "the server ran out of memory", "retry later")
+            )
+        # The frames and the kind of error, not its message: that may quote what came from a photo.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        pb_utils.Logger.log_error(f"{self.name}: {type(error).__name__}\n{frames}")
+        return self._failure(
+            FacewrightError(
+                ErrorCode.INTERNAL,
+                f"{self.name} failed with {type(error).__name__}",
+                "the server's log has the traceback",
+            )
+        )
 
     def _failure(self, error: FacewrightError) -> Any:
         error.stage = error.stage or self.name

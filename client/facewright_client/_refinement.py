@@ -1,0 +1,168 @@
+"""What refinement takes and gives, and the answers of its streaming form."""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+import numpy as np
+import tritonclient.grpc as triton
+from numpy.typing import NDArray
+
+from facewright_client import _wire, contract
+from facewright_client._errors import DeadlineExceededError, InternalServerError
+
+#: The stage that answers once, and the one that also answers on the way.
+ONCE: Final = "refine_latent"
+WITH_PROGRESS: Final = "refine_latent_progress"
+
+
+@dataclass(frozen=True)
+class RefinementStart:
+    """A photo and what the stages before know of it. Frames and units: the project's CONVENTIONS.md.
+
+    Attributes:
+        face_crop: uint8 [1024, 1024, 3], sRGB.
+        face_mask: uint8 [256, 256], over the crop; probability of face x 255.
+        intrinsics: float32 [3, 3], crop pixels.
+        head_to_camera: float32 [3, 4], metres.
+        sh_light: float32 [9, 3].
+        w_plus: float32 [14, 512], the latents to start from.
+    """
+
+    face_crop: NDArray[np.uint8] = field(repr=False)
+    face_mask: NDArray[np.uint8] = field(repr=False)
+    intrinsics: NDArray[np.float32] = field(repr=False)
+    head_to_camera: NDArray[np.float32] = field(repr=False)
+    sh_light: NDArray[np.float32] = field(repr=False)
+    w_plus: NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RefinementProgress:
+    """How far a refinement is.
+
+    Attributes:
+        iteration: done so far.
+        iterations: asked for.
+        losses: of this iteration: ``total``, and ``latent``, ``perceptual``, ``identity`` before weights.
+        preview: JPEG of the face in its photo; None where none was due.
+    """
+
+    iteration: int
+    iterations: int
+    losses: Mapping[str, float]
+    preview: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The best latents that were found.
+
+    Attributes:
+        w_plus: float32 [14, 512].
+        head_to_camera: float32 [3, 4]; as given unless ``optimize_camera``.
+        sh_light: float32 [9, 3]; as given unless ``optimize_light``.
+        losses: float32 [N, 4], of each iteration: total, latent, perceptual, identity.
+        info: why it ended (``ended``, ``deadline``, ``stopped_early``), ``iterations``, ``best_iteration``,
+            ``first_loss``, ``best_loss``, ``ms_per_iteration``, ``batch``.
+    """
+
+    w_plus: NDArray[np.float32] = field(repr=False)
+    head_to_camera: NDArray[np.float32] = field(repr=False)
+    sh_light: NDArray[np.float32] = field(repr=False)
+    losses: NDArray[np.float32] = field(repr=False)
+    info: dict[str, Any]
+
+
+def inputs(start: RefinementStart) -> list[Any]:
+    """The request's input tensors."""
+    by_name = {f.name.upper(): np.ascontiguousarray(getattr(start, f.name)) for f in fields(start)}
+    tensors = []
+    for tensor in contract.REFINE_LATENT[0]:
+        array = by_name[tensor.name][None]
+        kind = {"uint8": "UINT8", "float32": "FP32"}.get(str(array.dtype))
+        if kind is None:
+            raise ValueError(f"{tensor.name.lower()} must be uint8 or float32, got {array.dtype}")
+        sent = triton.InferInput(tensor.name, list(array.shape), kind)
+        sent.set_data_from_numpy(array)
+        tensors.append(sent)
+    return tensors
+
+
+def refinement_from(result: Any) -> Refinement:
+    """The answer of a stage, or the last of a stream."""
+    w_plus, head_to_camera, sh_light, losses = (
+        result.as_numpy(tensor.name)[0]
+        for tensor in (
+            contract.REFINED_W_PLUS,
+            contract.REFINED_HEAD_TO_CAMERA,
+            contract.REFINED_SH_LIGHT,
+            contract.REFINEMENT_LOSSES,
+        )
+    )
+    info = json.loads(result.as_numpy(contract.REFINEMENT_INFO.name)[0].tobytes())
+    return Refinement(w_plus, head_to_camera, sh_light, losses, info)
+
+
+def stream(
+    connection: Any,
+    start: RefinementStart,
+    progress: Callable[[RefinementProgress], None],
+    seconds: float,
+    options: Mapping[str, _wire.OptionValue],
+) -> Refinement:
+    """Refine over a connection of its own, calling ``progress`` in this thread for every iteration.
+
+    The server stops where ``progress`` raises.
+
+    Args:
+        connection: tritonclient's; one stream at a time.
+        start, progress, options: as `facewright_client.Client.refine`.
+        seconds: longest time.
+
+    Raises:
+        InferenceServerException: the server refused or failed.
+        DeadlineExceededError: the time is over.
+    """
+    answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+    connection.start_stream(lambda result, error: answers.put((result, error)))
+    try:
+        connection.async_stream_infer(
+            WITH_PROGRESS,
+            inputs(start),
+            parameters=_wire.parameters(options),
+            enable_empty_final_response=True,
+        )
+        for result in _results(answers, time.monotonic() + seconds):
+            if result.get_output(contract.REFINED_W_PLUS.name) is not None:
+                return refinement_from(result)
+            if result.get_output(contract.REFINEMENT_PROGRESS.name) is not None:
+                progress(_progress_from(result))
+    finally:
+        connection.stop_stream(cancel_requests=True)
+    raise InternalServerError("the stream ended without a result", "the server's log has the details")
+
+
+def _results(answers: queue.SimpleQueue[tuple[Any, Any]], until: float) -> Iterator[Any]:
+    while True:
+        try:
+            result, error = answers.get(timeout=max(until - time.monotonic(), 0))
+        except queue.Empty:
+            raise DeadlineExceededError("no answer within the time allowed", "raise timeout_s") from None
+        if error is not None:
+            raise error
+        yield result
+        if result.get_response().parameters["triton_final_response"].bool_param:
+            return
+
+
+def _progress_from(result: Any) -> RefinementProgress:
+    state = json.loads(result.as_numpy(contract.REFINEMENT_PROGRESS.name)[0].tobytes())
+    has_preview = result.get_output(contract.REFINEMENT_PREVIEW.name) is not None
+    preview = result.as_numpy(contract.REFINEMENT_PREVIEW.name)[0].tobytes() if has_preview else None
+    return RefinementProgress(state["iteration"], state["iterations"], state["losses"], preview)

@@ -50,9 +50,10 @@ def adam_step(
     second_moment = _updatable(check, "second_moment", second_moment, shape)
     row_step: IntArray | None = None
     if isinstance(step, (int, np.integer)):
-        check.number("step", int(step), 1, 1 << 30)
+        step = int(step)
+        check.number("step", step, 1, 1 << 30)
     else:
-        row_step, step = check.array("step", step, "int32", "B"), 0
+        row_step, step = check.array("step", step, "int32", "B"), 1
         if isinstance(row_step, np.ndarray) and row_step.size and row_step.min() < 1:
             raise ValueError(f"adam_step: step must be 1 or more in every row, got {int(row_step.min())}")
     row_rate: FloatArray | None = None
@@ -76,7 +77,8 @@ def adam_step(
         row_rate,
         parameter.size,
         max(parameter.size // max(check.size("B"), 1), 1),
-        int(step),
+        1 - beta1**step,
+        1 - beta2**step,
         float(learning_rate),
         beta1,
         beta2,

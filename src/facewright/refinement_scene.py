@@ -21,14 +21,10 @@ from facewright_kernels import (
     Raster,
     TexelReaders,
     VertexTriangles,
-    interpolate,
-    interpolate_vjp,
     make_texel_readers,
     make_vertex_triangles,
     pinhole_clip_positions,
     pinhole_clip_positions_vjp,
-    rasterize,
-    rasterize_vjp,
     sh_shading,
     sh_shading_vjp,
     texture_sample,
@@ -39,6 +35,7 @@ from facewright_kernels import (
     vertex_normals_vjp,
 )
 from facewright_kernels.photo_composite import photo_composite, photo_composite_vjp
+from facewright_kernels.rasterizer_backend import FacewrightRasterizer, RasterizerBackend
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,8 @@ class HeadSurface:
         vertex_uv: f32 ``[V, 2]``, where each vertex reads its offset: at its first UV vertex.
         vertex_triangles: triangles around each vertex.
         texel_readers: vertices that read each texel of the maps.
+        rasterizer: what draws it.
+        edges: the rasteriser's topology of ``triangles``.
     """
 
     vertices_mean: Array
@@ -62,23 +61,37 @@ class HeadSurface:
     vertex_uv: Array
     vertex_triangles: VertexTriangles
     texel_readers: TexelReaders
+    rasterizer: RasterizerBackend
+    edges: Any
 
     @classmethod
-    def from_head(cls, head: HeadModel, map_size: int, device: RefinementDevice) -> HeadSurface:
-        """The surface of a head model, for maps of ``map_size`` texels per side."""
+    def from_head(
+        cls,
+        head: HeadModel,
+        map_size: int,
+        device: RefinementDevice,
+        rasterizer: RasterizerBackend | None = None,
+    ) -> HeadSurface:
+        """The surface of a head model, for maps of ``map_size`` texels per side; drawn by this project's
+        rasteriser where no other is given.
+        """
+        rasterizer = rasterizer or FacewrightRasterizer()
         with_uv, first = np.unique(head.uv_vertex, return_index=True)
         if len(with_uv) != head.vertex_count:
             raise ValueError(f"{head.vertex_count - len(with_uv)} vertices of the head have no UV")
         around = make_vertex_triangles(head.triangles, head.vertex_count)
         vertex_uv = device.array(head.uv[first])
+        triangles = device.array(head.triangles)
         return cls(
             device.array(head.vertices_mean),
-            device.array(head.triangles),
+            triangles,
             device.array(head.uv[None]),
             device.array(head.uv_triangles),
             vertex_uv,
             VertexTriangles(device.array(around.offsets), device.array(around.incident)),
             make_texel_readers(vertex_uv, map_size),
+            rasterizer,
+            rasterizer.make_topology(triangles),
         )
 
 
@@ -88,6 +101,7 @@ class Drawing:
 
     Attributes:
         image: f32 ``[B, H, H, 3]``, sRGB values, of the face over the photo.
+        composite: the same before silhouettes were antialiased.
         vertices, vertex_normals: f32 ``[B, V, 3]``, head space.
         camera, sh_light: what it was drawn with.
         clip: f32 ``[B, V, 4]``.
@@ -98,6 +112,7 @@ class Drawing:
     """
 
     image: Array
+    composite: Array
     vertices: Array
     vertex_normals: Array
     camera: PinholeCamera
@@ -154,15 +169,18 @@ class RefinementScene:
         around_normals = vertex_normals(vertices, surface.triangles, surface.vertex_triangles)
         camera = PinholeCamera(photos.intrinsics, head_to_camera, photos.size, photos.size)
         clip = pinhole_clip_positions(vertices, camera)
-        raster = rasterize(clip, surface.triangles, photos.size, photos.size, cull_back_faces=True)
-        normals = interpolate(around_normals, surface.triangles, raster)
-        uv = interpolate(surface.uv, surface.uv_triangles, raster)
+        draw = surface.rasterizer
+        raster = draw.rasterize(clip, surface.triangles, photos.size, photos.size, cull_back_faces=True)
+        normals = draw.interpolate(around_normals, surface.triangles, raster)
+        uv = draw.interpolate(surface.uv, surface.uv_triangles, raster)
         texture = self._texels(uv_maps, ALBEDO_CHANNELS)
         albedo = texture_sample(texture, uv)
         shading = sh_shading(normals, sh_light)
-        image = photo_composite(albedo, shading, raster.triangle_id, photos.photo, photos.face_mask)
+        composite = photo_composite(albedo, shading, raster.triangle_id, photos.photo, photos.face_mask)
+        image = draw.antialias(composite, raster, clip, surface.triangles, surface.edges)
         return Drawing(
             image,
+            composite,
             vertices,
             around_normals,
             camera,
@@ -179,17 +197,23 @@ class RefinementScene:
     def gradients(self, drawing: Drawing, grad_image: Array) -> SceneGradients:
         """Gradients of a loss whose gradient by ``drawing.image`` is ``grad_image`` f32 ``[B, H, H, 3]``."""
         surface, photos, raster = self.surface, self.photos, drawing.raster
+        draw = surface.rasterizer
+        silhouettes = draw.antialias_vjp(
+            drawing.composite, raster, drawing.clip, surface.triangles, grad_image, surface.edges
+        )
         colours = photo_composite_vjp(
-            drawing.albedo, drawing.shading, raster.triangle_id, photos.face_mask, grad_image
+            drawing.albedo, drawing.shading, raster.triangle_id, photos.face_mask, silhouettes.image
         )
         light = sh_shading_vjp(drawing.normals, drawing.sh_light, colours.shading)
         texels = texture_sample_vjp(drawing.texture, drawing.uv, colours.albedo)
-        by_uv = interpolate_vjp(surface.uv, surface.uv_triangles, raster, texels.uv)
-        by_normals = interpolate_vjp(drawing.vertex_normals, surface.triangles, raster, light.normals)
-        grad_clip = rasterize_vjp(
+        by_uv = draw.interpolate_vjp(surface.uv, surface.uv_triangles, raster, texels.uv)
+        by_normals = draw.interpolate_vjp(drawing.vertex_normals, surface.triangles, raster, light.normals)
+        grad_clip = draw.rasterize_vjp(
             drawing.clip, surface.triangles, raster, by_uv.barycentric + by_normals.barycentric
         )
-        camera = pinhole_clip_positions_vjp(drawing.vertices, drawing.camera, grad_clip)
+        camera = pinhole_clip_positions_vjp(
+            drawing.vertices, drawing.camera, grad_clip + silhouettes.clip_positions
+        )
         grad_vertices = camera.vertices + vertex_normals_vjp(
             drawing.vertices, surface.triangles, by_normals.attributes, surface.vertex_triangles
         )

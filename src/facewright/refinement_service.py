@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from facewright.demo_networks import DEMO_NETWORKS
 from facewright.errors import FacewrightError
 from facewright.head_model import HeadModel
-from facewright.open_assets_location import open_assets_folder
 from facewright.refine import LOSS_NAMES, Ended, Refinement, RefinementStep, refine
 from facewright.refinement_device import Array, RefinementDevice
 from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
@@ -123,11 +123,9 @@ class RefinementRequest:
 
 
 def refinement_folder() -> Path:
-    """Where the networks are: ``$FACEWRIGHT_REFINEMENT_NETWORKS``, by default ``refinement`` of the open
-    assets.
-    """
+    """Where the networks are: ``$FACEWRIGHT_REFINEMENT_NETWORKS``, by default the demonstration networks."""
     configured = os.environ.get("FACEWRIGHT_REFINEMENT_NETWORKS")
-    return Path(configured) if configured else open_assets_folder() / "refinement"
+    return Path(configured) if configured else DEMO_NETWORKS
 
 
 class LatentRefiner:
@@ -206,13 +204,16 @@ class LatentRefiner:
                     stops[row] = Ended.CANCELLED
                 elif request.past_deadline:
                     stops[row] = Ended.DEADLINE
-                if request.report is not None and step.iteration and not stops:
-                    request.report(_progress(step, row, request.options))
+                else:
+                    _report(step, row, request)
             return stops
 
         started = time.perf_counter()
         results = refine(step, watch)
         seconds = time.perf_counter() - started
+        for row, request in enumerate(requests):
+            if results[row].ended is Ended.ITERATIONS:
+                _report(step, row, request)
         per_iteration = 1e3 * seconds / max(step.iteration, 1)
         return [_answer(result, per_iteration, len(requests)) for result in results]
 
@@ -222,11 +223,17 @@ def _shared(options: RefinementOptions) -> RefinementOptions:
     return dataclasses.replace(options, deadline_ms=0, preview_every=0)
 
 
-def _progress(step: RefinementStep, row: int, options: RefinementOptions) -> RefinementProgress:
-    losses = dict(zip(LOSS_NAMES, step.losses_now(row).tolist(), strict=True))
-    due = bool(options.preview_every) and step.iteration % options.preview_every == 0
-    preview = _jpeg(step.picture(row)) if due else b""
-    return RefinementProgress(step.iteration, options.iterations, losses, preview)
+def _report(step: RefinementStep, row: int, request: RefinementRequest) -> None:
+    """Tells the caller about the iteration that was just done, unless this photo stopped before it."""
+    if request.report is None or not step.iteration:
+        return
+    losses = step.losses_now(row)
+    if not np.isfinite(losses).all():
+        return
+    every = request.options.preview_every
+    preview = _jpeg(step.picture(row)) if every and step.iteration % every == 0 else b""
+    named = dict(zip(LOSS_NAMES, losses.tolist(), strict=True))
+    request.report(RefinementProgress(step.iteration, request.options.iterations, named, preview))
 
 
 def _jpeg(picture: Array) -> bytes:

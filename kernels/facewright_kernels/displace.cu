@@ -12,6 +12,7 @@ __device__ void write(float* at, Vector value) {
     at[2] = value.z;
 }
 __device__ Vector minus(Vector a, Vector b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
+__device__ Vector plus(Vector a, Vector b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
 __device__ Vector cross(Vector a, Vector b) {
     return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
 }
@@ -45,52 +46,73 @@ __device__ Span span_at(const int* texel, int at, int last, int stride) {
     return {before ? -stride : 0, after ? stride : 0};
 }
 
-// Tangents of the texel's surface, their cross product on the side of the coarse normal, and its length (0: no normal).
+// The two surfaces of a call, and which texels have them.
+struct Surface {
+    const float *displaced, *positions, *normals;
+    const int* triangle_id;
+    int size;
+};
+
+// A tangent of the displaced surface without the tilt of the flat triangle below it.
+__device__ Vector tangent(Surface surface, long long at, Span span, Vector normal) {
+    const Vector moved = minus(read(surface.displaced + (at + span.high) * 3), read(surface.displaced + (at + span.low) * 3));
+    const Vector flat = minus(read(surface.positions + (at + span.high) * 3), read(surface.positions + (at + span.low) * 3));
+    return minus(moved, scaled(normal, dot(normal, flat)));
+}
+
+// Both tangents of a texel, their cross product on the side of the coarse normal, and its length (0: no normal).
 struct Frame {
-    Vector u, v, side;
+    Span across, down;
+    Vector u, v, side, normal;
     float sign, length;
 };
 
-__device__ Frame frame_at(const float* positions, const float* normals, const int* triangle_id, long long image,
-                          int row, int column, int size) {
-    const long long texel = (long long)row * size + column, at = image * size * size + texel;
-    const Span across = span_at(triangle_id + texel, column, size - 1, 1);
-    const Span down = span_at(triangle_id + texel, row, size - 1, size);
-    const Vector u = minus(read(positions + (at + across.high) * 3), read(positions + (at + across.low) * 3));
-    const Vector v = minus(read(positions + (at + down.high) * 3), read(positions + (at + down.low) * 3));
+__device__ Frame frame_at(Surface surface, long long at, long long texel) {
+    const int row = (int)(texel / surface.size), column = (int)(texel % surface.size);
+    const Span across = span_at(surface.triangle_id + texel, column, surface.size - 1, 1);
+    const Span down = span_at(surface.triangle_id + texel, row, surface.size - 1, surface.size);
+    const Vector normal = read(surface.normals + at * 3);
+    const Vector u = tangent(surface, at, across, normal), v = tangent(surface, at, down, normal);
     const Vector side = cross(u, v);
-    return {u, v, side, dot(side, read(normals + at * 3)) < 0.0f ? -1.0f : 1.0f, sqrtf(dot(side, side))};
+    return {across, down, u, v, side, normal, dot(side, normal) < 0.0f ? -1.0f : 1.0f, sqrtf(dot(side, side))};
 }
 
-extern "C" __global__ void detail_normals(const float* __restrict__ positions, const float* __restrict__ normals,
-                                          const int* __restrict__ triangle_id, float* __restrict__ out, int batch,
-                                          int size) {
+extern "C" __global__ void detail_normals(const float* __restrict__ displaced, const float* __restrict__ positions,
+                                          const float* __restrict__ normals, const int* __restrict__ triangle_id,
+                                          float* __restrict__ out, int batch, int size) {
+    const Surface surface = {displaced, positions, normals, triangle_id, size};
     FOR_EACH_INDEX(i, (long long)batch * size * size) {
-        const long long image = i / ((long long)size * size), texel = i - image * size * size;
+        const long long texel = i % ((long long)size * size);
         if (triangle_id[texel] < 0) {
             write(out + 3 * i, Vector{0.0f, 0.0f, 0.0f});
             continue;
         }
-        const Frame frame = frame_at(positions, normals, triangle_id, image, (int)(texel / size), (int)(texel % size), size);
-        write(out + 3 * i,
-              frame.length == 0.0f ? read(normals + 3 * i) : scaled(frame.side, frame.sign / frame.length));
+        const Frame frame = frame_at(surface, i, texel);
+        write(out + 3 * i, frame.length == 0.0f ? frame.normal : scaled(frame.side, frame.sign / frame.length));
     }
 }
 
-// Gradients of the two tangents (6 numbers a texel), and of the coarse normal where it stands in.
-extern "C" __global__ void detail_normals_vjp_tangents(const float* __restrict__ positions,
+// What a tangent's gradient says about the normal that takes out the tilt.
+__device__ Vector tilt_gradient(Surface surface, long long at, Span span, Vector normal, Vector of_tangent) {
+    const Vector flat = minus(read(surface.positions + (at + span.high) * 3), read(surface.positions + (at + span.low) * 3));
+    return plus(scaled(of_tangent, -dot(normal, flat)), scaled(flat, -dot(normal, of_tangent)));
+}
+
+// Gradients of the two tangents (6 numbers a texel), and of the coarse normal.
+extern "C" __global__ void detail_normals_vjp_tangents(const float* __restrict__ displaced,
+                                                       const float* __restrict__ positions,
                                                        const float* __restrict__ normals,
                                                        const int* __restrict__ triangle_id,
                                                        const float* __restrict__ grad, float* __restrict__ grad_tangents,
                                                        float* __restrict__ grad_normals, int batch, int size) {
+    const Surface surface = {displaced, positions, normals, triangle_id, size};
     FOR_EACH_INDEX(i, (long long)batch * size * size) {
-        const long long image = i / ((long long)size * size), texel = i - image * size * size;
+        const long long texel = i % ((long long)size * size);
         const Vector zero = {0.0f, 0.0f, 0.0f};
         Vector of_u = zero, of_v = zero, of_normal = zero;
         if (triangle_id[texel] >= 0) {
             const Vector g = read(grad + 3 * i);
-            const Frame frame =
-                frame_at(positions, normals, triangle_id, image, (int)(texel / size), (int)(texel % size), size);
+            const Frame frame = frame_at(surface, i, texel);
             if (frame.length == 0.0f) {
                 of_normal = g;
             } else {
@@ -98,6 +120,8 @@ extern "C" __global__ void detail_normals_vjp_tangents(const float* __restrict__
                 const Vector of_side = scaled(minus(g, scaled(n, dot(n, g))), frame.sign / frame.length);
                 of_u = cross(frame.v, of_side);
                 of_v = cross(of_side, frame.u);
+                of_normal = plus(tilt_gradient(surface, i, frame.across, frame.normal, of_u),
+                                 tilt_gradient(surface, i, frame.down, frame.normal, of_v));
             }
         }
         write(grad_tangents + 6 * i, of_u);
@@ -106,27 +130,40 @@ extern "C" __global__ void detail_normals_vjp_tangents(const float* __restrict__
     }
 }
 
-// What one axis' tangents give the texel between them: the tangent before it ends there, the one after it starts there;
-// its own ends or starts there where a neighbour is missing.
-__device__ void add_axis(const float* tangents, Span span, int stride, float* sum) {
-    const float *before = span.low ? tangents - 6ll * stride : tangents, *after = span.high ? tangents + 6ll * stride : tangents;
-    for (int c = 0; c < 3; ++c) {
-        sum[c] += span.low ? before[c] : -tangents[c];
-        sum[c] += span.high ? -after[c] : tangents[c];
-    }
+// Sums of one texel over the tangents that it ends (+) or starts (-).
+struct Ends {
+    Vector displaced, positions;
+};
+
+__device__ Ends with_end(Ends ends, const float* of_tangent, const float* normal, float sign) {
+    const Vector g = scaled(read(of_tangent), sign), n = read(normal);
+    return {plus(ends.displaced, g), minus(ends.positions, scaled(n, dot(n, g)))};
 }
 
-extern "C" __global__ void detail_normals_vjp_positions(const float* __restrict__ grad_tangents,
-                                                        const int* __restrict__ triangle_id,
-                                                        float* __restrict__ grad_positions, int batch, int size) {
+// Along one axis: the tangent before the texel ends there, the one after it starts there; its own ends or starts there
+// where a neighbour is missing.
+__device__ Ends with_axis(Ends ends, const float* tangents, const float* normals, Span span) {
+    ends = span.low ? with_end(ends, tangents + 6ll * span.low, normals + 3ll * span.low, 1.0f)
+                    : with_end(ends, tangents, normals, -1.0f);
+    return span.high ? with_end(ends, tangents + 6ll * span.high, normals + 3ll * span.high, -1.0f)
+                     : with_end(ends, tangents, normals, 1.0f);
+}
+
+extern "C" __global__ void detail_normals_vjp_surfaces(const float* __restrict__ grad_tangents,
+                                                       const float* __restrict__ normals,
+                                                       const int* __restrict__ triangle_id,
+                                                       float* __restrict__ grad_displaced,
+                                                       float* __restrict__ grad_positions, int batch, int size) {
     FOR_EACH_INDEX(i, (long long)batch * size * size) {
         const long long texel = i % ((long long)size * size);
-        float sum[3] = {0.0f, 0.0f, 0.0f};
+        Ends ends = {{0.0f, 0.0f, 0.0f}, {0.0f, 0.0f, 0.0f}};
         if (triangle_id[texel] >= 0) {
             const int row = (int)(texel / size), column = (int)(texel % size);
-            add_axis(grad_tangents + 6 * i, span_at(triangle_id + texel, column, size - 1, 1), 1, sum);
-            add_axis(grad_tangents + 6 * i + 3, span_at(triangle_id + texel, row, size - 1, size), size, sum);
+            const float *tangents = grad_tangents + 6 * i, *normal = normals + 3 * i;
+            ends = with_axis(ends, tangents, normal, span_at(triangle_id + texel, column, size - 1, 1));
+            ends = with_axis(ends, tangents + 3, normal, span_at(triangle_id + texel, row, size - 1, size));
         }
-        write(grad_positions + 3 * i, Vector{sum[0], sum[1], sum[2]});
+        write(grad_displaced + 3 * i, ends.displaced);
+        write(grad_positions + 3 * i, ends.positions);
     }
 }

@@ -31,13 +31,13 @@ class DisplaceGradients:
 
 @dataclass(frozen=True)
 class DetailNormalsGradients:
-    """Gradients of :func:`detail_normals`.
+    """Gradients of :func:`detail_normals`, each f32 ``[B, S, S, 3]``.
 
     Attributes:
-        positions: f32 ``[B, S, S, 3]``.
-        normals: f32 ``[B, S, S, 3]``; 0 except where the coarse normal stands in.
+        displaced, positions, normals: of the arguments of the same names.
     """
 
+    displaced: FloatArray
     positions: FloatArray
     normals: FloatArray
 
@@ -101,17 +101,20 @@ def displace_vjp(
     return DisplaceGradients(grad_displaced, grad_normals, grad_displacement)
 
 
-def detail_normals(positions: FloatArray, normals: FloatArray, texel_map: TexelMap) -> FloatArray:
-    """Unit normals of a surface given per texel: N' of the displaced surface M' (animatable paper, eq. 11).
+def detail_normals(
+    displaced: FloatArray, positions: FloatArray, normals: FloatArray, texel_map: TexelMap
+) -> FloatArray:
+    """Unit normals N' of a displaced surface M' given per texel (animatable paper, eq. 11).
 
-    A normal is the cross product of the differences between the texels left and right and above and below,
-    on the side of the coarse normal. At a chart's border the texel itself replaces a missing neighbour;
-    charts must not touch each other.
+    N' is the cross product of the tangents ``ΔM' − N (N · ΔM)`` along u and v, on the side of N, with Δ the
+    difference of the texels before and after (the texel itself where one shows no surface). Taking the second
+    term out makes the flat triangles of M as smooth as N says they are: without displacement, N' is N (Blinn
+    1978, "Simulation of wrinkled surfaces"). Charts must not touch each other.
 
     Args:
-        positions: f32 ``[B, S, S, 3]``, such as :func:`displace` gives, head space, metres.
-        normals: f32 ``[B, S, S, 3]``, the coarse normals per texel; they stand in, as they are, where a texel
-            has no neighbour along an axis or no area.
+        displaced: f32 ``[B, S, S, 3]``, M' of :func:`displace`, head space, metres.
+        positions, normals: f32 ``[B, S, S, 3]``, M and N, the coarse surface per texel; N of unit length. N
+            stands in, as it is, where a texel has no neighbour along an axis or no area.
         texel_map: of the UV layout at size S; says which texels show a surface.
 
     Returns:
@@ -121,38 +124,43 @@ def detail_normals(positions: FloatArray, normals: FloatArray, texel_map: TexelM
         ValueError: wrong shape or dtype, mixed devices.
     """
     check = Boundary("detail_normals")
-    positions, normals, triangle_id = _check_texels(check, positions, normals, texel_map)
-    out: FloatArray = array_module(positions).empty(positions.shape, np.float32)
-    sizes = (check.size("B"), check.size("S"))
-    _SOURCE.launch("detail_normals", out.size // 3, positions, normals, triangle_id, out, *sizes)
+    surface = _check_texels(check, displaced, positions, normals, texel_map)
+    out: FloatArray = array_module(displaced).empty(displaced.shape, np.float32)
+    _SOURCE.launch("detail_normals", out.size // 3, *surface, out, check.size("B"), check.size("S"))
     return out
 
 
 def detail_normals_vjp(
-    positions: FloatArray, normals: FloatArray, texel_map: TexelMap, grad_detail_normals: FloatArray
+    displaced: FloatArray,
+    positions: FloatArray,
+    normals: FloatArray,
+    texel_map: TexelMap,
+    grad_detail_normals: FloatArray,
 ) -> DetailNormalsGradients:
     """Vector-Jacobian product of :func:`detail_normals`. Every texel gathers its neighbours' tangents: the
     result is the same in every run.
 
     Args:
-        positions, normals, texel_map: as given to :func:`detail_normals`.
+        displaced, positions, normals, texel_map: as given to :func:`detail_normals`.
         grad_detail_normals: f32 ``[B, S, S, 3]``, gradient of a scalar with respect to the normals.
 
     Raises:
         ValueError: wrong shape or dtype, mixed devices.
     """
     check = Boundary("detail_normals_vjp")
-    positions, normals, triangle_id = _check_texels(check, positions, normals, texel_map)
+    surface = _check_texels(check, displaced, positions, normals, texel_map)
     grad = check.array("grad_detail_normals", grad_detail_normals, "float32", "B S S 3")
-    xp = array_module(positions)
-    texels, sizes = positions.size // 3, (check.size("B"), check.size("S"))
-    tangents: FloatArray = xp.empty((*positions.shape[:3], 6), np.float32)
-    grad_normals: FloatArray = xp.empty(positions.shape, np.float32)
-    grad_positions: FloatArray = xp.empty(positions.shape, np.float32)
-    inputs = (positions, normals, triangle_id, grad)
-    _SOURCE.launch("detail_normals_vjp_tangents", texels, *inputs, tangents, grad_normals, *sizes)
-    _SOURCE.launch("detail_normals_vjp_positions", texels, tangents, triangle_id, grad_positions, *sizes)
-    return DetailNormalsGradients(grad_positions, grad_normals)
+    xp = array_module(grad)
+    texels, sizes = grad.size // 3, (check.size("B"), check.size("S"))
+    tangents: FloatArray = xp.empty((*grad.shape[:3], 6), np.float32)
+    grad_normals: FloatArray = xp.empty(grad.shape, np.float32)
+    grad_displaced: FloatArray = xp.empty(grad.shape, np.float32)
+    grad_positions: FloatArray = xp.empty(grad.shape, np.float32)
+    _SOURCE.launch("detail_normals_vjp_tangents", texels, *surface, grad, tangents, grad_normals, *sizes)
+    _SOURCE.launch(
+        "detail_normals_vjp_surfaces", texels, tangents, *surface[2:], grad_displaced, grad_positions, *sizes
+    )
+    return DetailNormalsGradients(grad_displaced, grad_positions, grad_normals)
 
 
 def _check_normals(
@@ -164,11 +172,14 @@ def _check_normals(
 
 
 def _check_texels(
-    check: Boundary, positions: FloatArray, normals: FloatArray, texel_map: TexelMap
-) -> tuple[FloatArray, FloatArray, IntArray]:
+    check: Boundary, displaced: FloatArray, positions: FloatArray, normals: FloatArray, texel_map: TexelMap
+) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
+    """The arrays in the order of the kernels' parameters."""
+    displaced = check.array("displaced", displaced, "float32", "B S S 3")
     positions = check.array("positions", positions, "float32", "B S S 3")
     normals = check.array("normals", normals, "float32", "B S S 3")
-    return positions, normals, check.array("texel_map.triangle_id", texel_map.triangle_id, "int32", "S S")
+    triangle_id = check.array("texel_map.triangle_id", texel_map.triangle_id, "int32", "S S")
+    return displaced, positions, normals, triangle_id
 
 
 def displace_reference(
@@ -192,40 +203,58 @@ def _spans(inside: npt.NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:
     return spans
 
 
+def _tangents(surface: Float64Array, spans: list[tuple[IntArray, IntArray]]) -> list[Float64Array]:
+    flat = surface.reshape(-1, 3)
+    return [flat[end] - flat[start] for start, end in spans]
+
+
+def _dot(a: Float64Array, b: Float64Array) -> Float64Array:
+    return np.asarray((a * b).sum(-1, keepdims=True), np.float64)
+
+
 def detail_normals_reference(
-    positions: Float64Array, normals: Float64Array, inside: npt.NDArray[np.bool_]
+    displaced: Float64Array, positions: Float64Array, normals: Float64Array, inside: npt.NDArray[np.bool_]
 ) -> Float64Array:
     """One map ``[S, S, 3]`` in float64; ``inside [S, S]``: texels that show a surface. Equation:
     :func:`detail_normals`.
     """
-    flat = positions.reshape(-1, 3)
-    u, v = (flat[end] - flat[start] for start, end in _spans(inside))
+    spans = _spans(inside)
+    moved, flat = _tangents(displaced, spans), _tangents(positions, spans)
+    u, v = (moved[k] - normals * _dot(normals, flat[k]) for k in range(2))
     side = np.cross(u, v)
-    side *= np.where((side * normals).sum(-1, keepdims=True) < 0, -1, 1)
+    side *= np.where(_dot(side, normals) < 0, -1, 1)
     length = np.linalg.norm(side, axis=-1, keepdims=True)
     out = np.where(length > 0, side / np.where(length > 0, length, 1), normals)
     return np.where(inside[..., None], out, 0)
 
 
 def detail_normals_vjp_reference(
-    positions: Float64Array, normals: Float64Array, inside: npt.NDArray[np.bool_], grad: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Gradients of one map's positions and coarse normals ``[S, S, 3]``, in float64: the chain rule through
-    :func:`detail_normals_reference`, added up texel by texel.
+    displaced: Float64Array,
+    positions: Float64Array,
+    normals: Float64Array,
+    inside: npt.NDArray[np.bool_],
+    grad: Float64Array,
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Gradients of one map's displaced surface, coarse surface and coarse normals ``[S, S, 3]``, in float64:
+    the chain rule through :func:`detail_normals_reference`, added up texel by texel.
     """
-    flat = positions.reshape(-1, 3)
     spans = _spans(inside)
-    u, v = (flat[end] - flat[start] for start, end in spans)
+    moved, flat = _tangents(displaced, spans), _tangents(positions, spans)
+    u, v = (moved[k] - normals * _dot(normals, flat[k]) for k in range(2))
     side = np.cross(u, v)
-    sign = np.where((side * normals).sum(-1, keepdims=True) < 0, -1, 1)
+    sign = np.where(_dot(side, normals) < 0, -1, 1)
     length = np.linalg.norm(side, axis=-1, keepdims=True)
     smooth = inside[..., None] & (length > 0)
     safe = np.where(length > 0, length, 1)
     normal = sign * side / safe
-    of_side = np.where(smooth, sign * (grad - normal * (normal * grad).sum(-1, keepdims=True)) / safe, 0)
-    out = np.zeros_like(flat)
-    for (start, end), of_tangent in zip(spans, (np.cross(v, of_side), np.cross(of_side, u)), strict=True):
-        np.add.at(out, end, of_tangent)
-        np.add.at(out, start, -of_tangent)
+    of_side = np.where(smooth, sign * (grad - normal * _dot(normal, grad)) / safe, 0)
+    of_displaced, of_positions = np.zeros((2, positions.size // 3, 3))
     of_normals = np.where(inside[..., None] & (length == 0), grad, 0)
-    return out.reshape(positions.shape), np.asarray(of_normals, np.float64)
+    for k, of_tangent in enumerate((np.cross(v, of_side), np.cross(of_side, u))):
+        of_flat = -normals * _dot(normals, of_tangent)
+        of_normals -= of_tangent * _dot(normals, flat[k]) + flat[k] * _dot(normals, of_tangent)
+        start, end = spans[k]
+        for total, one in ((of_displaced, of_tangent), (of_positions, of_flat)):
+            np.add.at(total, end, one)
+            np.add.at(total, start, -one)
+    return of_displaced.reshape(positions.shape), of_positions.reshape(positions.shape), of_normals

@@ -21,14 +21,16 @@ from facewright_kernels.displace import (
 )
 
 
-def _bumpy(rng: np.random.Generator, batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A wavy sheet facing +Z, and coarse normals near +Z."""
+def _bumpy(rng: np.random.Generator, batch: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A rough sheet facing +Z, the same displaced, and coarse unit normals near +Z."""
     row, column = np.mgrid[:size, :size] / size
     height = 0.1 * np.sin(7 * row + 3 * column) + 0.02 * rng.normal(size=(batch, size, size))
     sheet = np.broadcast_to(np.stack([column, -row], -1), (batch, size, size, 2))
     positions = np.concatenate([sheet, height[..., None]], -1)
     normals = rng.normal([0, 0, 1], 0.1, positions.shape)
-    return positions.astype(np.float32), normals.astype(np.float32)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    displaced = positions + 0.05 * rng.normal(size=(batch, size, size, 1)) * normals
+    return displaced.astype(np.float32), positions.astype(np.float32), normals.astype(np.float32)
 
 
 def _texels(device, inside: np.ndarray) -> TexelMap:
@@ -63,61 +65,65 @@ def test_a_constant_map_inflates_the_ball(device, ball):
 @pytest.mark.parametrize("batch", [1, 2])
 def test_detail_normals_and_gradients_match_reference(device, batch):
     rng = np.random.default_rng(2)
-    positions, normals = _bumpy(rng, batch, 14)
-    normals[0, 3, 3] *= -1  # the normal goes to the coarse normal's side
+    given = _bumpy(rng, batch, 14)
+    given[2][0, 3, 3] *= -1  # the normal goes to the coarse normal's side
     inside = rng.random((14, 14)) < 0.8
-    grad = rng.normal(size=positions.shape).astype(np.float32)
-    sent = (device.send(positions), device.send(normals), _texels(device, inside))
+    grad = rng.normal(size=given[0].shape).astype(np.float32)
+    sent = (*(device.send(array) for array in given), _texels(device, inside))
     got = device.fetch(detail_normals(*sent))
     result = detail_normals_vjp(*sent, device.send(grad))
     for k in range(batch):
-        wide = [array[k].astype(np.float64) for array in (positions, normals, grad)]
-        np.testing.assert_allclose(got[k], detail_normals_reference(wide[0], wide[1], inside), atol=2e-5)
-        of_positions, of_normals = detail_normals_vjp_reference(wide[0], wide[1], inside, wide[2])
-        scale = np.abs(of_positions).max()
-        np.testing.assert_allclose(device.fetch(result.positions)[k], of_positions, atol=1e-4 * scale)
-        np.testing.assert_array_equal(device.fetch(result.normals)[k], of_normals)
+        wide = [array[k].astype(np.float64) for array in given]
+        np.testing.assert_allclose(got[k], detail_normals_reference(*wide, inside), atol=2e-5)
+        wanted = detail_normals_vjp_reference(*wide, inside, grad[k].astype(np.float64))
+        for one, expected in zip((result.displaced, result.positions, result.normals), wanted, strict=True):
+            scale = np.abs(expected).max()
+            np.testing.assert_allclose(device.fetch(one)[k], expected, rtol=1e-3, atol=2e-5 * scale)
     lengths = np.linalg.norm(got, axis=-1)
-    standing_in = inside & (device.fetch(result.normals) != 0).any((0, 3))
-    np.testing.assert_allclose(lengths[:, inside & ~standing_in], 1, atol=1e-5)
+    np.testing.assert_allclose(lengths[:, inside], 1, atol=1e-5)
     assert (lengths[:, ~inside] == 0).all()
 
 
 def test_reference_gradients_are_finite_differences():
     rng = np.random.default_rng(3)
-    positions, normals = (array[0].astype(np.float64) for array in _bumpy(rng, 1, 5))
+    given = [array[0].astype(np.float64) for array in _bumpy(rng, 1, 5)]
     inside = np.ones((5, 5), bool)
     inside[1, 1] = inside[0, 3] = inside[2, 4] = inside[4, 1] = inside[1, 3] = False
-    grad = rng.normal(size=positions.shape)
-    of_positions, of_normals = detail_normals_vjp_reference(positions, normals, inside, grad)
-    assert (of_normals != 0).any()
+    grad = rng.normal(size=given[0].shape)
+    wanted = detail_normals_vjp_reference(*given, inside, grad)
     step = 1e-6
-    for which, wanted in ((0, of_positions), (1, of_normals)):
-        for at in np.ndindex(positions.shape):
+    for which in range(3):
+        for at in np.ndindex(grad.shape):
             values = []
             for sign in (1, -1):
-                moved = [positions.copy(), normals.copy()]
+                moved = [array.copy() for array in given]
                 moved[which][at] += sign * step
-                values.append((detail_normals_reference(moved[0], moved[1], inside) * grad).sum())
-            assert (values[0] - values[1]) / (2 * step) == pytest.approx(wanted[at], rel=1e-5, abs=1e-6)
+                values.append((detail_normals_reference(*moved, inside) * grad).sum())
+            slope = (values[0] - values[1]) / (2 * step)
+            assert slope == pytest.approx(wanted[which][at], rel=1e-4, abs=1e-5)
 
 
-def test_detail_normals_of_a_ball_are_radial(device, ball):
-    """Through a real UV layout, whose rows run downwards: the side is that of the coarse normal."""
+def test_without_displacement_the_normals_are_the_coarse_ones(device, ball):
+    """Through a real UV layout, whose triangles are flat and whose rows run downwards."""
     texels = make_texel_map(device.send(ball.uv), device.send(ball.uv_triangles), 64)
-    inside = device.fetch(texels.triangle_id) >= 0
-    row, column = np.mgrid[:64, :64]
-    phi = 2 * np.pi * ((column + 0.5) / 64 - 0.05) / 0.9
-    theta = np.pi * ((row + 0.5) / 64 - 0.05) / 0.9
-    radial = np.stack([np.sin(theta) * np.sin(phi), np.cos(theta), np.sin(theta) * np.cos(phi)], -1)
-    radial = radial[None].astype(np.float32)
-    got = device.fetch(detail_normals(device.send(0.12 * radial), device.send(radial), texels))[0]
-    away_from_poles = inside & (np.abs(radial[0, :, :, 1]) < 0.9)
-    assert away_from_poles.mean() > 0.3
-    cosine = (got * radial[0]).sum(-1)
-    # Central differences of a sphere are its tangents; one-sided ones, at the border, lean a little.
-    assert cosine[away_from_poles].min() > 0.995
-    assert np.median(cosine[away_from_poles]) > 0.999999
+    triangles = device.send(ball.triangles)
+    positions = texels.gather(device.send(ball.vertices[None]), triangles)
+    normals = device.fetch(texels.gather(device.send(ball.vertices[None]), triangles))
+    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    got = device.fetch(detail_normals(positions, positions, device.send(normals), texels))
+    np.testing.assert_allclose(got, normals, atol=2e-4)
+    assert (np.linalg.norm(got, axis=-1) > 0.9).mean() > 0.5
+
+
+def test_a_slope_tilts_the_normal_by_its_angle(device):
+    """On a plane, a displacement that rises by 3 in 4 along u turns the normal by atan(3/4) away from u."""
+    row, column = np.mgrid[:8, :8].astype(np.float32)
+    positions = np.stack([column, -row, 0 * row], -1)[None]
+    normals = np.broadcast_to(np.float32([0, 0, 1]), positions.shape)
+    amount = device.send((0.75 * column)[None])
+    sheet, up = device.send(positions), device.send(normals)
+    got = detail_normals(displace(sheet, up, amount), sheet, up, _texels(device, np.ones((8, 8), bool)))
+    np.testing.assert_allclose(device.fetch(got), np.broadcast_to([-0.6, 0, 0.8], positions.shape), atol=1e-6)
 
 
 def test_points_without_area_keep_the_coarse_normal(device):
@@ -129,35 +135,35 @@ def test_points_without_area_keep_the_coarse_normal(device):
     inside[0, 0] = inside[3, :] = True
     grad = np.ones_like(normals)
     for place, given in ((inside, positions), (np.ones((6, 6), bool), np.zeros_like(positions))):
-        sent = (device.send(given), device.send(normals), _texels(device, place))
+        sent = (device.send(given), device.send(given), device.send(normals), _texels(device, place))
         got = device.fetch(detail_normals(*sent))[0]
         np.testing.assert_array_equal(got[place], normals[0][place])
         result = detail_normals_vjp(*sent, device.send(grad))
+        assert (device.fetch(result.displaced) == 0).all()
         assert (device.fetch(result.positions) == 0).all()
         np.testing.assert_array_equal(device.fetch(result.normals)[0][place], 1)
         assert (device.fetch(result.normals)[0][~place] == 0).all()
 
 
 def test_nan_stays_near_its_texel(device):
-    positions, normals = _bumpy(np.random.default_rng(5), 2, 8)
-    positions[1, 4, 4] = np.nan
-    sent = (device.send(positions), device.send(normals), _texels(device, np.ones((8, 8), bool)))
+    displaced, positions, normals = _bumpy(np.random.default_rng(5), 2, 8)
+    displaced[1, 4, 4] = np.nan
+    sent = (*map(device.send, (displaced, positions, normals)), _texels(device, np.ones((8, 8), bool)))
     got = np.isnan(device.fetch(detail_normals(*sent))).all(-1)
     assert not got[0].any()
     assert sorted(map(tuple, np.argwhere(got[1]))) == [(3, 4), (4, 3), (4, 5), (5, 4)]
-    result = detail_normals_vjp(*sent, device.send(np.ones_like(positions)))
-    of_positions = device.fetch(result.positions)
-    assert np.isfinite(of_positions[0]).all()
-    assert np.isnan(of_positions[1]).any()
-    assert np.isfinite(of_positions[1, :2]).all()
+    of_displaced = device.fetch(detail_normals_vjp(*sent, device.send(np.ones_like(positions))).displaced)
+    assert np.isfinite(of_displaced[0]).all()
+    assert np.isnan(of_displaced[1]).any()
+    assert np.isfinite(of_displaced[1, :2]).all()
 
 
 def test_an_empty_batch_is_nothing_to_do(device):
     nothing = device.send(np.zeros((0, 4, 4, 3), np.float32))
     texels = _texels(device, np.ones((4, 4), bool))
     assert displace(nothing, nothing, nothing[..., 0]).shape == nothing.shape
-    assert detail_normals(nothing, nothing, texels).shape == nothing.shape
-    assert detail_normals_vjp(nothing, nothing, texels, nothing).positions.shape == nothing.shape
+    assert detail_normals(nothing, nothing, nothing, texels).shape == nothing.shape
+    assert detail_normals_vjp(nothing, nothing, nothing, texels, nothing).positions.shape == nothing.shape
 
 
 def test_boundary_says_what_is_wrong():
@@ -172,6 +178,7 @@ def test_boundary_says_what_is_wrong():
     with pytest.raises(ValueError, match=r"normals must be float32 \[1, 4, 4, 3\]"):
         displace(positions, positions[:, :3], positions[..., 0])
     with pytest.raises(ValueError, match=r"texel_map.triangle_id must be int32 \[S, S\] with .*S = 4"):
-        detail_normals(positions, positions, _texels(Cpu, np.ones((5, 5), bool)))
+        detail_normals(positions, positions, positions, _texels(Cpu, np.ones((5, 5), bool)))
+    texels = _texels(Cpu, np.ones((4, 4), bool))
     with pytest.raises(ValueError, match=r"grad_detail_normals must be float32 \[B, S, S, 3\]"):
-        detail_normals_vjp(positions, positions, _texels(Cpu, np.ones((4, 4), bool)), positions[..., 0])
+        detail_normals_vjp(positions, positions, positions, texels, positions[..., 0])

@@ -159,6 +159,8 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("copyreg", "_reconstructor"): _old_instance,
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
+    ("__builtin__", "set"): set,
+    ("builtins", "set"): set,
     ("_codecs", "encode"): _latin1,
 }
 

@@ -1,0 +1,167 @@
+"""Backward operators that ONNX has no name for, said with operators that it has.
+
+Autograd's formulas end in a few fused operators (``convolution_backward`` and its kind). Refinement needs
+their gradient by the *input* only: weights are constants. Each function here has the signature of the
+operator of `torch.ops.aten` that it stands for, and is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+Ints = list[int]
+
+
+def convolution_backward(
+    grad_output: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias_sizes: Ints | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    transposed: bool,
+    output_padding: Ints,
+    groups: int,
+    output_mask: list[bool],
+) -> tuple[Tensor | None, None, None]:
+    """Gradient of a convolution by its input.
+
+    A transposed convolution's is the plain convolution with the same weights. A plain one's is, at stride
+    1, the convolution with the weights turned over (ONNX Runtime's convolution is several times as fast as
+    its transposed one), else the transposed convolution, whose output padding restores the rows the stride
+    left out.
+
+    Raises:
+        ValueError: autograd asks for the gradient by the weights or the bias.
+    """
+    if output_mask[1] or output_mask[2]:
+        raise ValueError(
+            "the function is differentiated by a convolution's weights or bias; only gradients by "
+            "activations are exported: call requires_grad_(False) on the module"
+        )
+    if transposed:
+        return _convolution(grad_output, weight, stride, padding, dilation, groups), None, None
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if all(s == 1 for s in stride) and all(r >= p for r, p in zip(reach, padding, strict=True)):
+        turned = _swap_channels(weight, groups).flip(*range(2, weight.ndim))
+        around = [r - p for r, p in zip(reach, padding, strict=True)]
+        return _convolution(grad_output, turned, stride, around, dilation, groups), None, None
+    left_out = [
+        size - ((out - 1) * s - 2 * p + r + 1)
+        for size, out, s, p, r in zip(x.shape[2:], grad_output.shape[2:], stride, padding, reach, strict=True)
+    ]
+    gradient = torch.ops.aten.convolution.default(
+        grad_output, weight, None, stride, padding, dilation, True, left_out, groups
+    )
+    return gradient, None, None
+
+
+def max_pool2d_backward(
+    grad_output: Tensor,
+    x: Tensor,
+    kernel: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    ceil_mode: bool,
+    indices: Tensor,
+) -> Tensor:
+    """Gradient of max pooling by its input, without indices: it goes to each input that equals its window's
+    maximum.
+
+    Where several inputs of a window tie, all of them get it (autograd's choice is the first). After a ReLU,
+    ties are zeros, whose gradient the ReLU stops; ties of other floats do not happen.
+
+    Raises:
+        ValueError: padding, dilation or ceil_mode: no network here pools like that.
+    """
+    if any(padding) or any(d != 1 for d in dilation) or ceil_mode:
+        raise ValueError(
+            f"max pooling with padding {padding}, dilation {dilation}, ceil_mode {ceil_mode} has no gradient "
+            "here; write it into facewright_export.gradients.decompositions"
+        )
+    stride = stride or kernel
+    pooled = torch.ops.aten.max_pool2d_with_indices.default(x, kernel, stride)[0]
+    rows, columns = x.shape[2:]
+    whole = (rows, columns) == (pooled.shape[2] * stride[0], pooled.shape[3] * stride[1])
+    if kernel == stride and whole:
+        best, spread = _enlarged(pooled, stride), _enlarged(grad_output, stride)
+        return torch.where(x >= best, spread, torch.zeros((), dtype=x.dtype))
+    # Windows overlap: one channel for each place in the window, which a transposed convolution with one-hot
+    # weights puts there and sums.
+    shares = []
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            end_i, end_j = (
+                i + stride[0] * (pooled.shape[2] - 1) + 1,
+                j + stride[1] * (pooled.shape[3] - 1) + 1,
+            )
+            seen = x[:, :, i : end_i : stride[0], j : end_j : stride[1]]
+            shares.append(torch.where(seen >= pooled, grad_output, torch.zeros((), dtype=x.dtype)))
+    channels, places = x.shape[1], len(shares)
+    stacked = torch.stack(shares, 2).flatten(1, 2)
+    place = torch.eye(places, dtype=x.dtype).reshape(places, 1, *kernel).repeat(channels, 1, 1, 1)
+    left_out = [
+        size - ((out - 1) * s + k)
+        for size, out, s, k in zip(x.shape[2:], pooled.shape[2:], stride, kernel, strict=True)
+    ]
+    result: Tensor = torch.ops.aten.convolution.default(
+        stacked, place, None, stride, [0, 0], [1, 1], True, left_out, channels
+    )
+    return result
+
+
+def leaky_relu_backward(grad_output: Tensor, x: Tensor, slope: float, from_result: bool) -> Tensor:
+    """Gradient of leaky ReLU: the slope of the side that ``x`` (or, of the same sign, the result) lies on.
+
+    At exactly 0 it is the mean of both slopes, where autograd takes the lower one.
+    """
+    return grad_output * (torch.sign(x) * ((1 - slope) / 2) + (1 + slope) / 2)
+
+
+def threshold_backward(grad_output: Tensor, x: Tensor, threshold: float) -> Tensor:
+    """Gradient of ReLU from its result ``x`` >= 0.
+
+    Raises:
+        ValueError: a threshold other than 0 (hard thresholds, whose result says less).
+    """
+    if threshold != 0:
+        raise ValueError(f"only ReLU (threshold 0) has a gradient here, not a threshold of {threshold}")
+    # The result of a ReLU is never negative, so its sign is 0 or 1.
+    return grad_output * torch.sign(x)
+
+
+def _convolution(
+    x: Tensor, weight: Tensor, stride: Ints, padding: Ints, dilation: Ints, groups: int
+) -> Tensor:
+    result: Tensor = torch.ops.aten.convolution.default(
+        x, weight, None, stride, padding, dilation, False, [0, 0], groups
+    )
+    return result
+
+
+def _swap_channels(weight: Tensor, groups: int) -> Tensor:
+    """Weights [G·O, I, ...] of a grouped convolution as [G·I, O, ...]: those of the opposite direction."""
+    grouped = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    return grouped.transpose(1, 2).reshape(groups * weight.shape[1], -1, *weight.shape[2:])
+
+
+def _enlarged(x: Tensor, factor: Ints) -> Tensor:
+    """Each pixel repeated ``factor`` times along rows and columns."""
+    batch, channels, rows, columns = x.shape
+    tiled = x[:, :, :, None, :, None].expand(batch, channels, rows, factor[0], columns, factor[1])
+    return tiled.reshape(batch, channels, rows * factor[0], columns * factor[1])
+
+
+#: What `torch.fx.experimental.proxy_tensor.make_fx` takes as ``decomposition_table``.
+BACKWARD_OPERATORS: Final[dict[Any, Callable[..., Any]]] = {
+    torch.ops.aten.convolution_backward.default: convolution_backward,
+    torch.ops.aten.max_pool2d_with_indices_backward.default: max_pool2d_backward,
+    torch.ops.aten.leaky_relu_backward.default: leaky_relu_backward,
+    torch.ops.aten.threshold_backward.default: threshold_backward,
+}

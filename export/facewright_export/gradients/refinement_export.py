@@ -1,0 +1,74 @@
+"""The networks of refinement as files: names of `facewright.refinement_networks`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from facewright.refinement_networks import IMAGE, LOSS, UV_MAPS, W_PLUS
+from facewright_export.gradients.export_with_gradient import (
+    GradientGraphs,
+    GradientNames,
+    export_function,
+    export_loss,
+    export_with_gradient,
+)
+from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss
+
+#: Multiplies gradients inside graphs that compute in half precision.
+HALF_GRADIENT_SCALE = 1024.0
+
+
+def export_generator(
+    generator: nn.Module, latent_shape: tuple[int, int], folder: Path, gradient_scale: float = 1.0
+) -> GradientGraphs:
+    """Write ``generator_forward.onnx`` and ``generator_backward.onnx``.
+
+    Args:
+        generator: a `UvMapGenerator`.
+        latent_shape: L and 512.
+        folder: exists.
+        gradient_scale: `HALF_GRADIENT_SCALE` for one that computes in half precision.
+    """
+    return export_with_gradient(
+        lambda w_plus: (generator(w_plus),),
+        [torch.zeros(2, *latent_shape)],
+        [W_PLUS],
+        GradientNames((W_PLUS,), (UV_MAPS,)),
+        folder / "generator",
+        gradient_scale,
+    )
+
+
+def export_image_loss(
+    name: str,
+    loss: PerceptualLoss | IdentityLoss,
+    image_size: int,
+    folder: Path,
+    gradient_scale: float = 1.0,
+) -> list[Path]:
+    """Write ``<name>_targets.onnx`` and ``<name>_loss.onnx``; both files.
+
+    Args:
+        name: ``perceptual`` or ``identity``.
+        loss: the function; its targets become ``TARGET_0``, ``TARGET_1`` …
+        image_size: of IMAGE, pixels.
+        folder, gradient_scale: see `export_generator`.
+    """
+    image = torch.zeros(2, 3, image_size, image_size)
+    with torch.no_grad():
+        targets = loss.targets(image)
+    names = tuple(f"TARGET_{i}" for i in range(len(targets)))
+    return [
+        export_function(loss.targets, [image], GradientNames((IMAGE,), names), folder / f"{name}_targets"),
+        export_loss(
+            loss,
+            [image, *targets],
+            IMAGE,
+            GradientNames((IMAGE, *names), (LOSS,)),
+            folder / f"{name}_loss",
+            gradient_scale,
+        ),
+    ]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu_report import not_run_section, suite_section
 from benchmarks.kernels_report import kernels_section
 from benchmarks.likeness_report import likeness_section
 from benchmarks.run_conditions import RESULTS, ROOT
@@ -27,6 +28,8 @@ it. A number that is not here was not measured.
 """
 #: In the report's order. A result of another name is an error: it would silently be missing.
 _SECTIONS = {"likeness": likeness_section, "serving": serving_section, "kernels": kernels_section}
+#: Results in the folder ``gpu`` are called ``gpu/<benchmark>`` and shown by the same section, after these.
+_GPU = "gpu/"
 
 
 def report(results: dict[str, dict[str, Any]]) -> str:
@@ -38,22 +41,34 @@ def report(results: dict[str, dict[str, Any]]) -> str:
     Raises:
         ValueError: a result that no section shows.
     """
-    unknown = sorted(set(results) - set(_SECTIONS))
+    unknown = sorted(
+        name for name in results if name.removeprefix(_GPU) not in _SECTIONS and name != f"{_GPU}suite"
+    )
     if unknown:
         raise ValueError(
             f"no section of the report shows {', '.join(unknown)}: add one to benchmarks/report.py"
         )
-    parts = [_HEADER]
-    for name, section in _SECTIONS.items():
-        if name in results:
-            parts.append(f"{section(results[name])}\n{_conditions(results[name])}")
-    return "\n".join(parts)
+    shown = [(section, results[name]) for name, section in _SECTIONS.items() if name in results]
+    suite = results.get(f"{_GPU}suite")
+    if suite is not None:
+        shown.append((suite_section, suite))
+    shown += [
+        (section, results[_GPU + name]) for name, section in _SECTIONS.items() if _GPU + name in results
+    ]
+    parts = [f"{section(result)}\n{_conditions(result)}" for section, result in shown]
+    if suite is None:
+        parts.append(not_run_section())
+    return "\n".join([_HEADER, *parts])
 
 
 def read_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """All result files by the name of their benchmark."""
-    results = (json.loads(path.read_text()) for path in sorted(folder.glob("*.json")))
-    return {result["benchmark"]: result for result in results}
+    """All result files by the name of their benchmark; those in the folder ``gpu`` as ``gpu/<benchmark>``."""
+    found = {}
+    for prefix, source in (("", folder), (_GPU, folder / "gpu")):
+        for path in sorted(source.glob("*.json")):
+            result = json.loads(path.read_text())
+            found[prefix + result["benchmark"]] = result
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,9 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _conditions(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    gpu = result.get("gpu")
+    on = f"{gpu['name']} (driver {gpu['driver']}), " if gpu else ""
     busy = " **The machine was busy with other work: times are too long.**" if _was_busy(result) else ""
     return (
-        f"*Commit {result['commit']}, {result['date']}; {result['cpu']}, {result['cpu_count']} cores, "
+        f"*Commit {result['commit']}, {result['date']}; {on}{result['cpu']}, {result['cpu_count']} cores, "
         f"{result['memory_gb']} GB, load average before the run {result['load_average_before']}; "
         f"Python {result['python']}, {versions}.*{busy}\n"
     )

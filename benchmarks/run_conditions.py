@@ -1,10 +1,11 @@
-"""What a measurement was taken with: commit, date, processor, versions. Part of every result file."""
+"""What a measurement was taken with: commit, date, processor, GPU, versions. Part of every result file."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
@@ -13,17 +14,35 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-_PACKAGES = ("numpy", "scipy", "onnxruntime", "pillow", "tritonclient", "dlib-bin")
+#: Names a folder for results instead of :data:`RESULTS` (scripts/gpu-suite sets it).
+RESULTS_VARIABLE = "FACEWRIGHT_BENCHMARK_RESULTS"
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "pillow",
+    "tritonclient",
+    "dlib-bin",
+    "torch",
+    "cupy-cuda13x",
+    "cupy-cuda12x",
+    "nvdiffrast",
+    "tensorrt",
+)
 
 
 def run_conditions() -> dict[str, Any]:
-    """Commit (``+changes`` where the tree differs from it), UTC date, processor, memory, versions."""
+    """Commit (``+changes`` where the tree differs from it), UTC date, processor, memory, GPU (None where
+    there is none), versions.
+    """
     return {
         "commit": _commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": _cpu_name(),
         "cpu_count": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "gpu": find_gpu(),
         "load_average_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "versions": _versions(),
@@ -31,14 +50,34 @@ def run_conditions() -> dict[str, Any]:
 
 
 def write_result(name: str, result: dict[str, Any]) -> Path:
-    """Writes ``benchmarks/results/<name>.json``, replacing the last run of the same benchmark."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    """Writes ``<name>.json``, replacing the last run of the same benchmark: into ``benchmarks/results``, or
+    its folder ``gpu`` where the result's ``device`` is ``cuda``, or the folder that
+    ``FACEWRIGHT_BENCHMARK_RESULTS`` names.
+    """
+    chosen = os.environ.get(RESULTS_VARIABLE)
+    folder = Path(chosen) if chosen else RESULTS / ("gpu" if result.get("device") == "cuda" else "")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     return path
 
 
+def find_gpu() -> dict[str, str] | None:
+    """Name, driver and memory of the first NVIDIA GPU as ``nvidia-smi`` tells them; None without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    fields = ("name", "driver_version", "memory.total")
+    command = [tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    values = done.stdout.splitlines()[0].split(", ") if done.returncode == 0 and done.stdout else []
+    return dict(zip(("name", "driver", "memory"), values, strict=True)) if len(values) == 3 else None
+
+
 def _commit() -> str:
+    if shutil.which("git") is None:
+        return "unknown"
+
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -119,3 +119,60 @@ def test_check_notices_a_changed_number(monkeypatch: pytest.MonkeyPatch, tmp_pat
     changed["serving"] = _SERVING
     monkeypatch.setattr(report_module, "read_results", lambda: changed)
     assert main(["--check"]) == 1
+
+
+_KERNELS: dict[str, Any] = {
+    "benchmark": "kernels",
+    **_CONDITIONS,
+    "threads": 1,
+    "device": "cpu",
+    "nvdiffrast_parity": "not run: nvdiffrast needs a GPU",
+    "rows": [
+        {
+            "kernel": "antialias",
+            "ms": 1.25,
+            "goal_ms": None,
+            "gb_per_s": 8.5,
+            "copy_ms": 0.125,
+            "copy_gb_per_s": 85.0,
+            "percent_of_copy": 10.0,
+            "rivals_ms": {"torch": 33.5},
+        }
+    ],
+}
+
+
+def test_kernel_rows_stand_beside_their_rivals() -> None:
+    text = report({"kernels": _KERNELS})
+    assert "| antialias | 1.25 | – | 8.5 | 10.0 | 0.125 | – | 33.50 | – |" in text
+    assert "Agreement with nvdiffrast: not run: nvdiffrast needs a GPU." in text
+
+
+def test_what_did_not_run_on_a_gpu_is_said() -> None:
+    assert "Not run: there is no result of `scripts/gpu-suite`" in report({"kernels": _KERNELS})
+    gpu = {"name": "Some GPU", "driver": "580.1", "memory": "1 MiB"}
+    suite = {
+        "benchmark": "suite",
+        **_CONDITIONS,
+        "gpu": gpu,
+        "parts": [
+            {"part": "kernels", "state": "ran", "seconds": 61.2, "detail": ""},
+            {"part": "networks", "state": "not run", "seconds": None, "detail": "no module"},
+        ],
+    }
+    parity = {
+        "operation": "antialias",
+        "largest_difference": 0.5,
+        "mean_difference": 1e-4,
+        "largest_magnitude": 4.0,
+        "other_triangle": 3,
+        "pixels": 100,
+    }
+    on_gpu = _KERNELS | {"device": "cuda", "gpu": gpu, "nvdiffrast_parity": [parity]}
+    text = report({"kernels": _KERNELS, "gpu/kernels": on_gpu, "gpu/suite": suite})
+    assert "Not run" not in text
+    assert "| kernels | ran | 61 |  |" in text
+    assert "| networks | not run | – | no module |" in text
+    assert "| antialias | 5.00e-01 | 1.00e-04 | 4.00e+00 | 3 of 100 |" in text
+    assert "Some GPU (driver 580.1)" in text
+    assert text.index("## Kernels\n") < text.index("## On a GPU") < text.index("## Kernels on a GPU")

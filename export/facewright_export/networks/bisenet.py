@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from facewright_export.networks.aligned_resize import resize_aligned
+
 #: The network's classes in order (CelebAMask-HQ's); left and right as that data set names them.
 FACE_PARTS = (
     "background",
@@ -165,4 +167,4 @@ class BiSeNet(nn.Module):
         if any(side % 32 for side in image.shape[2:]):
             raise ValueError(f"height and width must be multiples of 32; got {tuple(image.shape[2:])}")
         logits = self.conv_out(self.ffm(*self.cp(image)))
-        return functional.interpolate(logits, image.shape[2:], mode="bilinear", align_corners=True)
+        return resize_aligned(logits, (image.shape[2], image.shape[3]))

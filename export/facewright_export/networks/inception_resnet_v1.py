@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _Size = int | tuple[int, int]
+# An embedding of all zeros stays zero.
+_LEAST_SQUARE = 1e-24
 
 
 class _ConvolutionUnit(nn.Module):
@@ -147,4 +149,5 @@ class InceptionResnetV1(nn.Module):
         features = self.mixed_7a(self.repeat_2(features))
         features = self.block8(self.repeat_3(features))
         pooled = features.mean(dim=(2, 3))
-        return functional.normalize(self.last_bn(self.last_linear(pooled)), dim=1)
+        embedding = self.last_bn(self.last_linear(pooled))
+        return embedding * torch.rsqrt(embedding.square().sum(dim=1, keepdim=True).clamp(min=_LEAST_SQUARE))

@@ -8,8 +8,8 @@ left out.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from facewright_export.networks.aligned_resize import resize_aligned
 from facewright_export.networks.resnet import RESNET101_BLOCKS, bottlenecks
 
 #: CelebAMask-HQ's classes: background and eighteen parts of a head.
@@ -43,11 +43,8 @@ class _PyramidPooling(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        size = features.shape[2:]
-        pooled = [
-            functional.interpolate(level(features), size, mode="bilinear", align_corners=True)
-            for level in self.features
-        ]
+        size = features.shape[2], features.shape[3]
+        pooled = [resize_aligned(level(features), size) for level in self.features]
         return torch.cat([features, *pooled], dim=1)
 
 
@@ -79,4 +76,4 @@ class PspNet(nn.Module):
         features = self.layer2(self.layer1(self.layer0(image)))
         features = self.ppm(self.layer4(self.layer3(features)))
         logits = self.cls(features)
-        return functional.interpolate(logits, image.shape[2:], mode="bilinear", align_corners=True)
+        return resize_aligned(logits, (image.shape[2], image.shape[3]))

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from facewright.engine import OnnxEngine
-from facewright_kernels.kernel_source import set_cpu_threads
 
 #: NumPy arrays, or CuPy arrays with the same interface.
 Array = npt.NDArray[Any]
@@ -49,12 +48,8 @@ class RefinementDevice:
 
     @classmethod
     def named(cls, device: Literal["cpu", "cuda"]) -> RefinementDevice:
-        """The CPU with its cores, at most two (more gain little at batch 1), or the current GPU."""
-        if device == "cuda":
-            return cls.cuda()
-        threads = min(2, len(os.sched_getaffinity(0)))
-        set_cpu_threads(threads)
-        return cls.cpu(threads)
+        """The CPU with at most two of its cores (more gain little at batch 1), or the current GPU."""
+        return cls.cuda() if device == "cuda" else cls.cpu(min(2, len(os.sched_getaffinity(0))))
 
     @property
     def is_gpu(self) -> bool:

@@ -27,3 +27,11 @@ def suite_section(result: dict[str, Any]) -> str:
         seconds = "–" if part["seconds"] is None else f"{part['seconds']:.0f}"
         lines.append(f"| {part['part']} | {part['state']} | {seconds} | {part['detail']} |")
     return "\n".join([*lines, ""])
+
+
+def kernel_tests_section(result: dict[str, Any]) -> str:
+    """Markdown of the kernels' tests on the GPU."""
+    return (
+        "## Kernel tests on a GPU\n\n```\npython -m pytest tests/kernels -m gpu\n```\n\n"
+        f"{result['passed']} passed, {result['failed']} failed, {result['skipped']} skipped.\n"
+    )

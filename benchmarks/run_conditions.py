@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 #: Names a folder for results instead of :data:`RESULTS` (scripts/gpu-suite sets it).
 RESULTS_VARIABLE = "FACEWRIGHT_BENCHMARK_RESULTS"
+#: Says which commit a copy without a ``.git`` folder is.
+COMMIT_VARIABLE = "FACEWRIGHT_COMMIT"
 _PACKAGES = (
     "numpy",
     "scipy",
@@ -75,8 +77,8 @@ def find_gpu() -> dict[str, str] | None:
 
 
 def _commit() -> str:
-    if shutil.which("git") is None:
-        return "unknown"
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        return os.environ.get(COMMIT_VARIABLE, "unknown")
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]

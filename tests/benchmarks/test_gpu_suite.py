@@ -1,0 +1,110 @@
+"""scripts/gpu-suite without a GPU: it says so; parts that fail, hang or do not exist are listed as such."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from benchmarks.run_conditions import RESULTS_VARIABLE, write_result
+
+_SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "gpu-suite"
+
+
+@pytest.fixture(scope="module")
+def suite() -> ModuleType:
+    loader = SourceFileLoader("gpu_suite", str(_SCRIPT))
+    spec = importlib.util.spec_from_loader("gpu_suite", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["gpu_suite"] = module  # dataclasses look their module up
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+def test_without_a_gpu_nothing_runs_and_the_reason_is_said(suite, tmp_path):
+    if suite.why_no_gpu() is None:
+        pytest.skip("there is a GPU")
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, str(_SCRIPT), "--output", str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "no NVIDIA GPU that CuPy can use (" in done.stderr
+    assert "Error" in done.stderr  # CuPy's own words
+    assert not out.exists()
+
+
+_WRITE = (
+    "import os, pathlib; "
+    f"folder = pathlib.Path(os.environ['{RESULTS_VARIABLE}']); "
+    "(folder / 'kernels.json').write_text('{}')"
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "detail"),
+    [
+        (_WRITE, "ran", ""),
+        ("pass", "failed", "it wrote no kernels.json"),
+        (f"{_WRITE}; raise SystemExit(7)", "failed", "exit status 7"),
+        ("import time; time.sleep(60)", "failed", "stopped after 1 s"),
+    ],
+)
+def test_what_became_of_a_part(suite, tmp_path, program, state, detail):
+    part = suite.Part("kernels", "benchmarks.kernels", ("-c", program), 1)
+    (tmp_path / "kernels.json").write_text("an older result")
+    outcome = suite.run_part(
+        part, tmp_path, suite.suite_environment(tmp_path), 1 if "sleep" in program else 30
+    )
+    assert (outcome.part, outcome.state) == ("kernels", state)
+    assert detail in outcome.detail
+    assert "==== kernels" in (tmp_path / "suite.log").read_text()
+
+
+def test_parts_that_cannot_run_are_listed(suite, tmp_path):
+    missing = suite.Part("rooflines", "benchmarks.rooflines", ("-m", "benchmarks.rooflines"), 1)
+    outcome = suite.run_part(missing, tmp_path, {}, 1)
+    assert (outcome.state, outcome.detail) == ("not run", "benchmarks.rooflines is not there")
+    late = suite.run_part(suite.PARTS[1], tmp_path, {}, 0)
+    assert late.state == "not run"
+    assert "used up" in late.detail
+
+
+def test_tests_that_were_all_skipped_are_a_failure(suite, tmp_path):
+    (tmp_path / "test_skips.py").write_text("import pytest\n\ndef test_it():\n    pytest.skip('no GPU')\n")
+    part = suite.Part(
+        "kernel_tests",
+        "pytest",
+        ("-m", "pytest", "-p", "no:cacheprovider", str(tmp_path / "test_skips.py")),
+        60,
+    )
+    outcome = suite.run_part(part, tmp_path, suite.suite_environment(tmp_path), 60)
+    assert outcome.state == "failed"
+    assert outcome.detail == "no test passed: 0 passed, 0 failed, 1 skipped"
+    assert json.loads((tmp_path / "kernel_tests.json").read_text())["skipped"] == 1
+
+
+def test_every_part_fits_the_budget_and_exists(suite):
+    assert max(part.seconds for part in suite.PARTS) < suite.BUDGET_SECONDS < 480
+    assert suite.is_there("benchmarks.kernels")
+    assert suite.is_there("pytest")
+    assert not suite.is_there("benchmarks.kernels.cases")
+
+
+def test_results_go_where_the_suite_says(monkeypatch, tmp_path):
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "chosen"))
+    path = write_result("kernels", {"benchmark": "kernels", "device": "cuda"})
+    assert path == tmp_path / "chosen" / "kernels.json"
+    assert json.loads(path.read_text())["device"] == "cuda"

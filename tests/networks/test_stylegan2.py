@@ -119,6 +119,15 @@ def test_nvidia_ada_state_dict(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+def test_nvidia_ada_generator_with_clamped_activations(tmp_path: Path) -> None:
+    golden = load_golden("stylegan2_256_ada")
+    torch.save(ada_weights(golden), tmp_path / "g.pt")
+    synthesis = import_ada_stylegan2(tmp_path / "g.pt", activation_clamp=0.5).synthesis
+    image = synthesis(seeded_input((1, 14, 512), "w_plus"))
+    assert relative_difference(image[..., ::7, ::5], golden.outputs["image_clamped"]) < TOLERANCE
+
+
+@torch.no_grad()
 def test_batch_equals_its_members(tmp_path: Path) -> None:
     synthesis = imported(tmp_path / "g.pt", small_state()).synthesis
     w_plus = seeded_input((3, SMALL.style_count, SMALL.style_width), "w_plus")
@@ -158,6 +167,11 @@ def test_layout_sizes(layout: GeneratorLayout, style_count: int, last_width: int
 def test_resolution_must_be_a_power_of_two(resolution: int) -> None:
     with pytest.raises(ValueError, match=f"power of two from 8 up; got {resolution}"):
         GeneratorLayout(resolution)
+
+
+def test_a_clamp_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="activation_clamp must be positive; got 0"):
+        GeneratorLayout(activation_clamp=0)
 
 
 def test_small_layouts_are_read_back_from_their_shapes(tmp_path: Path) -> None:

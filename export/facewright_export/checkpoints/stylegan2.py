@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -43,12 +43,12 @@ def import_rosinality_stylegan2(path: Path | str, generator: str = "g_ema") -> S
     return _generator(state, content.get("latent_avg"), str(path))
 
 
-def import_ada_stylegan2(path: Path | str) -> StyleGan2Generator:
+def import_ada_stylegan2(path: Path | str, activation_clamp: float | None = None) -> StyleGan2Generator:
     """The generator whose state dict was saved from NVIDIA's stylegan2-ada-pytorch, unconditional and `skip`.
 
-    Its noise is the constant noise of the file (`noise_mode="const"`). Networks trained with `conv_clamp`
-    clamp their activations at ±256 there and do not here; trained activations stay far inside. Raises
-    CheckpointError.
+    Its noise is the constant noise of the file (`noise_mode="const"`). `activation_clamp` is what the
+    generator was trained with as `conv_clamp` (256 in NVIDIA's half-precision networks), which a state dict
+    does not tell. Raises CheckpointError.
     """
     if re.match(rb"\x80[\x02-\x05]", first_bytes(Path(path))) and Path(path).suffix == ".pkl":
         raise UnsafeCheckpointError(
@@ -58,17 +58,20 @@ def import_ada_stylegan2(path: Path | str) -> StyleGan2Generator:
             "torch.save(pickled['G_ema'].state_dict(), 'generator.pt'), then give generator.pt",
         )
     state = section(read_torch(path), source=str(path))
-    return _generator(*_renamed_from_ada(state, str(path)), str(path))
+    renamed, mean_style = _renamed_from_ada(state, str(path))
+    return _generator(renamed, mean_style, str(path), activation_clamp)
 
 
-def _generator(state: StateDict, mean_style: object, source: str) -> StyleGan2Generator:
+def _generator(
+    state: StateDict, mean_style: object, source: str, activation_clamp: float | None = None
+) -> StyleGan2Generator:
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     noise = {key for key in state if key.startswith("noises.") or key.endswith(".noise.weight")}
     noisy = any(state[key].count_nonzero() > 0 for key in noise if key.endswith(".noise.weight"))
     if not noisy:
         state = {key: value for key, value in state.items() if key not in noise}
-    synthesis = StyleGan2Synthesis(_layout(state, noisy, source))
+    synthesis = StyleGan2Synthesis(replace(_layout(state, noisy, source), activation_clamp=activation_clamp))
     style_width = synthesis.layout.style_width
     mapping_depth = sum(bool(re.fullmatch(r"style\.\d+\.weight", key)) for key in state)
     mapping = StyleGan2Mapping(style_width, mapping_depth)

@@ -25,6 +25,7 @@ class GeneratorLayout:
     `channel_multiplier` 2 is the published configuration F, 1 its half-width variant; `largest_width` caps
     the channels of every resolution, which is how small demonstration networks are made. Without `noise`
     the network has no noise inputs at all (the "normalized" paper trains that way).
+    `activation_clamp` bounds what each layer puts out, as NVIDIA's half-precision networks do (at 256).
     """
 
     resolution: int = 256
@@ -33,8 +34,11 @@ class GeneratorLayout:
     largest_width: int = 512
     style_width: int = 512
     noise: bool = True
+    activation_clamp: float | None = None
 
     def __post_init__(self) -> None:
+        if self.activation_clamp is not None and not self.activation_clamp > 0:
+            raise ValueError(f"activation_clamp must be positive; got {self.activation_clamp}")
         if self.resolution < 8 or self.resolution & (self.resolution - 1):
             raise ValueError(f"resolution must be a power of two from 8 up; got {self.resolution}")
 
@@ -185,6 +189,10 @@ class _BiasedActivation(nn.Module):
         return _scaled_leaky_relu(features + self.bias[:, None, None])
 
 
+def _clamped(features: Tensor, limit: float | None) -> Tensor:
+    return features if limit is None else features.clamp(-limit, limit)
+
+
 class _StyledConvolution(nn.Module):
     """Modulated 3×3 convolution, demodulation, noise, bias, activation."""
 
@@ -194,13 +202,14 @@ class _StyledConvolution(nn.Module):
         if layout.noise:
             self.noise = _FixedNoise()
         self.activate = _BiasedActivation(outputs)
+        self.clamp = layout.activation_clamp
 
     def forward(self, features: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         scales = self.conv.modulation(style)
         features = self.conv.modulated(features, scales) * self.conv.demodulation(scales)
         if noise is not None:
             features = self.noise(features, noise)
-        return self.activate(features)
+        return _clamped(self.activate(features), self.clamp)
 
 
 class _ToImage(nn.Module):
@@ -210,11 +219,13 @@ class _ToImage(nn.Module):
         super().__init__()
         self.conv = _ModulatedConvolution(inputs, layout.output_channels, 1, layout.style_width)
         self.bias = nn.Parameter(torch.zeros(1, layout.output_channels, 1, 1))
+        self.clamp = layout.activation_clamp
         if upsample:
             self.upsample = _Upsample()
 
     def forward(self, features: Tensor, style: Tensor, image: Tensor | None = None) -> Tensor:
         increment = self.conv.modulated(features, self.conv.modulation(style)) + self.bias
+        increment = _clamped(increment, self.clamp)
         return increment if image is None else increment + self.upsample(image)
 
 

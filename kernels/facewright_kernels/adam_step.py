@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray
+from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
 from facewright_kernels.kernel_source import KernelSource
 
 _SOURCE = KernelSource("adam_step")
@@ -48,14 +48,16 @@ def adam_step(
     gradient = check.array("gradient", gradient, "float32", shape)
     first_moment = _updatable(check, "first_moment", first_moment, shape)
     second_moment = _updatable(check, "second_moment", second_moment, shape)
-    row_step: IntArray | None = None
+    check.number("beta1", beta1, 0, 0.999999)
+    check.number("beta2", beta2, 0, 0.999999)
+    check.number("epsilon", epsilon, 0, 1)
+    row_corrections: FloatArray | None = None
     if isinstance(step, (int, np.integer)):
         step = int(step)
         check.number("step", step, 1, 1 << 30)
     else:
-        row_step, step = check.array("step", step, "int32", "B"), 1
-        if isinstance(row_step, np.ndarray) and row_step.size and row_step.min() < 1:
-            raise ValueError(f"adam_step: step must be 1 or more in every row, got {int(row_step.min())}")
+        row_corrections = _bias_corrections(check, step, beta1, beta2)
+        step = 1
     row_rate: FloatArray | None = None
     if isinstance(learning_rate, (int, float, np.floating)):
         check.number("learning_rate", float(learning_rate), 0, 1e6)
@@ -63,9 +65,6 @@ def adam_step(
         row_rate, learning_rate = check.array("learning_rate", learning_rate, "float32", "B"), 0.0
         if isinstance(row_rate, np.ndarray) and not (row_rate >= 0).all():
             raise ValueError(f"adam_step: learning_rate must be 0 or more in every row, got {row_rate.min()}")
-    check.number("beta1", beta1, 0, 0.999999)
-    check.number("beta2", beta2, 0, 0.999999)
-    check.number("epsilon", epsilon, 0, 1)
     _SOURCE.launch(
         "adam_step",
         parameter.size,
@@ -73,19 +72,27 @@ def adam_step(
         gradient,
         first_moment,
         second_moment,
-        row_step,
+        row_corrections,
         row_rate,
-        parameter.size,
-        max(parameter.size // max(check.size("B"), 1), 1),
+        check.size("B"),
+        parameter.size // max(check.size("B"), 1),
         1 - beta1**step,
         1 - beta2**step,
         float(learning_rate),
         beta1,
         beta2,
-        _log(beta1),
-        _log(beta2),
         epsilon,
     )
+
+
+def _bias_corrections(check: Boundary, step: IntArray, beta1: float, beta2: float) -> FloatArray:
+    """f32 ``[B, 2]`` from i32 ``[B]``, on the device."""
+    step = check.array("step", step, "int32", "B")
+    if isinstance(step, np.ndarray) and step.size and step.min() < 1:
+        raise ValueError(f"adam_step: step must be 1 or more in every row, got {int(step.min())}")
+    corrections: FloatArray = array_module(step).empty((len(step), 2), np.float32)
+    _SOURCE.launch("bias_corrections", len(step), step, corrections, len(step), _log(beta1), _log(beta2))
+    return corrections
 
 
 def _log(beta: float) -> float:

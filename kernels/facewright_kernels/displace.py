@@ -189,7 +189,7 @@ def displace_reference(
     return np.asarray(positions + displacement[..., None] * normals, np.float64)
 
 
-def _spans(inside: npt.NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:
+def texel_spans(inside: npt.NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:
     """For u, then v: flat texel numbers ``[S, S]`` at which the tangent of each texel starts and ends."""
     size = len(inside)
     at = np.arange(size * size).reshape(size, size)
@@ -218,7 +218,7 @@ def detail_normals_reference(
     """One map ``[S, S, 3]`` in float64; ``inside [S, S]``: texels that show a surface. Equation:
     :func:`detail_normals`.
     """
-    spans = _spans(inside)
+    spans = texel_spans(inside)
     moved, flat = _tangents(displaced, spans), _tangents(positions, spans)
     u, v = (moved[k] - normals * _dot(normals, flat[k]) for k in range(2))
     side = np.cross(u, v)
@@ -238,7 +238,7 @@ def detail_normals_vjp_reference(
     """Gradients of one map's displaced surface, coarse surface and coarse normals ``[S, S, 3]``, in float64:
     the chain rule through :func:`detail_normals_reference`, added up texel by texel.
     """
-    spans = _spans(inside)
+    spans = texel_spans(inside)
     moved, flat = _tangents(displaced, spans), _tangents(positions, spans)
     u, v = (moved[k] - normals * _dot(normals, flat[k]) for k in range(2))
     side = np.cross(u, v)

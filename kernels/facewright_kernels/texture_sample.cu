@@ -157,20 +157,6 @@ extern "C" __global__ void sample_mipmap(const float* __restrict__ pyramid, cons
     }
 }
 
-// Largest magnitude of the gradients that go into each texture: what the fixed-point sums are scaled by.
-extern "C" __global__ void note_magnitudes(const float* __restrict__ grad, int* __restrict__ magnitudes, int textures,
-                                           long long values_per_texture, int parts) {
-    FOR_EACH_INDEX(j, (long long)textures * parts) {
-        const long long texture = j / parts, part = j - texture * parts;
-        int largest = 0;
-        FOR_EACH_OF_PART(i, part, parts, values_per_texture) {
-            const int bits = magnitude_bits(grad[texture * values_per_texture + i]);
-            largest = bits > largest ? bits : largest;
-        }
-        atomic_maximum(&magnitudes[texture], largest);
-    }
-}
-
 // Adds a sample's gradient to the four texels it read, and gives its gradient with respect to u and v.
 template <typename Texel>
 __device__ void bilinear_vjp(const Texel* image, const float* grad, int height, int width, int channels, int wrap,

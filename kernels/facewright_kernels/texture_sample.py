@@ -18,8 +18,7 @@ from facewright_kernels.boundary import (
     array_module,
 )
 from facewright_kernels.kernel_source import KernelSource
-from facewright_kernels.partial_sums import part_count
-from facewright_kernels.vertex_sums import VertexSums, make_vertex_sums, read_vertex_sums
+from facewright_kernels.texture_sums import make_texture_sums, read_texture_sums
 
 _SOURCE = KernelSource("texture_sample")
 
@@ -212,7 +211,7 @@ def texture_sample_vjp(
     uv = check.array("uv", uv, "float32", "B ... 2")
     _check_texture(check, check.size("H") * check.size("W"))
     grad = _check_grad(check, grad, uv)
-    target = _texture_sums(texture, uv, grad)
+    target = make_texture_sums(texture.shape, grad)
     grad_uv: FloatArray = array_module(uv).empty(uv.shape, np.float32)
     samples = uv.size // 2
     _SOURCE.launch(
@@ -233,7 +232,7 @@ def texture_sample_vjp(
         int(wrap),
         target.headroom,
     )
-    return TextureSampleGradients(read_vertex_sums(target).reshape(texture.shape), grad_uv)
+    return TextureSampleGradients(read_texture_sums(target), grad_uv)
 
 
 def texture_sample_mipmap_vjp(
@@ -262,7 +261,7 @@ def texture_sample_mipmap_vjp(
     check = Boundary("texture_sample_mipmap_vjp")
     texels, uv, level, uv_derivatives = _check_mipmap_inputs(check, pyramid, uv, level, uv_derivatives)
     grad = _check_grad(check, grad, uv)
-    target = _texture_sums(texels, uv, grad)
+    target = make_texture_sums(texels.shape, grad)
     grad_uv: FloatArray = array_module(uv).empty(uv.shape, np.float32)
     samples, channels = uv.size // 2, check.size("C")
     _SOURCE.launch(
@@ -287,9 +286,7 @@ def texture_sample_mipmap_vjp(
         int(wrap),
         target.headroom,
     )
-    by_level = read_vertex_sums(target).reshape(texels.shape)
-    texture = _through_pyramid(by_level, pyramid)
-    return TextureSampleGradients(texture, grad_uv)
+    return TextureSampleGradients(_through_pyramid(read_texture_sums(target), pyramid), grad_uv)
 
 
 def _through_pyramid(by_level: FloatArray, pyramid: MipPyramid) -> FloatArray:
@@ -319,18 +316,6 @@ def _through_pyramid(by_level: FloatArray, pyramid: MipPyramid) -> FloatArray:
         below = here
     texture: FloatArray = below.reshape(batch, pyramid.height, pyramid.width, channels)
     return texture
-
-
-def _texture_sums(texture: Any, uv: FloatArray, grad: FloatArray) -> VertexSums:
-    """Empty sums for each whole texture, scaled by the largest gradient that it receives."""
-    textures = len(texture)
-    # Twice the lookups: the four weights of one may add up to a little more than 1.
-    lookups = 2 * max(uv.size // 2 // max(textures, 1), 1)
-    target = make_vertex_sums(array_module(uv), (1, textures, texture.size // max(textures, 1)), lookups)
-    values = grad.size // max(textures, 1)
-    parts = part_count(values)
-    _SOURCE.launch("note_magnitudes", textures * parts, grad, target.magnitudes, textures, values, parts)
-    return target
 
 
 def _kernel_of(texture: Any) -> str:

@@ -155,25 +155,6 @@ extern "C" __global__ void project_floats(
                      Weighting{depth_bias, cosine_zero, cosine_one, border});
 }
 
-// Largest magnitude of the gradients that reach each image: what the fixed-point sums are scaled by.
-extern "C" __global__ void project_vjp_measure(const float* __restrict__ weight, const float* __restrict__ grad_colour,
-                                               int* __restrict__ magnitudes, int batch, int texels, int channels,
-                                               int parts) {
-    FOR_EACH_INDEX(j, (long long)batch * parts) {
-        const long long photo = j / parts, part = j - photo * parts;
-        int largest = 0;
-        FOR_EACH_OF_PART(texel, part, parts, texels) {
-            const long long i = photo * texels + texel;
-            if (!(weight[i] > 0.0f)) continue;
-            for (int c = 0; c < channels; ++c) {
-                const int bits = magnitude_bits(grad_colour[i * channels + c]);
-                largest = bits > largest ? bits : largest;
-            }
-        }
-        atomic_maximum(&magnitudes[photo], largest);
-    }
-}
-
 // To the image by fixed-point sums, and to the texels' homogeneous pixels and depths (3 numbers each).
 extern "C" __global__ void project_vjp(const int* __restrict__ triangle_id, const float* __restrict__ barycentric,
                                        const int* __restrict__ triangles, const float* __restrict__ points,

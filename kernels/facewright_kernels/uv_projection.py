@@ -9,11 +9,10 @@ import numpy as np
 from facewright_kernels.boundary import Boundary, ByteArray, Float64Array, FloatArray, IntArray, array_module
 from facewright_kernels.interpolate import interpolate_vjp
 from facewright_kernels.kernel_source import KernelSource
-from facewright_kernels.partial_sums import part_count
 from facewright_kernels.pinhole import PinholeCamera, pinhole_points, pinhole_points_vjp
 from facewright_kernels.texel_map import TexelMap
 from facewright_kernels.texture_sample import byte_decoding
-from facewright_kernels.vertex_sums import make_vertex_sums, read_vertex_sums
+from facewright_kernels.texture_sums import make_texture_sums, read_texture_sums
 
 _SOURCE = KernelSource("uv_projection")
 
@@ -199,20 +198,7 @@ def uv_projection_vjp(
     points = pinhole_points(vertices, surface.normals, camera)
     xp = array_module(vertices)
     batch, texels, channels = check.size("B"), check.size("S") ** 2, check.size("C")
-    # Twice the texels: the four weights of one may add up to a little more than 1.
-    sums = make_vertex_sums(xp, (1, batch, image.size // max(batch, 1)), 2 * texels)
-    parts = part_count(texels)
-    _SOURCE.launch(
-        "project_vjp_measure",
-        batch * parts,
-        weight,
-        grad_colour,
-        sums.magnitudes,
-        batch,
-        texels,
-        channels,
-        parts,
-    )
+    sums = make_texture_sums(image.shape, grad_colour, weight)
     grad_points: FloatArray = xp.empty((*weight.shape, 3), np.float32)
     _SOURCE.launch(
         "project_vjp",
@@ -239,8 +225,7 @@ def uv_projection_vjp(
     raster = texel_map.raster(batch)
     at_vertices = interpolate_vjp(points[:, :, :3], triangles, raster, grad_points).attributes
     seen = pinhole_points_vjp(vertices, camera, at_vertices)
-    of_image = read_vertex_sums(sums).reshape(image.shape)
-    return UvProjectionGradients(of_image, seen.vertices, seen.intrinsics, seen.head_to_camera)
+    return UvProjectionGradients(read_texture_sums(sums), seen.vertices, seen.intrinsics, seen.head_to_camera)
 
 
 def _check_surface(check: Boundary, surface: ProjectionSurface) -> tuple[FloatArray, IntArray, TexelMap]:

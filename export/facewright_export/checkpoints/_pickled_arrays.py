@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import re
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +14,10 @@ import numpy.typing as npt
 
 from facewright_export.checkpoints._files import (
     AGAIN,
-    MAXIMUM_BYTES,
     WHICH,
     CheckpointError,
     LayoutError,
+    UnreadableCheckpointError,
     UnsafeCheckpointError,
     damaged,
     first_bytes,
@@ -28,6 +27,8 @@ from facewright_export.checkpoints._files import (
 Array = npt.NDArray[Any]
 
 _MAXIMUM_DEPTH: Final = 32
+#: Entries of a sparse matrix when it is written out; FLAME's has 25 115.
+_MOST_ENTRIES: Final = 1 << 24
 
 
 def read_pickle_arrays(path: Path | str) -> dict[str, Any]:
@@ -44,21 +45,16 @@ def read_pickle_arrays(path: Path | str) -> dict[str, Any]:
     start = first_bytes(path)
     if start[:1] not in (b"\x80", b"(", b"}", b"c"):
         raise wrong_format(path, start, "a pickle of arrays")
+    stream = path.read_bytes()
+    if not stream.endswith(pickle.STOP):
+        raise UnreadableCheckpointError(
+            f"pickle {path}", "cut short: it does not end as a pickle does", AGAIN
+        )
     try:
-        content = _plain(_ArrayUnpickler(path.read_bytes(), path).load(), path)
+        content = _Plain(path).of(_ArrayUnpickler(stream, path).load())
     except CheckpointError:
         raise
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise damaged(path, error) from error
-    except (OverflowError, MemoryError, RecursionError, struct.error) as error:
+    except Exception as error:  # a damaged byte makes the unpickler stumble over anything
         raise damaged(path, error) from error
     if not isinstance(content, dict):
         raise LayoutError(
@@ -126,6 +122,18 @@ def _array(*_: Any) -> _StoredArray:
     return _StoredArray()
 
 
+def _from_buffer(content: Any, dtype: _StoredDtype, shape: Any, order: str) -> _StoredArray:
+    """``numpy._core.numeric._frombuffer``, as protocol 5 makes arrays."""
+    stored = _StoredArray()
+    stored.__setstate__((1, shape, dtype, order == "F", content))
+    return stored
+
+
+def _no_bytes() -> bytes:
+    """``bytes()``, as protocol 2 writes the content of an empty array."""
+    return b""
+
+
 def _scalar(dtype: _StoredDtype, content: Any) -> Any:
     raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
     return np.frombuffer(raw, dtype.dtype())[0].item()
@@ -150,6 +158,8 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("numpy", "dtype"): _StoredDtype,
     ("numpy.core.multiarray", "_reconstruct"): _array,
     ("numpy._core.multiarray", "_reconstruct"): _array,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
     ("chumpy.ch", "Ch"): _StoredChumpy,
@@ -161,6 +171,8 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("builtins", "object"): object,
     ("__builtin__", "set"): set,
     ("builtins", "set"): set,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("builtins", "bytes"): _no_bytes,
     ("_codecs", "encode"): _latin1,
 }
 
@@ -181,28 +193,39 @@ class _ArrayUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]
         return _ALLOWED[module, name]
 
 
-def _plain(value: Any, path: Path, depth: int = 0) -> Any:
-    """``value`` with arrays for what stood in for arrays."""
-    if depth > _MAXIMUM_DEPTH:
-        raise UnsafeCheckpointError(f"pickle {path}", f"nested more than {_MAXIMUM_DEPTH} deep", AGAIN)
-    if isinstance(value, _StoredArray):
-        return value.array
-    if isinstance(value, _StoredChumpy):
-        if "x" not in value.attributes:
-            raise LayoutError(f"pickle {path}", "a chumpy array without its values (x)", WHICH)
-        return _plain(value.attributes["x"], path, depth + 1)
-    if isinstance(value, _StoredColumns):
-        return _dense({k: _plain(v, path, depth + 1) for k, v in value.attributes.items()}, path)
-    if isinstance(value, dict):
-        return {
-            k.decode("latin1") if isinstance(k, bytes) else str(k): _plain(v, path, depth + 1)
-            for k, v in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_plain(v, path, depth + 1) for v in value]
-    if value is None or isinstance(value, str | bytes | int | float | bool):
-        return value
-    raise LayoutError(f"pickle {path}", f"it holds a {type(value).__name__}", WHICH)
+class _Plain:
+    """Turns what stood in for arrays into arrays; a container that occurs many times is turned once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._done: dict[int, Any] = {}
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        if depth > _MAXIMUM_DEPTH:
+            raise UnsafeCheckpointError(f"pickle {self._path}", f"nested over {_MAXIMUM_DEPTH} deep", AGAIN)
+        if value is None or isinstance(value, str | bytes | int | float | bool):
+            return value
+        if id(value) not in self._done:
+            self._done[id(value)] = self._converted(value, depth + 1)
+        return self._done[id(value)]
+
+    def _converted(self, value: Any, depth: int) -> Any:
+        if isinstance(value, _StoredArray):
+            return value.array
+        if isinstance(value, _StoredChumpy):
+            if "x" not in value.attributes:
+                raise LayoutError(f"pickle {self._path}", "a chumpy array without its values (x)", WHICH)
+            return self.of(value.attributes["x"], depth)
+        if isinstance(value, _StoredColumns):
+            return _dense({name: self.of(part, depth) for name, part in value.attributes.items()}, self._path)
+        if isinstance(value, dict):
+            return {
+                key.decode("latin1") if isinstance(key, bytes) else str(key): self.of(part, depth)
+                for key, part in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.of(part, depth) for part in value]
+        raise LayoutError(f"pickle {self._path}", f"it holds a {type(value).__name__}", WHICH)
 
 
 def _dense(columns: Mapping[str, Any], path: Path) -> Array:
@@ -215,7 +238,8 @@ def _dense(columns: Mapping[str, Any], path: Path) -> Array:
     except (KeyError, ValueError, TypeError) as error:
         raise LayoutError(f"pickle {path}", f"a sparse matrix without {error}", WHICH) from error
     if not (
-        0 < rows * count <= MAXIMUM_BYTES // 64
+        rows > 0
+        and 0 < rows * count <= _MOST_ENTRIES
         and starts.shape == (count + 1,)
         and starts[0] == 0
         and starts[-1] == len(indices) == len(values)

@@ -1,0 +1,407 @@
+"""Files that want to harm or are no checkpoints: each is refused in its own words, nothing of it runs."""
+
+import io
+import os
+import pickle
+import resource
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from facewright_export.checkpoints import (
+    CheckpointError,
+    LayoutError,
+    UnreadableCheckpointError,
+    UnsafeCheckpointError,
+)
+from facewright_export.checkpoints._array_files import read_mat, read_npz
+from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
+from facewright_export.checkpoints._reading import read_torch
+from tests.networks.synthetic_models import write_python2_pickle
+
+Read = Callable[[Path], Any]
+
+
+def _read_mat(path: Path) -> Any:
+    return read_mat(path, ["a"])
+
+
+_READERS: dict[str, Read] = {
+    "torch": read_torch,
+    "pickle": read_pickle_arrays,
+    "mat": _read_mat,
+    "npz": read_npz,
+}
+_EVERY_READER = pytest.mark.parametrize("read", _READERS.values(), ids=_READERS)
+
+
+class _Command:
+    """Pickles as a call of ``os.system``, which leaves a marker."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.marker}",)
+
+
+def _write_sound(format_name: str, path: Path) -> Path:
+    """A small file that the reader of its format accepts."""
+    array = np.arange(300.0).reshape(3, 100)
+    if format_name == "torch":
+        torch.save({"a": torch.from_numpy(array), "b": {"c": torch.ones(3)}}, path)
+    elif format_name == "legacy torch":
+        torch.save({"a": torch.from_numpy(array)}, path, _use_new_zipfile_serialization=False)
+    elif format_name == "pickle":
+        write_python2_pickle(path, {"a": array, "b": scipy.sparse.eye(4, format="csc"), "c": "text"})
+    elif format_name == "mat":
+        scipy.io.savemat(path, {"a": array, "b": array[:2]}, do_compression=True)
+    elif format_name == "npz":
+        with path.open("wb") as file:
+            np.savez_compressed(file, a=array, b=array[:2])
+    return path
+
+
+_FORMATS = ["torch", "legacy torch", "pickle", "mat", "npz"]
+
+
+def _reader(format_name: str) -> Read:
+    return _READERS[format_name.removeprefix("legacy ")]
+
+
+@contextmanager
+def _memory_limit(extra: int) -> Iterator[None]:
+    """No more than ``extra`` bytes of address space beyond what the process has."""
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + extra, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_torch_file_that_calls_a_command_is_refused(tmp_path: Path, zipped: bool) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "x.pt"
+    content = {"w": torch.ones(2), "x": _Command(marker)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UnsafeCheckpointError, match=r"asks for (posix|os)\.system, .* nothing was run"):
+        read_torch(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_pickle_that_calls_a_command_is_refused(tmp_path: Path, protocol: int) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({"f": _Command(marker)}, protocol=protocol))
+    with pytest.raises(UnsafeCheckpointError, match=r"asks for (posix|os)\.system, .* nothing was run"):
+        read_pickle_arrays(path)
+    assert not marker.exists()
+    # the file is a working attack: plain unpickling runs it
+    pickle.loads(path.read_bytes())
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"builtins\neval",
+        b"__builtin__\ngetattr",
+        b"numpy\nload",
+        b"numpy\nndarray.tofile",
+        b"numpy.testing._private.utils\nrunstring",
+        b"scipy.sparse\ncsc_matrix.__init__",
+        b"torch\nload",
+        b"facewright_export.checkpoints._pickled_arrays\nread_pickle_arrays",
+    ],
+)
+def test_a_pickle_may_name_nothing_beyond_the_list(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x02}U\x01fc" + name + b"\ns.")
+    with pytest.raises(UnsafeCheckpointError, match="asks for " + name.decode().replace("\n", ".")):
+        read_pickle_arrays(path)
+
+
+def test_an_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "x.npz"
+    np.savez(path, a=np.array([_Command(marker)], object))
+    with pytest.raises(UnsafeCheckpointError, match=r"a\.npy: it holds pickled objects"):
+        read_npz(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("format_name", _FORMATS)
+def test_a_file_that_is_cut_short_is_refused_wherever_it_ends(tmp_path: Path, format_name: str) -> None:
+    content = _write_sound(format_name, tmp_path / "x").read_bytes()
+    _reader(format_name)(tmp_path / "x")
+    cut = tmp_path / "cut"
+    for end in sorted({1, 20, len(content) // 2, len(content) * 9 // 10, len(content) - 1}):
+        cut.write_bytes(content[:end])
+        with pytest.raises(UnreadableCheckpointError):
+            _reader(format_name)(cut)
+
+
+@pytest.mark.parametrize("format_name", _FORMATS)
+def test_a_truncated_download_says_what_to_do(tmp_path: Path, format_name: str) -> None:
+    content = _write_sound(format_name, tmp_path / "x").read_bytes()
+    (tmp_path / "x").write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(UnreadableCheckpointError, match=r"cut short.*; download the file again"):
+        _reader(format_name)(tmp_path / "x")
+
+
+def _tar() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("mica/readme"))
+    return file.getvalue()
+
+
+@_EVERY_READER
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"<!DOCTYPE html><html>Google Drive: virus scan", "it is a web page; the download ended on a login"),
+        (b"\n\n<html><head>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer.*git lfs pull"),
+        (b"weights: see the readme\n" * 9, "it begins with b'weights: see the'"),
+        (b"\x1f\x8b\x08\x00" + bytes(20), "compressed with gzip; unpack it"),
+        (_tar(), "it is a tar archive; unpack it"),
+        (b"", "the file is empty"),
+    ],
+    ids=["web page", "web page after lines", "LFS pointer", "text", "gzip", "tar", "empty"],
+)
+def test_what_is_no_checkpoint_is_called_what_it_is(
+    tmp_path: Path, read: Read, content: bytes, told: str
+) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(UnreadableCheckpointError, match=told):
+        read(tmp_path / "x.pt")
+
+
+@_EVERY_READER
+def test_a_path_without_a_file_is_told(tmp_path: Path, read: Read) -> None:
+    with pytest.raises(UnreadableCheckpointError, match="No such file or directory; check the path"):
+        read(tmp_path / "missing.pt")
+    with pytest.raises(UnreadableCheckpointError, match="Is a directory; check the path"):
+        read(tmp_path)
+
+
+def test_a_whole_network_or_a_list_is_no_state_dict(tmp_path: Path) -> None:
+    torch.save([torch.ones(1)], tmp_path / "x.pt")
+    with pytest.raises(
+        LayoutError, match=r"holds a list, expected a dict; save the network's state_dict\(\)"
+    ):
+        read_torch(tmp_path / "x.pt")
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "x.pt")
+    with pytest.raises(UnsafeCheckpointError, match=r"torch\.nn\.modules\.linear\.Linear.*state_dict\(\)"):
+        read_torch(tmp_path / "x.pt")
+
+
+def test_a_torch_archive_with_compressed_entries_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(5_000_000)}, tmp_path / "sound.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "sound.pt") as sound,
+        zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in sound.namelist():
+            bomb.writestr(name, sound.read(name))
+    assert (tmp_path / "bomb.pt").stat().st_size < 1 << 20
+    with pytest.raises(
+        UnsafeCheckpointError, match=r"entries are compressed \(.*which torch\.save never does"
+    ):
+        read_torch(tmp_path / "bomb.pt")
+
+
+def test_a_torch_archive_whose_entries_overlap_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({"a": torch.zeros(1000)}, path)
+    content = bytearray(path.read_bytes())
+    # every entry of the directory claims the size of the largest: together more than the file
+    start = content.find(b"PK\x01\x02")
+    while start >= 0:
+        content[start + 20 : start + 28] = struct.pack("<II", 4000, 4000)
+        start = content.find(b"PK\x01\x02", start + 4)
+    path.write_bytes(content)
+    with pytest.raises(UnsafeCheckpointError, match=r"entries claim .* MiB, the file has .* MiB"):
+        read_torch(path)
+
+
+def test_an_npz_of_zeros_beyond_reason_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for i in range(4):
+            with archive.open(f"{i}.npy", "w") as member:
+                for _ in range(20):
+                    member.write(bytes(1 << 20))
+    with pytest.raises(UnsafeCheckpointError, match=r"entries claim 80\.0 MiB, the file has 0\.\d MiB"):
+        read_npz(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("header", ["(1000000000000,)", "(-8,)", "(3, 1000)", "(2**40, 0)"])
+def test_an_npy_header_that_lies_about_its_shape_is_refused(tmp_path: Path, header: str) -> None:
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {header}, }}".ljust(117) + "\n"
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + bytes(64)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    with _memory_limit(1 << 30), pytest.raises(UnreadableCheckpointError):
+        read_npz(tmp_path / "x.npz")
+
+
+def test_a_mat_file_that_inflates_without_bound_is_refused(tmp_path: Path) -> None:
+    packer = zlib.compressobj(1)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(80)) + packer.flush()
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
+    (tmp_path / "x.mat").write_bytes(header + struct.pack("<II", 15, len(bomb)) + bomb)
+    with _memory_limit(1 << 30), pytest.raises(UnsafeCheckpointError, match="inflates beyond 64 MiB"):
+        read_mat(tmp_path / "x.mat", ["a"])
+
+
+def test_a_mat_file_of_another_version_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(UnreadableCheckpointError, match=r"version 7\.3 \(HDF5\); save it in MATLAB with -v7"):
+        read_mat(tmp_path / "x.mat", ["a"])
+
+
+def test_an_expanded_tensor_is_refused(tmp_path: Path) -> None:
+    torch.save({"deep": {"w": torch.zeros(1).expand(10**9, 10**9)}}, tmp_path / "x.pt")
+    told = r"deep\.w claims shape \[1000000000, 1000000000\] but stores 1 numbers"
+    with pytest.raises(UnsafeCheckpointError, match=told):
+        read_torch(tmp_path / "x.pt")
+
+
+def test_sparse_weights_are_refused(tmp_path: Path) -> None:
+    torch.save(
+        {"w": torch.sparse_coo_tensor([[0]], [1.0], (10**9,), check_invariants=True)}, tmp_path / "x.pt"
+    )
+    with pytest.raises(CheckpointError):
+        read_torch(tmp_path / "x.pt")
+
+
+def test_a_storage_that_is_shorter_than_claimed_is_refused(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(10)}, tmp_path / "sound.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "sound.pt") as sound,
+        zipfile.ZipFile(tmp_path / "x.pt", "w") as changed,
+    ):
+        for name in sound.namelist():
+            # ten elements become a million, in the storage's length and in the tensor's
+            content = sound.read(name)
+            if name.endswith("data.pkl"):
+                assert content.count(b"K\x0a") == 2
+                content = content.replace(b"K\x0a", b"J" + struct.pack("<i", 10**6))
+            changed.writestr(name, content)
+    with pytest.raises(UnreadableCheckpointError, match="does not match expected size"):
+        read_torch(tmp_path / "x.pt")
+
+
+def _nested(depth: int) -> bytes:
+    """``depth`` lists, each holding the next one twice: 2^depth entries when walked."""
+    lists: list[Any] = []
+    for _ in range(depth):
+        lists = [lists, lists]
+    return pickle.dumps({"f": lists}, protocol=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x80\x02}r\xff\xff\xff\x7f.", None),  # a memo index of two billion: nothing to allocate
+        (b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.", None),  # a frame of 2^63 bytes: likewise
+        (b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x0f.", UnreadableCheckpointError),  # bytes of 2^60
+        (_nested(28), None),
+        (_nested(60), UnsafeCheckpointError),
+        (b"\x80\x02" + b"(" * 200_000 + b".", UnreadableCheckpointError),
+        (b"\x80\x02(]" + b"]a" * 3 + b"t.", LayoutError),
+        (b"\x80\x02.", UnreadableCheckpointError),
+        (b"\x80\x02}U\x01fQ.", UnreadableCheckpointError),  # a persistent id
+        (b"\x80\x02\x82\x01.", UnreadableCheckpointError),  # an extension code
+    ],
+)
+def test_a_pickle_cannot_fill_the_memory(
+    tmp_path: Path, content: bytes, told: type[CheckpointError] | None
+) -> None:
+    path = tmp_path / "x.pkl"
+    path.write_bytes(content)
+    with _memory_limit(1 << 30):
+        if told is None:
+            assert len(read_pickle_arrays(path)) <= 1
+        else:
+            with pytest.raises(told):
+                read_pickle_arrays(path)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"_shape": (10**6, 10**6), "indptr": np.zeros(10**6 + 1, np.int32)},
+        {"_shape": (-4, -4)},
+        {"_shape": (4, 4, 4)},
+        {"indices": np.array([0, 9, 1, 2], np.int32)},
+        {"indices": np.array([-1, 0, 1, 2], np.int32)},
+        {"indptr": np.array([0, 3, 1, 2, 4], np.int32)},
+        {"indptr": np.array([0, 1, 2, 3, 2**30], np.int32)},
+        {"data": np.ones(3)},
+    ],
+)
+def test_a_sparse_matrix_that_contradicts_itself_is_refused(
+    tmp_path: Path, attributes: dict[str, Any]
+) -> None:
+    matrix = scipy.sparse.eye(4, format="csc")
+    matrix.__dict__.update(attributes)
+    path = write_python2_pickle(tmp_path / "x.pkl", {"J_regressor": matrix})
+    with _memory_limit(1 << 30), pytest.raises(LayoutError, match="sparse matrix"):
+        read_pickle_arrays(path)
+
+
+@pytest.mark.parametrize("dtype", ["O", "V8", "S4", "U4", "m8[s]", "f3", "f8,i4"])
+def test_arrays_of_anything_but_numbers_are_refused(tmp_path: Path, dtype: str) -> None:
+    # the dtype's letters in a pickle of a sound array are replaced
+    sound = pickle.dumps({"f": np.zeros(4)}, protocol=2)
+    letters = b"X\x02\x00\x00\x00f8"
+    assert sound.count(letters) == 1
+    (tmp_path / "x.pkl").write_bytes(
+        sound.replace(letters, b"X" + struct.pack("<i", len(dtype)) + dtype.encode())
+    )
+    with pytest.raises(UnreadableCheckpointError):
+        read_pickle_arrays(tmp_path / "x.pkl")
+
+
+@pytest.fixture(scope="module")
+def sound_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sound")
+    for name in _FORMATS:
+        _write_sound(name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("format_name", _FORMATS)
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6))
+def test_damaged_bytes_are_read_or_refused_but_raise_nothing_else(
+    tmp_path: Path, sound_files: Path, format_name: str, changes: list[tuple[int, int]]
+) -> None:
+    content = bytearray((sound_files / format_name).read_bytes())
+    for position, value in changes:
+        content[position % len(content)] = value
+    path = tmp_path / "damaged"
+    path.write_bytes(content)
+    with _memory_limit(2 << 30), suppress(CheckpointError):
+        _reader(format_name)(path)

@@ -75,6 +75,8 @@ def make_edge_topology(triangles: IntArray) -> EdgeTopology:
     xp = array_module(triangles)
     if isinstance(triangles, np.ndarray):
         check.indices("triangles", triangles, np.iinfo(np.int32).max)
+    if not len(triangles):
+        return EdgeTopology(triangles, xp.zeros(1, np.int32), xp.zeros(0, np.int32))
     ends = xp.stack([triangles, xp.roll(triangles, -1, axis=1)], -1).reshape(-1, 2).astype(np.int64)
     key = ends.min(1) << 32 | ends.max(1)
     unique, edge = xp.unique(key, return_inverse=True)
@@ -266,10 +268,9 @@ def silhouette_crossings_reference(
 
     rows: list[tuple[tuple[int, int], tuple[int, int], tuple[int, int], float]] = []
     for down, right in ((0, 1), (1, 0)):
-        for row, column in np.ndindex(height - down, width - right):
+        differ = ids[: height - down, : width - right] != ids[down:, right:]
+        for row, column in np.argwhere(differ).tolist():
             first, second = (row, column), (row + down, column + right)
-            if ids[first] == ids[second]:
-                continue
             rank = [(ids[p] < 0, depth[p], ids[p]) for p in (first, second)]
             near, other = (first, second) if rank[0] < rank[1] else (second, first)
             corners = triangles[ids[near]]

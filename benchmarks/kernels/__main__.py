@@ -21,6 +21,7 @@ import numpy as np
 import facewright_kernels as kernels
 from benchmarks.kernels.case import Case, host
 from benchmarks.kernels.cases import make_cases
+from benchmarks.kernels.gradient_cases import make_gradient_cases
 from benchmarks.kernels.parity import find_nvdiffrast, parity_rows
 from benchmarks.kernels.rasterizer_cases import make_rasterizer_cases, rasterize_case
 from benchmarks.kernels.scene import make_scene
@@ -58,7 +59,11 @@ def measure_all(device: str) -> dict[str, Any]:
     xp, timer, batch, side = _on(device)
     nvdiffrast, why_not = find_nvdiffrast(xp)
     scene = make_scene(xp, batch, side)
-    cases = [*make_rasterizer_cases(scene, nvdiffrast), *make_cases(scene)]
+    cases = [
+        *make_rasterizer_cases(scene, nvdiffrast),
+        *make_cases(scene),
+        *make_gradient_cases(scene),
+    ]
     small = scene
     if device == "cuda":
         small = make_scene(xp, 16, 512)

@@ -23,7 +23,7 @@ class RefinementPhotos:
     """A batch of B photos with what is known about them; arrays of one device.
 
     Attributes:
-        photo: f32 ``[B, H, H, 3]``, sRGB values 0-1.
+        photo: f32 ``[B, 3, H, H]``, sRGB values 0-1.
         face_mask: f32 ``[B, H, H]``, 0-1: where the face is seen.
         intrinsics: f32 ``[B, 3, 3]``, pixels of ``photo``.
         head_to_camera: f32 ``[B, 3, 4]``, metres.
@@ -46,7 +46,7 @@ class RefinementPhotos:
     @property
     def size(self) -> int:
         """Pixels per side."""
-        return int(self.photo.shape[1])
+        return int(self.photo.shape[-1])
 
     @staticmethod
     def stacked(photos: Sequence[RefinementPhotos], device: RefinementDevice) -> RefinementPhotos:
@@ -72,7 +72,7 @@ class RefinementPhotos:
         """
         batch, side = self.batch, image_size
         shapes = {
-            "photo": (batch, side, side, 3),
+            "photo": (batch, 3, side, side),
             "face_mask": (batch, side, side),
             "intrinsics": (batch, 3, 3),
             "head_to_camera": (batch, 3, 4),
@@ -178,7 +178,7 @@ class RefinementPhotos:
             scale = np.diag([size / CROP_SIZE, size / CROP_SIZE, 1]).astype(np.float32)
             intrinsics = xp.asarray(scale) @ device.array(camera[0])
             return cls(
-                xp.clip(photo, 0, 1).astype(np.float32),
+                device.array(xp.clip(photo, 0, 1).astype(np.float32).transpose(0, 3, 1, 2)),
                 mask,
                 intrinsics,
                 device.array(camera[1]),

@@ -34,7 +34,12 @@ from facewright_kernels import (
     vertex_normals,
     vertex_normals_vjp,
 )
-from facewright_kernels.photo_composite import photo_composite, photo_composite_vjp
+from facewright_kernels.photo_composite import (
+    face_layer,
+    face_layer_vjp,
+    photo_composite,
+    photo_composite_vjp,
+)
 from facewright_kernels.rasterizer_backend import FacewrightRasterizer, RasterizerBackend
 
 
@@ -100,8 +105,8 @@ class Drawing:
     """A picture and what its gradient needs. B photos of H x H pixels, V vertices, R x R texels.
 
     Attributes:
-        image: f32 ``[B, H, H, 3]``, sRGB values, of the face over the photo.
-        composite: the same before silhouettes were antialiased.
+        image: f32 ``[B, 3, H, H]``, sRGB values, of the face over the photo.
+        layer: f32 ``[B, H, H, 4]``, the face alone, before its silhouettes were antialiased.
         vertices, vertex_normals: f32 ``[B, V, 3]``, head space.
         camera, sh_light: what it was drawn with.
         clip: f32 ``[B, V, 4]``.
@@ -112,7 +117,7 @@ class Drawing:
     """
 
     image: Array
-    composite: Array
+    layer: Array
     vertices: Array
     vertex_normals: Array
     camera: PinholeCamera
@@ -176,11 +181,12 @@ class RefinementScene:
         texture = self._texels(uv_maps, ALBEDO_CHANNELS)
         albedo = texture_sample(texture, uv)
         shading = sh_shading(normals, sh_light)
-        composite = photo_composite(albedo, shading, raster.triangle_id, photos.photo, photos.face_mask)
-        image = draw.antialias(composite, raster, clip, surface.triangles, surface.edges)
+        layer = face_layer(albedo, shading, raster.triangle_id)
+        smooth = draw.antialias(layer, raster, clip, surface.triangles, surface.edges)
+        image = photo_composite(smooth, photos.photo, photos.face_mask)
         return Drawing(
             image,
-            composite,
+            layer,
             vertices,
             around_normals,
             camera,
@@ -195,15 +201,14 @@ class RefinementScene:
         )
 
     def gradients(self, drawing: Drawing, grad_image: Array) -> SceneGradients:
-        """Gradients of a loss whose gradient by ``drawing.image`` is ``grad_image`` f32 ``[B, H, H, 3]``."""
+        """Gradients of a loss whose gradient by ``drawing.image`` is ``grad_image`` f32 ``[B, 3, H, H]``."""
         surface, photos, raster = self.surface, self.photos, drawing.raster
         draw = surface.rasterizer
+        by_layer = photo_composite_vjp(photos.photo, photos.face_mask, grad_image)
         silhouettes = draw.antialias_vjp(
-            drawing.composite, raster, drawing.clip, surface.triangles, grad_image, surface.edges
+            drawing.layer, raster, drawing.clip, surface.triangles, by_layer, surface.edges
         )
-        colours = photo_composite_vjp(
-            drawing.albedo, drawing.shading, raster.triangle_id, photos.face_mask, silhouettes.image
-        )
+        colours = face_layer_vjp(drawing.albedo, drawing.shading, raster.triangle_id, silhouettes.image)
         light = sh_shading_vjp(drawing.normals, drawing.sh_light, colours.shading)
         texels = texture_sample_vjp(drawing.texture, drawing.uv, colours.albedo)
         by_uv = draw.interpolate_vjp(surface.uv, surface.uv_triangles, raster, texels.uv)

@@ -17,12 +17,14 @@ from PIL import Image
 from facewright.demo_networks import DEMO_NETWORKS
 from facewright.errors import FacewrightError
 from facewright.head_model import HeadModel
-from facewright.refine import LOSS_NAMES, Ended, Refinement, RefinementStep, refine
+from facewright.refine import refine
 from facewright.refinement_device import Array, RefinementDevice
+from facewright.refinement_history import LOSS_NAMES, Ended, Refinement
 from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
 from facewright.refinement_options import RefinementOptions
 from facewright.refinement_photos import RefinementPhotos
 from facewright.refinement_scene import HeadSurface
+from facewright.refinement_step import RefinementStep
 from facewright_client.contract import ErrorCode
 
 
@@ -227,7 +229,7 @@ def _report(step: RefinementStep, row: int, request: RefinementRequest) -> None:
     """Tells the caller about the iteration that was just done, unless this photo stopped before it."""
     if request.report is None or not step.iteration:
         return
-    losses = step.losses_now(row)
+    losses = step.history.losses_of(step.iteration - 1, row)
     if not np.isfinite(losses).all():
         return
     every = request.options.preview_every

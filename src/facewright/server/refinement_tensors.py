@@ -41,12 +41,12 @@ def refinement_request(
 
 def refined_outputs(refined: RefinedLatent) -> Outputs:
     """The tensors of an answer."""
-    found = refined.refinement
+    best = refined.refinement.best
     return {
-        contract.REFINED_W_PLUS: found.w_plus,
-        contract.REFINED_HEAD_TO_CAMERA: found.head_to_camera,
-        contract.REFINED_SH_LIGHT: found.sh_light,
-        contract.REFINEMENT_LOSSES: np.ascontiguousarray(found.losses),
+        contract.REFINED_W_PLUS: best.w_plus,
+        contract.REFINED_HEAD_TO_CAMERA: best.head_to_camera,
+        contract.REFINED_SH_LIGHT: best.sh_light,
+        contract.REFINEMENT_LOSSES: np.ascontiguousarray(refined.refinement.losses),
         contract.REFINEMENT_INFO: refined.info.to_json().encode(),
     }
 

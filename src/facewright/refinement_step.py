@@ -1,0 +1,258 @@
+"""One iteration of a refinement: losses and gradients at the present parameters, then Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from facewright.engine import Engine
+from facewright.errors import FacewrightError
+from facewright.refinement_device import Array, RefinementDevice
+from facewright.refinement_history import Parameters, RefinementHistory
+from facewright.refinement_networks import (
+    GRAD_IMAGE,
+    GRAD_UV_MAPS,
+    GRAD_W_PLUS,
+    IMAGE,
+    LOSS,
+    UV_MAPS,
+    W_PLUS,
+    ImageLossNetwork,
+    RefinementNetworks,
+)
+from facewright.refinement_options import RefinementOptions
+from facewright.refinement_photos import RefinementPhotos
+from facewright.refinement_pose import rotation_gradient, turned_pose
+from facewright.refinement_scene import Drawing, HeadSurface, RefinementScene, SceneGradients
+from facewright_client.contract import ErrorCode
+from facewright_kernels import adam_step
+
+#: Full rates of what is not a latent: per step, radians, metres and SH coefficients.
+ROTATION_RATE: Final = 0.004
+TRANSLATION_RATE: Final = 0.001
+LIGHT_RATE: Final = 0.02
+
+
+class RefinementStep:
+    """A batch of photos under refinement: what `facewright.refine.refine`, benchmarks and tests call.
+
+    Buffers are made once and the engines bound to them: no network's input or output is allocated in `step`.
+
+    Args:
+        networks: engines on ``device``.
+        surface: the head, on ``device``.
+        photos: on ``device``, of the size that the networks take.
+        options: what to minimise and how.
+        device: where to compute.
+
+    Raises:
+        FacewrightError: BAD_OPTION or NO_FACE for photos that cannot be refined (see
+            `RefinementPhotos.checked`), ENGINE_MISMATCH when an identity weight is asked for without an
+            identity network.
+    """
+
+    def __init__(
+        self,
+        networks: RefinementNetworks,
+        surface: HeadSurface,
+        photos: RefinementPhotos,
+        options: RefinementOptions,
+        device: RefinementDevice,
+    ) -> None:
+        if options.identity_weight and networks.identity is None:
+            raise FacewrightError(
+                ErrorCode.ENGINE_MISMATCH,
+                f"identity_weight is {options.identity_weight:g}, but there is no identity network",
+                "ask for identity_weight 0, or install an identity network with its gradient",
+            )
+        generator = networks.generator
+        mean = device.host(surface.vertices_mean)
+        photos = photos.checked(generator.latent_shape, mean, networks.perceptual.image_size)
+        self.options = options
+        #: Iterations done.
+        self.iteration = 0
+        self._device = device
+        self._scene = RefinementScene(surface, photos, device.xp)
+        self._loss_scale = np.float32(generator.loss_scale)
+        start = Parameters(photos.w_plus, photos.head_to_camera, photos.sh_light)
+        with device.queue():
+            self._start = photos.w_plus
+            #: The present parameters; a caller may overwrite them in place.
+            self.parameters = start.copy()
+            self.history = RefinementHistory(start, options, device)
+            self._moments = _Moments(self.parameters, device.xp)
+            self._noise = device.xp.random.default_rng(options.seed)
+            self._bind_generator(generator.forward, generator.backward)
+            self._perceptual = _BoundLoss(networks.perceptual, photos.photo)
+            self._identity = self._bind_identity(networks.identity, photos.photo)
+        #: The parts of `evaluate` in their order, and at last `update`, by name.
+        self.parts: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("generator forward", self._generate),
+            ("renderer forward", self._draw),
+            ("identity", self._compare_identity),
+            ("perceptual", self._compare_images),
+            ("renderer backward", self._differentiate_drawing),
+            ("generator backward", self._differentiate_generator),
+            ("update", self.update),
+        )
+        self._marks: list[Any] = []
+
+    def step(self) -> None:
+        """One iteration. On a GPU the work is queued, and the host goes on once the step before the last has
+        been computed.
+        """
+        with self._device.queue():
+            self.evaluate()
+            self.update()
+            self._marks.append(self._device.mark())
+        if len(self._marks) > 2:
+            self._device.wait(self._marks.pop(0))
+
+    def evaluate(self) -> None:
+        """Losses and gradients at the present parameters, for `losses`, `gradients` and `update`."""
+        for _, part in self.parts[:-1]:
+            part()
+
+    @property
+    def losses(self) -> Array:
+        """f32 ``[B, 4]`` of the last evaluation: columns `facewright.refinement_history.LOSS_NAMES`."""
+        xp, options = self._device.xp, self.options
+        moved = self._tried_w - self._start
+        latent = xp.sqrt((moved * moved).mean(axis=(1, 2)))
+        perceptual = self._perceptual.value
+        identity = xp.zeros_like(perceptual) if self._identity is None else self._identity.value
+        terms = xp.stack([latent, perceptual, identity], axis=1).astype(np.float32)
+        weights = (options.latent_weight, options.perceptual_weight, options.identity_weight)
+        total = (terms * xp.asarray(weights, np.float32)).sum(axis=1)
+        losses: Array = xp.concatenate([total[:, None], terms], axis=1)
+        return losses
+
+    @property
+    def gradients(self) -> Parameters:
+        """Gradients of each photo's total loss of the last evaluation."""
+        xp = self._device.xp
+        moved = self._tried_w - self._start
+        distance = xp.sqrt((moved * moved).mean(axis=(1, 2)))
+        # The distance has no derivative at the start itself; 0 is a subgradient, and `moved` is 0 there.
+        pull = self.options.latent_weight / (moved[0].size * xp.maximum(distance, np.float32(1e-20)))
+        by_w = self._grad_w / self._loss_scale + pull.astype(np.float32)[:, None, None] * moved
+        return Parameters(by_w, self._by_scene.head_to_camera, self._by_scene.sh_light)
+
+    def update(self) -> None:
+        """Takes the last evaluation into `history` and moves the parameters by one step of Adam."""
+        xp, options, now = self._device.xp, self.options, self.parameters
+        tried = Parameters(self._tried_w, now.head_to_camera, now.sh_light)
+        self.history.record(self.iteration, self.losses, tried)
+        gradients, moments = self.gradients, self._moments
+        factor = options.rate_factor(self.iteration)
+        self.iteration += 1
+
+        def move(parameter: Array, gradient: Array, moments: tuple[Array, Array], rate: float) -> None:
+            rates = (self.history.active * (rate * factor)).astype(np.float32)
+            adam_step(parameter, gradient, *moments, self.iteration, learning_rate=rates)
+
+        move(now.w_plus, gradients.w_plus, moments.w_plus, options.learning_rate)
+        if options.optimize_light:
+            move(now.sh_light, gradients.sh_light, moments.sh_light, LIGHT_RATE)
+        if options.optimize_camera:
+            by_pose = gradients.head_to_camera
+            turn, shift = xp.zeros_like(by_pose[:, :, 3]), xp.zeros_like(by_pose[:, :, 3])
+            by_turn = rotation_gradient(xp, now.head_to_camera, by_pose)
+            move(turn, by_turn, moments.rotation, ROTATION_RATE)
+            move(shift, by_pose[:, :, 3], moments.translation, TRANSLATION_RATE)
+            now.head_to_camera[...] = turned_pose(xp, now.head_to_camera, turn, shift)
+
+    def goes_on(self) -> bool:
+        """Whether a photo may still change. On a GPU that is looked up now and then, and else taken for so,
+        because looking makes both wait.
+        """
+        if self.iteration >= self.options.iterations or self.history.all_stopped:
+            return False
+        return bool((self._device.is_gpu and self.iteration % 8) or self.history.active.any())
+
+    def picture(self, row: int) -> Array:
+        """u8 sRGB ``[H, H, 3]``: the composite of a photo in the last evaluation, on the host."""
+        image = self._device.host(self._drawing.image[row]).transpose(1, 2, 0)
+        picture: Array = np.ascontiguousarray(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return picture
+
+    def _bind_generator(self, forward: Engine, backward: Engine) -> None:
+        """Residuals flow from one graph's output to the other's input of the same name, in one buffer."""
+        buffers = {W_PLUS: self._start.copy()}
+        buffers |= forward.run(buffers)
+        self._tried_w, self._maps = buffers[W_PLUS], buffers[UV_MAPS]
+        self._run_forward = forward.bind(buffers)
+        saved = {name: buffers[name] for name in backward.inputs if name != GRAD_UV_MAPS}
+        xp = self._device.xp
+        self._grad_maps, self._grad_w = xp.zeros_like(self._maps), xp.zeros_like(self._tried_w)
+        self._run_backward = backward.bind(saved | {GRAD_UV_MAPS: self._grad_maps, GRAD_W_PLUS: self._grad_w})
+
+    def _bind_identity(self, network: ImageLossNetwork | None, photo: Array) -> _BoundLoss | None:
+        if network is None or not self.options.identity_weight:
+            return None
+        self._device.fork_identity()
+        bound = _BoundLoss(network, photo)
+        self._device.join_identity()
+        return bound
+
+    def _generate(self) -> None:
+        deviation = self.options.noise_deviation(self.iteration)
+        self._tried_w[...] = self.parameters.w_plus
+        if deviation:
+            noise: Array = self._noise.standard_normal(self._tried_w.shape, np.float32)
+            self._tried_w[...] = self._tried_w + np.float32(deviation) * noise
+        self._run_forward()
+
+    def _draw(self) -> None:
+        now = self.parameters
+        self._drawing: Drawing = self._scene.draw(self._maps, now.head_to_camera, now.sh_light)
+        self._perceptual.image[...] = self._drawing.image
+        if self._identity is not None:
+            self._identity.image[...] = self._drawing.image
+
+    def _compare_identity(self) -> None:
+        if self._identity is not None:
+            self._device.fork_identity()
+            self._identity.run()
+
+    def _compare_images(self) -> None:
+        self._perceptual.run()
+        self._device.join_identity()
+
+    def _differentiate_drawing(self) -> None:
+        grad: Array = np.float32(self.options.perceptual_weight) * self._perceptual.gradient
+        if self._identity is not None:
+            grad = grad + np.float32(self.options.identity_weight) * self._identity.gradient
+        self._by_scene: SceneGradients = self._scene.gradients(self._drawing, grad)
+
+    def _differentiate_generator(self) -> None:
+        self._grad_maps[...] = self._by_scene.uv_maps
+        self._grad_maps *= self._loss_scale
+        self._run_backward()
+
+
+class _Moments:
+    """Adam's first and second moments of everything that it may move."""
+
+    def __init__(self, start: Parameters, xp: Any) -> None:
+        def zeros(like: Array) -> tuple[Array, Array]:
+            return xp.zeros_like(like), xp.zeros_like(like)
+
+        self.w_plus, self.sh_light = zeros(start.w_plus), zeros(start.sh_light)
+        self.rotation = zeros(start.head_to_camera[:, :, 3])
+        self.translation = zeros(start.head_to_camera[:, :, 3])
+
+
+class _BoundLoss:
+    """An image loss on buffers of its own: fill `image`, call `run`, read `value` [B] and `gradient`."""
+
+    def __init__(self, network: ImageLossNetwork, photo: Array) -> None:
+        self.image = photo.copy()
+        targets = network.targets.run({IMAGE: self.image})
+        inputs = {name: targets[name] for name in network.loss.inputs if name != IMAGE}
+        inputs[IMAGE] = self.image
+        outputs = network.loss.run(inputs)
+        self.run = network.loss.bind(inputs | outputs)
+        self.value, self.gradient = outputs[LOSS], outputs[GRAD_IMAGE]

@@ -137,6 +137,22 @@ def test_batch_equals_its_members(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+def test_without_noise_is_noise_of_no_strength(tmp_path: Path) -> None:
+    state = small_state()
+    silent = {k: torch.zeros(1) if k.endswith(".noise.weight") else v for k, v in state.items()}
+    w_plus = seeded_input((1, SMALL.style_count, SMALL.style_width), "w_plus")
+    expected = imported(tmp_path / "g.pt", silent).synthesis(w_plus)
+    # An old file may lack the noise images: then it can only be read without.
+    torch.save({"g_ema": {k: v for k, v in state.items() if not k.startswith("noises.")}}, tmp_path / "g.pt")
+    with pytest.raises(LayoutError, match=r"missing: noises\.noise_0"):
+        import_rosinality_stylegan2(tmp_path / "g.pt")
+    synthesis = import_rosinality_stylegan2(tmp_path / "g.pt", noise=False).synthesis
+    assert torch.equal(synthesis(w_plus), expected)
+    noisy = imported(tmp_path / "g.pt", state).synthesis(w_plus)
+    assert relative_difference(noisy, expected.numpy()) > 1e-3
+
+
+@torch.no_grad()
 def test_modulated_convolution_is_equation_3(tmp_path: Path) -> None:
     layer = imported(tmp_path / "g.pt", small_state()).synthesis.conv1.conv
     features = seeded_input((2, 8, 4, 4), "features")
@@ -195,6 +211,8 @@ def without(key: str) -> dict[str, Tensor]:
         (small_state() | {"convs.1.activate.bias": torch.zeros(9)}, r"expected float32 \[8\]"),
         (small_state() | {"to_rgb1.conv.weight": torch.zeros(6, 8)}, r"to_rgb1.conv.weight: \[6, 8\]"),
         ({}, "not a StyleGAN2 generator"),
+        (small_state() | {"input.input": torch.zeros(1, 50000, 4, 4)}, "a layer is 50000 wide"),
+        (small_state() | {f"style.{i}.weight": torch.zeros(1) for i in range(99)}, "mapping has 99 layers"),
     ],
 )
 def test_a_state_that_does_not_fit_is_named(tmp_path: Path, state: dict[str, Tensor], named: str) -> None:

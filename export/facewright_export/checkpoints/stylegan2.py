@@ -21,6 +21,10 @@ from facewright_export.checkpoints._reading import StateDict, load_strictly, rea
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Mapping, StyleGan2Synthesis
 
 _MEND = "check that it is a StyleGAN2 generator with skip connections, and which section of the file holds it"
+# A network is made in the sizes that the file claims, so sizes that no published generator has are refused
+# before.
+_WIDEST = 1024
+_DEEPEST_MAPPING = 16
 
 
 @dataclass(frozen=True)
@@ -32,23 +36,28 @@ class StyleGan2Generator:
     mean_style: Tensor | None
 
 
-def import_rosinality_stylegan2(path: Path | str, generator: str = "g_ema") -> StyleGan2Generator:
+def import_rosinality_stylegan2(
+    path: Path | str, generator: str = "g_ema", *, noise: bool = True
+) -> StyleGan2Generator:
     """The generator under the name `generator` of a rosinality checkpoint, its sizes taken from its shapes.
 
-    `g_ema` is the moving average that images are made with; AlbedoGAN's files name theirs `g`. A generator
-    whose noise strengths are all zero comes without noise inputs: they add nothing. Raises CheckpointError.
+    `g_ema` is the moving average that images are made with; AlbedoGAN's files name theirs `g`. The noise is
+    the file's own noise images; without `noise`, and where all its strengths are zero, the generator comes
+    without noise inputs, and one code gives one smooth image. Raises CheckpointError.
     """
     content = read_torch(path, allowed=[argparse.Namespace])
     state = section(content, generator, source=str(path))
-    return _generator(state, content.get("latent_avg"), str(path))
+    return _generator(state, content.get("latent_avg"), str(path), _Options(noise))
 
 
-def import_ada_stylegan2(path: Path | str, activation_clamp: float | None = None) -> StyleGan2Generator:
+def import_ada_stylegan2(
+    path: Path | str, activation_clamp: float | None = None, *, noise: bool = True
+) -> StyleGan2Generator:
     """The generator whose state dict was saved from NVIDIA's stylegan2-ada-pytorch, unconditional and `skip`.
 
-    Its noise is the constant noise of the file (`noise_mode="const"`). `activation_clamp` is what the
-    generator was trained with as `conv_clamp` (256 in NVIDIA's half-precision networks), which a state dict
-    does not tell. Raises CheckpointError.
+    Its noise is the constant noise of the file (`noise_mode="const"`), or none (`"none"`).
+    `activation_clamp` is what the generator was trained with as `conv_clamp` (256 in NVIDIA's
+    half-precision networks), which a state dict does not tell. Raises CheckpointError.
     """
     if re.match(rb"\x80[\x02-\x05]", first_bytes(Path(path))) and Path(path).suffix == ".pkl":
         raise UnsafeCheckpointError(
@@ -59,27 +68,30 @@ def import_ada_stylegan2(path: Path | str, activation_clamp: float | None = None
         )
     state = section(read_torch(path), source=str(path))
     renamed, mean_style = _renamed_from_ada(state, str(path))
-    return _generator(renamed, mean_style, str(path), activation_clamp)
+    return _generator(renamed, mean_style, str(path), _Options(noise, activation_clamp))
 
 
-def _generator(
-    state: StateDict, mean_style: object, source: str, activation_clamp: float | None = None
-) -> StyleGan2Generator:
+@dataclass(frozen=True)
+class _Options:
+    noise: bool
+    activation_clamp: float | None = None
+
+
+def _generator(state: StateDict, mean_style: object, source: str, options: _Options) -> StyleGan2Generator:
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
-    noise = {key for key in state if key.startswith("noises.") or key.endswith(".noise.weight")}
-    noisy = any(state[key].count_nonzero() > 0 for key in noise if key.endswith(".noise.weight"))
+    strengths = {key for key in state if key.endswith(".noise.weight")}
+    noisy = options.noise and any(state[key].count_nonzero() > 0 for key in strengths)
     if not noisy:
-        state = {key: value for key, value in state.items() if key not in noise}
-    synthesis = StyleGan2Synthesis(replace(_layout(state, noisy, source), activation_clamp=activation_clamp))
-    style_width = synthesis.layout.style_width
-    mapping_depth = sum(bool(re.fullmatch(r"style\.\d+\.weight", key)) for key in state)
-    mapping = StyleGan2Mapping(style_width, mapping_depth)
+        state = {k: v for k, v in state.items() if k not in strengths and not k.startswith("noises.")}
+    layout = replace(_layout(state, source), noise=noisy, activation_clamp=options.activation_clamp)
+    synthesis = StyleGan2Synthesis(layout)
+    mapping = StyleGan2Mapping(layout.style_width, _mapping_depth(state, source))
     mapping_state = {key: value for key, value in state.items() if key.startswith("style.")}
     load_strictly(synthesis, {k: v for k, v in state.items() if k not in mapping_state}, source=source)
     load_strictly(mapping, mapping_state, source=source)
     return StyleGan2Generator(
-        synthesis.eval(), mapping.eval(), _checked_mean(mean_style, style_width, source)
+        synthesis.eval(), mapping.eval(), _checked_mean(mean_style, layout.style_width, source)
     )
 
 
@@ -95,7 +107,15 @@ def _checked_mean(mean_style: object, style_width: int, source: str) -> Tensor |
     return mean_style.float().reshape(style_width)
 
 
-def _layout(state: Mapping[str, Tensor], noisy: bool, source: str) -> GeneratorLayout:
+def _mapping_depth(state: Mapping[str, Tensor], source: str) -> int:
+    depth = sum(bool(re.fullmatch(r"style\.\d+\.weight", key)) for key in state)
+    if depth > _DEEPEST_MAPPING:
+        seen = f"its mapping has {depth} layers, no StyleGAN2 has more than {_DEEPEST_MAPPING}"
+        raise LayoutError(f"{source} is not a StyleGAN2 generator", seen, _MEND)
+    return depth
+
+
+def _layout(state: Mapping[str, Tensor], source: str) -> GeneratorLayout:
     """The sizes that the shapes tell; whatever does not fit them is then found by strict loading."""
     block_count = sum(bool(re.fullmatch(r"to_rgbs\.\d+\.conv\.weight", key)) for key in state)
     last = f"to_rgbs.{block_count - 1}.conv.weight"
@@ -109,6 +129,10 @@ def _layout(state: Mapping[str, Tensor], noisy: bool, source: str) -> GeneratorL
             "; ".join(seen) or f"{block_count} image layers",
             _MEND,
         )
+    widest = max(size for key in needed for size in shapes[key])
+    if widest > _WIDEST:
+        claim = f"a layer is {widest} wide, no StyleGAN2 is wider than {_WIDEST}"
+        raise LayoutError(f"{source} is not a StyleGAN2 generator", claim, _MEND)
     resolution = 4 << block_count
     return GeneratorLayout(
         resolution=resolution,
@@ -116,7 +140,6 @@ def _layout(state: Mapping[str, Tensor], noisy: bool, source: str) -> GeneratorL
         channel_multiplier=shapes[last][2] * resolution / 16384,
         largest_width=shapes["input.input"][1],
         style_width=shapes["conv1.conv.modulation.weight"][1],
-        noise=noisy,
     )
 
 

@@ -73,7 +73,7 @@ class _FeatureWeights(nn.Module):
 
 def unit_length(features: Tensor) -> Tensor:
     """Features f32 [B, C, h, w] divided by their length along the channels; zero stays zero."""
-    length = (features.square().sum(dim=1, keepdim=True) + _LENGTH_FLOOR).sqrt()
+    length = ((features * features).sum(dim=1, keepdim=True) + _LENGTH_FLOOR).sqrt()
     return features / (length + _NORM_EPSILON)
 
 
@@ -107,7 +107,7 @@ class Lpips(nn.Module):
     def distance(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
         """Equation 1 over two lists of `unit_features`: f32 [B]."""
         per_layer = [
-            self.get_submodule(f"lin{i}")((a - b).square()).mean(dim=(1, 2, 3))
+            self.get_submodule(f"lin{i}")((a - b) * (a - b)).mean(dim=(1, 2, 3))
             for i, (a, b) in enumerate(zip(first, second, strict=True))
         ]
         return torch.stack(per_layer).sum(dim=0)

@@ -113,7 +113,7 @@ class _PixelNorm(nn.Module):
     """Each vector divided by its root mean square: [B, N] → [B, N]."""
 
     def forward(self, values: Tensor) -> Tensor:
-        return values * torch.rsqrt(values.square().mean(dim=1, keepdim=True) + 1e-8)
+        return values * torch.rsqrt((values * values).mean(dim=1, keepdim=True) + 1e-8)
 
 
 class _MappingLayer(_EqualizedLinear):
@@ -164,7 +164,7 @@ class _ModulatedConvolution(nn.Module):
     def demodulation(self, scales: Tensor) -> Tensor:
         """The factor of each output channel, [B, O, 1, 1]."""
         energy = (self.weight[0] * self.weight_scale).square().sum(dim=(2, 3))
-        return torch.rsqrt(functional.linear(scales.square(), energy) + _DEMODULATION_EPSILON)[
+        return torch.rsqrt(functional.linear(scales * scales, energy) + _DEMODULATION_EPSILON)[
             :, :, None, None
         ]
 

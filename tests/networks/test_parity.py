@@ -38,11 +38,10 @@ def test_delta_e_of_known_colours() -> None:
 
 
 def test_labels_count_pixels() -> None:
-    scores = np.zeros((1, 2, 2, 2))
-    scores[:, 0] = 1
-    other = scores.copy()
-    other[0, 1, 0, 0] = 2
-    assert parity.label_percent().error(scores, other) == 25
+    labels = np.zeros((2, 2, 2))
+    other = labels.copy()
+    other[1, 0, 0] = 7
+    assert parity.label_percent().error(labels, other) == 25
 
 
 def test_values_that_are_not_finite_pass_no_gate() -> None:

@@ -48,14 +48,21 @@ class RefinementOptions:
         validated_options(dataclasses.asdict(self), REFINE_OPTIONS)
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, OptionValue]) -> RefinementOptions:
+    def from_parameters(
+        cls, parameters: Mapping[str, OptionValue], has_identity: bool = True
+    ) -> RefinementOptions:
         """Validate request parameters; those absent take their defaults.
+
+        Args:
+            parameters: of the request.
+            has_identity: whether there is an identity network: without one its weight is 0 by default.
 
         Raises:
             FacewrightError: BAD_OPTION for an unknown name, a wrong type, NaN or infinity, a value out of
                 range.
         """
-        return cls(**validated_options(parameters, REFINE_OPTIONS))
+        weights = {} if has_identity else {"identity_weight": 0.0}
+        return cls(**weights | validated_options(parameters, REFINE_OPTIONS))
 
     def rate_factor(self, iteration: int) -> float:
         """Share 0–1 of the full learning rate at an iteration from 0: a linear rise, then 1, then half a

@@ -64,6 +64,7 @@ class RefinementInfo:
         first_loss, best_loss: total of the first and of the best iteration; None where none was done.
         ms_per_iteration: of the batch that the request was in.
         batch: photos in it.
+        identity: whether the loss had an identity term.
     """
 
     ended: str
@@ -75,6 +76,7 @@ class RefinementInfo:
     best_loss: float | None
     ms_per_iteration: float
     batch: int
+    identity: bool
 
     def to_json(self) -> str:
         """As JSON."""
@@ -154,6 +156,11 @@ class LatentRefiner:
         """
         return cls(load_refinement_networks(folder, device.open_engine), head, device)
 
+    @property
+    def has_identity(self) -> bool:
+        """Whether there is an identity network."""
+        return self._networks.identity is not None
+
     def refine(self, requests: Sequence[RefinementRequest]) -> list[RefinedLatent | FacewrightError]:
         """Each request's answer, or what was wrong with it; those with equal options are computed together.
 
@@ -217,7 +224,7 @@ class LatentRefiner:
             if results[row].ended is Ended.ITERATIONS:
                 _report(step, row, request)
         per_iteration = 1e3 * seconds / max(step.iteration, 1)
-        return [_answer(result, per_iteration, len(requests)) for result in results]
+        return [_answer(result, options, per_iteration, len(requests)) for result in results]
 
 
 def _shared(options: RefinementOptions) -> RefinementOptions:
@@ -244,7 +251,9 @@ def _jpeg(picture: Array) -> bytes:
     return file.getvalue()
 
 
-def _answer(result: Refinement, ms_per_iteration: float, batch: int) -> RefinedLatent | FacewrightError:
+def _answer(
+    result: Refinement, options: RefinementOptions, ms_per_iteration: float, batch: int
+) -> RefinedLatent | FacewrightError:
     if result.ended is Ended.CANCELLED:
         return FacewrightError(
             ErrorCode.CANCELLED, f"the client left after {len(result.losses)} iterations", "nothing to do"
@@ -266,5 +275,6 @@ def _answer(result: Refinement, ms_per_iteration: float, batch: int) -> RefinedL
         best_loss=float(totals[result.best_iteration]) if result.best_iteration >= 0 else None,
         ms_per_iteration=ms_per_iteration,
         batch=batch,
+        identity=options.identity_weight > 0,
     )
     return RefinedLatent(result, info)

@@ -11,7 +11,7 @@ from facewright.open_assets_location import asset_path
 from facewright.refinement_device import RefinementDevice
 from facewright.refinement_service import LatentRefiner, RefinementRequest, refinement_folder
 from facewright.server.refinement_tensors import RefinementMetrics, refined_outputs, refinement_request
-from facewright.server.stage import Outputs, Stage
+from facewright.server.stage import Outputs, Stage, StageRequest
 
 
 class TritonPythonModel:
@@ -27,7 +27,10 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer Triton's requests."""
-        return self._stage.execute_batch(requests, refinement_request, self._refine)
+        return self._stage.execute_batch(requests, self._accept, self._refine)
+
+    def _accept(self, request: StageRequest) -> RefinementRequest:
+        return refinement_request(request, self._refiner.has_identity)
 
     def _refine(self, requests: Sequence[RefinementRequest]) -> list[Outputs | FacewrightError]:
         answers: list[Outputs | FacewrightError] = []

@@ -38,7 +38,7 @@ class TritonPythonModel:
         def report(progress: RefinementProgress) -> None:
             send(progress_outputs(progress))
 
-        (answer,) = self._refiner.refine([refinement_request(request, report)])
+        (answer,) = self._refiner.refine([refinement_request(request, self._refiner.has_identity, report)])
         if isinstance(answer, FacewrightError):
             raise answer
         self._metrics.refined(answer.info)

@@ -19,9 +19,16 @@ _SHARES: Final = [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
 def refinement_request(
-    request: StageRequest, report: Callable[[RefinementProgress], None] | None = None
+    request: StageRequest,
+    has_identity: bool,
+    report: Callable[[RefinementProgress], None] | None = None,
 ) -> RefinementRequest:
     """What to refine.
+
+    Args:
+        request: Triton's.
+        has_identity: whether there is an identity network, for the default of its weight.
+        report: is told of every iteration.
 
     Raises:
         FacewrightError: BAD_OPTION for an option that is not allowed.
@@ -33,7 +40,7 @@ def refinement_request(
         request.array_in_place(contract.HEAD_TO_CAMERA),
         request.array_in_place(contract.SH_LIGHT),
         request.array_in_place(contract.W_PLUS),
-        RefinementOptions.from_parameters(request.parameters),
+        RefinementOptions.from_parameters(request.parameters, has_identity),
         request.cancelled,
         report,
     )

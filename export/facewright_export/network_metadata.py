@@ -49,10 +49,19 @@ def read_metadata(path: Path) -> NetworkMetadata:
         raise ExportError(
             f"{path} cannot be read as ONNX ({error})", "export it again: facewright export"
         ) from error
+    return metadata_of(model, str(path))
+
+
+def metadata_of(model: onnx.ModelProto, what: str) -> NetworkMetadata:
+    """What a loaded model says; ``what`` names it in the error.
+
+    Raises:
+        ExportError: it is not one of ``facewright export``.
+    """
     said = {entry.key: entry.value for entry in model.metadata_props}.get(_KEY)
     if said is None:
         raise ExportError(
-            f"{path} does not say its batch range and precision", "write it with facewright export"
+            f"{what} does not say its batch range and precision", "write it with facewright export"
         )
     record = json.loads(said)
     return NetworkMetadata(

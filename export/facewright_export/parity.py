@@ -107,11 +107,10 @@ def landmark_pixels() -> Measure:
 
 
 def label_percent() -> Measure:
-    """Share of pixels that get another label, of scores ``[B, K, H, W]``, of the worst image."""
+    """Share of pixels that get another label, of labels ``[B, H, W]``, of the worst image."""
 
     def error(reference: Array, other: Array) -> float:
-        differs = reference.argmax(axis=1) != other.argmax(axis=1)
-        return 100 * float(differs.mean(axis=(1, 2)).max())
+        return 100 * float((reference != other).mean(axis=(1, 2)).max())
 
     return Measure("%", error)
 

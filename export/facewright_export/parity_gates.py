@@ -56,6 +56,12 @@ def gate(measure: Measure, fp32: float, fp16: float, bf16: float) -> Gate:
     return Gate(measure, {p: Bounds(*_USUAL[p], limits[p]) for p in Precision})
 
 
+def labels_gate(measure: Measure, fp32: float, fp16: float, bf16: float) -> Gate:
+    """A gate for class labels, whose cosine means nothing: only the measure counts."""
+    limits = {Precision.FP32: fp32, Precision.FP16: fp16, Precision.BF16: bf16}
+    return Gate(measure, {p: Bounds(-1.0, float("inf"), limits[p]) for p in Precision})
+
+
 @dataclass(frozen=True)
 class GateResult:
     """One output's errors beside its bounds."""

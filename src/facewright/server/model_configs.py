@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from facewright.tensorrt_plan import plan_name
 from facewright_client.contract import AVATAR, STAGES, Tensor
 
 Profile = Literal["cpu", "cuda", "tensorrt"]
@@ -54,6 +55,9 @@ INSTANCES_PER_TWO_CORES: Final[Mapping[str, int]] = {
 #: Requests that the TensorRT backend runs as one batch. Python stages take one request at a time: on a CPU
 #: batching gains nothing and makes the first of a batch wait for the last.
 LARGEST_NETWORK_BATCH: Final = 8
+
+#: GPUs that a fleet may mix (Turing to Blackwell): each takes the plan that was built on its kind.
+COMPUTE_CAPABILITIES: Final = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,71 @@ def model_config(model: str, profile: Profile, sizing: Sizing | None = None) -> 
     )
 
 
+@dataclass(frozen=True)
+class ServedNetwork:
+    """An exported network as Triton serves it: one description from which every profile's config is written.
+
+    Args:
+        name: of the model.
+        inputs, outputs: without the batch.
+        batch: least, usual and largest batch of one run.
+        versions: the newest versions that are served at once, or, where given by number, just those: a roll
+            back is a version policy.
+    """
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batch: tuple[int, int, int]
+    versions: int | tuple[int, ...] = 2
+
+
+def network_config(network: ServedNetwork, profile: Profile) -> str:
+    """The text of an exported network's config for one profile.
+
+    cpu and cuda run the ONNX file on ONNX Runtime, one instance in a Python stub; tensorrt runs the plan that
+    ``facewright build`` made for the GPU's compute capability, on Triton's own backend.
+    """
+    _, usual, largest = network.batch
+    shared = (
+        f"max_batch_size: {largest}",
+        _tensors("input", network.inputs),
+        _tensors("output", network.outputs),
+        _version_policy(network.versions),
+    )
+    if profile == "tensorrt":
+        return _text(
+            f'name: "{network.name}"',
+            'platform: "tensorrt_plan"',
+            *shared,
+            *(
+                f'cc_model_filenames {{ key: "{cc}" value: "{plan_name(cc)}" }}'
+                for cc in COMPUTE_CAPABILITIES
+            ),
+            "instance_group [ { kind: KIND_GPU count: 1 } ]",
+            f"dynamic_batching {{ preferred_batch_size: [ {usual} ] max_queue_delay_microseconds: 0 }}",
+            "optimization { cuda { graphs: true } }",
+            *(_warm_up(network, batch) for batch in sorted({1, usual})),
+        )
+    return _text(
+        f'name: "{network.name}"',
+        'backend: "python"',
+        *shared,
+        "instance_group [ { kind: KIND_CPU count: 1 } ]",
+        _parameter("network_device", "cpu" if profile == "cpu" else "cuda"),
+        _warm_up(network, 1),
+    )
+
+
+def write_network_configs(folder: Path, network: ServedNetwork, default: Profile) -> None:
+    """Write ``config.pbtxt`` (of the ``default`` profile) and ``configs/<profile>.pbtxt`` into a model's
+    folder."""
+    (folder / "configs").mkdir(parents=True, exist_ok=True)
+    (folder / "config.pbtxt").write_text(network_config(network, default))
+    for profile in PROFILES:
+        (folder / "configs" / f"{profile}.pbtxt").write_text(network_config(network, profile))
+
+
 def write_configs(repository: Path, sizing: Sizing | None = None) -> list[Path]:
     """Write ``config.pbtxt`` (cpu) and ``configs/<profile>.pbtxt`` for every model; returns their paths."""
     written = []
@@ -150,6 +219,22 @@ def _tensors(field: str, tensors: tuple[Tensor, ...]) -> str:
         shape = ", ".join(map(str, tensor.shape))
         rows.append(f'  {{ name: "{tensor.name}" data_type: {tensor.dtype} dims: [ {shape} ] }}')
     return f"{field} [\n" + ",\n".join(rows) + "\n]"
+
+
+def _version_policy(versions: int | tuple[int, ...]) -> str:
+    if isinstance(versions, int):
+        return f"version_policy: {{ latest: {{ num_versions: {versions} }} }}"
+    return f"version_policy: {{ specific: {{ versions: [ {', '.join(map(str, versions))} ] }} }}"
+
+
+def _warm_up(network: ServedNetwork, batch: int) -> str:
+    """A request of zeros, so that the first player does not wait for memory and kernels."""
+    inputs = "".join(
+        f'\n  inputs {{ key: "{tensor.name}" value: {{ data_type: {tensor.dtype} '
+        f"dims: [ {', '.join(map(str, tensor.shape))} ] zero_data: true }} }}"
+        for tensor in network.inputs
+    )
+    return f'model_warmup [ {{\n  name: "batch_{batch}"\n  batch_size: {batch}{inputs}\n}} ]'
 
 
 def _parameter(key: str, value: str) -> str:

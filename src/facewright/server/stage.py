@@ -122,19 +122,24 @@ _SET_CAPSULE_NAME.argtypes = [ctypes.py_object, ctypes.c_char_p]
 _USED_CAPSULE: Final = ctypes.c_char_p(b"used_dltensor")  # the name must outlive the capsules
 
 
-def _lent(name: str, value: NDArray[Any] | bytes) -> Any:
-    """A Triton tensor ``[1, ...]`` over an array's or a file's memory.
+def lend(name: str, array: NDArray[Any]) -> Any:
+    """A Triton tensor over an array's memory, batch included.
 
     By DLPack, as inputs are: the constructor that takes an array misreads NumPy 2's.
     """
-    # DLPack cannot lend what is read-only, as bytes are.
-    array = np.frombuffer(bytearray(value), np.uint8) if isinstance(value, bytes) else value
-    array = np.require(array[None], requirements=["C", "W"])
+    array = np.require(array, requirements=["C", "W"])
     capsule = array.__dlpack__()
     tensor = pb_utils.Tensor.from_dlpack(name, capsule)
     # Triton marks the capsule as used by another name than DLPack's, at which NumPy would complain.
     _SET_CAPSULE_NAME(capsule, _USED_CAPSULE)
     return tensor
+
+
+def _lent(name: str, value: NDArray[Any] | bytes) -> Any:
+    """A Triton tensor ``[1, ...]`` over an array's or a file's memory."""
+    # DLPack cannot lend what is read-only, as bytes are.
+    array = np.frombuffer(bytearray(value), np.uint8) if isinstance(value, bytes) else value
+    return lend(name, array[None])
 
 
 def _without_batch(tensor: Tensor, value: NDArray[Any]) -> NDArray[Any]:

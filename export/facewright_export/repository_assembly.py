@@ -1,0 +1,175 @@
+"""Exported networks as a Triton model repository: versions, configs and the proof of parity, from one
+description.
+
+    <repository>/<network>/config.pbtxt            of the profile that it was exported for
+    <repository>/<network>/configs/<profile>.pbtxt for `--model-config-name`
+    <repository>/<network>/<version>/model.onnx    what was verified
+    <repository>/<network>/<version>/model.py      three lines, for the Python backend
+    <repository>/<network>/<version>/parity.json   the gate's numbers
+    <repository>/<network>/<version>/model_9.0.plan, .json   after `facewright build`, on the GPU that serves
+
+Exporting again makes the next version; the newest two are served. To roll back:
+
+    python -m facewright_export.repository_assembly REPOSITORY NETWORK --serve 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnx import TensorProto
+
+from facewright.errors import FacewrightError
+from facewright.server.model_configs import PROFILES, Profile, ServedNetwork, write_network_configs
+from facewright_client.contract import Tensor
+from facewright_export.export_error import ExportError
+from facewright_export.network_metadata import metadata_of
+
+#: How many of the newest versions are served at once.
+SERVED_VERSIONS: Final = 2
+
+_TRITON_TYPES: Final = {
+    TensorProto.FLOAT: "TYPE_FP32",
+    TensorProto.FLOAT16: "TYPE_FP16",
+    TensorProto.UINT8: "TYPE_UINT8",
+    TensorProto.INT32: "TYPE_INT32",
+    TensorProto.INT64: "TYPE_INT64",
+    TensorProto.BOOL: "TYPE_BOOL",
+}
+_ADAPTER: Final = '''\
+"""Runs the model.onnx beside it; written by facewright export."""
+
+from facewright.server.network_stage import TritonPythonModel as TritonPythonModel
+'''
+
+
+def describe(model: onnx.ModelProto, versions: int | tuple[int, ...] = SERVED_VERSIONS) -> ServedNetwork:
+    """What Triton must know of an exported network, read from the file that it serves.
+
+    Raises:
+        ExportError: the file is not one of ``facewright export``, or a type that Triton does not know.
+    """
+    metadata = metadata_of(model, "the model")
+    return ServedNetwork(
+        metadata.name,
+        tuple(_tensor(value) for value in model.graph.input),
+        tuple(_tensor(value) for value in model.graph.output),
+        metadata.batch,
+        versions,
+    )
+
+
+def add_version(
+    repository: Path, model: onnx.ModelProto, parity: Sequence[dict[str, object]], profile: Profile
+) -> Path:
+    """Adds a network to the repository: its first version, or the next one, complete at once.
+
+    Args:
+        repository: a folder; created if need be.
+        model: as `export_network` gives it.
+        parity: the gate's rows, kept beside the file.
+        profile: of ``config.pbtxt``; the files for all profiles are written.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        ExportError: see `describe`.
+    """
+    network = describe(model)
+    folder = repository / network.name
+    folder.mkdir(parents=True, exist_ok=True)
+    version = max(versions_in(folder), default=0) + 1
+    # Triton takes folders with a number for a name: it never sees half of one.
+    unfinished = folder / f".unfinished-{version}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        (unfinished / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        (unfinished / "model.py").write_text(_ADAPTER)
+        (unfinished / "parity.json").write_text(json.dumps(list(parity), indent=1) + "\n")
+        write_network_configs(folder, network, profile)
+        os.replace(unfinished, folder / str(version))
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder / str(version)
+
+
+def versions_in(folder: Path) -> list[int]:
+    """The versions of a network's folder, rising."""
+    return sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdecimal())
+
+
+def serve_versions(repository: Path, name: str, versions: tuple[int, ...] | None) -> None:
+    """Says which versions are served: just those, or None for the newest ones again.
+
+    Raises:
+        ExportError: there is no such network or version.
+    """
+    folder = repository / name
+    there = versions_in(folder) if folder.is_dir() else []
+    missing = sorted(set(versions or ()) - set(there))
+    if not there or missing:
+        raise ExportError(
+            f"{folder} has no version {', '.join(map(str, missing))}"
+            if there
+            else f"{folder} holds no network",
+            f"versions there: {', '.join(map(str, there)) or 'none'}; exported by facewright export",
+        )
+    shown = max(versions or there)
+    model = onnx.load(folder / str(shown) / "model.onnx")
+    network = describe(model, SERVED_VERSIONS if versions is None else versions)
+    text = (folder / "config.pbtxt").read_text()
+    same = [profile for profile in PROFILES if (folder / "configs" / f"{profile}.pbtxt").read_text() == text]
+    write_network_configs(folder, network, same[0] if same else "cpu")
+
+
+def _tensor(value: onnx.ValueInfoProto) -> Tensor:
+    kind = value.type.tensor_type.elem_type
+    if kind not in _TRITON_TYPES:
+        raise ExportError(
+            f"{value.name} has the type {TensorProto.DataType.Name(kind)}",
+            "inputs and outputs are float32, integers or bytes in every precision: mend the row's narrow_io",
+        )
+    shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])
+    # Triton has no scalars: a number for each of the batch is a vector of one.
+    return Tensor(value.name, _TRITON_TYPES[kind], shape)
+
+
+def parity_rows(results: Sequence[object]) -> list[dict[str, object]]:
+    """Gate results as plain rows for a file."""
+    return [json.loads(json.dumps(asdict(result))) for result in results]  # type: ignore[call-overload]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Changes which versions of a network are served."""
+    parser = argparse.ArgumentParser(
+        prog="python -m facewright_export.repository_assembly",
+        description="Choose which versions of an exported network Triton serves. A running server follows "
+        "when it polls, or is told to reload the model.",
+    )
+    parser.add_argument("repository", type=Path, metavar="REPOSITORY")
+    parser.add_argument("network", metavar="NETWORK")
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--serve", type=int, nargs="+", metavar="VERSION", help="just these")
+    choice.add_argument("--latest", action="store_true", help=f"the newest {SERVED_VERSIONS}")
+    options = parser.parse_args(arguments)
+    try:
+        serve_versions(options.repository, options.network, tuple(options.serve) if options.serve else None)
+    except FacewrightError as error:
+        sys.stderr.write(f"error: {error.message}\n  mend: {error.hint}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

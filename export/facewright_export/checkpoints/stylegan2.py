@@ -59,7 +59,8 @@ def import_ada_stylegan2(
     `activation_clamp` is what the generator was trained with as `conv_clamp` (256 in NVIDIA's
     half-precision networks), which a state dict does not tell. Raises CheckpointError.
     """
-    if re.match(rb"\x80[\x02-\x05]", first_bytes(Path(path))) and Path(path).suffix == ".pkl":
+    # A pickle of protocol 3 to 5; what torch.save writes is a zip archive, or begins with protocol 2.
+    if re.match(rb"\x80[\x03-\x05]", first_bytes(Path(path))):
         raise UnsafeCheckpointError(
             f"checkpoint {path}",
             "NVIDIA's .pkl files hold Python source code that loading would run; nothing was run",

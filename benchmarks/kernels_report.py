@@ -36,7 +36,8 @@ def kernels_section(result: dict[str, Any]) -> str:
             f"| {row['kernel']} | {row['ms']:.2f} | {goal} | {row['gb_per_s']:.1f} "
             f"| {row['percent_of_copy']:.1f} | {row['copy_ms']:.3f} | {shown} |"
         )
-    return "\n".join([*lines, "", *_parity(result["nvdiffrast_parity"]), ""])
+    lines += ["", *(f"Not timed: {case['kernel']}: {case['error']}\n" for case in result["failed"])]
+    return "\n".join([*lines, *_parity(result["nvdiffrast_parity"]), ""])
 
 
 def _parity(parity: Any) -> list[str]:

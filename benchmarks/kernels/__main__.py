@@ -69,12 +69,26 @@ def measure_all(device: str) -> dict[str, Any]:
         small = make_scene(xp, 16, 512)
         clip = kernels.pinhole_clip_positions(small.vertices, small.camera)
         cases.insert(0, rasterize_case(small, clip, nvdiffrast))
-    rows = []
-    for case in cases:
-        rows.append(measure(case, timer))
-        sys.stdout.write(f"{_line(rows[-1])}\n")
+    rows, failed = measure_each(cases, timer)
     parity: Any = why_not if nvdiffrast is None else parity_rows(small, nvdiffrast)
-    return {"device": device, "rows": rows, "nvdiffrast_parity": parity}
+    return {"device": device, "rows": rows, "failed": failed, "nvdiffrast_parity": parity}
+
+
+def measure_each(cases: Sequence[Case], timer: Timer) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Rows of the cases that are right, and name and error of those that are not: one wrong kernel does not
+    hide the others.
+    """
+    rows, failed = [], []
+    for case in cases:
+        try:
+            rows.append(measure(case, timer))
+        except Exception as error:
+            failed.append({"kernel": case.name, "error": f"{type(error).__name__}: {error}"[:400]})
+            sys.stdout.write(f"{case.name:42} NOT TIMED: {failed[-1]['error']}\n")
+        else:
+            sys.stdout.write(f"{_line(rows[-1])}\n")
+        sys.stdout.flush()
+    return rows, failed
 
 
 def _on(device: str) -> tuple[Any, Timer, int, int]:
@@ -87,7 +101,9 @@ def _on(device: str) -> tuple[Any, Timer, int, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs all cases, prints the table and writes the result file; 2 where there is no GPU for ``cuda``."""
+    """Runs all cases, prints the table and writes the result file; 1 where a result was wrong, 2 where there
+    is no GPU for ``cuda``.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.kernels",
         description=__doc__,
@@ -109,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{line}\n")
     result = {"benchmark": "kernels", **conditions, "threads": 1, **measured}
     sys.stdout.write(f"{write_result('kernels', result)}\n")
-    return 0
+    return 1 if measured["failed"] else 0
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -185,6 +185,8 @@ def _quiet_exporter() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+            # Several inputs share one batch, which is what is meant.
+            warnings.filterwarnings("ignore", message="# The axis name: batch will not be used")
             warnings.filterwarnings(
                 "ignore", category=DeprecationWarning, module=r"(torch|onnx|onnxscript)\b.*"
             )

@@ -210,6 +210,16 @@ def test_a_whole_network_or_a_list_is_no_state_dict(tmp_path: Path) -> None:
         read_torch(tmp_path / "x.pt")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_torchscript_program_and_a_plain_pickle_are_no_state_dict(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / "x.pt")
+    with pytest.raises(LayoutError, match=r"is a TorchScript program; .*state_dict\(\)"):
+        read_torch(tmp_path / "x.pt")
+    (tmp_path / "x.pt").write_bytes(pickle.dumps({"w": 1}))
+    with pytest.raises(UnreadableCheckpointError, match=r"is a pickle that torch\.save did not write"):
+        read_torch(tmp_path / "x.pt")
+
+
 def test_a_torch_archive_with_compressed_entries_is_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(5_000_000)}, tmp_path / "sound.pt")
     with (

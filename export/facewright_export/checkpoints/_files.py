@@ -90,6 +90,8 @@ def wrong_format(path: Path, start: bytes, expected: str) -> UnreadableCheckpoin
         seen, mend = "it is compressed with gzip", "unpack it and give the file inside"
     elif start[257:262] == b"ustar":
         seen, mend = "it is a tar archive", "unpack it and give the file inside"
+    elif start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
+        seen, mend = "it is a pickle that torch.save did not write", WHICH
     else:
         seen, mend = f"it begins with {start[:16]!r}", WHICH
     return UnreadableCheckpointError(f"{path} is not {expected}", seen, mend)
@@ -108,6 +110,12 @@ def check_archive(path: Path, *, stored_only: bool) -> None:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
         raise damaged(path, error) from error
+    if stored_only and any(info.filename.endswith("/constants.pkl") for info in members):
+        raise LayoutError(
+            f"checkpoint {path}",
+            "it is a TorchScript program",
+            "give the state dict: torch.save(torch.jit.load(file).state_dict(), 'weights.pt')",
+        )
     on_disk, declared = path.stat().st_size, sum(info.file_size for info in members)
     compressed = [info.filename for info in members if info.compress_type != zipfile.ZIP_STORED]
     if stored_only and compressed:

@@ -63,7 +63,8 @@ class CoarseCoefficients(NamedTuple):
 def named_coefficients(coefficients: Tensor) -> CoarseCoefficients:
     """Split what ``E_flame`` gives, [B, 236]."""
     shape, albedo, expression, pose, camera, light = coefficients.split(_COARSE_SIZES, 1)
-    ordered = light.reshape(-1, 9, 3)[:, list(DECA_LIGHT.index)]
+    order = torch.tensor(DECA_LIGHT.index, device=light.device)
+    ordered = light.reshape(-1, 9, 3).index_select(1, order)
     scale = light.new_tensor(DECA_LIGHT.scale)[:, None]
     return CoarseCoefficients(shape, albedo, expression, pose, camera, ordered * scale)
 

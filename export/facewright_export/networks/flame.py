@@ -100,9 +100,9 @@ class Flame(nn.Module):
         bends = (rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
         unposed = shaped + (bends @ self.pose_basis).reshape(-1, *self.template.shape)
         turns, shifts, posed_joints = self._transforms(rotations, joints)
-        # the blended transform of each vertex, applied: Σ weight (turn · v + shift)
-        turned = torch.einsum("vj,bjck,bvk->bvc", self.skin_weights, turns, unposed)
-        return turned + self.skin_weights @ shifts, posed_joints
+        # equation 5: the blended transform of each vertex, Σ weight (turn · v + shift)
+        blended = (self.skin_weights @ turns.flatten(2)).reshape(-1, *self.template.shape, 3)
+        return (blended * unposed[:, :, None]).sum(3) + self.skin_weights @ shifts, posed_joints
 
     def _transforms(self, rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Each joint's transform, x → turn x + shift, as [B, 5, 3, 3] and [B, 5, 3], and its place."""

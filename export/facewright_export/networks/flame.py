@@ -23,8 +23,9 @@ Floats = npt.NDArray[np.floating]
 JOINTS: Final = ("root", "neck", "jaw", "eye_left", "eye_right")
 IDENTITIES: Final = 300
 EXPRESSIONS: Final = 100
-# keeps the axis of a zero rotation defined; 1e-6 rad
-_SMALLEST_ANGLE_SQUARED: Final = 1e-12
+# Below 0.01 rad the two quotients of Rodrigues' formula are taken at 0.01 rad, which changes a rotation by
+# less than 2e-7 and leaves nothing that underflows in half precision.
+_SMALLEST_ANGLE_SQUARED: Final = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,13 +123,14 @@ class Flame(nn.Module):
 
 def rotation_matrices(axis_angles: Tensor) -> Tensor:
     """Rodrigues' formula: axis times angle [..., 3], radians → rotation matrices [..., 3, 3]."""
-    angle = torch.sqrt(axis_angles.square().sum(-1, keepdim=True) + _SMALLEST_ANGLE_SQUARED)
-    x, y, z = (axis_angles / angle).unbind(-1)
+    x, y, z = axis_angles.unbind(-1)
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*axis_angles.shape, 3)
-    angle = angle[..., None]
+    angle = axis_angles.square().sum(-1)[..., None, None].clamp_min(_SMALLEST_ANGLE_SQUARED).sqrt()
+    # I + sin θ/θ K + (1 − cos θ)/θ² K², with 1 − cos θ = 2 sin² θ/2, which keeps its digits at small angles
     identity = torch.eye(3, dtype=axis_angles.dtype, device=axis_angles.device)
-    return identity + torch.sin(angle) * cross + (1 - torch.cos(angle)) * (cross @ cross)
+    half = torch.sin(angle / 2) / angle
+    return identity + (torch.sin(angle) / angle) * cross + 2 * half.square() * (cross @ cross)
 
 
 def full_pose(head_and_jaw: Tensor) -> Tensor:

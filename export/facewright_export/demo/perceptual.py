@@ -13,8 +13,9 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from facewright_export.gradients.example_images import smooth_images
 from facewright_export.networks.lpips import Lpips
 from facewright_export.seeded_weights import seeded_uniform
 
@@ -48,7 +49,9 @@ class DemoPerceptual(Lpips):
             weighing.model[1] = nn.Conv2d(width, 1, 1, bias=False)
             nn.init.ones_(weighing.model[1].weight)
         self.requires_grad_(False)
-        first, second = (self.unit_features(_smooth_images(f"calibration {name}")) for name in "ab")
+        first, second = (
+            self.unit_features(smooth_images(f"calibration {name}", 4, 64) * 2 - 1) for name in "ab"
+        )
         for weighing, a, b in zip(weighings, first, second, strict=True):
             mean = float(weighing((a - b).square()).mean())
             weighing.model[1].weight.fill_(_MEAN_DISTANCE / (len(weighings) * mean))
@@ -67,12 +70,3 @@ def _random_convolution(inputs: int, outputs: int, key: str) -> nn.Conv2d:
         bias = np.abs(seeded_uniform((outputs,), f"{key}.bias", _SEED)) * _LARGEST_BIAS
         convolution.bias.copy_(torch.from_numpy(bias))
     return convolution
-
-
-def _smooth_images(key: str, count: int = 4, side: int = 64) -> Tensor:
-    """Random colour images [B, 3, side, side] in -1 … 1 with structure at several scales."""
-    total = torch.zeros(count, 3, side, side)
-    for cells in (2, 4, 8, 16, 32):
-        noise = torch.from_numpy(seeded_uniform((count, 3, cells, cells), f"{key} {cells}", _SEED))
-        total += nn.functional.interpolate(noise, size=side, mode="bilinear") / 2
-    return total.clamp(-1, 1)

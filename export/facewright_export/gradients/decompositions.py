@@ -119,21 +119,24 @@ def max_pool2d_backward(
 def leaky_relu_backward(grad_output: Tensor, x: Tensor, slope: float, from_result: bool) -> Tensor:
     """Gradient of leaky ReLU: the slope of the side that ``x`` (or, of the same sign, the result) lies on.
 
-    At exactly 0 it is the mean of both slopes, where autograd takes the lower one.
+    Selecting slopes takes ONNX Runtime half the time of computing them from the sign.
     """
-    return grad_output * (torch.sign(x) * ((1 - slope) / 2) + (1 + slope) / 2)
+    one, lower = (torch.full((), value, dtype=x.dtype) for value in (1.0, slope))
+    return grad_output * torch.where(x > 0, one, lower)
 
 
 def threshold_backward(grad_output: Tensor, x: Tensor, threshold: float) -> Tensor:
-    """Gradient of ReLU from its result ``x`` >= 0.
+    """Gradient of ReLU by its input, from the input or the result ``x``.
+
+    It selects instead of multiplying by 0 or 1: where all channels of a pixel are 0, the gradient of a
+    feature vector's direction is beyond half precision, and infinity times 0 would be NaN.
 
     Raises:
-        ValueError: a threshold other than 0 (hard thresholds, whose result says less).
+        ValueError: a threshold other than 0: no network here has one.
     """
     if threshold != 0:
         raise ValueError(f"only ReLU (threshold 0) has a gradient here, not a threshold of {threshold}")
-    # The result of a ReLU is never negative, so its sign is 0 or 1.
-    return grad_output * torch.sign(x)
+    return torch.where(x > 0, grad_output, torch.zeros((), dtype=x.dtype))
 
 
 def _convolution(

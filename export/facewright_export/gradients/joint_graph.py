@@ -14,6 +14,10 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 
 from facewright_export.gradients.decompositions import BACKWARD_OPERATORS
 
+_aten = torch.ops.aten
+_BROADCASTING = {_aten.mul.Tensor, _aten.add.Tensor, _aten.sub.Tensor, _aten.div.Tensor}
+_BY_SCALARS = {_aten.mul.Scalar, _aten.div.Scalar}
+
 #: Takes tensors, gives a tuple of tensors; the first axis of every one is the batch.
 TensorFunction = Callable[..., tuple[Tensor, ...]]
 
@@ -93,6 +97,7 @@ def _traced(function: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Gra
     trace = make_fx(plain_function, decomposition_table=BACKWARD_OPERATORS, _allow_non_fake_inputs=True)
     graph = trace(*arguments)
     drop_round_trips(graph)
+    leave_expanding_to_operators(graph)
     fold_constants(graph)
     share_repeated_operators(graph)
     return graph
@@ -100,7 +105,7 @@ def _traced(function: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Gra
 
 def drop_round_trips(graph: fx.GraphModule) -> None:
     """Remove, in place, casts of half-precision numbers to float32 and back: they change nothing."""
-    cast = torch.ops.aten._to_copy.default
+    cast = _aten._to_copy.default
     for node in list(graph.graph.nodes):
         if node.target is not cast or node.args[0].target is not cast:
             continue
@@ -108,6 +113,35 @@ def drop_round_trips(graph: fx.GraphModule) -> None:
         dtypes = original.meta["val"].dtype, wide.meta["val"].dtype, node.meta["val"].dtype
         if dtypes[1] == torch.float32 and dtypes[0] == dtypes[2] != torch.float64:
             node.replace_all_uses_with(original)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+
+
+def leave_expanding_to_operators(graph: fx.GraphModule) -> None:
+    """Remove, in place, expansions whose result only meets tensors of its full shape: those operators
+    broadcast.
+
+    The gradient of a mean or a sum over pixels is one number for each of them, which autograd writes out as a
+    whole image before it multiplies it with another.
+    """
+    expand = _aten.expand.default
+    for node in list(graph.graph.nodes):
+        if node.target in _BY_SCALARS and isinstance(node.args[0], fx.Node) and node.args[0].target is expand:
+            small, size = node.args[0].args[0], node.args[0].args[1]
+            with graph.graph.inserting_before(node):
+                scaled = graph.graph.call_function(node.target, (small, *node.args[1:]))
+                whole = graph.graph.call_function(expand, (scaled, size))
+            scaled.meta["val"] = node.target(small.meta["val"], *node.args[1:])
+            whole.meta = dict(node.meta)
+            node.replace_all_uses_with(whole)
+    for node in list(graph.graph.nodes):
+        if node.target is not expand or node.args[0].meta["val"].ndim != node.meta["val"].ndim:
+            continue
+        for user in list(node.users):
+            others = [n for n in user.all_input_nodes if n is not node and n.target is not expand]
+            whole = [n for n in others if n.meta["val"].shape == node.meta["val"].shape]
+            if user.target in _BROADCASTING and whole:
+                user.replace_input_with(node, node.args[0])
     graph.graph.eliminate_dead_code()
     graph.recompile()
 

@@ -42,8 +42,8 @@ class UvMapGenerator(nn.Module):
     def forward(self, w_plus: Tensor) -> Tensor:
         image = self.synthesis(w_plus.to(self.precision)).float()
         offset = image[:, :3] * OFFSET_SCALE
-        albedo = ((image[:, 3:] + 1) * 0.5).square()
-        return torch.cat([offset, albedo], dim=1)
+        root = (image[:, 3:] + 1) * 0.5
+        return torch.cat([offset, root * root], dim=1)
 
 
 class PerceptualLoss(nn.Module):
@@ -70,8 +70,14 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, image: Tensor, *targets: Tensor) -> Tensor:
         """Distance f32 [B] of each image to its photo's features."""
-        distance: Tensor = self.lpips.distance(self.lpips.unit_features(image * 2 - 1), list(targets))
-        return distance
+        layers = []
+        for i, (features, target) in enumerate(zip(self.targets(image), targets, strict=True)):
+            # The mean over pixels before the weights of channels: their order is free, and this way the
+            # weights multiply a vector instead of an image.
+            weights = self.lpips.get_submodule(f"lin{i}.model.1").weight.flatten()
+            difference = features - target
+            layers.append((difference * difference).mean(dim=(2, 3)) @ weights)
+        return torch.stack(layers).sum(dim=0)
 
 
 class IdentityLoss(nn.Module):

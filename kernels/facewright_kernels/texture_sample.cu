@@ -22,72 +22,103 @@ struct Axis {
 };
 
 __device__ Axis address(float coordinate, int size, int wrap) {
-    float texel = coordinate * (float)size - 0.5f;
-    const bool inside = wrap || (texel >= 0.0f && texel <= (float)(size - 1));
-    if (!wrap) texel = minimum(maximum(texel, 0.0f), (float)(size - 1));
-    const float base = floorf(texel);
-    long long first = (long long)base;
-    int low, high;
+    const float texel = coordinate * (float)size - 0.5f;
     if (wrap) {
-        first %= size;
+        const float base = floorf(texel);
+        long long first = (long long)base % size;
         if (first < 0) first += size;
-        low = (int)first;
-        high = first + 1 == size ? 0 : (int)first + 1;
-    } else {
-        low = (int)first;
-        high = first + 1 < size ? (int)first + 1 : (int)first;
+        return {(int)first, first + 1 == size ? 0 : (int)first + 1, texel - base, (float)size};
     }
-    return {low, high, texel - base, inside ? (float)size : 0.0f};
+    const float last = (float)(size - 1), clamped = minimum(maximum(texel, 0.0f), last);
+    const int low = (int)clamped;
+    return {low, low + 1 < size ? low + 1 : low, clamped - (float)low,
+            texel >= 0.0f && texel <= last ? (float)size : 0.0f};
 }
 
-template <typename Texel>
+// Where a lookup reads and how it weighs the four texels; offsets count values, not texels.
+struct Taps {
+    long long at00, at01, at10, at11;
+    float w00, w01, w10, w11;
+};
+
+__device__ Taps taps(Axis x, Axis y, int width, int channels, float weight) {
+    const long long row0 = (long long)y.low * width, row1 = (long long)y.high * width;
+    return {(row0 + x.low) * channels,
+            (row0 + x.high) * channels,
+            (row1 + x.low) * channels,
+            (row1 + x.high) * channels,
+            weight * (1.0f - x.fraction) * (1.0f - y.fraction),
+            weight * x.fraction * (1.0f - y.fraction),
+            weight * (1.0f - x.fraction) * y.fraction,
+            weight * x.fraction * y.fraction};
+}
+
+// kChannels: the number of channels where it is known to the compiler, so that sums stay in registers; else 0.
+template <int kChannels, typename Texel>
 __device__ void add_bilinear(const Texel* image, const float* decoded, int height, int width, int channels, int wrap,
-                             float u, float v, float weight, float* out) {
-    const Axis x = address(u, width, wrap), y = address(v, height, wrap);
-    const Texel* t00 = image + ((long long)y.low * width + x.low) * channels;
-    const Texel* t01 = image + ((long long)y.low * width + x.high) * channels;
-    const Texel* t10 = image + ((long long)y.high * width + x.low) * channels;
-    const Texel* t11 = image + ((long long)y.high * width + x.high) * channels;
-    const float w00 = weight * (1.0f - x.fraction) * (1.0f - y.fraction), w01 = weight * x.fraction * (1.0f - y.fraction);
-    const float w10 = weight * (1.0f - x.fraction) * y.fraction, w11 = weight * x.fraction * y.fraction;
-    for (int c = 0; c < channels; ++c)
-        out[c] += w00 * decode(t00[c], decoded) + w01 * decode(t01[c], decoded) + w10 * decode(t10[c], decoded) +
-                  w11 * decode(t11[c], decoded);
+                             float u, float v, float weight, float* sum) {
+    const int count = kChannels ? kChannels : channels;
+    const Taps t = taps(address(u, width, wrap), address(v, height, wrap), width, count, weight);
+    const Texel *t00 = image + t.at00, *t01 = image + t.at01, *t10 = image + t.at10, *t11 = image + t.at11;
+    for (int c = 0; c < count; ++c)
+        sum[c] += t.w00 * decode(t00[c], decoded) + t.w01 * decode(t01[c], decoded) + t.w10 * decode(t10[c], decoded) +
+                  t.w11 * decode(t11[c], decoded);
 }
 
-template <typename Texel>
-__device__ void sample(const Texel* texture, const float* decoded, const float* uv, float* out, long long samples,
-                       long long samples_per_image, int shared_texture, int height, int width, int channels, int wrap) {
+// The texture's layout and how it is read: the same for every lookup of a call.
+struct Texture {
+    int shared, height, width, channels, wrap;
+};
+
+template <int kChannels, typename Texel>
+__device__ void sample_channels(const Texel* texels, const float* decoded, const float* uv, float* out,
+                                long long samples, long long samples_per_image, Texture texture) {
+    const int channels = kChannels ? kChannels : texture.channels;
+    const long long stride = (long long)texture.height * texture.width * channels;
     FOR_EACH_INDEX(i, samples) {
         const float u = uv[2 * i], v = uv[2 * i + 1];
-        const Texel* image =
-            texture + (shared_texture ? 0 : i / samples_per_image * height * width * channels);
         const bool finite = is_readable(u, v);
-        for (int c = 0; c < channels; ++c) out[i * channels + c] = finite ? 0.0f : not_a_number();
+        float registers[kChannels ? kChannels : 1];
+        float* sum = kChannels ? registers : out + i * channels;
+        for (int c = 0; c < channels; ++c) sum[c] = finite ? 0.0f : not_a_number();
         if (finite)
-            add_bilinear(image, decoded, height, width, channels, wrap, u, v, 1.0f, out + i * channels);
+            add_bilinear<kChannels>(texels + (texture.shared ? 0 : i / samples_per_image * stride), decoded,
+                                    texture.height, texture.width, channels, texture.wrap, u, v, 1.0f, sum);
+        for (int c = 0; c < kChannels; ++c) out[i * channels + c] = registers[c];
+    }
+}
+
+template <typename Texel>
+__device__ void sample(const Texel* texels, const float* decoded, const float* uv, float* out, long long samples,
+                       long long samples_per_image, Texture texture) {
+    switch (texture.channels) {
+        case 1: sample_channels<1>(texels, decoded, uv, out, samples, samples_per_image, texture); break;
+        case 3: sample_channels<3>(texels, decoded, uv, out, samples, samples_per_image, texture); break;
+        case 4: sample_channels<4>(texels, decoded, uv, out, samples, samples_per_image, texture); break;
+        default: sample_channels<0>(texels, decoded, uv, out, samples, samples_per_image, texture);
     }
 }
 
 extern "C" __global__ void sample_float(const float* __restrict__ texture, const float* __restrict__ uv,
                                         float* __restrict__ out, long long samples, long long samples_per_image,
                                         int shared_texture, int height, int width, int channels, int wrap) {
-    sample(texture, (const float*)nullptr, uv, out, samples, samples_per_image, shared_texture, height, width, channels,
-           wrap);
+    sample(texture, (const float*)nullptr, uv, out, samples, samples_per_image,
+           Texture{shared_texture, height, width, channels, wrap});
 }
 
 extern "C" __global__ void sample_half(const unsigned short* __restrict__ texture, const float* __restrict__ uv,
                                        float* __restrict__ out, long long samples, long long samples_per_image,
                                        int shared_texture, int height, int width, int channels, int wrap) {
-    sample(texture, (const float*)nullptr, uv, out, samples, samples_per_image, shared_texture, height, width, channels,
-           wrap);
+    sample(texture, (const float*)nullptr, uv, out, samples, samples_per_image,
+           Texture{shared_texture, height, width, channels, wrap});
 }
 
 extern "C" __global__ void sample_bytes(const unsigned char* __restrict__ texture, const float* __restrict__ decoded,
                                         const float* __restrict__ uv, float* __restrict__ out, long long samples,
                                         long long samples_per_image, int shared_texture, int height, int width,
                                         int channels, int wrap) {
-    sample(texture, decoded, uv, out, samples, samples_per_image, shared_texture, height, width, channels, wrap);
+    sample(texture, decoded, uv, out, samples, samples_per_image,
+           Texture{shared_texture, height, width, channels, wrap});
 }
 
 // One mip level from the level above it: the mean of 2 x 2 texels (2 x 1 or 1 x 2 where a side is already 1).
@@ -132,82 +163,112 @@ __device__ Level level_of(const float* level, const float* derivatives, long lon
     return {first, clamped - (float)first, lod == lod};
 }
 
+template <int kChannels>
+__device__ void sample_levels(const float* pyramid, const float* uv, const float* level, const float* derivatives,
+                              float* out, long long samples, long long samples_per_image, long long pyramid_stride,
+                              int levels, Texture texture) {
+    const int channels = kChannels ? kChannels : texture.channels;
+    FOR_EACH_INDEX(i, samples) {
+        const float u = uv[2 * i], v = uv[2 * i + 1];
+        const Level at = level_of(level, derivatives, i, texture.height, texture.width, levels);
+        const bool finite = is_readable(u, v) && at.known;
+        float registers[kChannels ? kChannels : 1];
+        float* sum = kChannels ? registers : out + i * channels;
+        for (int c = 0; c < channels; ++c) sum[c] = finite ? 0.0f : not_a_number();
+        const float* texels = pyramid + (texture.shared ? 0 : i / samples_per_image * pyramid_stride);
+        int height = texture.height, width = texture.width;
+        for (int k = 0; finite && k <= at.first + 1 && k < levels; ++k) {
+            const float weight = k == at.first ? 1.0f - at.fraction : k == at.first + 1 ? at.fraction : 0.0f;
+            if (weight > 0.0f)
+                add_bilinear<kChannels>(texels, (const float*)nullptr, height, width, channels, texture.wrap, u, v,
+                                        weight, sum);
+            texels += (long long)height * width * channels;
+            height = height > 1 ? height / 2 : 1;
+            width = width > 1 ? width / 2 : 1;
+        }
+        for (int c = 0; c < kChannels; ++c) out[i * channels + c] = registers[c];
+    }
+}
+
 extern "C" __global__ void sample_mipmap(const float* __restrict__ pyramid, const float* __restrict__ uv,
                                          const float* __restrict__ level, const float* __restrict__ derivatives,
                                          float* __restrict__ out, long long samples, long long samples_per_image,
                                          int shared_texture, long long pyramid_stride, int height, int width,
                                          int channels, int levels, int wrap) {
-    FOR_EACH_INDEX(i, samples) {
-        const float u = uv[2 * i], v = uv[2 * i + 1];
-        const Level at = level_of(level, derivatives, i, height, width, levels);
-        const bool finite = is_readable(u, v) && at.known;
-        for (int c = 0; c < channels; ++c) out[i * channels + c] = finite ? 0.0f : not_a_number();
-        if (!finite) continue;
-        const float* texels = pyramid + (shared_texture ? 0 : i / samples_per_image * pyramid_stride);
-        int level_height = height, level_width = width;
-        for (int k = 0; k <= at.first + 1 && k < levels; ++k) {
-            const float weight = k == at.first ? 1.0f - at.fraction : k == at.first + 1 ? at.fraction : 0.0f;
-            if (weight > 0.0f)
-                add_bilinear(texels, (const float*)nullptr, level_height, level_width, channels, wrap, u, v, weight,
-                             out + i * channels);
-            texels += (long long)level_height * level_width * channels;
-            level_height = level_height > 1 ? level_height / 2 : 1;
-            level_width = level_width > 1 ? level_width / 2 : 1;
-        }
-    }
+    const Texture texture = {shared_texture, height, width, channels, wrap};
+    if (channels == 3)
+        sample_levels<3>(pyramid, uv, level, derivatives, out, samples, samples_per_image, pyramid_stride, levels,
+                         texture);
+    else
+        sample_levels<0>(pyramid, uv, level, derivatives, out, samples, samples_per_image, pyramid_stride, levels,
+                         texture);
 }
 
-// Adds a sample's gradient to the four texels it read, and gives its gradient with respect to u and v.
-template <typename Texel>
-__device__ void bilinear_vjp(const Texel* image, const float* grad, int height, int width, int channels, int wrap,
-                             float u, float v, float weight, double scale, unsigned long long* sums, float* grad_u,
-                             float* grad_v) {
+// Fixed-point sums of one texture (vertex_sums.h).
+struct Sums {
+    unsigned long long* values;
+    double scale;  // 0 where a gradient of this texture is not finite: its sums are not read then
+};
+
+__device__ Sums sums_of(unsigned long long* sums, long long start, int magnitude, int headroom) {
+    const int exponent_field = magnitude >> 23;
+    return {sums + start, exponent_field == kNotFinite ? 0.0 : fixed_point_scale(exponent_field, headroom)};
+}
+
+struct Slope {
+    float u, v;
+};
+
+// Adds a sample's gradient to the four texels it read; returns its gradient with respect to u and v.
+template <int kChannels, typename Texel>
+__device__ Slope bilinear_vjp(const Texel* image, const float* grad, int height, int width, int channels, int wrap,
+                              float u, float v, float weight, Sums sums) {
+    const int count = kChannels ? kChannels : channels;
     const Axis x = address(u, width, wrap), y = address(v, height, wrap);
-    const long long at00 = ((long long)y.low * width + x.low) * channels, at01 = ((long long)y.low * width + x.high) * channels;
-    const long long at10 = ((long long)y.high * width + x.low) * channels, at11 = ((long long)y.high * width + x.high) * channels;
-    const float fx = x.fraction, fy = y.fraction;
-    const float w00 = weight * (1.0f - fx) * (1.0f - fy), w01 = weight * fx * (1.0f - fy);
-    const float w10 = weight * (1.0f - fx) * fy, w11 = weight * fx * fy;
+    const Taps t = taps(x, y, width, count, weight);
     float along_x = 0.0f, along_y = 0.0f;
-    for (int c = 0; c < channels; ++c) {
+    for (int c = 0; c < count; ++c) {
         const float g = grad[c];
         if (g == 0.0f) continue;  // most of a render's pixels show no surface
-        const float t00 = decode(image[at00 + c], (const float*)nullptr), t01 = decode(image[at01 + c], (const float*)nullptr);
-        const float t10 = decode(image[at10 + c], (const float*)nullptr), t11 = decode(image[at11 + c], (const float*)nullptr);
-        along_x += g * ((1.0f - fy) * (t01 - t00) + fy * (t11 - t10));
-        along_y += g * ((1.0f - fx) * (t10 - t00) + fx * (t11 - t01));
-        if (scale == 0.0) continue;
-        atomic_add(&sums[at00 + c], llrint((double)(w00 * g) * scale));
-        atomic_add(&sums[at01 + c], llrint((double)(w01 * g) * scale));
-        atomic_add(&sums[at10 + c], llrint((double)(w10 * g) * scale));
-        atomic_add(&sums[at11 + c], llrint((double)(w11 * g) * scale));
+        const float t00 = decode(image[t.at00 + c], (const float*)nullptr), t01 = decode(image[t.at01 + c], (const float*)nullptr);
+        const float t10 = decode(image[t.at10 + c], (const float*)nullptr), t11 = decode(image[t.at11 + c], (const float*)nullptr);
+        along_x += g * ((1.0f - y.fraction) * (t01 - t00) + y.fraction * (t11 - t10));
+        along_y += g * ((1.0f - x.fraction) * (t10 - t00) + x.fraction * (t11 - t01));
+        if (sums.scale == 0.0) continue;
+        atomic_add(&sums.values[t.at00 + c], llrint((double)(t.w00 * g) * sums.scale));
+        atomic_add(&sums.values[t.at01 + c], llrint((double)(t.w01 * g) * sums.scale));
+        atomic_add(&sums.values[t.at10 + c], llrint((double)(t.w10 * g) * sums.scale));
+        atomic_add(&sums.values[t.at11 + c], llrint((double)(t.w11 * g) * sums.scale));
     }
-    *grad_u += weight * along_x * x.slope;
-    *grad_v += weight * along_y * y.slope;
+    return {weight * along_x * x.slope, weight * along_y * y.slope};
 }
 
-// 0 where a gradient of this texture is not finite: its sums are not read then.
-__device__ double sum_scale(int magnitude, int headroom) {
-    return magnitude >> 23 == kNotFinite ? 0.0 : fixed_point_scale(magnitude >> 23, headroom);
+template <int kChannels, typename Texel>
+__device__ void sample_vjp_channels(const Texel* texels, const float* uv, const float* grad, const int* magnitudes,
+                                    unsigned long long* sums, float* grad_uv, long long samples,
+                                    long long samples_per_image, Texture texture, int headroom) {
+    const int channels = kChannels ? kChannels : texture.channels;
+    FOR_EACH_INDEX(i, samples) {
+        const float u = uv[2 * i], v = uv[2 * i + 1];
+        const long long image = texture.shared ? 0 : i / samples_per_image;
+        const long long start = image * texture.height * texture.width * channels;
+        Slope slope = {not_a_number(), not_a_number()};
+        if (is_readable(u, v))
+            slope = bilinear_vjp<kChannels>(texels + start, grad + i * channels, texture.height, texture.width, channels,
+                                            texture.wrap, u, v, 1.0f, sums_of(sums, start, magnitudes[image], headroom));
+        grad_uv[2 * i] = slope.u;
+        grad_uv[2 * i + 1] = slope.v;
+    }
 }
 
 template <typename Texel>
-__device__ void sample_vjp(const Texel* texture, const float* uv, const float* grad, const int* magnitudes,
+__device__ void sample_vjp(const Texel* texels, const float* uv, const float* grad, const int* magnitudes,
                            unsigned long long* sums, float* grad_uv, long long samples, long long samples_per_image,
-                           int shared_texture, int height, int width, int channels, int wrap, int headroom) {
-    FOR_EACH_INDEX(i, samples) {
-        const float u = uv[2 * i], v = uv[2 * i + 1];
-        const long long image = shared_texture ? 0 : i / samples_per_image;
-        const long long start = image * height * width * channels;
-        float grad_u = 0.0f, grad_v = 0.0f;
-        if (is_readable(u, v))
-            bilinear_vjp(texture + start, grad + i * channels, height, width, channels, wrap, u, v, 1.0f,
-                         sum_scale(magnitudes[image], headroom), sums + start, &grad_u, &grad_v);
-        else
-            grad_u = grad_v = not_a_number();
-        grad_uv[2 * i] = grad_u;
-        grad_uv[2 * i + 1] = grad_v;
-    }
+                           Texture texture, int headroom) {
+    if (texture.channels == 3)
+        sample_vjp_channels<3>(texels, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image, texture, headroom);
+    else
+        sample_vjp_channels<0>(texels, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image, texture, headroom);
 }
 
 extern "C" __global__ void sample_float_vjp(const float* __restrict__ texture, const float* __restrict__ uv,
@@ -215,8 +276,8 @@ extern "C" __global__ void sample_float_vjp(const float* __restrict__ texture, c
                                             unsigned long long* __restrict__ sums, float* __restrict__ grad_uv,
                                             long long samples, long long samples_per_image, int shared_texture,
                                             int height, int width, int channels, int wrap, int headroom) {
-    sample_vjp(texture, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image, shared_texture, height, width,
-               channels, wrap, headroom);
+    sample_vjp(texture, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image,
+               Texture{shared_texture, height, width, channels, wrap}, headroom);
 }
 
 extern "C" __global__ void sample_half_vjp(const unsigned short* __restrict__ texture, const float* __restrict__ uv,
@@ -224,8 +285,8 @@ extern "C" __global__ void sample_half_vjp(const unsigned short* __restrict__ te
                                            unsigned long long* __restrict__ sums, float* __restrict__ grad_uv,
                                            long long samples, long long samples_per_image, int shared_texture,
                                            int height, int width, int channels, int wrap, int headroom) {
-    sample_vjp(texture, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image, shared_texture, height, width,
-               channels, wrap, headroom);
+    sample_vjp(texture, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image,
+               Texture{shared_texture, height, width, channels, wrap}, headroom);
 }
 
 extern "C" __global__ void sample_mipmap_vjp(const float* __restrict__ pyramid, const float* __restrict__ uv,
@@ -238,26 +299,25 @@ extern "C" __global__ void sample_mipmap_vjp(const float* __restrict__ pyramid, 
     FOR_EACH_INDEX(i, samples) {
         const float u = uv[2 * i], v = uv[2 * i + 1];
         const Level at = level_of(level, derivatives, i, height, width, levels);
-        float grad_u = 0.0f, grad_v = 0.0f;
-        if (is_readable(u, v) && at.known) {
-            const long long image = shared_texture ? 0 : i / samples_per_image;
-            const double scale = sum_scale(magnitudes[image], headroom);
-            long long start = image * pyramid_stride;
-            int level_height = height, level_width = width;
-            for (int k = 0; k <= at.first + 1 && k < levels; ++k) {
-                const float weight = k == at.first ? 1.0f - at.fraction : k == at.first + 1 ? at.fraction : 0.0f;
-                if (weight > 0.0f)
-                    bilinear_vjp(pyramid + start, grad + i * channels, level_height, level_width, channels, wrap, u, v,
-                                 weight, scale, sums + start, &grad_u, &grad_v);
-                start += (long long)level_height * level_width * channels;
-                level_height = level_height > 1 ? level_height / 2 : 1;
-                level_width = level_width > 1 ? level_width / 2 : 1;
+        const bool finite = is_readable(u, v) && at.known;
+        Slope slope = {finite ? 0.0f : not_a_number(), finite ? 0.0f : not_a_number()};
+        const long long image = shared_texture ? 0 : i / samples_per_image;
+        long long start = image * pyramid_stride;
+        int level_height = height, level_width = width;
+        for (int k = 0; finite && k <= at.first + 1 && k < levels; ++k) {
+            const float weight = k == at.first ? 1.0f - at.fraction : k == at.first + 1 ? at.fraction : 0.0f;
+            if (weight > 0.0f) {
+                const Slope one =
+                    bilinear_vjp<0>(pyramid + start, grad + i * channels, level_height, level_width, channels, wrap, u, v,
+                                    weight, sums_of(sums, start, magnitudes[image], headroom));
+                slope = {slope.u + one.u, slope.v + one.v};
             }
-        } else {
-            grad_u = grad_v = not_a_number();
+            start += (long long)level_height * level_width * channels;
+            level_height = level_height > 1 ? level_height / 2 : 1;
+            level_width = level_width > 1 ? level_width / 2 : 1;
         }
-        grad_uv[2 * i] = grad_u;
-        grad_uv[2 * i + 1] = grad_v;
+        grad_uv[2 * i] = slope.u;
+        grad_uv[2 * i + 1] = slope.v;
     }
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections import namedtuple
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from facewright import doctor
+from facewright.errors import FacewrightError
+from facewright.tensorrt_plan import PlanIdentity, plan_name, write_identity
+from facewright_client.contract import ErrorCode
 
 _Usage = namedtuple("_Usage", "total used free")
 
@@ -63,3 +67,41 @@ def test_package_lists_are_fetched_before_a_package_is(monkeypatch: pytest.Monke
     assert doctor._install(quiet=True) == ""
     assert [command[:2] for command in commands] == [["apt-get", "update"], ["apt-get", "install"]]
     assert commands[1][-1] == "libpython3.11"
+
+
+def test_plans_of_another_tensorrt_are_named_with_the_mend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine with a GPU of 9.0 and TensorRT 11.4, and three plans in its repository."""
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "11.4.0.106")
+    for network, capability, tensorrt in (
+        ("arcface", "9.0", "11.4.0.106"),
+        ("mica", "9.0", "10.16.1.11"),
+        ("camera_regressor", "8.6", "10.16.1.11"),
+    ):
+        folder = tmp_path / "model_repository" / network / "1"
+        folder.mkdir(parents=True)
+        (folder.parent / "config.pbtxt").touch()
+        (folder / "model.onnx").write_bytes(b"network")
+        plan = folder / plan_name(capability)
+        plan.write_bytes(b"plan")
+        sha256 = hashlib.sha256(b"network").hexdigest()
+        write_identity(plan, PlanIdentity(network, tensorrt, capability, sha256, "fp16", (1, 4, 16)))
+    finding = doctor._check_plans()
+    assert "mica" in finding.problem
+    assert "10.16.1.11, here is 11.4.0.106" in finding.problem
+    assert "arcface" not in finding.problem
+    assert "camera_regressor" not in finding.problem
+    assert finding.mend.startswith("facewright build")
+    (tmp_path / "model_repository/mica/1/model_9.0.plan").unlink()
+    assert doctor._check_plans().problem == ""
+
+
+def test_a_machine_without_a_gpu_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FacewrightError(ErrorCode.ENGINE_MISMATCH, "no NVIDIA driver", "choose the cpu profile")
+
+    monkeypatch.setattr(doctor, "compute_capability", none)
+    assert doctor._check_gpu() == doctor.Finding("no GPU, the cpu profile serves (no NVIDIA driver)")

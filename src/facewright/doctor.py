@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -9,10 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+import onnxruntime
+
 from facewright.errors import FacewrightError
-from facewright.open_assets_location import BUILD_COMMAND, asset_path
+from facewright.open_assets_location import BUILD_COMMAND, asset_path, cache_folder
 from facewright.server.served_repository import OPEN_ASSETS, source_repository
 from facewright.server.shared_memory import remove_stale_regions
 from facewright.server.triton_runtime import (
@@ -22,6 +27,7 @@ from facewright.server.triton_runtime import (
     installed_runtime,
     missing_python_library,
 )
+from facewright.tensorrt_plan import compute_capability, plan_name, read_identity, require_fit
 
 #: Room in /dev/shm for the regions of a server with many stages: a few megabytes each, more for large photos.
 #: Containers start with 64 MB and may serve a few requests with it: less is no failure.
@@ -188,6 +194,65 @@ def _check_shared_memory() -> Finding:
     return Finding(f"{folder}: {free >> 20} MB free")
 
 
+def _check_gpu() -> Finding:
+    """With a GPU, what the cuda and tensorrt profiles need beside it."""
+    try:
+        capability = compute_capability()
+    except FacewrightError as error:
+        return Finding(f"no GPU, the cpu profile serves ({error.message})")
+    subject = f"GPU of compute capability {capability}"
+    providers = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" not in providers:
+        return Finding(
+            subject,
+            f"ONNX Runtime {onnxruntime.__version__} has no CUDA provider, so only the cpu profile serves",
+            "pip uninstall onnxruntime && pip install onnxruntime-gpu",
+            warning=True,
+        )
+    missing = [name for name in ("cupy", "tensorrt") if importlib.util.find_spec(name) is None]
+    if missing:
+        return Finding(
+            subject,
+            f"{' and '.join(missing)} missing, so the tensorrt profile does not serve",
+            "pip install cupy-cuda13x tensorrt-cu13",
+            warning=True,
+        )
+    return Finding(subject)
+
+
+def _check_plans() -> Finding:
+    """Exported networks in the default repository, and plans among them that this GPU refuses."""
+    repository = cache_folder() / "model_repository"
+    plans = sorted(repository.glob("*/*/model_*.plan"))
+    networks = len(list(repository.glob("*/config.pbtxt")))
+    if not plans:
+        return Finding(f"{networks} exported networks, no TensorRT plans")
+    try:
+        capability = compute_capability()
+        tensorrt = metadata.version("tensorrt_cu13")
+    except (FacewrightError, metadata.PackageNotFoundError):
+        return Finding(f"{networks} exported networks, {len(plans)} plans for another machine")
+    refused = []
+    for plan in plans:
+        if plan.name != plan_name(capability):
+            continue  # of another kind of GPU in the same fleet
+        try:
+            onnx_file = plan.with_name("model.onnx")
+            content = hashlib.sha256(onnx_file.read_bytes()).hexdigest() if onnx_file.is_file() else None
+            require_fit(plan, read_identity(plan), tensorrt, capability, content)
+        except FacewrightError as error:
+            refused.append(error.message)
+    if refused:
+        return Finding("TensorRT plans", "; ".join(refused), f"facewright build {repository}", warning=True)
+    return Finding(f"{networks} exported networks, {len(plans)} plans")
+
+
+def _check_export() -> Finding:
+    if importlib.util.find_spec("torch") is None:
+        return Finding("serving only; exporting networks needs: scripts/setup --export")
+    return Finding("exporting networks")
+
+
 _CHECKS: tuple[Callable[[], Finding], ...] = (
     _check_platform,
     _check_compiler,
@@ -196,4 +261,7 @@ _CHECKS: tuple[Callable[[], Finding], ...] = (
     _check_assets,
     _check_model_repository,
     _check_shared_memory,
+    _check_gpu,
+    _check_plans,
+    _check_export,
 )

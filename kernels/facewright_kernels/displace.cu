@@ -67,10 +67,10 @@ struct Frame {
     float sign, length;
 };
 
-__device__ Frame frame_at(Surface surface, long long at, long long texel) {
-    const int row = (int)(texel / surface.size), column = (int)(texel % surface.size);
-    const Span across = span_at(surface.triangle_id + texel, column, surface.size - 1, 1);
-    const Span down = span_at(surface.triangle_id + texel, row, surface.size - 1, surface.size);
+__device__ Frame frame_at(Surface surface, long long at, int row, int column) {
+    const int* texel = surface.triangle_id + (long long)row * surface.size + column;
+    const Span across = span_at(texel, column, surface.size - 1, 1);
+    const Span down = span_at(texel, row, surface.size - 1, surface.size);
     const Vector normal = read(surface.normals + at * 3);
     const Vector u = tangent(surface, at, across, normal), v = tangent(surface, at, down, normal);
     const Vector side = cross(u, v);
@@ -81,13 +81,14 @@ extern "C" __global__ void detail_normals(const float* __restrict__ displaced, c
                                           const float* __restrict__ normals, const int* __restrict__ triangle_id,
                                           float* __restrict__ out, int batch, int size) {
     const Surface surface = {displaced, positions, normals, triangle_id, size};
-    FOR_EACH_INDEX(i, (long long)batch * size * size) {
-        const long long texel = i % ((long long)size * size);
+    FOR_EACH_PIXEL(texel_row, column, (long long)batch * size, size) {
+        const int row = (int)(texel_row % size);
+        const long long i = texel_row * size + column, texel = (long long)row * size + column;
         if (triangle_id[texel] < 0) {
             write(out + 3 * i, Vector{0.0f, 0.0f, 0.0f});
             continue;
         }
-        const Frame frame = frame_at(surface, i, texel);
+        const Frame frame = frame_at(surface, i, row, (int)column);
         write(out + 3 * i, frame.length == 0.0f ? frame.normal : scaled(frame.side, frame.sign / frame.length));
     }
 }
@@ -106,13 +107,14 @@ extern "C" __global__ void detail_normals_vjp_tangents(const float* __restrict__
                                                        const float* __restrict__ grad, float* __restrict__ grad_tangents,
                                                        float* __restrict__ grad_normals, int batch, int size) {
     const Surface surface = {displaced, positions, normals, triangle_id, size};
-    FOR_EACH_INDEX(i, (long long)batch * size * size) {
-        const long long texel = i % ((long long)size * size);
+    FOR_EACH_PIXEL(texel_row, column, (long long)batch * size, size) {
+        const int row = (int)(texel_row % size);
+        const long long i = texel_row * size + column, texel = (long long)row * size + column;
         const Vector zero = {0.0f, 0.0f, 0.0f};
         Vector of_u = zero, of_v = zero, of_normal = zero;
         if (triangle_id[texel] >= 0) {
             const Vector g = read(grad + 3 * i);
-            const Frame frame = frame_at(surface, i, texel);
+            const Frame frame = frame_at(surface, i, row, (int)column);
             if (frame.length == 0.0f) {
                 of_normal = g;
             } else {
@@ -154,13 +156,13 @@ extern "C" __global__ void detail_normals_vjp_surfaces(const float* __restrict__
                                                        const int* __restrict__ triangle_id,
                                                        float* __restrict__ grad_displaced,
                                                        float* __restrict__ grad_positions, int batch, int size) {
-    FOR_EACH_INDEX(i, (long long)batch * size * size) {
-        const long long texel = i % ((long long)size * size);
+    FOR_EACH_PIXEL(texel_row, column, (long long)batch * size, size) {
+        const int row = (int)(texel_row % size);
+        const long long i = texel_row * size + column, texel = (long long)row * size + column;
         Ends ends = {{0.0f, 0.0f, 0.0f}, {0.0f, 0.0f, 0.0f}};
         if (triangle_id[texel] >= 0) {
-            const int row = (int)(texel / size), column = (int)(texel % size);
             const float *tangents = grad_tangents + 6 * i, *normal = normals + 3 * i;
-            ends = with_axis(ends, tangents, normal, span_at(triangle_id + texel, column, size - 1, 1));
+            ends = with_axis(ends, tangents, normal, span_at(triangle_id + texel, (int)column, size - 1, 1));
             ends = with_axis(ends, tangents + 3, normal, span_at(triangle_id + texel, row, size - 1, size));
         }
         write(grad_displaced + 3 * i, ends.displaced);

@@ -127,14 +127,11 @@ extern "C" __global__ void halve_level(const float* __restrict__ texels, float* 
                                        long long half_stride) {
     const int half_height = height > 1 ? height / 2 : 1, half_width = width > 1 ? width / 2 : 1;
     const int step_y = height > 1 ? 1 : 0, step_x = width > 1 ? 1 : 0;
-    FOR_EACH_INDEX(i, (long long)batch * half_height * half_width) {
-        const long long image = i / ((long long)half_height * half_width);
-        const long long within = i - image * half_height * half_width;
-        const int row = (int)(within / half_width), column = (int)(within % half_width);
-        const float* top = texels + image * texels_stride +
-                           ((long long)(row << step_y) * width + (column << step_x)) * channels;
+    FOR_EACH_PIXEL(half_row, column, (long long)batch * half_height, half_width) {
+        const long long image = half_row / half_height, row = half_row - image * half_height;
+        const float* top = texels + image * texels_stride + ((row << step_y) * width + (column << step_x)) * channels;
         const float* bottom = top + (long long)step_y * width * channels;
-        float* out = half + image * half_stride + within * channels;
+        float* out = half + image * half_stride + (row * half_width + column) * channels;
         for (int c = 0; c < channels; ++c)
             out[c] = 0.25f * (top[c] + top[step_x * channels + c] + bottom[c] + bottom[step_x * channels + c]);
     }
@@ -328,13 +325,11 @@ extern "C" __global__ void add_level_below(const float* __restrict__ grad_half, 
     const int half_width = width > 1 ? width / 2 : 1;
     const int shift_y = height > 1 ? 1 : 0, shift_x = width > 1 ? 1 : 0;
     const float share = (shift_y ? 0.5f : 1.0f) * (shift_x ? 0.5f : 1.0f);
-    FOR_EACH_INDEX(i, (long long)batch * height * width) {
-        const long long image = i / ((long long)height * width);
-        const long long within = i - image * height * width;
-        const int row = (int)(within / width), column = (int)(within % width);
-        const float* below = grad_half + image * half_stride +
-                             ((long long)(row >> shift_y) * half_width + (column >> shift_x)) * channels;
-        float* out = grad_texels + image * texels_stride + within * channels;
+    FOR_EACH_PIXEL(texel_row, column, (long long)batch * height, width) {
+        const long long image = texel_row / height, row = texel_row - image * height;
+        const float* below =
+            grad_half + image * half_stride + ((row >> shift_y) * half_width + (column >> shift_x)) * channels;
+        float* out = grad_texels + image * texels_stride + (row * width + column) * channels;
         for (int c = 0; c < channels; ++c) out[c] += share * below[c];
     }
 }

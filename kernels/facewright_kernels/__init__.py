@@ -1,6 +1,11 @@
 """Kernels of Facewright: one source, compiled by NVRTC for CuPy arrays, by g++ for NumPy arrays.
 
 Every kernel is a trio: ``x.cu``, ``x.py`` (checks, launch, float64 reference), ``tests/kernels/test_x.py``.
+
+The vector-Jacobian product of ``op`` is ``op_vjp``. It takes what ``op`` took, then what ``op`` returned
+where it needs that, then the gradient of a scalar with respect to ``op``'s result, and returns a new array or
+a dataclass of gradients named after ``op``'s arguments. On one device it gives the same bits in every run:
+sums are gathered in a fixed order, or added in fixed point.
 """
 
 from facewright_kernels.adam_step import adam_step

@@ -7,7 +7,7 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -58,10 +58,8 @@ def flame_arrays() -> Arrays:
 def write_flame_pickle(path: Path, arrays: Arrays) -> Path:
     """Write ``arrays`` as FLAME 2020's file has them: one chumpy array, one sparse, Python 2's strings."""
     content: dict[str, Any] = {**arrays, "bs_style": "lbs", "bs_type": "lrotmin"}
-    with _chumpy() as chumpy_class:
-        stored = chumpy_class()
-        stored.__dict__.update(x=arrays["shapedirs"], _dirty_vars={"x"}, _itr=None, _depends_on_deps=True)
-        content["shapedirs"] = stored
+    with chumpy_arrays() as chumpy_array:
+        content["shapedirs"] = chumpy_array(arrays["shapedirs"])
         content["J_regressor"] = scipy.sparse.csc_matrix(arrays["J_regressor"])
         write_python2_pickle(path, content)
     return path
@@ -133,14 +131,20 @@ class _Python2Pickler(pickle._Pickler):  # type: ignore[misc,name-defined]
 
 
 @contextmanager
-def _chumpy() -> Iterator[Any]:
-    """chumpy's class ``Ch``, which can be imported while a pickle is written."""
+def chumpy_arrays() -> Iterator[Callable[[Any], Any]]:
+    """Makes instances of chumpy's class ``Ch``, which can be imported while a pickle is written."""
     made = type("Ch", (), {"__module__": "chumpy.ch"})
+
+    def chumpy_array(values: Any) -> Any:
+        instance = made()
+        instance.__dict__.update(x=values, _dirty_vars={"x"}, _itr=None, _depends_on_deps=True)
+        return instance
+
     modules = {"chumpy": ModuleType("chumpy"), "chumpy.ch": ModuleType("chumpy.ch")}
     modules["chumpy.ch"].Ch = made  # type: ignore[attr-defined]
     sys.modules.update(modules)
     try:
-        yield made
+        yield chumpy_array
     finally:
         for name in modules:
             del sys.modules[name]

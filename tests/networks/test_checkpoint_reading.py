@@ -17,7 +17,7 @@ from facewright_export.checkpoints import LayoutError, UnsafeCheckpointError, We
 from facewright_export.checkpoints._array_files import finite_array, index_array, read_mat, read_npz
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
 from facewright_export.checkpoints._reading import load_strictly, read_torch, section
-from tests.networks.synthetic_models import write_python2_pickle
+from tests.networks.synthetic_models import chumpy_arrays, write_python2_pickle
 
 
 def _network() -> nn.Sequential:
@@ -154,6 +154,17 @@ def test_pickles_of_arrays_give_the_arrays(tmp_path: Path, protocol: int | str) 
     assert (found["scalar"], found["text"], found["number"]) == (0.25, "lbs", 3)
     assert np.array_equal(found["nested"]["list"][0], [0, 1, 2])
     assert found["nested"]["list"][1:] == [None, 2.5]
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+def test_chumpy_arrays_are_the_arrays_that_they_hold(tmp_path: Path, protocol: int) -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    with chumpy_arrays() as chumpy_array:
+        content = {"plain": chumpy_array(values), "nested": chumpy_array(chumpy_array(values))}
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
+    found = read_pickle_arrays(tmp_path / "x.pkl")
+    assert np.array_equal(found["plain"], values)
+    assert np.array_equal(found["nested"], values)
 
 
 @pytest.mark.parametrize("compressed", [True, False])

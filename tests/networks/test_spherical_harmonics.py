@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from facewright_export.networks import coefficient_regressor, deca
+from facewright_export.networks import coefficient_regressor, deca, mica
 from facewright_export.networks.spherical_harmonics import DECA_LIGHT, DEEP3D_LIGHT
 from facewright_kernels.sh_shading import sh_basis
 from tests.networks.golden import seeded_input
@@ -36,6 +36,13 @@ def test_deca_light_gives_the_official_shading() -> None:
     assert np.allclose(sh_basis(_normals()) @ DECA_LIGHT.to_ours(light), shading, rtol=1e-5, atol=1e-5)
     in_network = deca.named_coefficients(coefficients).light[0].numpy()
     assert np.allclose(in_network, DECA_LIGHT.to_ours(light), rtol=1e-5, atol=1e-6)
+    # AlbedoGAN regresses the last four of DECA's six kinds
+    for ours, theirs in zip(
+        mica.named_face_coefficients(coefficients[:, 150:]),
+        deca.named_coefficients(coefficients)[2:],
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
 
 
 def test_a_light_of_another_shape_is_refused() -> None:

@@ -63,10 +63,14 @@ class CoarseCoefficients(NamedTuple):
 def named_coefficients(coefficients: Tensor) -> CoarseCoefficients:
     """Split what ``E_flame`` gives, [B, 236]."""
     shape, albedo, expression, pose, camera, light = coefficients.split(_COARSE_SIZES, 1)
+    return CoarseCoefficients(shape, albedo, expression, pose, camera, light_in_our_order(light))
+
+
+def light_in_our_order(light: Tensor) -> Tensor:
+    """DECA's ``light`` f32 [B, 27] as [B, 9, 3] in the order of CONVENTIONS.md, of view-space normals."""
     order = torch.tensor(DECA_LIGHT.index, device=light.device)
-    ordered = light.reshape(-1, 9, 3).index_select(1, order)
     scale = light.new_tensor(DECA_LIGHT.scale)[:, None]
-    return CoarseCoefficients(shape, albedo, expression, pose, camera, ordered * scale)
+    return light.reshape(-1, 9, 3).index_select(1, order) * scale
 
 
 class DetailDecoder(nn.Module):

@@ -9,17 +9,19 @@ expression (50), pose (6), camera (3) and light (27).
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from facewright_export.networks.deca import light_in_our_order
 from facewright_export.networks.iresnet import IRESNET100_BLOCKS, IResNet, identity_direction
 
 EMBEDDING: Final = 512
 SHAPE: Final = 300
-#: expression 50, pose 6 (global, jaw; axis-angle), camera 3 (scale, x, y), light 9 × 3.
-FACE: Final = 50 + 6 + 3 + 27
+#: Expression 50, pose 6 (head, jaw; axis-angle), camera 3 (scale, x, y), light 9 × 3.
+_FACE_SIZES: Final = (50, 6, 3, 27)
+FACE: Final = sum(_FACE_SIZES)
 _HIDDEN_WIDTH: Final = 300
 _HIDDEN_LAYERS: Final = 3
 
@@ -56,7 +58,8 @@ class Mica(nn.Module):
 class AlbedoGanRegressors(nn.Module):
     """AlbedoGAN's encoder: a face as ``Mica`` reads it → shape [B, 300] and the face's coefficients [B, 86].
 
-    The 86 are expression 50, pose 6, camera 3 and light 27 in DECA's order (``networks.deca``).
+    The 86 are expression 50, pose 6, camera 3 and light 27 in DECA's order; ``named_face_coefficients``
+    splits them.
     """
 
     def __init__(self) -> None:
@@ -69,3 +72,18 @@ class AlbedoGanRegressors(nn.Module):
         """``face`` [B, 3, 112, 112] → shape [B, 300], and expression, pose, camera and light [B, 86]."""
         direction = identity_direction(self.arcface(face))
         return self.regressor(direction), self.face_regressor(direction)
+
+
+class FaceCoefficients(NamedTuple):
+    """What AlbedoGAN regresses besides shape, by name, as DECA's coefficients are (``networks.deca``)."""
+
+    expression: Tensor
+    pose: Tensor
+    camera: Tensor
+    light: Tensor
+
+
+def named_face_coefficients(face: Tensor) -> FaceCoefficients:
+    """Split ``face`` [B, 86]; light becomes [B, 9, 3] in the order of CONVENTIONS.md."""
+    expression, pose, camera, light = face.split(_FACE_SIZES, 1)
+    return FaceCoefficients(expression, pose, camera, light_in_our_order(light))

@@ -20,6 +20,7 @@ from facewright_export.checkpoints.stylegan2 import (
     StyleGan2Generator,
     import_ada_stylegan2,
     import_rosinality_stylegan2,
+    import_stylegan2,
 )
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Mapping, StyleGan2Synthesis
 from tests.networks.golden import (
@@ -267,9 +268,21 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, extension: str) -> None:
             import_rosinality_stylegan2(path)
     else:
         path.write_bytes(pickle.dumps({"G_ema": _RunsCode(marker)}))
-        with pytest.raises(UnsafeCheckpointError, match=r"torch\.save\(pickled\['G_ema'\]\.state_dict\(\)"):
-            import_ada_stylegan2(path)
+        for read in (import_ada_stylegan2, import_stylegan2):
+            with pytest.raises(UnsafeCheckpointError, match=r"save\(pickled\['G_ema'\]\.state_dict\(\)"):
+                read(path)
     assert not marker.exists()
+
+
+@torch.no_grad()
+def test_either_format_is_told_by_what_the_file_holds(tmp_path: Path) -> None:
+    torch.save({"g_ema": small_state()}, tmp_path / "rosinality.pt")
+    torch.save(ada_weights(load_golden("stylegan2_256_ada")), tmp_path / "ada.pt")
+    assert import_stylegan2(tmp_path / "rosinality.pt").synthesis.layout.resolution == 32
+    assert import_stylegan2(tmp_path / "ada.pt").synthesis.layout.resolution == 256
+    torch.save({"state_dict": small_state()}, tmp_path / "other.pt")
+    with pytest.raises(LayoutError, match="no 'g_ema' in the file, which holds state_dict"):
+        import_stylegan2(tmp_path / "other.pt")
 
 
 def test_a_conditional_ada_generator_is_refused(tmp_path: Path) -> None:

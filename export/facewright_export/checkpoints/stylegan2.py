@@ -36,6 +36,18 @@ class StyleGan2Generator:
     mean_style: Tensor | None
 
 
+def import_stylegan2(path: Path | str) -> StyleGan2Generator:
+    """The generator of a rosinality checkpoint or of NVIDIA's state dict, told apart by what the file holds.
+
+    Raises CheckpointError.
+    """
+    _refuse_pickle(path)
+    content = read_torch(path, allowed=[argparse.Namespace])
+    if any(str(name).startswith("synthesis.") for name in content):
+        return import_ada_stylegan2(path)
+    return import_rosinality_stylegan2(path)
+
+
 def import_rosinality_stylegan2(
     path: Path | str, generator: str = "g_ema", *, noise: bool = True
 ) -> StyleGan2Generator:
@@ -59,6 +71,13 @@ def import_ada_stylegan2(
     `activation_clamp` is what the generator was trained with as `conv_clamp` (256 in NVIDIA's
     half-precision networks), which a state dict does not tell. Raises CheckpointError.
     """
+    _refuse_pickle(path)
+    state = section(read_torch(path), source=str(path))
+    renamed, mean_style = _renamed_from_ada(state, str(path))
+    return _generator(renamed, mean_style, str(path), _Options(noise, activation_clamp))
+
+
+def _refuse_pickle(path: Path | str) -> None:
     # A pickle of protocol 3 to 5; what torch.save writes is a zip archive, or begins with protocol 2.
     if re.match(rb"\x80[\x03-\x05]", first_bytes(Path(path))):
         raise UnsafeCheckpointError(
@@ -67,9 +86,6 @@ def import_ada_stylegan2(
             "where you trust the file, load it with NVIDIA's code and run "
             "torch.save(pickled['G_ema'].state_dict(), 'generator.pt'), then give generator.pt",
         )
-    state = section(read_torch(path), source=str(path))
-    renamed, mean_style = _renamed_from_ada(state, str(path))
-    return _generator(renamed, mean_style, str(path), _Options(noise, activation_clamp))
 
 
 @dataclass(frozen=True)

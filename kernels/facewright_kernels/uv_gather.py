@@ -48,12 +48,12 @@ def make_texel_readers(vertex_uv: FloatArray, size: int) -> TexelReaders:
     check.number("size", size, 1, 16384)
     xp = array_module(vertex_uv)
     texel, weight = _taps(xp, vertex_uv, size)
-    texel, weight = texel.ravel(), weight.ravel()
-    order = xp.argsort(texel, kind="stable")
-    counts = xp.bincount(texel, minlength=size * size + 1)[: size * size]
+    texel = xp.append(texel.ravel(), size * size)  # one more: CuPy counts no empty array
+    order = xp.argsort(texel, kind="stable")[:-1]
     offsets = xp.zeros(size * size + 1, np.int32)
-    offsets[1:] = xp.cumsum(counts)
-    return TexelReaders(size, offsets, (order // 4).astype(np.int32), weight[order].astype(np.float32))
+    offsets[1:] = xp.cumsum(xp.bincount(texel)[: size * size])
+    weights = weight.ravel()[order].astype(np.float32)
+    return TexelReaders(size, offsets, (order // 4).astype(np.int32), weights)
 
 
 def _taps(xp: Any, vertex_uv: Any, size: int) -> tuple[Any, Any]:

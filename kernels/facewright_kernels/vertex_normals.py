@@ -39,11 +39,10 @@ def make_vertex_triangles(triangles: IntArray, vertex_count: int) -> VertexTrian
     triangles = check.array("triangles", triangles, "int32", "F 3")
     check.indices("triangles", triangles, vertex_count)
     xp = array_module(triangles)
-    corners = triangles.ravel()
-    order = xp.argsort(corners, kind="stable")
-    counts = xp.bincount(corners, minlength=vertex_count)
+    corners = xp.append(triangles.ravel(), vertex_count)  # one more: CuPy counts no empty array
+    order = xp.argsort(corners, kind="stable")[:-1]
     offsets = xp.zeros(vertex_count + 1, np.int32)
-    offsets[1:] = xp.cumsum(counts)
+    offsets[1:] = xp.cumsum(xp.bincount(corners, minlength=vertex_count)[:vertex_count])
     return VertexTriangles(offsets, (order // 3).astype(np.int32))
 
 

@@ -352,6 +352,23 @@ def test_a_pickle_cannot_fill_the_memory(
                 read_pickle_arrays(path)
 
 
+def test_a_number_is_not_taken_for_the_length_of_an_array(tmp_path: Path) -> None:
+    float64 = b"cnumpy\ndtype\n(U\x02f8tR"
+    hundred_megabytes = b"J" + struct.pack("<i", 100_000_000)
+    scalar = b"cnumpy.core.multiarray\nscalar\n(" + float64 + hundred_megabytes + b"tR"
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02}U\x01f" + scalar + b"s.")
+    with pytest.raises(UnreadableCheckpointError, match="an array whose content is a int"):
+        read_pickle_arrays(tmp_path / "x.pkl")
+
+
+def test_a_pickle_cannot_change_what_reads_the_next_one(tmp_path: Path) -> None:
+    # (None, {"__defaults__": ("rot13",)}) as the state of a function of the list
+    change = b"c_codecs\nencode\n(N}U\x0c__defaults__(U\x05rot13tstb"
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02}U\x01f" + change + b"s.")
+    with pytest.raises(UnreadableCheckpointError, match="state for something that is no array"):
+        read_pickle_arrays(tmp_path / "x.pkl")
+
+
 @pytest.mark.parametrize(
     "attributes",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zipfile
 import zlib
@@ -197,7 +198,7 @@ def _npy(content: bytes, source: str) -> Array:
     shape, _, dtype = header(file)
     if dtype.hasobject:
         raise UnsafeCheckpointError(source, "it holds pickled objects", "save plain arrays")
-    claimed = int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize
+    claimed = math.prod(shape) * dtype.itemsize
     if claimed != len(content) - file.tell():
         raise UnreadableCheckpointError(
             source, f"its header claims {claimed} bytes, {len(content) - file.tell()} follow", AGAIN

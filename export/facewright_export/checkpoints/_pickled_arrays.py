@@ -7,7 +7,7 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -90,8 +90,9 @@ class _StoredArray:
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, content = state
-        raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
-        array = np.frombuffer(raw, dtype.dtype()).reshape(tuple(shape), order="F" if fortran else "C")
+        array = np.frombuffer(_raw(content), dtype.dtype()).reshape(
+            tuple(shape), order="F" if fortran else "C"
+        )
         self.array = array.astype(array.dtype.newbyteorder("="))
 
 
@@ -118,6 +119,15 @@ class _StoredColumns(_StoredObject):
     kind = "sparse matrix"
 
 
+def _raw(content: Any) -> bytes:
+    """An array's bytes, which Python 2 wrote as text; a number, to ``bytes`` a length, is refused."""
+    if isinstance(content, str):
+        return content.encode("latin1")
+    if isinstance(content, bytes | bytearray):
+        return bytes(content)
+    raise pickle.UnpicklingError(f"an array whose content is a {type(content).__name__}")
+
+
 def _array(*_: Any) -> _StoredArray:
     return _StoredArray()
 
@@ -135,8 +145,7 @@ def _no_bytes() -> bytes:
 
 
 def _scalar(dtype: _StoredDtype, content: Any) -> Any:
-    raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
-    return np.frombuffer(raw, dtype.dtype())[0].item()
+    return np.frombuffer(_raw(content), dtype.dtype())[0].item()
 
 
 def _old_instance(stored: Callable[[], Any], *_: Any) -> Any:
@@ -179,6 +188,8 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
 
 # The unpickler written in Python: the one in C takes any memo index for a size and fills the memory with it.
 class _ArrayUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+
     def __init__(self, content: bytes, path: Path) -> None:
         super().__init__(io.BytesIO(content), fix_imports=False, encoding="latin1")
         self._path = path
@@ -191,6 +202,15 @@ class _ArrayUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]
                 "take the file from its publisher",
             )
         return _ALLOWED[module, name]
+
+    def load_build(self) -> None:
+        # state for anything else would set attributes of the functions above
+        instance = self.stack[-2]  # type: ignore[attr-defined]
+        if not isinstance(instance, _StoredDtype | _StoredArray | _StoredObject):
+            raise pickle.UnpicklingError("state for something that is no array")
+        super().load_build()  # type: ignore[misc]
+
+    dispatch[pickle.BUILD[0]] = load_build
 
 
 class _Plain:

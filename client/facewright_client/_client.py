@@ -139,7 +139,10 @@ class Client:
         try:
             return _refinement.stream(connection, start, progress, seconds, options)
         except InferenceServerException as failure:
-            raise _typed(failure) from None
+            # In a stream Triton refuses what is not the contract's without a status.
+            raise error_from_answer(
+                str(failure.status() or "INVALID_ARGUMENT"), str(failure.message())
+            ) from None
         finally:
             connection.close()
 

@@ -171,9 +171,11 @@ class LatentRefiner:
         batches: dict[RefinementOptions, list[tuple[int, RefinementPhotos]]] = {}
         for index, request in enumerate(requests):
             try:
-                batches.setdefault(_shared(request.options), []).append((index, self._photos(request)))
+                photos = self._photos(request)
             except FacewrightError as error:
                 answers[index] = error
+            else:
+                batches.setdefault(_shared(request.options), []).append((index, photos))
         for options, members in batches.items():
             rows = [requests[index] for index, _ in members]
             try:

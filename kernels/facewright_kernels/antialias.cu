@@ -1,14 +1,21 @@
 // Antialiasing of silhouettes after rasterisation, so that images change smoothly with the mesh's outline: Laine et al.
 // 2020, "Modular primitives for high-performance differentiable rendering", 3.5.
 //
-// Two neighbouring pixels that see different triangles, and a silhouette edge of the nearer one between their centres:
-// where the edge lies nearer to the near pixel's centre than to the midpoint, that pixel gets some of the other's
-// colour, else the other gets some of the near one's. Edges that are steep on screen act on horizontal pairs, flat ones
-// on vertical pairs. Every pixel gathers from its four neighbours, so that sums have a fixed order.
+// Two neighbouring pixels that see different triangles, and a silhouette edge of the nearer surface between their
+// centres: where the edge lies nearer to the near pixel's centre than to the midpoint, that pixel gets some of the
+// other's colour, else the other gets some of the near one's. Edges that are steep on screen act on horizontal pairs,
+// flat ones on vertical pairs. Shares are found once for each pair; then every pixel gathers from its four neighbours,
+// so that sums have a fixed order.
+//
+// The paper looks for the silhouette among the edges of the near pixel's own triangle. Where a surface curves away its
+// last triangles are thinner than a pixel and no centre sees them, so most of a head's outline would be missed: here the
+// surface is followed from that triangle across shared edges until it ends or passes the other centre.
 #include "vertex_sums.h"
 
 constexpr int kVerticalPairs = 3;   // flags of a triangle: bits 0-2 its edges for horizontal pairs, 3-5 for vertical ones,
-constexpr int kPositive = 1 << 6;   // and whether its corners' determinant is positive
+constexpr int kPositive = 1 << 6;   // whether its corners' determinant is positive,
+constexpr int kHasArea = 1 << 7;    // and whether it is not 0
+constexpr int kMaximumWalk = 32;    // triangles between two pixel centres
 constexpr float kTolerance = 1.0f / 128;  // pixels by which snapping may have moved an edge across a centre
 
 struct Corner {
@@ -26,10 +33,13 @@ __device__ double determinant(Corner a, Corner b, Corner c) {
            (double)a.w * ((double)b.x * c.y - (double)b.y * c.x);
 }
 
+// Half-edge 3 t + k runs from corner k of triangle t to the next; this is the corner away from it.
+__device__ int apex_of(int half_edge) { return half_edge % 3 == 0 ? half_edge + 2 : half_edge - 1; }
+
 // An edge is a silhouette unless another triangle continues the surface on its other side.
 extern "C" __global__ void silhouette_edges(const float* __restrict__ clip_positions, const int* __restrict__ triangles,
                                             const int* __restrict__ edge, const int* __restrict__ offsets,
-                                            const int* __restrict__ opposite, unsigned char* __restrict__ flags,
+                                            const int* __restrict__ half_edges, unsigned char* __restrict__ flags,
                                             int batch, int vertex_count, int triangle_count, int height, int width) {
     FOR_EACH_INDEX(i, (long long)batch * triangle_count) {
         const long long image = i / triangle_count, triangle = i - image * triangle_count;
@@ -42,14 +52,15 @@ extern "C" __global__ void silhouette_edges(const float* __restrict__ clip_posit
         Corner p[3];
         for (int k = 0; k < 3; ++k) p[k] = load_corner(positions, corners[k]);
         const double own = determinant(p[0], p[1], p[2]);
-        int found = own > 0.0 ? kPositive : 0;
-        for (int k = 0; k < 3 && own != 0.0; ++k) {
+        int found = own > 0.0 ? kPositive | kHasArea : own < 0.0 ? kHasArea : 0;
+        for (int k = 0; k < 3 && found; ++k) {
             const Corner a = p[k], b = p[k == 2 ? 0 : k + 1];
             const int apex = corners[k == 0 ? 2 : k - 1], e = edge[triangle * 3 + k];
             bool continues = false;
             for (int j = offsets[e]; j < offsets[e + 1]; ++j) {
-                if (opposite[j] == apex || (unsigned)opposite[j] >= (unsigned)vertex_count) continue;
-                const double other = determinant(a, b, load_corner(positions, opposite[j]));
+                const int opposite = triangles[apex_of(half_edges[j])];
+                if (opposite == apex || (unsigned)opposite >= (unsigned)vertex_count) continue;
+                const double other = determinant(a, b, load_corner(positions, opposite));
                 continues = continues || (own > 0.0 ? other < 0.0 : other > 0.0);
             }
             if (continues) continue;
@@ -65,6 +76,7 @@ struct Screen {
     const float *depth, *clip_positions;
     const int* triangles;
     const unsigned char* flags;
+    const int *edge, *offsets, *half_edges;
     int height, width, vertex_count, triangle_count;
 };
 
@@ -77,6 +89,19 @@ struct Crossing {
     int a, b;
     float centre_u, centre_v, ua, va, wa, ub, vb, wb, scale, numerator, denominator;
 };
+
+// The triangle on whose other side of the half-edge (3 t + k) the surface goes on; -1 if there is none.
+__device__ int continuation(Screen screen, const unsigned char* flags, int half_edge) {
+    const int triangle = half_edge / 3, e = screen.edge[half_edge];
+    for (int j = screen.offsets[e]; j < screen.offsets[e + 1]; ++j) {
+        const int other = screen.half_edges[j] / 3;
+        if (other == triangle || !(flags[other] & kHasArea)) continue;
+        // Both run along the edge; where in the same direction, their windings must differ to lie on its two sides.
+        const bool same_direction = screen.triangles[half_edge] == screen.triangles[screen.half_edges[j]];
+        if (same_direction == (((flags[other] ^ flags[triangle]) & kPositive) != 0)) return screen.half_edges[j];
+    }
+    return -1;
+}
 
 // Between pixel (column, row) of an image, the first, and its neighbour to the right (direction 1) or left (-1); below
 // or above where vertical.
@@ -93,10 +118,6 @@ __device__ Crossing find_crossing(Screen screen, long long image, int row, int c
     found.near_is_first = has_first && (!has_second || first_depth < second_depth ||
                                         (first_depth == second_depth && first_id < second_id));
     if (!found.near_is_first && !has_second) return found;
-    const int near = found.near_is_first ? first_id : second_id;
-    const int flags = screen.flags[image * screen.triangle_count + near];
-    const int edges = flags >> (vertical ? kVerticalPairs : 0) & 7;
-    if (edges == 0) return found;
     if (!found.near_is_first) {
         (vertical ? row : column) += direction;
         direction = -direction;
@@ -106,94 +127,123 @@ __device__ Crossing find_crossing(Screen screen, long long image, int row, int c
     found.centre_u = vertical ? y : x;
     found.centre_v = vertical ? x : y;
     found.scale = 0.5f * (float)(direction * (vertical ? screen.height : screen.width));
-    const int* corners = screen.triangles + (long long)near * 3;
-    for (int k = 0; k < 3; ++k) {
-        if (!(edges >> k & 1)) continue;
-        found.a = corners[k];
-        found.b = corners[k == 2 ? 0 : k + 1];
-        const Corner a = load_corner(screen.clip_positions, image * screen.vertex_count + found.a);
-        const Corner b = load_corner(screen.clip_positions, image * screen.vertex_count + found.b);
-        found.wa = a.w;
-        found.wb = b.w;
-        found.ua = fmaf(-found.centre_u, a.w, vertical ? a.y : a.x);
-        found.va = fmaf(-found.centre_v, a.w, vertical ? a.x : a.y);
-        found.ub = fmaf(-found.centre_u, b.w, vertical ? b.y : b.x);
-        found.vb = fmaf(-found.centre_v, b.w, vertical ? b.x : b.y);
-        // Whether the edge reaches the pair's line; ends on it count as the top-left rule does.
-        if ((found.va <= 0.0f) == (found.vb <= 0.0f)) continue;
+    const unsigned char* flags = screen.flags + image * screen.triangle_count;
+    int triangle = found.near_is_first ? first_id : second_id, entered = -1;
+    const int other = found.near_is_first ? second_id : first_id;
+    for (int step = 0; step < kMaximumWalk; ++step) {
+        if (!(flags[triangle] & kHasArea)) return found;
+        const int* corners = screen.triangles + (long long)triangle * 3;
+        Corner p[3];
+        float v[3];
+        for (int k = 0; k < 3; ++k) {
+            p[k] = load_corner(screen.clip_positions, image * screen.vertex_count + corners[k]);
+            v[k] = fmaf(-found.centre_v, p[k].w, vertical ? p[k].x : p[k].y);
+        }
+        // A line enters and leaves a triangle through two edges, also through a corner: each is on one side of it,
+        // whichever triangle asks (ends on the line count as the top-left rule does). The near centre lies inside the
+        // first triangle: of its two crossings the one behind is left out.
+        int left = -1;
+        const bool leaving = ((flags[triangle] & kPositive) != 0) != vertical;
+        for (int k = 0; k < 3; ++k) {
+            const int m = k == 2 ? 0 : k + 1;
+            if ((v[k] <= 0.0f) == (v[m] <= 0.0f) || triangle * 3 + k == entered) continue;
+            const float denominator = p[k].w * v[m] - p[m].w * v[k];
+            if (!(denominator * (v[m] - v[k]) > 0.0f)) continue;  // w of the crossing, times the square of v[m] - v[k]
+            if (entered < 0 && (denominator * found.scale > 0.0f) != leaving) continue;
+            left = k;
+            found.denominator = denominator;
+        }
+        if (left < 0) return found;
+        const int next = left == 2 ? 0 : left + 1;
+        found.ua = fmaf(-found.centre_u, p[left].w, vertical ? p[left].y : p[left].x);
+        found.ub = fmaf(-found.centre_u, p[next].w, vertical ? p[next].y : p[next].x);
+        found.va = v[left];
+        found.vb = v[next];
         found.numerator = found.ua * found.vb - found.ub * found.va;
-        found.denominator = found.wa * found.vb - found.wb * found.va;
-        // The crossing's w is denominator / (vb - va): not behind the eye. And the triangle must end there, not begin.
-        if (!(found.denominator * (found.vb - found.va) > 0.0f)) continue;
-        if ((found.denominator * found.scale > 0.0f) != (((flags & kPositive) != 0) != vertical)) continue;
         found.at = found.scale * found.numerator / found.denominator;
-        if (!(found.at >= -kTolerance && found.at <= 1.0f + kTolerance)) continue;
-        found.exists = true;
-        return found;
+        if (!(found.at <= 1.0f + kTolerance)) return found;
+        if (flags[triangle] >> left & (1 | 1 << kVerticalPairs)) {
+            found.a = corners[left];
+            found.b = corners[next];
+            found.wa = p[left].w;
+            found.wb = p[next].w;
+            found.exists =
+                (flags[triangle] >> (vertical ? left + kVerticalPairs : left) & 1) && found.at >= -kTolerance;
+            return found;
+        }
+        entered = continuation(screen, flags, triangle * 3 + left);
+        if (entered < 0) return found;
+        triangle = entered / 3;
+        if (triangle == other) return found;
     }
     return found;
 }
 
 __device__ float clamped(float at) { return minimum(maximum(at, 0.0f), 1.0f); }
 
-// How much of the other's colour the near pixel gets, and how much of the near one's the other gets; one of them is 0.
-__device__ float near_share(const Crossing& crossing) { return maximum(0.5f - clamped(crossing.at), 0.0f); }
-__device__ float other_share(const Crossing& crossing) { return maximum(clamped(crossing.at) - 0.5f, 0.0f); }
-
 __device__ bool is_inside(int row, int column, int height, int width) {
     return (unsigned)row < (unsigned)height && (unsigned)column < (unsigned)width;
 }
 
-// One launch index is a pixel. Transposed: the gradient of the image, else the image.
-template <bool kTransposed>
-__device__ void blend_pixel(Screen screen, long long image, int row, int column, const float* values, int channels,
-                            float* out) {
-    const long long pixel = (image * screen.height + row) * screen.width + column;
-    const float* own = values + pixel * channels;
-    out += pixel * channels;
-    for (int c = 0; c < channels; ++c) out[c] = own[c];
-    for (int side = 0; side < 4; ++side) {
-        const bool vertical = side >= 2;
-        const int direction = side & 1 ? 1 : -1;
-        if (!is_inside(row + (vertical ? direction : 0), column + (vertical ? 0 : direction), screen.height,
-                       screen.width))
-            continue;
-        const long long neighbour = pixel + (vertical ? direction * screen.width : direction);
-        if (screen.triangle_id[neighbour] == screen.triangle_id[pixel]) continue;
-        const Crossing crossing = find_crossing(screen, image, row, column, vertical, direction);
-        if (!crossing.exists) continue;
-        const float taken = crossing.near_is_first ? near_share(crossing) : other_share(crossing);
-        const float given = crossing.near_is_first ? other_share(crossing) : near_share(crossing);
-        const float* other = values + neighbour * channels;
-        for (int c = 0; c < channels; ++c) {
-            if (taken > 0.0f) out[c] += taken * (kTransposed ? -own[c] : other[c] - own[c]);
-            if (kTransposed && given > 0.0f) out[c] += given * other[c];
+// For each pixel and its right and its lower neighbour: what share of the neighbour's colour it gets, or minus the share
+// of its own that the neighbour gets. Where the edge lies before the midpoint, the near pixel gets something.
+extern "C" __global__ void silhouette_shares(const int* __restrict__ triangle_id, const float* __restrict__ depth,
+                                             const float* __restrict__ clip_positions,
+                                             const int* __restrict__ triangles,
+                                             const unsigned char* __restrict__ flags, const int* __restrict__ edge,
+                                             const int* __restrict__ offsets, const int* __restrict__ half_edges,
+                                             float* __restrict__ shares, int batch, int height, int width,
+                                             int vertex_count, int triangle_count) {
+    const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges,
+                           height, width, vertex_count, triangle_count};
+    FOR_EACH_PIXEL(flat_row, column, (long long)batch * height, width) {
+        const long long image = flat_row / height, pixel = flat_row * width + column;
+        const int row = (int)(flat_row - image * height);
+        for (int vertical = 0; vertical < 2; ++vertical) {
+            float share = 0.0f;
+            if (is_inside(row + vertical, (int)column + 1 - vertical, height, width) &&
+                triangle_id[pixel] != triangle_id[pixel + (vertical ? width : 1)]) {
+                const Crossing crossing = find_crossing(screen, image, row, (int)column, vertical, 1);
+                if (crossing.exists)
+                    share = (crossing.near_is_first ? 1.0f : -1.0f) * (0.5f - clamped(crossing.at));
+            }
+            shares[2 * pixel + vertical] = share;
         }
     }
 }
 
-extern "C" __global__ void antialias_pixels(const float* __restrict__ image, const int* __restrict__ triangle_id,
-                                            const float* __restrict__ depth, const float* __restrict__ clip_positions,
-                                            const int* __restrict__ triangles, const unsigned char* __restrict__ flags,
-                                            float* __restrict__ out, int batch, int height, int width,
-                                            int vertex_count, int triangle_count, int channels) {
-    const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, height, width, vertex_count,
-                           triangle_count};
-    FOR_EACH_PIXEL(row, column, (long long)batch * height, width)
-        blend_pixel<false>(screen, row / height, (int)(row % height), (int)column, image, channels, out);
+// Transposed: the gradient of the image, else the image. The second of a pair has the share's opposite sign.
+template <bool kTransposed>
+__device__ void blend_pixel(const float* values, const float* shares, long long row, int column, int height, int width,
+                            int channels, float* out) {
+    const long long pixel = row * width + column;
+    const float share[4] = {column > 0 ? -shares[2 * (pixel - 1)] : 0.0f, shares[2 * pixel],
+                            row % height > 0 ? -shares[2 * (pixel - width) + 1] : 0.0f, shares[2 * pixel + 1]};
+    const float* own = values + pixel * channels;
+    out += pixel * channels;
+    for (int c = 0; c < channels; ++c) out[c] = own[c];
+    if (share[0] == 0.0f && share[1] == 0.0f && share[2] == 0.0f && share[3] == 0.0f) return;
+    for (int side = 0; side < 4; ++side) {
+        if (share[side] == 0.0f) continue;  // there may be no such neighbour
+        const float* other = own + (side < 2 ? 2 * side - 1 : (2 * side - 5) * (long long)width) * channels;
+        for (int c = 0; c < channels; ++c) {
+            if (share[side] > 0.0f) out[c] += share[side] * (kTransposed ? -own[c] : other[c] - own[c]);
+            if (kTransposed && share[side] < 0.0f) out[c] -= share[side] * other[c];
+        }
+    }
 }
 
-extern "C" __global__ void antialias_vjp_image(const float* __restrict__ grad, const int* __restrict__ triangle_id,
-                                               const float* __restrict__ depth,
-                                               const float* __restrict__ clip_positions,
-                                               const int* __restrict__ triangles,
-                                               const unsigned char* __restrict__ flags, float* __restrict__ out,
-                                               int batch, int height, int width, int vertex_count, int triangle_count,
-                                               int channels) {
-    const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, height, width, vertex_count,
-                           triangle_count};
+extern "C" __global__ void antialias_pixels(const float* __restrict__ image, const float* __restrict__ shares,
+                                            float* __restrict__ out, int batch, int height, int width, int channels) {
     FOR_EACH_PIXEL(row, column, (long long)batch * height, width)
-        blend_pixel<true>(screen, row / height, (int)(row % height), (int)column, grad, channels, out);
+        blend_pixel<false>(image, shares, row, (int)column, height, width, channels, out);
+}
+
+extern "C" __global__ void antialias_vjp_image(const float* __restrict__ grad, const float* __restrict__ shares,
+                                               float* __restrict__ out, int batch, int height, int width,
+                                               int channels) {
+    FOR_EACH_PIXEL(row, column, (long long)batch * height, width)
+        blend_pixel<true>(grad, shares, row, (int)column, height, width, channels, out);
 }
 
 // Gradient of at = scale * numerator / denominator, times to_at, for the edge's two vertices.
@@ -228,12 +278,14 @@ extern "C" __global__ void antialias_vjp_clip(const float* __restrict__ image, c
                                               const float* __restrict__ clip_positions,
                                               const int* __restrict__ triangles,
                                               const unsigned char* __restrict__ flags,
+                                              const int* __restrict__ edge, const int* __restrict__ offsets,
+                                              const int* __restrict__ half_edges, const float* __restrict__ shares,
                                               const float* __restrict__ grad, int* magnitudes,
                                               unsigned long long* sums, int batch, int height, int width,
                                               int vertex_count, int triangle_count, int channels, int segment,
                                               int headroom) {
-    const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, height, width, vertex_count,
-                           triangle_count};
+    const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges,
+                           height, width, vertex_count, triangle_count};
     const VertexSums target = {magnitudes, sums, 4, headroom};
     const long long pieces = pieces_of(width, segment);
     FOR_EACH_INDEX(piece, (long long)batch * height * pieces) {
@@ -243,9 +295,8 @@ extern "C" __global__ void antialias_vjp_clip(const float* __restrict__ image, c
         for (int step = 0; step < 2 * (end - begin); ++step) {
             const int column = begin + step / 2;
             const bool vertical = step & 1;
-            if (!is_inside(row + (vertical ? 1 : 0), column + (vertical ? 0 : 1), height, width)) continue;
             const long long first = flat_row * width + column, second = first + (vertical ? width : 1);
-            if (triangle_id[first] == triangle_id[second]) continue;
+            if (shares[2 * first + (vertical ? 1 : 0)] == 0.0f) continue;
             const Crossing crossing = find_crossing(screen, index, row, column, vertical, 1);
             if (!crossing.exists) continue;
             const long long near = crossing.near_is_first ? first : second;

@@ -31,18 +31,17 @@ _TOLERANCE = 1 / 128  # as in antialias.cu
 
 @dataclass(frozen=True)
 class EdgeTopology:
-    """Which triangles share an edge: those at edge e have the corners ``opposite[offsets[e]:offsets[e + 1]]``
-    away from it.
+    """Which triangles share an edge: half-edges ``half_edges[offsets[e]:offsets[e + 1]]`` run along edge e.
 
     Attributes:
-        edge: i32 ``[F, 3]``, edge k of a triangle runs from its corner k to the next.
+        edge: i32 ``[F, 3]``, of half-edge 3 t + k, which runs from corner k of triangle t to the next.
         offsets: i32 ``[E + 1]``.
-        opposite: i32 ``[3 F]``, vertices.
+        half_edges: i32 ``[3 F]``.
     """
 
     edge: IntArray
     offsets: IntArray
-    opposite: IntArray
+    half_edges: IntArray
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,7 @@ def make_edge_topology(triangles: IntArray) -> EdgeTopology:
     order = xp.argsort(edge, kind="stable")
     offsets = xp.zeros(len(unique) + 1, np.int32)
     offsets[1:] = xp.cumsum(xp.bincount(edge, minlength=len(unique)))
-    opposite = xp.roll(triangles, -2, axis=1).ravel()
-    return EdgeTopology(
-        xp.ascontiguousarray(edge.reshape(-1, 3).astype(np.int32)),
-        offsets,
-        xp.ascontiguousarray(opposite[order]),
-    )
+    return EdgeTopology(edge.reshape(-1, 3).astype(np.int32), offsets, order.astype(np.int32))
 
 
 def antialias(
@@ -103,9 +97,12 @@ def antialias(
     "Modular primitives for high-performance differentiable rendering", 3.5).
 
     An edge is a silhouette where no other triangle continues the surface on its other side on screen. Of two
-    neighbouring pixels that see different triangles, the nearer one's silhouette edge at t pixels from its
-    centre gives it ``max(0, ½ − t)`` of the other's colour, or gives the other ``max(0, t − ½)`` of its own.
-    Shares from up to four neighbours add up, so something smaller than a pixel may overshoot.
+    neighbouring pixels that see different triangles, the nearer surface's silhouette edge at t pixels from
+    its pixel's centre gives that pixel ``max(0, ½ − t)`` of the other's colour, or gives the other
+    ``max(0, t − ½)`` of its own. Shares from up to four neighbours add up, so something smaller than a pixel
+    may overshoot. Unlike the paper's, the silhouette need not belong to the near pixel's own triangle: the
+    surface is followed across shared edges, because the last triangles before an outline are often thinner
+    than a pixel.
 
     Args:
         image: f32 ``[B, H, W, C]``, colours (or anything else to blend) as rasterised.
@@ -122,7 +119,10 @@ def antialias(
     """
     call = _prepare(Boundary("antialias"), image, raster, clip_positions, triangles, topology)
     out: FloatArray = array_module(call.image).empty(call.image.shape, np.float32)
-    _SOURCE.launch("antialias_pixels", call.pixels, call.image, *call.screen, out, *call.sizes)
+    sizes = call.sizes
+    _SOURCE.launch(
+        "antialias_pixels", call.shares.size // 2, call.image, call.shares, out, *sizes[:3], sizes[-1]
+    )
     return out
 
 
@@ -151,8 +151,18 @@ def antialias_vjp(
     grad = check.array("grad", grad, "float32", "B H W C")
     xp = array_module(grad)
     to_image: FloatArray = xp.empty(grad.shape, np.float32)
-    _SOURCE.launch("antialias_vjp_image", call.pixels, grad, *call.screen, to_image, *call.sizes)
-    batch, height, width = grad.shape[:3]
+    batch, height, width, channels = grad.shape
+    _SOURCE.launch(
+        "antialias_vjp_image",
+        call.shares.size // 2,
+        grad,
+        call.shares,
+        to_image,
+        batch,
+        height,
+        width,
+        channels,
+    )
     # A GPU thread takes one pixel: silhouettes are rare, so there is nothing to sum before it is added.
     segment = run_segment(grad, width) if xp is np else 1
     sums = make_vertex_sums(xp, (batch, check.size("V"), 4), terms=2 * height * width)
@@ -162,6 +172,7 @@ def antialias_vjp(
             run_pieces(batch * height, width, segment),
             call.image,
             *call.screen,
+            call.shares,
             grad,
             sums.magnitudes,
             target,
@@ -174,15 +185,19 @@ def antialias_vjp(
 
 @dataclass(frozen=True)
 class _Call:
-    """Checked arrays in the kernels' order: image; ids, depths, positions, triangles, flags; sizes."""
+    """Checked arrays in the kernels' order.
+
+    Attributes:
+        image: f32 ``[B, H, W, C]``.
+        screen: triangle numbers, depths, clip positions, triangles, silhouette flags, three of the topology.
+        shares: f32 ``[B, H, W, 2]``, of the pairs with the right and with the lower neighbour.
+        sizes: B, H, W, V, F, C.
+    """
 
     image: FloatArray
-    screen: tuple[IntArray, FloatArray, FloatArray, IntArray, ByteArray]
+    screen: tuple[IntArray, FloatArray, FloatArray, IntArray, ByteArray, IntArray, IntArray, IntArray]
+    shares: FloatArray
     sizes: tuple[int, ...]
-
-    @property
-    def pixels(self) -> int:
-        return self.screen[0].size
 
 
 def _prepare(
@@ -193,7 +208,7 @@ def _prepare(
     triangles: IntArray,
     topology: EdgeTopology | None,
 ) -> _Call:
-    """Checks, and the silhouette flags of every triangle u8 ``[B, F]``."""
+    """Checks; silhouette flags of every triangle, u8 ``[B, F]``; shares of every pair of pixels."""
     image = check.array("image", image, "float32", "B H W C")
     triangle_id = check.array("raster.triangle_id", raster.triangle_id, "int32", "B H W")
     depth = check.array("raster.depth", raster.depth, "float32", "B H W")
@@ -203,8 +218,9 @@ def _prepare(
     topology = topology or make_edge_topology(triangles)
     edge = check.array("topology.edge", topology.edge, "int32", "F 3")
     offsets = check.array("topology.offsets", topology.offsets, "int32", "_")
-    opposite = check.array("topology.opposite", topology.opposite, "int32", str(triangles.size))
+    half_edges = check.array("topology.half_edges", topology.half_edges, "int32", str(triangles.size))
     check.indices("topology.edge", edge, len(offsets) - 1)
+    check.indices("topology.half_edges", half_edges, triangles.size)
     batch, height, width, channels = image.shape
     vertices, faces = check.size("V"), check.size("F")
     flags: ByteArray = array_module(image).empty((batch, faces), np.uint8)
@@ -215,7 +231,7 @@ def _prepare(
         triangles,
         edge,
         offsets,
-        opposite,
+        half_edges,
         flags,
         batch,
         vertices,
@@ -223,11 +239,11 @@ def _prepare(
         height,
         width,
     )
-    return _Call(
-        image,
-        (triangle_id, depth, clip_positions, triangles, flags),
-        (batch, height, width, vertices, faces, channels),
-    )
+    screen = (triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges)
+    shares: FloatArray = array_module(image).empty((*triangle_id.shape, 2), np.float32)
+    sizes = (batch, height, width, vertices, faces)
+    _SOURCE.launch("silhouette_shares", triangle_id.size, *screen, shares, *sizes)
+    return _Call(image, screen, shares, (*sizes, channels))
 
 
 @dataclass(frozen=True)
@@ -249,53 +265,63 @@ class SilhouetteCrossings:
 def silhouette_crossings_reference(
     raster: Raster, clip_positions: Float64Array, triangles: IntArray
 ) -> SilhouetteCrossings:
-    """The first image of a raster, pair by pair: project the near triangle's edges with w > 0 to pixels and
-    intersect those that are silhouettes with the line between the centres. (The kernel works on homogeneous
-    coordinates, so it also takes edges that end behind the eye.)
+    """The first image of a raster, pair by pair, in pixels: from the near pixel's triangle the line between
+    the centres is followed from triangle to triangle until it leaves the surface. (All w must be positive;
+    the kernel works on homogeneous coordinates, so it also takes edges that end behind the eye.)
     """
     ids, depth = raster.triangle_id[0], raster.depth[0]
     height, width = ids.shape
     pixel = (clip_positions[:, :2] / clip_positions[:, 3:] + 1) / 2 * [width, height]
-    neighbours: dict[tuple[int, int], list[int]] = {}
-    for corners in triangles:
+    at_edge: dict[frozenset[int], list[int]] = {}
+    for number, corners in enumerate(triangles.tolist()):
         for k in range(3):
-            a, b = sorted((int(corners[k]), int(corners[(k + 1) % 3])))
-            neighbours.setdefault((a, b), []).append(int(corners[k - 1]))
+            at_edge.setdefault(frozenset((corners[k], corners[(k + 1) % 3])), []).append(number)
 
-    def side(a: int, b: int, c: int) -> float:
-        u, v = pixel[b] - pixel[a], pixel[c] - pixel[a]
+    def side(edge: frozenset[int], point: Float64Array) -> float:
+        a, b = sorted(edge)
+        u, v = pixel[b] - pixel[a], point - pixel[a]
         return float(u[0] * v[1] - u[1] * v[0])
 
-    rows: list[tuple[tuple[int, int], tuple[int, int], tuple[int, int], float]] = []
+    def apex_side(edge: frozenset[int], triangle: int) -> float:
+        (apex,) = set(triangles[triangle].tolist()) - edge
+        return side(edge, pixel[apex])
+
+    rows: list[tuple[Any, Any, tuple[int, int], float]] = []
     for down, right in ((0, 1), (1, 0)):
+        along, across = (0, 1) if right else (1, 0)
         differ = ids[: height - down, : width - right] != ids[down:, right:]
         for row, column in np.argwhere(differ).tolist():
             first, second = (row, column), (row + down, column + right)
             rank = [(ids[p] < 0, depth[p], ids[p]) for p in (first, second)]
             near, other = (first, second) if rank[0] < rank[1] else (second, first)
-            corners = triangles[ids[near]]
-            for k in range(3):
-                a, b, apex = int(corners[k]), int(corners[(k + 1) % 3]), int(corners[k - 1])
-                own = side(a, b, apex)
-                shared = neighbours[(min(a, b), max(a, b))]
-                if any(side(a, b, c) * own < 0 for c in shared):
-                    continue
-                extent = np.abs(pixel[b] - pixel[a])
-                if (extent[1] >= extent[0]) != (right == 1):
-                    continue
-                along, across = (0, 1) if right else (1, 0)
-                centre = np.array(near[::-1]) + 0.5
-                start, end = pixel[a] - centre, pixel[b] - centre
-                if (start[across] <= 0) == (end[across] <= 0):
-                    continue
-                share = start[across] / (start[across] - end[across])
-                direction = np.array(other[::-1])[along] - np.array(near[::-1])[along]
-                at = float((start[along] + share * (end[along] - start[along])) * direction)
-                beyond = pixel[a] * (1 - share) + pixel[b] * share
-                beyond[along] += direction  # a point outside, if the triangle ends at this edge
-                u, v = pixel[b] - pixel[a], beyond - pixel[a]
-                if (u[0] * v[1] - u[1] * v[0]) * own < 0 and -_TOLERANCE <= at <= 1 + _TOLERANCE:
-                    rows.append((near, other, (a, b), at))
+            centre = np.array(near[::-1]) + 0.5
+            step = np.subtract(other, near)[::-1].astype(np.float64)
+            triangle, entered = int(ids[near]), frozenset[int]()
+            while triangle not in (-1, ids[other]):
+                corners = triangles[triangle].tolist()
+                crossed = []
+                for k in range(3):
+                    edge = frozenset((corners[k], corners[(k + 1) % 3]))
+                    a, b = sorted(edge)
+                    start, end = pixel[a] - centre, pixel[b] - centre
+                    if edge == entered or (start[across] <= 0) == (end[across] <= 0):
+                        continue
+                    share = start[across] / (start[across] - end[across])
+                    at = float((start[along] + share * (end[along] - start[along])) * step[along])
+                    ahead = centre + (at + 1) * step  # outside, if the line leaves the triangle here
+                    if entered or side(edge, ahead) * apex_side(edge, triangle) < 0:
+                        crossed.append((edge, at))
+                if len(crossed) != 1 or crossed[0][1] > 1 + _TOLERANCE:
+                    break
+                edge, at = crossed[0]
+                own = apex_side(edge, triangle)
+                beyond = [t for t in at_edge[edge] if t != triangle and apex_side(edge, t) * own < 0]
+                if not beyond:
+                    a, b = sorted(edge)
+                    extent = np.abs(pixel[b] - pixel[a])
+                    if (extent[1] >= extent[0]) == (right == 1) and at >= -_TOLERANCE:
+                        rows.append((near, other, (a, b), at))
+                triangle, entered = (beyond[0] if beyond else -1), edge
     near_, other_, ends, at_ = zip(*rows, strict=True) if rows else ([], [], [], [])
     return SilhouetteCrossings(
         np.array(near_, int).reshape(-1, 2),

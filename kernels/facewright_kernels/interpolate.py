@@ -96,8 +96,9 @@ def interpolate_vjp(
     height, width = triangle_id.shape[1:]
     rows, segment = triangle_id.shape[0] * height, run_segment(triangle_id, width)
     pieces = run_pieces(rows, width, segment)
-    sums = make_vertex_sums(xp, attributes.shape, triangle_id.size)
     shared = int(attributes.shape[0] == 1)
+    # An image's sums must not depend on its batch, unless they are sums over the batch.
+    sums = make_vertex_sums(xp, attributes.shape, triangle_id.size if shared else height * width)
     shape = (rows, height, width, segment, shared, check.size("V"), check.size("F"), check.size("C"))
     grad_barycentric: FloatArray = xp.empty(barycentric.shape, np.float32)
     _SOURCE.launch("interpolate_vjp_measure", pieces, grad, triangles, triangle_id, sums.magnitudes, *shape)

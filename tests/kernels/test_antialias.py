@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facewright_kernels import Raster, antialias, antialias_vjp, make_edge_topology, rasterize
+from facewright_kernels import (
+    Raster,
+    antialias,
+    antialias_vjp,
+    interpolate,
+    interpolate_vjp,
+    make_edge_topology,
+    rasterize,
+    rasterize_vjp,
+)
 from facewright_kernels.antialias import (
     antialias_reference,
     antialias_vjp_reference,
@@ -49,16 +58,20 @@ def _square(left: float, right: float, top: float, bottom: float, size: int) -> 
 def test_edges_know_their_triangles(device):
     triangles = np.array([[0, 1, 2], [2, 1, 3], [1, 2, 4], [5, 6, 7]], np.int32)
     topology = make_edge_topology(device.send(triangles))
-    edge, offsets, opposite = (
-        device.fetch(array) for array in (topology.edge, topology.offsets, topology.opposite)
+    edge, offsets, half_edges = (
+        device.fetch(array) for array in (topology.edge, topology.offsets, topology.half_edges)
     )
     assert len(offsets) == 11  # ten edges
     for row, corners in enumerate(triangles):
         for k in range(3):
             ends = {corners[k], corners[(k + 1) % 3]}
-            expected = [(set(other) - ends).pop() for other in triangles.tolist() if ends <= set(other)]
+            expected = [number for number, other in enumerate(triangles.tolist()) if ends <= set(other)]
             e = edge[row, k]
-            assert sorted(opposite[offsets[e] : offsets[e + 1]]) == sorted(expected)
+            along = half_edges[offsets[e] : offsets[e + 1]]
+            assert sorted(along // 3) == expected
+            for half_edge in along:
+                t, j = divmod(half_edge, 3)
+                assert {triangles[t, j], triangles[t, (j + 1) % 3]} == ends
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -145,6 +158,47 @@ def test_gradient_of_an_area_is_the_length_of_its_edges(device):
     assert got[[2, 3], 1].sum() == pytest.approx(15, abs=1.01)  # bottom edge, 15 columns
     assert got[[0, 1], 1].sum() == pytest.approx(-15, abs=1.01)
     assert (got[:, 2] == 0).all()
+
+
+def test_gradients_along_a_path_add_up_to_the_change_of_a_loss(device, ball):
+    """The ball moves three pixels over a picture: its outline sweeps over pixel centres, its texture moves.
+    What the gradients of all kernels say on the way is what the loss has changed in the end. Without the
+    antialiasing's gradient less than half of it would be.
+    """
+    size = 48
+    triangles = device.send(ball.triangles)
+    topology = make_edge_topology(triangles)
+    colour = device.send(_colours(0, 1, len(ball.vertices), 3))
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    target = device.send(np.stack([np.sin(5 * x), np.cos(4 * y), x * y], -1)[None])
+
+    def loss_and_slope(shift: float, *, smooth: bool) -> tuple[float, float]:
+        points = ball.vertices.astype(np.float64) * 7
+        w = points[:, 2] + 2.2
+        per_pixel = 2 * w / size
+        clip = np.stack([1.5 * points[:, 0] + shift * per_pixel, 1.5 * points[:, 1], 1.2 * w - 1, w], 1)
+        mesh = device.send(clip[None].astype(np.float32)), triangles
+        raster = rasterize(*mesh, size, size)
+        plain = interpolate(colour, triangles, raster)
+        image = antialias(plain, raster, *mesh, topology) if smooth else plain
+        to_image = 2 * (image - target)
+        slope = 0.0
+        if smooth:
+            gradients = antialias_vjp(plain, raster, *mesh, to_image, topology)
+            to_image = gradients.image
+            slope = float((device.fetch(gradients.clip_positions)[0, :, 0] * per_pixel).sum())
+        to_barycentric = interpolate_vjp(colour, triangles, raster, to_image).barycentric
+        to_clip = device.fetch(rasterize_vjp(*mesh, raster, to_barycentric))
+        difference = device.fetch(image - target).astype(np.float64)
+        return float((difference**2).sum()), slope + float((to_clip[0, :, 0] * per_pixel).sum())
+
+    shifts = np.linspace(0, 3, 61)
+    for smooth in (True, False):
+        loss, slope = np.array([loss_and_slope(shift, smooth=smooth) for shift in shifts]).T
+        told = ((slope[1:] + slope[:-1]) / 2 * np.diff(shifts)).sum()
+        change = loss[-1] - loss[0]
+        assert abs(change) > 50
+        assert (abs(told - change) < 0.08 * abs(change)) == smooth
 
 
 def test_interior_edges_are_left_alone(device):

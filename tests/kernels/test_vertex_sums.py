@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
-from facewright_kernels import Raster, interpolate_vjp
+from facewright_kernels import Raster, antialias_vjp, interpolate_vjp, rasterize, rasterize_vjp
 from facewright_kernels.kernel_source import set_cpu_threads
 from facewright_kernels.vertex_sums import (
+    GPU_SEGMENT,
     make_vertex_sums,
     read_vertex_sums,
     run_pieces,
@@ -74,3 +77,32 @@ def test_threads_do_not_change_a_bit():
     finally:
         set_cpu_threads(1)
     np.testing.assert_array_equal(one, three)
+
+
+def test_rows_cut_into_the_pieces_of_gpu_threads_give_the_same_sums(monkeypatch):
+    rng = np.random.default_rng(2)
+    points = rng.uniform([-1, -1, 1], [1, 1, 3], (2, 60, 3))
+    clip = np.concatenate([points, points[..., 2:]], -1).astype(np.float32)
+    clip[..., 2] -= 1
+    triangles = np.arange(60, dtype=np.int32).reshape(-1, 3)
+    raster = rasterize(clip, triangles, 30, 43)  # 43 is no multiple of a piece
+    image, grad = rng.normal(size=(2, 2, 30, 43, 3)).astype(np.float32)
+    attributes = rng.normal(size=(2, 60, 3)).astype(np.float32)
+
+    def run() -> list[np.ndarray]:
+        gradients = interpolate_vjp(attributes, triangles, raster, grad)
+        return [
+            gradients.attributes,
+            gradients.barycentric,
+            rasterize_vjp(clip, triangles, raster, gradients.barycentric, grad[..., 0]),
+            antialias_vjp(image, raster, clip, triangles, grad).clip_positions,
+        ]
+
+    rows = run()
+    for module in ("interpolate", "rasterize", "antialias"):
+        monkeypatch.setattr(
+            sys.modules[f"facewright_kernels.{module}"], "run_segment", lambda array, width: GPU_SEGMENT
+        )
+    for whole, cut in zip(rows, run(), strict=True):
+        assert np.abs(whole).max() > 0
+        np.testing.assert_allclose(cut, whole, rtol=1e-4, atol=1e-5 * np.abs(whole).max())

@@ -75,7 +75,7 @@ def test_plans_of_another_tensorrt_are_named_with_the_mend(
     """A machine with a GPU of 9.0 and TensorRT 11.4, and three plans in its repository."""
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
     monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "11.4.0.106")
+    monkeypatch.setenv("TRT_VERSION", "11.4.0.106")
     for network, capability, tensorrt in (
         ("arcface", "9.0", "11.4.0.106"),
         ("mica", "9.0", "10.16.1.11"),

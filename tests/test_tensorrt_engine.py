@@ -4,16 +4,22 @@ do."""
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from facewright import tensorrt_plan
 from facewright.errors import FacewrightError
+from facewright.open_assets_location import asset_path
+from facewright.server import served_repository
+from facewright.server.model_configs import Sizing
 from facewright.tensorrt_engine import TensorRTEngine
 from facewright.tensorrt_plan import (
     PlanIdentity,
     compute_capability,
+    open_plan,
     plan_name,
     read_identity,
     require_fit,
@@ -97,3 +103,42 @@ def test_a_machine_without_a_gpu_says_so(plan: Path) -> None:
     assert "GPU machine that serves" in caught.value.hint
     with pytest.raises(FacewrightError, match=r"TensorRT and CuPy|no NVIDIA driver"):
         TensorRTEngine(plan)
+
+
+@pytest.fixture
+def gpu_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine with a GPU of 9.0 and TensorRT 11.4; returns where it looks for a plan."""
+    monkeypatch.setattr(served_repository, "compute_capability", lambda: "9.0")
+    monkeypatch.setattr(tensorrt_plan, "cache_folder", lambda: tmp_path)
+    monkeypatch.setenv("TRT_VERSION", "11.4.0.106")
+    return open_plan("face_landmarks", "9.0")
+
+
+def _build(plan: Path, tensorrt: str) -> None:
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    plan.write_bytes(b"plan")
+    network = hashlib.sha256(asset_path("face_landmarks.onnx").read_bytes()).hexdigest()
+    write_identity(plan, replace(IDENTITY, network="face_landmarks", tensorrt=tensorrt, onnx_sha256=network))
+
+
+def test_the_tensorrt_profile_serves_a_plan_that_fits(gpu_machine: Path, tmp_path: Path) -> None:
+    _build(gpu_machine, "11.4.0.106")
+    repository = tmp_path / "repository"
+    served_repository.assemble_repository(repository, "tensorrt", Sizing())
+    assert (repository / "face_landmarks/1/model.plan").read_bytes() == b"plan"
+    assert "tensorrt_plan" in (repository / "face_landmarks/configs/tensorrt.pbtxt").read_text()
+    assert (repository / "bake_texture/1/model.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("tensorrt", "words"), [(None, "there is no plan"), ("10.16.1.11", "here is 11.4.0.106")]
+)
+def test_the_tensorrt_profile_refuses_to_start_without(
+    gpu_machine: Path, tmp_path: Path, tensorrt: str | None, words: str
+) -> None:
+    if tensorrt is not None:
+        _build(gpu_machine, tensorrt)
+    with pytest.raises(FacewrightError, match=words) as caught:
+        served_repository.assemble_repository(tmp_path / "repository", "tensorrt", Sizing())
+    assert caught.value.code == ErrorCode.ENGINE_MISMATCH
+    assert "facewright build" in caught.value.hint

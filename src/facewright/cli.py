@@ -24,7 +24,7 @@ One photo in, one game-ready 3D head avatar out.
 For owners of published networks (needs scripts/setup --export, but for build):
 
   facewright export twin --weights *.pth        checkpoints to verified ONNX files in a model repository
-  facewright build REPOSITORY                   TensorRT plans of them, on the GPU that serves
+  facewright build [REPOSITORY]                 TensorRT plans of them, on the GPU that serves
   facewright parity                             how exactly every network's file computes what its module does
 """
 
@@ -239,7 +239,13 @@ def _add_build(commands: Any) -> None:
         "this machine. The ONNX file says precision and batch range. A plan comes with a file that says what "
         "it was built for, and is refused anywhere else. Not run on hardware by this project yet.",
     )
-    build.add_argument("repository", type=Path, metavar="REPOSITORY", help="what facewright export wrote")
+    build.add_argument(
+        "repository",
+        type=Path,
+        nargs="?",
+        metavar="REPOSITORY",
+        help="what facewright export wrote (default: the open networks, for serve --profile tensorrt)",
+    )
     build.add_argument("--network", nargs="+", default=(), metavar="NAME", help="only these")
     weights = build.add_mutually_exclusive_group()
     weights.add_argument("--strip", action="store_true", help="plans without weights, to be shipped alone")
@@ -369,6 +375,9 @@ def _build(parsed: argparse.Namespace) -> int:
     from facewright_export.tensorrt.build_command import build_repository, restore_repository
     from facewright_export.tensorrt.plan_builder import BuildOptions
 
+    if parsed.restore and parsed.repository is None:
+        print("error: --restore needs a REPOSITORY", file=sys.stderr)
+        return 2
     if parsed.restore:
         return restore_repository(parsed.repository, parsed.network)
     options = BuildOptions(

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import onnxruntime
@@ -27,7 +26,13 @@ from facewright.server.triton_runtime import (
     installed_runtime,
     missing_python_library,
 )
-from facewright.tensorrt_plan import compute_capability, plan_name, read_identity, require_fit
+from facewright.tensorrt_plan import (
+    compute_capability,
+    plan_name,
+    read_identity,
+    require_fit,
+    serving_tensorrt,
+)
 
 #: Room in /dev/shm for the regions of a server with many stages: a few megabytes each, more for large photos.
 #: Containers start with 64 MB and may serve a few requests with it: less is no failure.
@@ -229,8 +234,8 @@ def _check_plans() -> Finding:
         return Finding(f"{networks} exported networks, no TensorRT plans")
     try:
         capability = compute_capability()
-        tensorrt = metadata.version("tensorrt_cu13")
-    except (FacewrightError, metadata.PackageNotFoundError):
+        tensorrt = serving_tensorrt()
+    except FacewrightError:
         return Finding(f"{networks} exported networks, {len(plans)} plans for another machine")
     refused = []
     for plan in plans:

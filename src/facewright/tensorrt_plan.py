@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 
 from facewright.errors import FacewrightError
+from facewright.open_assets_location import cache_folder
 from facewright_client.contract import ErrorCode
 
-#: Builds every plan of a repository on the GPU that serves it.
-BUILD_COMMAND = "facewright build REPOSITORY"
+#: Builds plans on the GPU that serves them: of an exported repository, or, without one, of the open networks.
+BUILD_COMMAND = "facewright build [REPOSITORY]"
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,30 @@ def require_fit(
         wrong.append("without weights")
     if wrong:
         raise _mismatch(f"{plan} was built {'; '.join(wrong)}")
+
+
+def open_plan(network: str, capability: str) -> Path:
+    """Where ``facewright build`` puts the plan of a network of the default pipeline."""
+    return cache_folder() / "plans" / network / plan_name(capability)
+
+
+def serving_tensorrt() -> str:
+    """The version of the TensorRT that Triton loads plans with: NVIDIA's images say it in ``TRT_VERSION``.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH where neither the image nor an installed package says it.
+    """
+    said = os.environ.get("TRT_VERSION")
+    if said:
+        return said
+    try:
+        return metadata.version("tensorrt_cu13")
+    except metadata.PackageNotFoundError as error:
+        raise FacewrightError(
+            ErrorCode.ENGINE_MISMATCH,
+            "nothing says which TensorRT loads the plans: no TRT_VERSION, no package tensorrt-cu13",
+            "run in NVIDIA's Triton image, or set TRT_VERSION to its TensorRT version",
+        ) from error
 
 
 def compute_capability(device: int = 0) -> str:

@@ -9,8 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from facewright.tensorrt_plan import compute_capability, plan_name
+from facewright.open_assets_location import asset_path
+from facewright.server.model_configs import LARGEST_NETWORK_BATCH, NETWORKS
+from facewright.tensorrt_plan import compute_capability, open_plan, plan_name
 from facewright_export.export_error import ExportError
+from facewright_export.network_metadata import NetworkMetadata
 from facewright_export.repository_assembly import versions_in
 from facewright_export.tensorrt.plan_builder import BuildOptions, build_plan, restore_weights
 
@@ -38,30 +41,51 @@ def newest_files(repository: Path, networks: Sequence[str]) -> list[Path]:
     return [path for name, path in files.items() if not networks or name in networks]
 
 
-def build_repository(repository: Path, networks: Sequence[str], options: BuildOptions) -> int:
+def open_networks() -> dict[str, tuple[Path, NetworkMetadata]]:
+    """The networks of the default pipeline that the tensorrt profile runs as plans, by name.
+
+    Raises:
+        FacewrightError: INTERNAL when the open assets are not built.
+    """
+    batch = (1, LARGEST_NETWORK_BATCH // 2, LARGEST_NETWORK_BATCH)
+    return {
+        name: (asset_path(f"{name}.onnx"), NetworkMetadata(name, "fp32", batch)) for name in sorted(NETWORKS)
+    }
+
+
+def build_repository(repository: Path | None, networks: Sequence[str], options: BuildOptions) -> int:
     """Builds the plan of the newest version of each network; returns the exit status.
 
     Args:
-        repository: written by ``facewright export``.
+        repository: written by ``facewright export``; None: the open networks, for the tensorrt profile.
         networks: to build; () for all.
         options: of every plan.
 
     Raises:
         FacewrightError: ENGINE_MISMATCH without a GPU; see `build_plan` for the rest.
     """
-    files = newest_files(repository, networks)
     console = Console()
+    capability = compute_capability()
+    jobs: dict[str, tuple[Path, NetworkMetadata | None, Path | None]]
+    if repository is None:
+        jobs = {
+            name: (path, metadata, open_plan(name, capability).parent)
+            for name, (path, metadata) in open_networks().items()
+        }
+    else:
+        jobs = {path.parents[1].name: (path, None, None) for path in newest_files(repository, networks)}
     columns = (TextColumn("{task.fields[network]:24}"), BarColumn(), TextColumn("{task.description}"))
     with Progress(
         *columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty()
     ) as bars:
-        for path in files:
-            task = bars.add_task("", total=1.0, network=path.parents[1].name)
+        for name, (path, metadata, folder) in jobs.items():
+            task = bars.add_task("", total=1.0, network=name)
 
             def report(share: float, what: str, task: object = task) -> None:
                 bars.update(task, completed=share, description=what)  # type: ignore[arg-type]
 
-            console.print(f"built {build_plan(path, options, report)}", soft_wrap=True, highlight=False)
+            plan = build_plan(path, options, report, metadata, folder)
+            console.print(f"built {plan}", soft_wrap=True, highlight=False)
     return 0
 
 

@@ -54,8 +54,14 @@ class BuildOptions:
     optimisation_level: int = 3
 
 
-def build_plan(onnx_file: Path, options: BuildOptions, progress: Progress) -> Path:
-    """Builds the plan of an exported network beside its ONNX file, with its sidecar.
+def build_plan(
+    onnx_file: Path,
+    options: BuildOptions,
+    progress: Progress,
+    metadata: NetworkMetadata | None = None,
+    folder: Path | None = None,
+) -> Path:
+    """Builds the plan of a network, with its sidecar.
 
     The timing cache in Facewright's cache folder, one for each TensorRT and GPU architecture, makes the
     second build of a network much shorter.
@@ -64,6 +70,8 @@ def build_plan(onnx_file: Path, options: BuildOptions, progress: Progress) -> Pa
         onnx_file: written by ``facewright export``: it says its own name, precision and batch range.
         options: see there.
         progress: told TensorRT's own phases.
+        metadata: of a file that does not say it itself, as those of the open networks.
+        folder: for the plan; by default that of the ONNX file.
 
     Returns:
         The plan's path, ``model_<compute capability>.plan``.
@@ -74,7 +82,7 @@ def build_plan(onnx_file: Path, options: BuildOptions, progress: Progress) -> Pa
     """
     capability = compute_capability()
     tensorrt = import_tensorrt()
-    metadata = read_metadata(onnx_file)
+    metadata = metadata or read_metadata(onnx_file)
     logger: trt.Logger = tensorrt.Logger(tensorrt.Logger.Severity.WARNING)
     builder: trt.Builder = tensorrt.Builder(logger)
     flags = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -106,7 +114,8 @@ def build_plan(onnx_file: Path, options: BuildOptions, progress: Progress) -> Pa
             f"TensorRT {tensorrt.__version__} could not build {onnx_file}; its log says why",
             "give it more memory (--workspace-gb), or a smaller largest batch in the network table",
         )
-    plan = onnx_file.with_name(plan_name(capability))
+    plan = (folder or onnx_file.parent) / plan_name(capability)
+    plan.parent.mkdir(parents=True, exist_ok=True)
     _write_at_once(plan, bytes(plan_bytes))
     write_identity(plan, _identity(metadata, onnx_file, tensorrt.__version__, capability, options.strip))
     cache_file.parent.mkdir(parents=True, exist_ok=True)

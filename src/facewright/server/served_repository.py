@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,13 @@ from pathlib import Path
 from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
 from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
+from facewright.tensorrt_plan import (
+    compute_capability,
+    open_plan,
+    read_identity,
+    require_fit,
+    serving_tensorrt,
+)
 from facewright_client.contract import STAGES, ErrorCode
 
 #: What the stages load from the cache.
@@ -32,8 +40,8 @@ def assemble_repository(folder: Path, profile: Profile, sizing: Sizing) -> None:
 
     Raises:
         FacewrightError: INTERNAL when the source tree or an open asset is missing, ENGINE_MISMATCH when
-            the profile needs a TensorRT plan that is not there: no server starts with another profile than it
-            was asked for.
+            the profile needs a TensorRT plan that is not there, or is for another GPU, TensorRT or network:
+            no server starts with another profile than it was asked for.
     """
     source = source_repository()
     for asset in OPEN_ASSETS:
@@ -50,14 +58,15 @@ def assemble_repository(folder: Path, profile: Profile, sizing: Sizing) -> None:
         if model in ENSEMBLES:
             continue
         if profile == "tensorrt" and model in NETWORKS:
-            plan = source / model / "1" / "model.plan"
-            if not plan.is_file():
-                raise FacewrightError(
-                    ErrorCode.ENGINE_MISMATCH,
-                    f"the tensorrt profile needs {plan}, which does not exist",
-                    "build it on the GPU that serves it with trtexec, or choose --profile cpu",
-                )
-            version.joinpath(plan.name).symlink_to(plan.resolve())
+            version.joinpath("model.plan").symlink_to(_fitting_plan(model).resolve())
         else:
             shutil.copy(source / model / "1" / "model.py", version)
     write_configs(folder, sizing)
+
+
+def _fitting_plan(network: str) -> Path:
+    capability = compute_capability()
+    plan = open_plan(network, capability)
+    content = hashlib.sha256(asset_path(f"{network}.onnx").read_bytes()).hexdigest()
+    require_fit(plan, read_identity(plan), serving_tensorrt(), capability, content)
+    return plan

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
 from benchmarks.kernels_report import kernels_section
 from benchmarks.likeness_report import likeness_section
+from benchmarks.networks_report import networks_section, parity_section
 from benchmarks.run_conditions import RESULTS, ROOT
 from benchmarks.serving_report import serving_section
 
@@ -31,6 +32,8 @@ _SECTIONS = {
     "likeness": likeness_section,
     "serving": serving_section,
     "kernels": kernels_section,
+    "parity": parity_section,
+    "networks": networks_section,
     "kernel_tests": kernel_tests_section,
 }
 #: Results in the folder ``gpu`` are called ``gpu/<benchmark>`` and shown by the same section, after these.

@@ -121,8 +121,8 @@ class Network:
         """
         return self.serve(self.load(*paths)).eval()
 
-    def seeded(self, seed: int = 1) -> nn.Module:
-        """The served module with seeded weights: for graphs, gates and times where no file is at hand."""
+    def seeded_network(self, seed: int = 1) -> nn.Module:
+        """What `load` gives, with seeded weights instead of an owner's."""
         module = self.build()
         state = module.state_dict()
         shapes = {
@@ -132,7 +132,11 @@ class Network:
         }
         arrays = seeded_state_dict(shapes, seed, self.seeded_scales)
         module.load_state_dict(state | {key: torch.from_numpy(array) for key, array in arrays.items()})
-        return self.serve(module).eval()
+        return module.eval()
+
+    def seeded(self, seed: int = 1) -> nn.Module:
+        """The served module with seeded weights: for graphs, gates and times where no file is at hand."""
+        return self.serve(self.seeded_network(seed)).eval()
 
     def examples(self, batch: int, seed: int = 0) -> dict[str, Array]:
         """Seeded inputs as a client sends them, ``[batch, *shape]``; the same numbers on every machine."""

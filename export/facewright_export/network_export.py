@@ -83,7 +83,11 @@ def build_graph(network: Network, module: nn.Module, precision: Precision) -> on
 def measure(
     network: Network, module: nn.Module, model: onnx.ModelProto, precision: Precision
 ) -> list[GateResult]:
-    """The file on ONNX Runtime beside the module in torch float32, on the row's seeded examples."""
-    examples = network.examples(EXAMPLE_BATCH)
+    """The file on ONNX Runtime beside the module in torch float32, on the row's seeded examples.
+
+    One example where the usual batch is 1, else two: the graph was traced with two, so that a batch that
+    froze shows.
+    """
+    examples = network.examples(min(network.batch.usual, EXAMPLE_BATCH))
     reference = network.reference(module, examples)
     return judge(network.gates, precision, reference, run_onnx(model, examples, precision))

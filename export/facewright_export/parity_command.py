@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from facewright_export.export_command import gate_table
+from facewright_export.export_command import gate_table, table_console
 from facewright_export.network import Network
 from facewright_export.network_export import build_graph, measure
 from facewright_export.network_table import NETWORKS, pipeline_networks
@@ -62,7 +62,7 @@ def rows_for_report(
 
 def run_parity(pipelines: Sequence[str], precisions: Sequence[Precision], json_file: Path | None) -> int:
     """Prints the tables; returns 1 where a gate fails."""
-    console = Console()
+    console = table_console()
     rows: list[dict[str, Any]] = []
     tables: dict[Precision, list[tuple[str, list[GateResult]]]] = {precision: [] for precision in precisions}
     with Console(stderr=True).status("measuring") as status:

@@ -1,0 +1,1 @@
+"""Every exported network: ONNX Runtime beside torch, each beside its roofline."""

@@ -1,0 +1,68 @@
+"""Times every exported network at its published size: ONNX Runtime beside torch, each beside the roofline.
+
+    .venv-export/bin/python -m benchmarks.networks [--device cuda] [--network NAME ...] [--batch 1 8 32]
+
+Weights are seeded: times do not depend on them. The roofline is the larger of operations over the rate of a
+large matrix product and weights over the rate of a large copy, both measured here. On the CPU everything runs
+on one thread; a server runs requests side by side instead. On a GPU, torch replays a CUDA graph and ONNX
+Runtime has its buffers bound. A result is checked before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+
+import torch
+
+from benchmarks.networks.cases import measure_network
+from benchmarks.networks.roofline import measure_ceiling
+from benchmarks.run_conditions import run_conditions, write_result
+from facewright_export.network_table import NETWORKS, network
+
+
+def main() -> int:
+    """Prints a line for each case and writes the result file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.networks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--network", nargs="+", choices=[row.name for row in NETWORKS], metavar="NAME")
+    parser.add_argument("--batch", nargs="+", type=int, default=(1, 8, 32))
+    options = parser.parse_args()
+    conditions = run_conditions()
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    ceiling = measure_ceiling(options.device)
+    sys.stdout.write(f"ceiling {ceiling.gflop_per_s:.0f} GFLOP/s, {ceiling.gb_per_s:.1f} GB/s\n")
+    rows = []
+    for name in options.network or [row.name for row in NETWORKS]:
+        for row in measure_network(network(name), tuple(options.batch), options.device, ceiling):
+            rows.append(row)
+            if "ms" in row:
+                sys.stdout.write(
+                    f"{row['network']:24} {row['batch']:3} {row['runner']:18} {row['ms']:10.2f} ms "
+                    f"{row['gflop_per_s']:8.1f} GFLOP/s   roofline {row['roofline_ms']:.2f} ms\n"
+                )
+            else:
+                sys.stdout.write(f"{row['network']:24} {row['batch']:3} left out: it would take too long\n")
+            sys.stdout.flush()
+        gc.collect()
+    result = {
+        "benchmark": "networks",
+        **conditions,
+        "device": options.device,
+        "threads": 1,
+        "ceiling_gflop_per_s": round(ceiling.gflop_per_s, 1),
+        "ceiling_gb_per_s": round(ceiling.gb_per_s, 1),
+        "rows": rows,
+    }
+    sys.stdout.write(f"{write_result('networks', result)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

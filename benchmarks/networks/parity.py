@@ -1,0 +1,52 @@
+"""Writes benchmarks/results/parity.json: every network in every precision beside torch in float32.
+
+.venv-export/bin/python -m benchmarks.networks.parity [--network NAME ...] [--precision fp32 fp16 bf16]
+
+The numbers do not depend on how busy the machine is. Rows that are not measured again are kept, each with the
+commit it was measured at. `facewright parity` prints the same table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from benchmarks.run_conditions import RESULTS, run_conditions, write_result
+from facewright_export.network_table import NETWORKS, network
+from facewright_export.parity_command import measure_parity, rows_for_report
+from facewright_export.precision import Precision
+
+
+def main() -> int:
+    """Prints a line for each output and writes the result file; 1 where a gate fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.networks.parity", description=__doc__)
+    parser.add_argument("--network", nargs="+", choices=[row.name for row in NETWORKS], metavar="NAME")
+    parser.add_argument("--precision", nargs="+", choices=list(Precision), default=list(Precision))
+    options = parser.parse_args()
+    conditions = run_conditions()
+    chosen = [network(name) for name in options.network] if options.network else NETWORKS
+    precisions = [Precision(name) for name in options.precision]
+    order = [row.name for row in NETWORKS]
+    path = RESULTS / "parity.json"
+    kept: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.is_file() else []
+    failed = False
+    for row, precision, results in measure_parity(chosen, precisions, lambda what: None):
+        kept = [old for old in kept if (old["network"], old["precision"]) != (row.name, precision)]
+        for entry in rows_for_report(row, precision, results):
+            kept.append({**entry, "commit": conditions["commit"]})
+            failed = failed or not entry["passed"]
+            sys.stdout.write(
+                f"{entry['network']:24} {precision} {entry['tensor']:20} cosine {entry['cosine']:.7f} "
+                f"L2 {entry['relative_l2']:.1e} {entry['in_unit']:.3g} {entry['unit']} "
+                f"of {entry['allowed']:g} {'ok' if entry['passed'] else 'FAILS'}\n"
+            )
+            sys.stdout.flush()
+        kept.sort(key=lambda old: (order.index(old["network"]), list(Precision).index(old["precision"])))
+        write_result("parity", {"benchmark": "parity", **conditions, "rows": kept})
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The sections of exported networks: parity of files with modules, and times beside rooflines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def parity_section(result: dict[str, Any]) -> str:
+    """Markdown of one result of `benchmarks.networks.parity`."""
+    lines = [
+        "## Exported networks: parity",
+        "",
+        "Each network at its published size, its ONNX file on ONNX Runtime beside the torch module in "
+        "float32, on two seeded inputs. Weights are seeded: published ones may not be redistributed. That "
+        "the modules are the published ones is held by goldens of the official code (`tests/networks`). bf16 "
+        "files run with every result rounded to bfloat16, because ONNX Runtime has no bfloat16 on a CPU. "
+        "`facewright export` stops where an error exceeds what is allowed here. No TensorRT engine was "
+        "built.",
+        "",
+        "```\npython -m benchmarks.networks.parity\n```",
+        "",
+        "| network | precision | output | cosine | relative L2 | error | allowed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        verdict = "" if row["passed"] else " **fails**"
+        lines.append(
+            f"| {row['network']} | {row['precision']} | {row['tensor']} | {row['cosine']:.6f} "
+            f"| {row['relative_l2']:.1e} | {row['in_unit']:.2g} {row['unit']}{verdict} "
+            f"| {row['allowed']:g} {row['unit']} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def networks_section(result: dict[str, Any]) -> str:
+    """Markdown of one result of `benchmarks.networks`."""
+    device = "" if result["device"] == "cpu" else " --device cuda"
+    lines = [
+        f"## Exported networks: time on the {'CPU, one thread' if result['device'] == 'cpu' else 'GPU'}",
+        "",
+        "float32, seeded weights, least of several runs. Roofline: operations at "
+        f"{result['ceiling_gflop_per_s']:g} GFLOP/s (a large matrix product) or weights at "
+        f"{result['ceiling_gb_per_s']:g} GB/s (a large copy), whichever takes longer, "
+        "both measured in the same run.",
+        "",
+        f"```\npython -m benchmarks.networks{device}\n```",
+        "",
+        "| network | batch | GFLOP | runner | ms | GFLOP/s | roofline, ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        if "ms" not in row:
+            lines.append(
+                f"| {row['network']} | {row['batch']} | – | not run: it takes too long | – | – | – |"
+            )
+            continue
+        lines.append(
+            f"| {row['network']} | {row['batch']} | {row['gflop']:g} | {row['runner']} | {row['ms']:g} "
+            f"| {row['gflop_per_s']:g} | {row['roofline_ms']:g} |"
+        )
+    return "\n".join([*lines, ""])

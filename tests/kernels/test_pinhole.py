@@ -30,7 +30,8 @@ def make_camera(device, batch: int = 1, yaw: float = 0.2) -> PinholeCamera:
     for k in range(batch):
         c, s = np.cos(yaw + k), np.sin(yaw + k)
         turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-        extrinsics[k, :, :3] = np.diag([1, -1, -1]) @ turn
+        tilt = np.array([[1, 0, 0], [0, 0.96, -0.28], [0, 0.28, 0.96]])  # else R would be its own transpose
+        extrinsics[k, :, :3] = np.diag([1, -1, -1]) @ tilt @ turn
         extrinsics[k, :, 3] = [0.01, -0.02, 0.5 + 0.1 * k]
     return PinholeCamera(device.send(intrinsics), device.send(extrinsics), 512, 540)
 

@@ -43,6 +43,14 @@ def test_the_largest_terms_do_not_overflow(device):
     assert _added(device, np.zeros((1, 4096), int), tiny, 1)[0, 0, 0, 0] == pytest.approx(4096e-44, rel=0.05)
 
 
+def test_the_unit_follows_the_largest_gradient_of_each_texture(device):
+    grad = np.random.default_rng(1).normal(size=(3, 1000, 2)).astype(np.float32)
+    grad[1, 17] = [1e20, -3e20]
+    target = make_texture_sums((3, 4), device.send(grad))
+    largest = device.fetch(target.magnitudes).view(np.float32)
+    np.testing.assert_array_equal(largest, np.abs(grad).max((1, 2)))
+
+
 def test_samples_without_weight_do_not_count(device):
     grad = device.send(np.float32([[[1.0], [np.nan], [5.0]], [[2.0], [3.0], [np.inf]]]))
     weight = device.send(np.float32([[1, 0, -1], [1, np.nan, 0.1]]))

@@ -202,7 +202,7 @@ def _antialias(
             check,
             moved,
             rivals=rivals,
-            rival_error=1.0,  # details of the two methods differ; benchmarks/kernels/parity.py measures it
+            rival_error=2.0,  # ours finds more silhouettes; benchmarks/kernels/parity.py measures it
         ),
         Case(
             f"antialias_vjp 3 channels, {size(scene)}",
@@ -211,6 +211,6 @@ def _antialias(
             moved + byte_count(image, clip),
             rivals=rivals_vjp,
             result=lambda gradients: gradients.image,
-            rival_error=1.0,
+            rival_error=2.0,
         ),
     ]

@@ -1,6 +1,6 @@
 """The generators of the generative pipeline: albedo at 1024² and displacement at 256² from one W+ code.
 
-Rai et al. 2023, "Towards Realistic Generative 3D Face Models", sections 4.1 and 4.2: both are StyleGAN2
+Rai et al. 2023, "Towards Realistic Generative 3D Face Models", sections 3.3 and 4.2: both are StyleGAN2
 generators (``networks.stylegan2``) that share the latent space of the face generator. Parameter names are
 rosinality's, as in the released ``albedogan.pt`` and ``disp_GAN.pt``. The released code draws new noise for
 every image; here the noise is the checkpoint's own, so that one code always gives one avatar.

@@ -107,7 +107,7 @@ class DetailDecoder(nn.Module):
 class AnimatableDetail(nn.Module):
     """``E_detail`` and ``D_detail`` as the animatable pipeline runs them: a crop and a pose → displacements.
 
-    Section 4.2, equation 6: the detail code is the person's, expression and jaw pose are those of the
+    Section 4.2, equation 9: the detail code is the person's, expression and jaw pose are those of the
     animation, so another person's expression gives this person's wrinkles.
     """
 

@@ -1,8 +1,9 @@
 """IResNet-50 and IResNet-100, the backbones of ArcFace, with insightface's parameter names.
 
-Duta et al. 2020, "Improved Residual Networks for Image and Video Recognition", as insightface's
-``arcface_torch`` trains them (Deng et al. 2019, "ArcFace", section 3.2: batch normalisation, dropout, linear,
-batch normalisation after the last feature maps). MICA and AlbedoGAN keep the 100-layer one in their files.
+Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition": residual blocks that
+normalise before the first convolution and have no activation after the sum, then batch normalisation, a
+linear layer and batch normalisation again (the dropout between is training's). MICA and AlbedoGAN keep the
+100-layer one in their files.
 """
 
 from __future__ import annotations

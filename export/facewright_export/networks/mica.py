@@ -1,9 +1,9 @@
 """MICA's face shape from an ArcFace embedding, and AlbedoGAN's regressors of the same form.
 
-Zielonka et al. 2022, "Towards Metrical Reconstruction of Human Faces", section 4: an ArcFace IResNet-100
-whose last layers are refined, and a mapping network of 300 wide layers that gives FLAME's 300 shape
-coefficients in metric units. Rai et al. 2023 (AlbedoGAN), section 4.2, add a second mapping network for
-expression (50), pose (6), camera (3) and light (27).
+Zielonka et al. 2022, "Towards Metrical Reconstruction of Human Faces": an ArcFace IResNet-100 whose last
+layers are refined, and a mapping network of layers 300 wide that gives FLAME's 300 shape coefficients in
+metric units. Rai et al. 2023 (AlbedoGAN), section 4.2, add a second mapping network for expression (50), pose
+(6), camera (3) and light (27).
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _deep3d_order() -> LightOrder:
     return LightOrder(tuple(range(9)), scale, (0.8, *(0.0,) * 8))
 
 
-#: DECA, ``light`` reshaped to [9, 3] (Feng et al. 2021, section 3, equation 2).
+#: DECA, ``light`` reshaped to [9, 3] (Feng et al. 2021, section 3, equation 3).
 DECA_LIGHT: Final = _deca_order()
-#: Deep3D, ``gamma`` reshaped to [3, 9] and transposed (Deng et al. 2019, section 3.1).
+#: Deep3D, ``gamma`` reshaped to [3, 9] and transposed (Deng et al. 2019, section 3).
 DEEP3D_LIGHT: Final = _deep3d_order()

@@ -97,7 +97,7 @@ def _w_plus(count: int) -> Input:
 
 def _part_labels(scores: Tensor) -> Tensor:
     """Scores [B, K, H, W] → the label of each pixel, uint8 [B, H, W]: a hundredth of the bytes."""
-    return scores.argmax(dim=1).to(torch.uint8)
+    return scores.argmax(dim=1).float().to(torch.uint8)  # TensorRT makes bytes of floats only
 
 
 def _load_shape_decoder(path: Path) -> nn.Module:
@@ -209,6 +209,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         gates={"FACE_PARTS": labels_gate(label_percent(), 0.01, 1, 5)},
         source="Yu et al. 2018, BiSeNet; zllrunning/face-parsing.PyTorch",
         serve=then(_part_labels),
+        islands=("graph/Cast*",),
         pixels=_IMAGENET,
         batch=Batch(1, 1, 8),
     ),
@@ -221,6 +222,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         gates={"FACE_PARTS": labels_gate(label_percent(), 0.01, 1, 5)},
         source="Zhao et al. 2017, PSPNet; hszhao/semseg",
         serve=then(_part_labels),
+        islands=("graph/Cast*",),
         pixels=_IMAGENET,
         batch=Batch(1, 1, 8),
     ),

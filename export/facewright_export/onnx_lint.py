@@ -194,10 +194,32 @@ def _node_findings(node: onnx.NodeProto, graph: _Graph) -> Iterator[Finding]:
         if kind in _NO_TYPES:
             said = TensorProto.DataType.Name(kind).lower()
             yield Finding(where, f"{node.op_type} gives {said}", _NO_TYPES[kind])
+    yield from _bytes(node, where, graph)
     rule = _RULES.get(node.op_type)
     if rule is not None:
         for problem, mend in rule(node, _attributes(node), graph):
             yield Finding(where, problem, mend)
+
+
+def _bytes(node: onnx.NodeProto, where: str, graph: _Graph) -> Iterator[Finding]:
+    """TensorRT's uint8 is for inputs and outputs, and converts from and to float32 and float16 alone."""
+    takes, gives = (
+        [graph.types.get(name, 0) for name in names if name] for names in (node.input, node.output)
+    )
+    if TensorProto.UINT8 not in (*takes, *gives):
+        return
+    wide = (TensorProto.FLOAT, TensorProto.FLOAT16)
+    if node.op_type != "Cast":
+        yield Finding(
+            where, f"{node.op_type} on bytes", "cast them to float32 first: TensorRT computes on no bytes"
+        )
+    elif (gives if TensorProto.UINT8 in takes else takes)[0] not in wide:
+        other = (gives if TensorProto.UINT8 in takes else takes)[0]
+        yield Finding(
+            where,
+            f"Cast between bytes and {TensorProto.DataType.Name(other).lower()}",
+            "cast by way of float32: TensorRT converts bytes from and to float32 and float16 alone",
+        )
 
 
 _Rule = Callable[[onnx.NodeProto, dict[str, Any], _Graph], Iterator[tuple[str, str]]]

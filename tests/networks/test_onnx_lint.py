@@ -22,13 +22,14 @@ def graph(
     opset: int = 20,
     kind: int = FLOAT,
     output: tuple[Any, ...] = ("batch", 3, 8, 8),
+    output_kind: int = FLOAT,
 ) -> onnx.ModelProto:
     """A graph from X to Y."""
     made = helper.make_graph(
         nodes,
         "small",
         [helper.make_tensor_value_info("X", kind, shape)],
-        [helper.make_tensor_value_info("Y", kind, output)],
+        [helper.make_tensor_value_info("Y", output_kind, output)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
@@ -100,6 +101,25 @@ CASES: dict[str, tuple[onnx.ModelProto, str, str]] = {
         graph([node("Cast", "X", to=TensorProto.DOUBLE)], kind=FLOAT),
         "Cast to double",
         "float32",
+    ),
+    "labels as bytes": (
+        graph(
+            [
+                helper.make_node("ArgMax", ["X"], ["L"], "decoder.3/ArgMax"),
+                node("Cast", "L", to=TensorProto.UINT8),
+            ],
+            output=(1, 3, 8, 8),
+            output_kind=TensorProto.UINT8,
+        ),
+        "Cast between bytes and int64",
+        "by way of float32",
+    ),
+    "bytes turned": (
+        graph(
+            [node("Transpose", "X", perm=[0, 3, 1, 2])], kind=TensorProto.UINT8, output_kind=TensorProto.UINT8
+        ),
+        "Transpose on bytes",
+        "cast them to float32 first",
     ),
     "wrapping pad": (
         graph([node("Pad", "X", "PADS", mode="wrap")], {"PADS": np.zeros(8, np.int64)}),

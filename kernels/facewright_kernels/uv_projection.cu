@@ -173,7 +173,7 @@ extern "C" __global__ void project_vjp(const int* __restrict__ triangle_id, cons
             !surface_point(triangle_id, barycentric, triangles, points + photo * vertex_count * 4, texel, layout, point))
             continue;
         const float inverse = 1.0f / point[2], x = point[0] * inverse, y = point[1] * inverse;
-        if (!(fabsf(x) < 1e6f && fabsf(y) < 1e6f)) continue;  // weights of another view
+        if (!(point[2] > 1e-6f && fabsf(x) < 1e6f && fabsf(y) < 1e6f)) continue;  // weights of another view
         const Taps t = taps(x, y, height, width);
         const float w00 = (1.0f - t.fx) * (1.0f - t.fy), w01 = t.fx * (1.0f - t.fy), w10 = (1.0f - t.fx) * t.fy,
                     w11 = t.fx * t.fy;

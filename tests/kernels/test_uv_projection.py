@@ -310,6 +310,14 @@ def test_hidden_texels_pass_nothing_on_and_nan_shows_in_its_own_photo(device, ba
     assert np.isnan(device.fetch(got.head_to_camera)[1]).any()
 
 
+def test_weights_of_another_view_pass_nothing_on_behind_the_camera(device, ball):
+    image, surface, camera, weight, grad = _projected(device, ball)
+    for shift in (5.0, np.nan):
+        behind = replace(surface, vertices=surface.vertices + np.float32(shift))
+        got = uv_projection_vjp(image, behind, camera, weight, grad)
+        assert (device.fetch(got.image) == 0).all()
+
+
 def test_gradient_boundary_says_what_is_wrong(ball):
     class Cpu:
         send = staticmethod(np.asarray)

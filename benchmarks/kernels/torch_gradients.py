@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 
 def vjp(
     torch: Any, program: Callable[..., Any], inputs: Sequence[Any], grad: Any, wanted: int = 0
@@ -116,7 +114,7 @@ def detail_normals(spans: Sequence[tuple[Any, Any]], inside: Any) -> Callable[..
 
 def project(shape: Any, camera: Any, weight: Any) -> Callable[..., Any]:
     """Texels' surface points through the camera, then ``grid_sample``; ``shape``: corners ``[S, S, 3]`` as
-    vertex numbers and their barycentric weights.
+    vertex numbers and their barycentric weights. The image must be square.
     """
 
     def program(torch: Any, image: Any, vertices: Any) -> Any:
@@ -132,7 +130,6 @@ def project(shape: Any, camera: Any, weight: Any) -> Callable[..., Any]:
         ).sum(-2)
         seen = torch.from_dlpack(weight)[..., None] > 0
         pixel = torch.where(seen, texels[..., :2] / torch.where(seen, texels[..., 2:], 1.0), 0.0)
-        size = np.array([camera.image_width, camera.image_height], np.float32)
-        return sample(torch, image, pixel / torch.from_numpy(size).to(pixel.device)) * seen
+        return sample(torch, image, pixel / camera.image_width) * seen
 
     return program

@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,27 @@ def test_a_class_is_read_only_where_it_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(UnsafeCheckpointError, match=r"asks for argparse\.Namespace"):
         read_torch(tmp_path / "x.pt")
     assert read_torch(tmp_path / "x.pt", allowed=[argparse.Namespace])["args"].size == 256
+
+
+@pytest.mark.parametrize("module", [b"numpy.core", b"numpy._core"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numpy_values_of_a_trainer_are_passed_over(tmp_path: Path, zipped: bool, module: bytes) -> None:
+    arrays = [np.ones(512, np.float32), np.zeros(0), np.array(["subject"])]
+    state = {"best": np.float64(0.5), "embeddings": {"a": arrays}}
+    torch.save(
+        {"w": torch.ones(2), "validator": state}, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped
+    )
+    # NumPy 1 and 2 call the same functions by different names
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "x.pt") as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content.replace(b"numpy._core", module))
+    else:
+        content = (tmp_path / "x.pt").read_bytes()
+        (tmp_path / "x.pt").write_bytes(content.replace(b"numpy._core", module))
+    assert torch.equal(read_torch(tmp_path / "x.pt")["w"], torch.ones(2))
 
 
 def test_sections_are_named_with_what_is_there(tmp_path: Path) -> None:

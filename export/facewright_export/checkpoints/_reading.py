@@ -33,12 +33,39 @@ StateDict = dict[str, torch.Tensor]
 _LEGACY_MAGIC: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 
+class _NumpyValue:
+    """A number, array or dtype of NumPy in a trainer's state: nothing of it is kept."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+#: The names that pickles of NumPy 1 and 2 call; ``bytes()`` is the content of an empty array.
+_PASSED_OVER: Final = tuple(
+    (_NumpyValue, name)
+    for name in (
+        "numpy.dtype",
+        "numpy.ndarray",
+        "numpy.core.multiarray._reconstruct",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray._reconstruct",
+        "numpy._core.multiarray.scalar",
+        "builtins.bytes",
+        "__builtin__.bytes",
+    )
+)
+
+
 def read_torch(path: Path | str, *, allowed: Sequence[Callable[..., Any]] = ()) -> dict[str, Any]:
     """What ``torch.save`` wrote at ``path``: a nested dict whose leaves are CPU tensors and plain values.
 
     Both formats of ``torch.save`` are read (a zip archive, and the older sequence of pickles), with
     ``weights_only=True``; ``allowed`` lists the classes that this format is known to hold besides tensors and
-    containers, for example ``argparse.Namespace``.
+    containers, for example ``argparse.Namespace``. NumPy's numbers and arrays, which trainers keep beside the
+    weights (MICA its best score), are passed over: opaque values stand for them.
 
     Raises UnreadableCheckpointError (missing, cut short, not a checkpoint), UnsafeCheckpointError (it names a
     class or function beyond ``allowed``, or claims more memory than the file can fill) and LayoutError (not a
@@ -51,7 +78,7 @@ def read_torch(path: Path | str, *, allowed: Sequence[Callable[..., Any]] = ()) 
     elif not start.startswith(_LEGACY_MAGIC):
         raise wrong_format(path, start, "a file written by torch.save")
     try:
-        with torch.serialization.safe_globals(list(allowed)):
+        with torch.serialization.safe_globals([*allowed, *_PASSED_OVER]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever a damaged byte makes its unpickler stumble over
         named = re.search(r"GLOBAL (\S+)", str(error))

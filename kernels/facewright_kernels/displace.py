@@ -189,6 +189,15 @@ def displace_reference(
     return np.asarray(positions + displacement[..., None] * normals, np.float64)
 
 
+def displace_vjp_reference(
+    normals: Float64Array, displacement: Float64Array, grad: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Gradients of normals ``[..., 3]`` and displacement ``[...]``, in float64; that of the positions is
+    ``grad``.
+    """
+    return displacement[..., None] * grad, np.asarray((normals * grad).sum(-1), np.float64)
+
+
 def texel_spans(inside: npt.NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:
     """For u, then v: flat texel numbers ``[S, S]`` at which the tangent of each texel starts and ends."""
     size = len(inside)

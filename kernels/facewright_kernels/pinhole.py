@@ -294,3 +294,17 @@ def pinhole_clip_positions_vjp_reference(
     of_intrinsics = np.vstack([of_pixel.T @ at, np.zeros(3)])
     of_extrinsics = np.column_stack([of_point.T @ vertices, of_point.sum(0)])
     return of_point @ head_to_camera[:, :3], of_intrinsics, of_extrinsics
+
+
+def pinhole_points_vjp_reference(
+    vertices: Float64Array, intrinsics: Float64Array, head_to_camera: Float64Array, grad_points: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Gradients of one image's vertices ``[V, 3]``, intrinsics ``[3, 3]`` and ``[R | t]`` ``[3, 4]`` in
+    float64: the transpose of the first three columns of :func:`pinhole_points_reference`.
+    """
+    at = vertices @ head_to_camera[:, :3].T + head_to_camera[:, 3]
+    of_point = grad_points[:, :2] @ intrinsics[:2]
+    of_point[:, 2] += grad_points[:, 2]
+    of_intrinsics = np.vstack([grad_points[:, :2].T @ at, np.zeros(3)])
+    of_extrinsics = np.column_stack([of_point.T @ vertices, of_point.sum(0)])
+    return of_point @ head_to_camera[:, :3], of_intrinsics, of_extrinsics

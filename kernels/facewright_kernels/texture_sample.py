@@ -416,3 +416,35 @@ def texture_sample_vjp_reference(
             of_uv[:, 0] += width * slope * row_weight[:, 0] * seen
             of_uv[:, 1] += height * row_slope * weight[:, 0] * seen
     return of_texture, of_uv
+
+
+def texture_sample_mipmap_vjp_reference(
+    texture: Float64Array, uv: Float64Array, level: Float64Array, grad: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Gradients of one texture ``[H, W, C]`` and of its ``uv [N, 2]`` looked up at ``level [N]``, in float64:
+    each level's bilinear gradient by its weight, then each level's share to the finer one (Williams 1983,
+    "Pyramidal parametrics").
+    """
+    levels = [texture]
+    while max(levels[-1].shape[:2]) > 1 and all(side == 1 or side % 2 == 0 for side in levels[-1].shape[:2]):
+        levels.append(_block_means(levels[-1]))
+    clamped = np.clip(level, 0, len(levels) - 1)
+    first = np.floor(clamped)
+    of_uv, of_levels = np.zeros_like(uv), []
+    for k, one in enumerate(levels):
+        weight = np.where(first == k, 1 - clamped + k, np.where(first + 1 == k, clamped - first, 0))
+        of_level, of_lookup = texture_sample_vjp_reference(one, uv, weight[:, None] * grad)
+        of_levels.append(of_level)
+        of_uv += of_lookup
+    for coarse, fine in itertools.pairwise(reversed(of_levels)):
+        tall, wide = (fine.shape[k] // coarse.shape[k] for k in range(2))
+        fine += coarse.repeat(tall, 0).repeat(wide, 1) / (tall * wide)
+    return of_levels[0], of_uv
+
+
+def _block_means(texture: Float64Array) -> Float64Array:
+    """Means of 2 × 2 texels (2 × 1 or 1 × 2 where a side is 1 already)."""
+    height, width, channels = texture.shape
+    tall, wide = min(height, 2), min(width, 2)
+    blocks = texture.reshape(height // tall, tall, width // wide, wide, channels)
+    return np.asarray(blocks.mean((1, 3)), np.float64)

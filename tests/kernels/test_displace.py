@@ -18,6 +18,7 @@ from facewright_kernels.displace import (
     detail_normals_reference,
     detail_normals_vjp_reference,
     displace_reference,
+    displace_vjp_reference,
 )
 
 
@@ -49,8 +50,16 @@ def test_displacement_matches_reference(device, shape):
     np.testing.assert_allclose(got, displace_reference(*wide[:3]), atol=1e-6)
     result = displace_vjp(*(device.send(array) for array in (positions, normals, amount, grad)))
     np.testing.assert_array_equal(device.fetch(result.positions), grad)
-    np.testing.assert_allclose(device.fetch(result.normals), wide[2][..., None] * wide[3], atol=1e-6)
-    np.testing.assert_allclose(device.fetch(result.displacement), (wide[1] * wide[3]).sum(-1), atol=2e-6)
+    of_normals, of_displacement = displace_vjp_reference(*wide[1:])
+    np.testing.assert_allclose(device.fetch(result.normals), of_normals, atol=1e-6)
+    np.testing.assert_allclose(device.fetch(result.displacement), of_displacement, atol=2e-6)
+    # The result is linear in each input: ⟨J x, g⟩ = ⟨x, Jᵀ g⟩, with J x a difference of any size.
+    turned, raised = rng.normal(size=(*shape, 3)), rng.normal(size=shape)
+    base = displace_reference(*wide[:3])
+    by_normals = displace_reference(wide[0], wide[1] + turned, wide[2]) - base
+    by_amount = displace_reference(wide[0], wide[1], wide[2] + raised) - base
+    assert (by_normals * wide[3]).sum() == pytest.approx((turned * of_normals).sum())
+    assert (by_amount * wide[3]).sum() == pytest.approx((raised * of_displacement).sum())
 
 
 def test_a_constant_map_inflates_the_ball(device, ball):

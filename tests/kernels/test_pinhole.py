@@ -21,6 +21,7 @@ from facewright_kernels.pinhole import (
     pinhole_clip_positions_reference,
     pinhole_clip_positions_vjp_reference,
     pinhole_points_reference,
+    pinhole_points_vjp_reference,
 )
 
 
@@ -172,23 +173,44 @@ def test_reference_gradients_are_finite_differences(ball):
     np.testing.assert_allclose(clip, expected, atol=1e-5)
 
 
-def test_point_gradients_are_finite_differences(device, ball):
-    """In float32 on the kernel itself: the points are linear in the vertices, so a large step has no error of
-    its own."""
+def test_point_gradients_match_reference(device, ball):
     rng = np.random.default_rng(2)
     camera = make_camera(device, 2)
-    vertices = np.repeat(ball.vertices[None, 40:60], 2, 0)
-    grad = rng.normal(size=(2, 20, 3)).astype(np.float32)
+    vertices = ball.vertices[None] + rng.normal(0, 0.01, (2, *ball.vertices.shape)).astype(np.float32)
+    grad = rng.normal(size=vertices.shape).astype(np.float32)
     got = pinhole_points_vjp(device.send(vertices), camera, device.send(grad))
-    for _ in range(5):
-        along = rng.normal(0, 0.05, vertices.shape).astype(np.float32)
-        values = []
-        for sign in (1, -1):
-            moved = device.send(vertices + np.float32(sign) * along)
-            points = device.fetch(pinhole_points(moved, moved, camera))[..., :3].astype(np.float64)
-            values.append((points * grad).sum())
-        slope = (device.fetch(got.vertices).astype(np.float64) * along).sum()
-        assert (values[0] - values[1]) / 2 == pytest.approx(slope, rel=1e-3, abs=1e-2)
+    for k in range(2):
+        wanted = pinhole_points_vjp_reference(
+            vertices[k].astype(np.float64), *_camera_of(device, camera, k), grad[k].astype(np.float64)
+        )
+        for name, expected in zip(("vertices", "intrinsics", "head_to_camera"), wanted, strict=True):
+            one = device.fetch(getattr(got, name))[k]
+            np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_point_reference_gradients_are_finite_differences(ball):
+    class Cpu:
+        send = staticmethod(np.asarray)
+        fetch = staticmethod(np.asarray)
+
+    rng = np.random.default_rng(3)
+    given = [ball.vertices[:7].astype(np.float64), *_camera_of(Cpu, make_camera(Cpu), 0)]
+    grad, unused = rng.normal(size=(7, 3)), np.ones((7, 3))
+    wanted = pinhole_points_vjp_reference(*given, grad)
+    step = 1e-6
+    for which, array in enumerate(given):
+        for at in np.ndindex(array.shape):
+            if which == 1 and at[0] == 2:
+                continue  # the constant row
+            values = []
+            for sign in (1, -1):
+                moved = [one.copy() for one in given]
+                moved[which][at] += sign * step
+                points = pinhole_points_reference(moved[0], unused, moved[1], moved[2])[:, :3]
+                values.append((points * grad).sum())
+            assert (values[0] - values[1]) / (2 * step) == pytest.approx(
+                wanted[which][at], rel=1e-6, abs=1e-5
+            )
 
 
 def test_gradients_of_nothing_and_nan(device):

@@ -22,6 +22,7 @@ from facewright_kernels import (
     uv_projection_vjp,
 )
 from facewright_kernels.kernel_source import set_cpu_threads
+from facewright_kernels.pinhole import pinhole_points_vjp_reference
 from facewright_kernels.uv_projection import uv_projection_reference, uv_projection_vjp_reference
 
 SIZE = 96
@@ -188,8 +189,7 @@ def test_gradients_at_the_border_of_the_image(device, ball):
 
 
 def _hold_to_reference(device, ball, image, surface, camera, weight, grad):
-    """Texels by the reference; from texels to vertices and camera by the transposes of barycentric and camera
-    matrices, in float64."""
+    """Texels and camera by their references; between them the transpose of the barycentric weights."""
     got = uv_projection_vjp(image, surface, camera, weight, grad)
     batch = len(weight)
     points = pinhole_points(surface.vertices, surface.normals, camera)
@@ -211,15 +211,10 @@ def _hold_to_reference(device, ball, image, surface, camera, weight, grad):
         np.add.at(of_vertex_points, corners, shares[:, :, None] * of_points[:, None])
         intrinsics = device.fetch(camera.intrinsics)[k].astype(np.float64)
         extrinsics = device.fetch(camera.head_to_camera)[k].astype(np.float64)
-        in_camera = ball.vertices @ extrinsics[:, :3].T + extrinsics[:, 3]
-        of_camera = of_vertex_points[:, :2] @ intrinsics[:2]
-        of_camera[:, 2] += of_vertex_points[:, 2]
-        wanted = {
-            "vertices": of_camera @ extrinsics[:, :3],
-            "intrinsics": np.vstack([of_vertex_points[:, :2].T @ in_camera, np.zeros(3)]),
-            "head_to_camera": np.column_stack([of_camera.T @ ball.vertices, of_camera.sum(0)]),
-        }
-        for name, expected in wanted.items():
+        wanted = pinhole_points_vjp_reference(
+            ball.vertices.astype(np.float64), intrinsics, extrinsics, of_vertex_points
+        )
+        for name, expected in zip(("vertices", "intrinsics", "head_to_camera"), wanted, strict=True):
             one = device.fetch(getattr(got, name))[k].astype(np.float64)
             # A texel within rounding of a pixel's border may take its slope from the other side: compare as
             # gradients are used, by direction and size.

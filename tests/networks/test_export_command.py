@@ -1,0 +1,180 @@
+"""`facewright export` from files in the published formats to a model repository, for every pipeline.
+
+By default each pipeline exports its quicker networks, generators narrow; `FACEWRIGHT_FULL_EXPORT=1` exports
+all.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from facewright.cli import _PIPELINES, _PRECISIONS, main
+from facewright.engine import OnnxEngine
+from facewright.server.model_configs import PROFILES
+from facewright_export.network import Network
+from facewright_export.network_table import NETWORKS, PIPELINES, network, pipeline_networks
+from facewright_export.precision import Precision
+from tests.networks.published_files import _WRITERS, write_files
+
+FULL = os.environ.get("FACEWRIGHT_FULL_EXPORT") == "1"
+#: Networks of each pipeline that take a few seconds each.
+QUICK = {
+    "twin": ("light_cnn", "shape_decoder"),
+    "normalized": ("identity_regressor", "avatar_generator"),
+    "rerenderable": ("basel_face", "detail_refinement"),
+    "generative": ("displacement_generator", "generative_head"),
+    "animatable": ("coarse_encoder", "animatable_head"),
+}
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("pipeline", sorted(PIPELINES))
+def test_a_pipeline_goes_from_its_files_to_a_repository(
+    pipeline: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (
+        [network(group[0]) for group in PIPELINES[pipeline]]
+        if FULL
+        else [network(n) for n in QUICK[pipeline]]
+    )
+    (tmp_path / "weights").mkdir()
+    files = sorted({path for row in rows for path in write_files(tmp_path / "weights", row)})
+    only = () if FULL else ("--network", *QUICK[pipeline])
+    repository = tmp_path / "repository"
+    assert run("export", pipeline, "--weights", *files, *only, "--output", repository) == 0
+    said = capsys.readouterr().out
+    assert sorted(path.name for path in repository.iterdir()) == sorted(row.name for row in rows)
+    for row in rows:
+        assert row.name in said
+        _assert_file_computes_what_the_files_weights_do(row, repository, tmp_path / "weights")
+
+
+def _assert_file_computes_what_the_files_weights_do(row: Network, repository: Path, weights: Path) -> None:
+    """The served file on inputs that the gate did not see, beside the module loaded anew from the owner's
+    file."""
+    paths = [weights / name.replace("/", "-").replace(" ", "_") for name in row.files]
+    examples = row.examples(1, seed=7)
+    wanted = row.reference(row.from_files(*paths), examples)
+    engine = OnnxEngine(repository / row.name / "1" / "model.onnx")
+    assert list(engine.inputs) == [given.name for given in row.inputs]
+    assert list(engine.outputs) == list(row.outputs)
+    got = engine.run(examples)
+    for name, array in wanted.items():
+        error = np.linalg.norm(got[name].astype(np.float64) - array) / np.linalg.norm(array)
+        assert error < 1e-4, (row.name, name)
+    for profile in PROFILES:
+        assert (repository / row.name / "configs" / f"{profile}.pbtxt").is_file()
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Path:
+    """A shape decoder of 50 vertices."""
+    from facewright_export.networks.shape_decoder import ShapeDecoder
+
+    torch.manual_seed(0)
+    path = tmp_path / "decoder.pt"
+    torch.save(ShapeDecoder(50).state_dict(), path)
+    return path
+
+
+def test_the_file_decides_what_the_publication_leaves_open(decoder: Path, tmp_path: Path) -> None:
+    assert (
+        run("export", "twin", "--network", "shape_decoder", "--weights", decoder, "--output", tmp_path / "r")
+        == 0
+    )
+    assert OnnxEngine(tmp_path / "r/shape_decoder/1/model.onnx").outputs["VERTICES"].shape == (None, 50, 3)
+    assert "dims: [ 50, 3 ]" in (tmp_path / "r/shape_decoder/config.pbtxt").read_text()
+
+
+def test_narrow_files_for_tensorrt_name_the_next_command(
+    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--precision", "fp16", "--profile", "tensorrt", "--output", tmp_path / "r")
+    assert run("export", "twin", "--network", "shape_decoder", "--weights", decoder, *arguments) == 0
+    assert "facewright build" in capsys.readouterr().out
+    assert "tensorrt_plan" in (tmp_path / "r/shape_decoder/config.pbtxt").read_text()
+
+
+def test_checking_writes_nothing(decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--weights", f"shape_decoder={decoder}", "--output", tmp_path / "r", "--check")
+    assert run("export", "twin", "--network", "shape_decoder", *arguments) == 0
+    assert "nothing was written" in capsys.readouterr().out
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_network_that_computes_something_else_is_not_written(
+    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A head a thousand times too large: fp16 rounds it by centimetres."""
+    state = torch.load(decoder)
+    torch.save({key: 1000 * value for key, value in state.items()}, decoder)
+    arguments = ("--weights", decoder, "--precision", "bf16", "--output", tmp_path / "r")
+    assert run("export", "twin", "--network", "shape_decoder", *arguments) == 1
+    said = capsys.readouterr().err
+    assert "worst tensor is VERTICES" in said
+    assert "FAILS" in said
+    assert not (tmp_path / "r").exists()
+
+
+def test_missing_files_are_named_with_the_reasons(
+    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("export", "twin", "--weights", decoder, "--output", tmp_path / "r") == 1
+    said = capsys.readouterr().err
+    assert "light_cnn (LightCNN_29Layers_V2_checkpoint.pth.tar)" in said
+    assert "decoder.pt" in said
+
+
+def test_a_file_that_fits_nothing_is_an_error(
+    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"other.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    arguments = ("--weights", decoder, tmp_path / "other.pt", "--output", tmp_path / "r")
+    assert run("export", "twin", "--network", "shape_decoder", *arguments) == 1
+    assert "other.pt fits no network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--weights", "nothing.pt"), "there is no file nothing.pt"),
+        (("--weights", "arcface=nothing.pt"), "there is no network 'arcface' in this pipeline"),
+        (("--weights", __file__, "--network", "mica"), "twin has no network mica"),
+    ],
+)
+def test_wrong_usage_says_what_is_there(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("export", "twin", *arguments) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert "mend:" in said
+
+
+def test_the_command_line_knows_the_tables_pipelines() -> None:
+    assert set(_PIPELINES) == set(PIPELINES)
+    assert set(_PRECISIONS) == set(Precision)
+
+
+def test_every_row_is_in_a_pipeline_and_has_a_published_file() -> None:
+    names = [row.name for row in NETWORKS]
+    assert len(set(names)) == len(names)
+    assert {row.name for pipeline in PIPELINES for row in pipeline_networks(pipeline)} == set(names)
+    assert set(_WRITERS) == set(names)
+
+
+def test_examples_are_what_they_say() -> None:
+    row = network("face_embedding")
+    pixels = row.examples(2)["FACE_IMAGE"]
+    assert (pixels.shape, pixels.dtype) == ((2, 160, 160, 3), np.uint8)
+    assert pixels.std() > 30
+    direction = network("identity_regressor").examples(3)["EMBEDDING"]
+    np.testing.assert_allclose(np.linalg.norm(direction, axis=1), 1, rtol=1e-6)

@@ -53,11 +53,15 @@ struct Surface {
     int size;
 };
 
+// From the texel where a span starts to where it ends.
+__device__ Vector difference(const float* surface, long long at, Span span) {
+    return minus(read(surface + (at + span.high) * 3), read(surface + (at + span.low) * 3));
+}
+
 // A tangent of the displaced surface without the tilt of the flat triangle below it.
 __device__ Vector tangent(Surface surface, long long at, Span span, Vector normal) {
-    const Vector moved = minus(read(surface.displaced + (at + span.high) * 3), read(surface.displaced + (at + span.low) * 3));
-    const Vector flat = minus(read(surface.positions + (at + span.high) * 3), read(surface.positions + (at + span.low) * 3));
-    return minus(moved, scaled(normal, dot(normal, flat)));
+    const Vector flat = difference(surface.positions, at, span);
+    return minus(difference(surface.displaced, at, span), scaled(normal, dot(normal, flat)));
 }
 
 // Both tangents of a texel, their cross product on the side of the coarse normal, and its length (0: no normal).
@@ -95,7 +99,7 @@ extern "C" __global__ void detail_normals(const float* __restrict__ displaced, c
 
 // What a tangent's gradient says about the normal that takes out the tilt.
 __device__ Vector tilt_gradient(Surface surface, long long at, Span span, Vector normal, Vector of_tangent) {
-    const Vector flat = minus(read(surface.positions + (at + span.high) * 3), read(surface.positions + (at + span.low) * 3));
+    const Vector flat = difference(surface.positions, at, span);
     return plus(scaled(of_tangent, -dot(normal, flat)), scaled(flat, -dot(normal, of_tangent)));
 }
 
@@ -104,7 +108,8 @@ extern "C" __global__ void detail_normals_vjp_tangents(const float* __restrict__
                                                        const float* __restrict__ positions,
                                                        const float* __restrict__ normals,
                                                        const int* __restrict__ triangle_id,
-                                                       const float* __restrict__ grad, float* __restrict__ grad_tangents,
+                                                       const float* __restrict__ grad,
+                                                       float* __restrict__ grad_tangents,
                                                        float* __restrict__ grad_normals, int batch, int size) {
     const Surface surface = {displaced, positions, normals, triangle_id, size};
     FOR_EACH_PIXEL(texel_row, column, (long long)batch * size, size) {

@@ -223,12 +223,14 @@ __device__ Slope bilinear_vjp(const Texel* image, const float* grad, int height,
     const int count = kChannels ? kChannels : channels;
     const Axis x = address(u, width, wrap), y = address(v, height, wrap);
     const Taps t = taps(x, y, width, count, weight);
+    const float* no_table = nullptr;  // bytes have no gradient
     float along_x = 0.0f, along_y = 0.0f;
     for (int c = 0; c < count; ++c) {
         const float g = grad[c];
         if (g == 0.0f) continue;  // most of a render's pixels show no surface
-        const float t00 = decode(image[t.at00 + c], (const float*)nullptr), t01 = decode(image[t.at01 + c], (const float*)nullptr);
-        const float t10 = decode(image[t.at10 + c], (const float*)nullptr), t11 = decode(image[t.at11 + c], (const float*)nullptr);
+        const Texel* texel = image + c;
+        const float t00 = decode(texel[t.at00], no_table), t01 = decode(texel[t.at01], no_table);
+        const float t10 = decode(texel[t.at10], no_table), t11 = decode(texel[t.at11], no_table);
         along_x += g * ((1.0f - y.fraction) * (t01 - t00) + y.fraction * (t11 - t10));
         along_y += g * ((1.0f - x.fraction) * (t10 - t00) + x.fraction * (t11 - t01));
         if (sums.scale == 0.0) continue;
@@ -251,8 +253,9 @@ __device__ void sample_vjp_channels(const Texel* texels, const float* uv, const 
         const long long start = image * texture.height * texture.width * channels;
         Slope slope = {not_a_number(), not_a_number()};
         if (is_readable(u, v))
-            slope = bilinear_vjp<kChannels>(texels + start, grad + i * channels, texture.height, texture.width, channels,
-                                            texture.wrap, u, v, 1.0f, sums_of(sums, start, magnitudes[image], headroom));
+            slope = bilinear_vjp<kChannels>(texels + start, grad + i * channels, texture.height, texture.width,
+                                            channels, texture.wrap, u, v, 1.0f,
+                                            sums_of(sums, start, magnitudes[image], headroom));
         grad_uv[2 * i] = slope.u;
         grad_uv[2 * i + 1] = slope.v;
     }
@@ -263,9 +266,11 @@ __device__ void sample_vjp(const Texel* texels, const float* uv, const float* gr
                            unsigned long long* sums, float* grad_uv, long long samples, long long samples_per_image,
                            Texture texture, int headroom) {
     if (texture.channels == 3)
-        sample_vjp_channels<3>(texels, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image, texture, headroom);
+        sample_vjp_channels<3>(texels, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image, texture,
+                               headroom);
     else
-        sample_vjp_channels<0>(texels, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image, texture, headroom);
+        sample_vjp_channels<0>(texels, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image, texture,
+                               headroom);
 }
 
 extern "C" __global__ void sample_float_vjp(const float* __restrict__ texture, const float* __restrict__ uv,
@@ -305,8 +310,8 @@ extern "C" __global__ void sample_mipmap_vjp(const float* __restrict__ pyramid, 
             const float weight = k == at.first ? 1.0f - at.fraction : k == at.first + 1 ? at.fraction : 0.0f;
             if (weight > 0.0f) {
                 const Slope one =
-                    bilinear_vjp<0>(pyramid + start, grad + i * channels, level_height, level_width, channels, wrap, u, v,
-                                    weight, sums_of(sums, start, magnitudes[image], headroom));
+                    bilinear_vjp<0>(pyramid + start, grad + i * channels, level_height, level_width, channels, wrap, u,
+                                    v, weight, sums_of(sums, start, magnitudes[image], headroom));
                 slope = {slope.u + one.u, slope.v + one.v};
             }
             start += (long long)level_height * level_width * channels;

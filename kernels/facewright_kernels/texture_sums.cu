@@ -1,5 +1,5 @@
-// Sums of lookups for whole textures or images, in the fixed point of vertex_sums.h with one unit per texture: the largest
-// gradient is found in one pass over the gradients, not by atomics at every texel.
+// Sums of lookups for whole textures or images, in the fixed point of vertex_sums.h with one unit per texture: the
+// largest gradient is found in one pass over the gradients, not by atomics at every texel.
 #include "vertex_sums.h"
 
 // weight (may be null): [textures, samples per texture]; samples without weight do not count.

@@ -160,8 +160,8 @@ extern "C" __global__ void project_vjp(const int* __restrict__ triangle_id, cons
                                        const int* __restrict__ triangles, const float* __restrict__ points,
                                        const float* __restrict__ image, const float* __restrict__ weight,
                                        const float* __restrict__ grad_colour, const int* __restrict__ magnitudes,
-                                       unsigned long long* __restrict__ sums, float* __restrict__ grad_points, int batch,
-                                       int channels, int vertex_count, int triangle_count, int texels, int height,
+                                       unsigned long long* __restrict__ sums, float* __restrict__ grad_points,
+                                       int batch, int channels, int vertex_count, int triangle_count, int texels, int height,
                                        int width, int headroom) {
     const Layout layout = {vertex_count, triangle_count, texels, height, width, 0, 0};
     FOR_EACH_INDEX(i, (long long)batch * texels) {
@@ -170,7 +170,8 @@ extern "C" __global__ void project_vjp(const int* __restrict__ triangle_id, cons
         out[0] = out[1] = out[2] = 0.0f;
         float point[4];
         if (!(weight[i] > 0.0f) ||
-            !surface_point(triangle_id, barycentric, triangles, points + photo * vertex_count * 4, texel, layout, point))
+            !surface_point(triangle_id, barycentric, triangles, points + photo * vertex_count * 4, texel, layout,
+                           point))
             continue;
         const float inverse = 1.0f / point[2], x = point[0] * inverse, y = point[1] * inverse;
         if (!(point[2] > 1e-6f && fabsf(x) < 1e6f && fabsf(y) < 1e6f)) continue;  // weights of another view

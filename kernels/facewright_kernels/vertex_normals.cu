@@ -90,7 +90,8 @@ extern "C" __global__ void vertex_normals_vjp(const float* __restrict__ vertices
             if (next == vertex || last == vertex || next == last) continue;  // never has an area
             const Vector g = plus(plus(read(grads + (long long)vertex * 3), read(grads + (long long)next * 3)),
                                   read(grads + (long long)last * 3));
-            total = plus(total, cross(minus(read(positions + (long long)next * 3), read(positions + (long long)last * 3)), g));
+            const Vector edge = minus(read(positions + (long long)next * 3), read(positions + (long long)last * 3));
+            total = plus(total, cross(edge, g));
         }
         grad_vertices[3 * i] = total.x;
         grad_vertices[3 * i + 1] = total.y;

@@ -44,8 +44,7 @@ def _parity(parity: Any) -> list[str]:
     if isinstance(parity, str):
         return [f"Agreement with nvdiffrast: {parity}."]
     lines = [
-        "Agreement with nvdiffrast, given the same raster. (Antialiasing differs where triangles are thinner than "
-        "a pixel: ours follows the surface to its outline, nvdiffrast looks at the visible triangle alone.)",
+        "Agreement with nvdiffrast, given the same raster:",
         "",
         "| operation | largest difference | mean | largest magnitude | pixels that see another triangle |",
         "|---|---|---|---|---|",

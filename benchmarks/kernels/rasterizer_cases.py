@@ -202,7 +202,7 @@ def _antialias(
             check,
             moved,
             rivals=rivals,
-            rival_error=2.0,  # ours finds more silhouettes; benchmarks/kernels/parity.py measures it
+            rival_error=2.0,  # single pixels may differ; benchmarks/kernels/parity.py measures it
         ),
         Case(
             f"antialias_vjp 3 channels, {size(scene)}",

@@ -7,15 +7,14 @@
 // flat ones on vertical pairs. Shares are found once for each pair; then every pixel gathers from its four neighbours,
 // so that sums have a fixed order.
 //
-// The paper looks for the silhouette among the edges of the near pixel's own triangle. Where a surface curves away its
-// last triangles are thinner than a pixel and no centre sees them, so most of a head's outline would be missed: here the
-// surface is followed from that triangle across shared edges until it ends or passes the other centre.
+// The paper looks for the silhouette among the edges of the near pixel's own triangle (reach 1). Where a surface curves
+// away its last triangles are thinner than a pixel and no centre sees them, so most of a fine mesh's outline is missed:
+// with more reach the surface is followed from that triangle across shared edges until it ends or passes the other centre.
 #include "vertex_sums.h"
 
 constexpr int kVerticalPairs = 3;   // flags of a triangle: bits 0-2 its edges for horizontal pairs, 3-5 for vertical ones,
 constexpr int kPositive = 1 << 6;   // whether its corners' determinant is positive,
 constexpr int kHasArea = 1 << 7;    // and whether it is not 0
-constexpr int kMaximumWalk = 32;    // triangles between two pixel centres
 constexpr float kTolerance = 1.0f / 128;  // pixels by which snapping may have moved an edge across a centre
 
 struct Corner {
@@ -77,7 +76,7 @@ struct Screen {
     const int* triangles;
     const unsigned char* flags;
     const int *edge, *offsets, *half_edges;
-    int height, width, vertex_count, triangle_count;
+    int height, width, vertex_count, triangle_count, reach;
 };
 
 // A silhouette between two neighbouring centres; u runs along the pair, v across it.
@@ -130,7 +129,7 @@ __device__ Crossing find_crossing(Screen screen, long long image, int row, int c
     const unsigned char* flags = screen.flags + image * screen.triangle_count;
     int triangle = found.near_is_first ? first_id : second_id, entered = -1;
     const int other = found.near_is_first ? second_id : first_id;
-    for (int step = 0; step < kMaximumWalk; ++step) {
+    for (int step = 0; step < screen.reach; ++step) {
         if (!(flags[triangle] & kHasArea)) return found;
         const int* corners = screen.triangles + (long long)triangle * 3;
         Corner p[3];
@@ -193,9 +192,9 @@ extern "C" __global__ void silhouette_shares(const int* __restrict__ triangle_id
                                              const unsigned char* __restrict__ flags, const int* __restrict__ edge,
                                              const int* __restrict__ offsets, const int* __restrict__ half_edges,
                                              float* __restrict__ shares, int batch, int height, int width,
-                                             int vertex_count, int triangle_count) {
+                                             int vertex_count, int triangle_count, int reach) {
     const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges,
-                           height, width, vertex_count, triangle_count};
+                           height, width, vertex_count, triangle_count, reach};
     FOR_EACH_PIXEL(flat_row, column, (long long)batch * height, width) {
         const long long image = flat_row / height, pixel = flat_row * width + column;
         const int row = (int)(flat_row - image * height);
@@ -282,10 +281,10 @@ extern "C" __global__ void antialias_vjp_clip(const float* __restrict__ image, c
                                               const int* __restrict__ half_edges, const float* __restrict__ shares,
                                               const float* __restrict__ grad, int* magnitudes,
                                               unsigned long long* sums, int batch, int height, int width,
-                                              int vertex_count, int triangle_count, int channels, int segment,
+                                              int vertex_count, int triangle_count, int reach, int channels, int segment,
                                               int headroom) {
     const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges,
-                           height, width, vertex_count, triangle_count};
+                           height, width, vertex_count, triangle_count, reach};
     const VertexSums target = {magnitudes, sums, 4, headroom};
     const long long pieces = pieces_of(width, segment);
     FOR_EACH_INDEX(piece, (long long)batch * height * pieces) {

@@ -37,11 +37,13 @@ class EdgeTopology:
         edge: i32 ``[F, 3]``, of half-edge 3 t + k, which runs from corner k of triangle t to the next.
         offsets: i32 ``[E + 1]``.
         half_edges: i32 ``[3 F]``.
+        reach: triangles that :func:`antialias` looks at between two pixel centres.
     """
 
     edge: IntArray
     offsets: IntArray
     half_edges: IntArray
+    reach: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class AntialiasGradients:
     clip_positions: FloatArray
 
 
-def make_edge_topology(triangles: IntArray) -> EdgeTopology:
+def make_edge_topology(triangles: IntArray, *, reach: int = 1) -> EdgeTopology:
     """Edges of a mesh; made once per topology (on a GPU the host waits for it).
 
     Triangles are neighbours where they share vertex numbers: a vertex that was split for its UV coordinates
@@ -65,17 +67,21 @@ def make_edge_topology(triangles: IntArray) -> EdgeTopology:
 
     Args:
         triangles: i32 ``[F, 3]``.
+        reach: 1 looks for a silhouette among the edges of a pixel's own triangle, as the paper and nvdiffrast
+            do. The last triangles before an outline are often thinner than a pixel, and then most of it is
+            missed; up to 64 follows the surface across that many triangles towards the neighbouring pixel.
 
     Raises:
-        ValueError: wrong shape or dtype, or (on a CPU) a negative index.
+        ValueError: wrong shape or dtype, reach not 1 to 64, or (on a CPU) a negative index.
     """
     check = Boundary("make_edge_topology")
+    check.number("reach", reach, 1, 64)
     triangles = check.array("triangles", triangles, "int32", "F 3")
     xp = array_module(triangles)
     if isinstance(triangles, np.ndarray):
         check.indices("triangles", triangles, np.iinfo(np.int32).max)
     if not len(triangles):
-        return EdgeTopology(triangles, xp.zeros(1, np.int32), xp.zeros(0, np.int32))
+        return EdgeTopology(triangles, xp.zeros(1, np.int32), xp.zeros(0, np.int32), reach)
     ends = xp.stack([triangles, xp.roll(triangles, -1, axis=1)], -1).reshape(-1, 2).astype(np.int64)
     key = ends.min(1) << 32 | ends.max(1)
     unique, edge = xp.unique(key, return_inverse=True)
@@ -83,7 +89,7 @@ def make_edge_topology(triangles: IntArray) -> EdgeTopology:
     order = xp.argsort(edge, kind="stable")
     offsets = xp.zeros(len(unique) + 1, np.int32)
     offsets[1:] = xp.cumsum(xp.bincount(edge, minlength=len(unique)))
-    return EdgeTopology(edge.reshape(-1, 3).astype(np.int32), offsets, order.astype(np.int32))
+    return EdgeTopology(edge.reshape(-1, 3).astype(np.int32), offsets, order.astype(np.int32), reach)
 
 
 def antialias(
@@ -100,16 +106,15 @@ def antialias(
     neighbouring pixels that see different triangles, the nearer surface's silhouette edge at t pixels from
     its pixel's centre gives that pixel ``max(0, ½ − t)`` of the other's colour, or gives the other
     ``max(0, t − ½)`` of its own. Shares from up to four neighbours add up, so something smaller than a pixel
-    may overshoot. Unlike the paper's, the silhouette need not belong to the near pixel's own triangle: the
-    surface is followed across shared edges, because the last triangles before an outline are often thinner
-    than a pixel.
+    may overshoot. How far from the near pixel's own triangle a silhouette is looked for is the topology's
+    ``reach``.
 
     Args:
         image: f32 ``[B, H, W, C]``, colours (or anything else to blend) as rasterised.
         raster: of :func:`facewright_kernels.rasterize` with these ``clip_positions`` and ``triangles``.
         clip_positions: f32 ``[B, V, 4]``.
         triangles: i32 ``[F, 3]``.
-        topology: of :func:`make_edge_topology`; None makes it on every call.
+        topology: of :func:`make_edge_topology`; None makes it on every call, with reach 1.
 
     Returns:
         f32 ``[B, H, W, C]``.
@@ -191,7 +196,7 @@ class _Call:
         image: f32 ``[B, H, W, C]``.
         screen: triangle numbers, depths, clip positions, triangles, silhouette flags, three of the topology.
         shares: f32 ``[B, H, W, 2]``, of the pairs with the right and with the lower neighbour.
-        sizes: B, H, W, V, F, C.
+        sizes: B, H, W, V, F, reach, C.
     """
 
     image: FloatArray
@@ -241,7 +246,7 @@ def _prepare(
     )
     screen = (triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges)
     shares: FloatArray = array_module(image).empty((*triangle_id.shape, 2), np.float32)
-    sizes = (batch, height, width, vertices, faces)
+    sizes = (batch, height, width, vertices, faces, topology.reach)
     _SOURCE.launch("silhouette_shares", triangle_id.size, *screen, shares, *sizes)
     return _Call(image, screen, shares, (*sizes, channels))
 
@@ -263,11 +268,11 @@ class SilhouetteCrossings:
 
 
 def silhouette_crossings_reference(
-    raster: Raster, clip_positions: Float64Array, triangles: IntArray
+    raster: Raster, clip_positions: Float64Array, triangles: IntArray, reach: int = 1
 ) -> SilhouetteCrossings:
     """The first image of a raster, pair by pair, in pixels: from the near pixel's triangle the line between
-    the centres is followed from triangle to triangle until it leaves the surface. (All w must be positive;
-    the kernel works on homogeneous coordinates, so it also takes edges that end behind the eye.)
+    the centres is followed through at most ``reach`` triangles until it leaves the surface. (All w must be
+    positive; the kernel works on homogeneous coordinates, so it also takes edges that end behind the eye.)
     """
     ids, depth = raster.triangle_id[0], raster.depth[0]
     height, width = ids.shape
@@ -297,7 +302,9 @@ def silhouette_crossings_reference(
             centre = np.array(near[::-1]) + 0.5
             step = np.subtract(other, near)[::-1].astype(np.float64)
             triangle, entered = int(ids[near]), frozenset[int]()
-            while triangle not in (-1, ids[other]):
+            for _ in range(reach):
+                if triangle in (-1, ids[other]):
+                    break
                 corners = triangles[triangle].tolist()
                 crossed = []
                 for k in range(3):
@@ -332,10 +339,10 @@ def silhouette_crossings_reference(
 
 
 def antialias_reference(
-    image: Float64Array, raster: Raster, clip_positions: Float64Array, triangles: IntArray
+    image: Float64Array, raster: Raster, clip_positions: Float64Array, triangles: IntArray, reach: int = 1
 ) -> Float64Array:
     """The first image of a raster in float64: ``[H, W, C]``."""
-    found = silhouette_crossings_reference(raster, clip_positions, triangles)
+    found = silhouette_crossings_reference(raster, clip_positions, triangles, reach)
     at = np.clip(found.at, 0, 1)[:, None]
     near, other = tuple(found.near.T), tuple(found.other.T)
     out = np.array(image, np.float64)
@@ -350,6 +357,7 @@ def antialias_vjp_reference(
     clip_positions: Float64Array,
     triangles: IntArray,
     grad: Float64Array,
+    reach: int = 1,
 ) -> tuple[Float64Array, Float64Array]:
     """The first image of a raster in float64: gradients ``[H, W, C]`` and ``[V, 4]``.
 
@@ -357,7 +365,7 @@ def antialias_vjp_reference(
     ``t = ± (u_A v_B − u_B v_A) / (v_B − v_A)``, differentiated by hand; then through x/w and y/w.
     """
     height, width = raster.triangle_id.shape[1:]
-    found = silhouette_crossings_reference(raster, clip_positions, triangles)
+    found = silhouette_crossings_reference(raster, clip_positions, triangles, reach)
     at = np.clip(found.at, 0, 1)[:, None]
     near, other = tuple(found.near.T), tuple(found.other.T)
     to_image = np.array(grad, np.float64)

@@ -75,15 +75,15 @@ def test_edges_know_their_triangles(device):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("channels", [1, 3, 5])
-def test_matches_reference(device, ball, seed, channels):
+@pytest.mark.parametrize(("channels", "reach"), [(1, 1), (3, 32), (5, 3)])
+def test_matches_reference(device, ball, seed, channels, reach):
     clip = _turned_ball(ball, seed, batch=2)
     height, width = 40, 53
     triangles = device.send(ball.triangles)
     raster = rasterize(device.send(clip), triangles, height, width)
     image, grad = (_colours(s, 2, height, width, channels) for s in (seed, seed + 10))
     sent = device.send(image), raster, device.send(clip), triangles
-    topology = make_edge_topology(triangles)
+    topology = make_edge_topology(triangles, reach=reach)
     got = device.fetch(antialias(*sent, topology))
     gradients = antialias_vjp(*sent, device.send(grad), topology)
     for k in range(2):
@@ -93,11 +93,11 @@ def test_matches_reference(device, ball, seed, channels):
             clip[k].astype(np.float64),
             ball.triangles,
         )
-        expected = antialias_reference(*wanted)
+        expected = antialias_reference(*wanted, reach)
         changed = np.abs(expected - image[k]).max(-1) > 0
         assert changed.sum() > 50
         np.testing.assert_allclose(got[k], expected, atol=1e-4)
-        to_image, to_clip = antialias_vjp_reference(*wanted, grad[k].astype(np.float64))
+        to_image, to_clip = antialias_vjp_reference(*wanted, grad[k].astype(np.float64), reach)
         np.testing.assert_allclose(device.fetch(gradients.image)[k], to_image, atol=1e-4)
         error = np.abs(device.fetch(gradients.clip_positions)[k] - to_clip)
         assert (error <= 1e-3 * np.abs(to_clip).max()).all()
@@ -167,7 +167,7 @@ def test_gradients_along_a_path_add_up_to_the_change_of_a_loss(device, ball):
     """
     size = 48
     triangles = device.send(ball.triangles)
-    topology = make_edge_topology(triangles)
+    topology = make_edge_topology(triangles, reach=32)
     colour = device.send(_colours(0, 1, len(ball.vertices), 3))
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     target = device.send(np.stack([np.sin(5 * x), np.cos(4 * y), x * y], -1)[None])
@@ -251,6 +251,20 @@ def test_outline_of_a_floor_that_runs_behind_the_eye(device):
     to_clip = device.fetch(antialias_vjp(device.send(image), raster, *sent, grad).clip_positions)[0]
     assert to_clip[0].any()  # the end behind the camera, too
     assert np.isfinite(to_clip).all()
+
+
+def test_more_reach_finds_outlines_behind_triangles_that_no_centre_sees(device, ball):
+    clip = _turned_ball(ball, 8)
+    sent = device.send(clip), device.send(ball.triangles)
+    raster = rasterize(*sent, 40, 40)
+    image = (device.fetch(raster.triangle_id) >= 0)[..., None].astype(np.float32)
+    blended = []
+    for reach in (1, 2, 64):
+        topology = make_edge_topology(sent[1], reach=reach)
+        smooth = device.fetch(antialias(device.send(image), raster, *sent, topology))
+        blended.append(int((smooth != image).sum()))
+    assert blended[0] < blended[1] < blended[2]
+    assert blended[2] > 1.3 * blended[0]
 
 
 def test_crossings_change_one_pixel_each_and_never_an_interior_one(ball):
@@ -369,5 +383,7 @@ def test_boundary_says_what_is_wrong():
     other = make_edge_topology(np.array([[0, 1, 2]], np.int32))
     with pytest.raises(ValueError, match=r"topology.edge must be int32 \[F, 3\] with .*F = 2"):
         antialias(image, raster, clip, triangles, other)
+    with pytest.raises(ValueError, match="make_edge_topology: reach must be 1 to 64, got 0"):
+        make_edge_topology(triangles, reach=0)
     with pytest.raises(ValueError, match="make_edge_topology: triangles must hold indices"):
         make_edge_topology(triangles - 1)

@@ -122,7 +122,7 @@ def test_both_backends_agree(ball):
     error = cupy.abs(raster.barycentric - other.barycentric).get()[same]
     assert np.quantile(error, 0.99) < 1e-3
     image = cupy.asarray(np.random.default_rng(0).uniform(size=(1, 64, 64, 3)).astype(np.float32))
-    # One large triangle: on the ball ours finds outlines that nvdiffrast does not look for.
+    # One large triangle: no doubt which edges are silhouettes.
     large = cupy.asarray(np.float32([[[-0.7, -0.8, 0, 1], [0.9, -0.3, 0, 1], [-0.2, 0.8, 0, 1]]]))
     alone = cupy.asarray(np.array([[0, 2, 1]], np.int32))
     seen = ours.rasterize(large, alone, 64, 64)

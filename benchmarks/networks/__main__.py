@@ -4,8 +4,8 @@
 
 Weights are seeded: times do not depend on them. The roofline is the larger of operations over the rate of a
 large matrix product and weights over the rate of a large copy, both measured here. On the CPU everything runs
-on one thread; a server runs requests side by side instead. On a GPU, torch replays a CUDA graph and ONNX
-Runtime has its buffers bound. A result is checked before it is timed.
+on one thread and its processor time is counted; a server runs requests side by side instead. On a GPU, torch
+replays a CUDA graph and ONNX Runtime has its buffers bound. A result is checked before it is timed.
 """
 
 from __future__ import annotations

@@ -53,6 +53,19 @@ def export_onnx(
         ExportError: a name is not words in capitals, an example has another batch, or the graph froze the
         batch.
     """
+    folded = fold_constants(trace_onnx(module, inputs, outputs, opset, largest_batch))
+    _require_dynamic_batch(folded)
+    return folded
+
+
+def trace_onnx(
+    module: torch.nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    opset: int = OPSET,
+    largest_batch: int = 64,
+) -> onnx.ModelProto:
+    """The graph before constants are folded; arguments and errors are `export_onnx`'s."""
     for name in (*inputs, *outputs):
         if not _is_words(name):
             raise ExportError(f"the tensor name {name!r} is not words in capitals", "name it like FACE_IMAGE")
@@ -81,9 +94,7 @@ def export_onnx(
     model = program.model_proto
     _name_nodes_by_layer(model)
     _forget_machine(model)
-    folded = fold_constants(model)
-    _require_dynamic_batch(folded)
-    return folded
+    return model
 
 
 def _simplify(model: ir.Model) -> None:

@@ -108,3 +108,24 @@ def test_results_go_where_the_suite_says(monkeypatch, tmp_path):
     path = write_result("kernels", {"benchmark": "kernels", "device": "cuda"})
     assert path == tmp_path / "chosen" / "kernels.json"
     assert json.loads(path.read_text())["device"] == "cuda"
+
+
+def test_the_summary_lists_what_ran_failed_and_did_not_run(suite, monkeypatch, tmp_path, capsys):
+    """The whole command with small parts, as if there were a GPU."""
+    parts = (
+        suite.Part("kernels", "benchmarks.kernels", ("-c", _WRITE), 30),
+        suite.Part("refinement", "benchmarks.kernels", ("-c", "raise SystemExit(1)"), 30),
+        suite.Part("networks", "benchmarks.nothing", ("-c", "pass"), 30),
+    )
+    monkeypatch.setattr(suite, "PARTS", parts)
+    monkeypatch.setattr(suite, "why_no_gpu", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["gpu-suite", "--output", str(tmp_path)])
+    assert suite.main() == 1
+    summary = json.loads((tmp_path / "suite.json").read_text())
+    assert [part["state"] for part in summary["parts"]] == ["ran", "failed", "not run"]
+    assert summary["commit"]
+    assert "refinement     failed" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["gpu-suite", "--output", str(tmp_path), "--only", "kernels"])
+    assert suite.main() == 0
+    summary = json.loads((tmp_path / "suite.json").read_text())
+    assert [part["detail"] for part in summary["parts"]][1:] == ["left out by --only"] * 2

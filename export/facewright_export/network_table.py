@@ -73,7 +73,7 @@ _IMAGENET: Final = PixelNormalisation((123.675, 116.28, 103.53), (58.395, 57.12,
 _FACENET: Final = PixelNormalisation((127.5,) * 3, (128.0,) * 3)
 _ARCFACE: Final = PixelNormalisation((127.5,) * 3, (127.5,) * 3)
 
-#: StyleGAN2 in fp16: the demodulation sums up to 512 squares and adds 1e-8, which fp16 rounds to 0. The layers
+#: StyleGAN2 in fp16: demodulation sums up to 512 squares and adds 1e-8, which fp16 rounds to 0. The layers
 #: are convs.0, conv1 …; what their parts compute (convs.0.activate/Add) stays narrow.
 _DEMODULATION: Final = ("*[0-9]/Gemm", "*[0-9]/Add", "*[0-9]/Sqrt", "*[0-9]/Reciprocal")
 #: Normalising to unit length: a sum of squares over the embedding, and the 1e-24 that keeps it from 0.

@@ -74,6 +74,16 @@ def _assert_file_computes_what_the_files_weights_do(row: Network, repository: Pa
         assert (repository / row.name / "configs" / f"{profile}.pbtxt").is_file()
 
 
+def test_fp16_layers_that_stay_fp32_are_found_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """StyleGAN2's demodulation: a layer that was renamed is noticed here, not by its owner."""
+    row = network("avatar_generator")
+    arguments = ("--weights", *write_files(tmp_path, row), "--precision", "fp16", "--check")
+    assert run("export", "normalized", "--network", row.name, *arguments) == 0
+    assert "UV_MAPS" in capsys.readouterr().out
+
+
 @pytest.fixture
 def decoder(tmp_path: Path) -> Path:
     """A shape decoder of 50 vertices."""

@@ -1,0 +1,41 @@
+"""What the report says of exported networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.networks_report import networks_section, parity_section
+
+PARITY: dict[str, Any] = {
+    "network": "mica",
+    "precision": "fp16",
+    "tensor": "IDENTITY",
+    "cosine": 0.9999991,
+    "relative_l2": 4.2e-4,
+    "largest": 1e-3,
+    "in_unit": 0.0123,
+    "unit": "σ",
+    "allowed": 0.02,
+    "passed": True,
+}
+
+
+def test_parity_rows_and_failures() -> None:
+    text = parity_section({"rows": [PARITY, {**PARITY, "in_unit": 0.5, "passed": False}]})
+    assert "| mica | fp16 | IDENTITY | 0.999999 | 4.2e-04 | 0.012 σ | 0.02 σ |" in text
+    assert "| 0.5 σ **fails** | 0.02 σ |" in text
+    assert "python -m benchmarks.networks.parity" in text
+
+
+def test_times_and_what_was_left_out() -> None:
+    row = {"network": "mica", "batch": 1, "runner": "torch eager", "ms": 12.5, "gflop": 24.2}
+    rows = [
+        row | {"gflop_per_s": 1936.0, "roofline_ms": 9.0},
+        {"network": "mica", "batch": 32, "left_out_after_s": 2},
+    ]
+    result = {"device": "cpu", "ceiling_gflop_per_s": 100.0, "ceiling_gb_per_s": 12.5, "rows": rows}
+    text = networks_section(result)
+    assert "| mica | 1 | 24.2 | torch eager | 12.5 | 1936 | 9 |" in text
+    assert "| mica | 32 | – | not run: it takes too long | – | – | – |" in text
+    assert "processor time" in text
+    assert "--device cuda" in networks_section({**result, "device": "cuda"})

@@ -78,8 +78,10 @@ _ARCFACE: Final = PixelNormalisation((127.5,) * 3, (127.5,) * 3)
 _DEMODULATION: Final = ("*[0-9]/Gemm", "*[0-9]/Add", "*[0-9]/Sqrt", "*[0-9]/Reciprocal")
 #: Normalising to unit length: a sum of squares over the embedding, and the 1e-24 that keeps it from 0.
 _UNIT_LENGTH: Final = ("graph/*",)
-#: Weights that StyleGAN2 scales itself are stored at unit variance.
+#: Weights that StyleGAN2 scales itself are stored at unit variance; the last ones smaller, for images in -1 …
+#: 1.
 _STYLEGAN2_SCALES: Final = {
+    "*to_rgb*.conv.weight": 0.2,
     "*.conv.weight": 1.0,
     "*modulation.weight": 1.0,
     "*.modulation.bias": 1.0,

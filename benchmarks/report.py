@@ -17,6 +17,7 @@ from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_s
 from benchmarks.kernels_report import kernels_section
 from benchmarks.likeness_report import likeness_section
 from benchmarks.networks_report import networks_section, parity_section
+from benchmarks.refinement_report import refinement_section
 from benchmarks.run_conditions import RESULTS, ROOT
 from benchmarks.serving_report import serving_section
 
@@ -32,6 +33,7 @@ _SECTIONS = {
     "likeness": likeness_section,
     "serving": serving_section,
     "kernels": kernels_section,
+    "refinement": refinement_section,
     "parity": parity_section,
     "networks": networks_section,
     "kernel_tests": kernel_tests_section,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from facewright.errors import FacewrightError
-from facewright_client.contract import OPTIONS, ErrorCode, Option
+from facewright_client.contract import OPTIONS, REFINE_OPTIONS, ErrorCode, Option
 
 _DESCRIPTION: Final = """\
 One photo in, one game-ready 3D head avatar out.
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_create(commands)
+    _add_refine(commands)
     _add_serve(commands)
     _add_doctor(commands)
     _add_export(commands)
@@ -112,6 +113,31 @@ def _add_create(commands: Any) -> None:
             f"--{name.replace('_', '-')}", dest=f"option_{name}", metavar=_values(option), help=_help(option)
         )
     create.set_defaults(run=_create)
+
+
+def _add_refine(commands: Any) -> None:
+    refine = commands.add_parser(
+        "refine",
+        help="refine the latents of a face",
+        description="Change latents until the render matches the photo, with a progress bar. START is an "
+        ".npz with face_crop, face_mask, intrinsics, head_to_camera, sh_light and w_plus.",
+    )
+    refine.add_argument("start", type=Path, metavar="START")
+    refine.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="PATH", help="the .npz of the result"
+    )
+    refine.add_argument("--preview", type=Path, metavar="JPEG", help="also write the last picture")
+    refine.add_argument(
+        "--server", default="localhost:8001", metavar="HOST:PORT", help="(default: %(default)s)"
+    )
+    refine.add_argument("--tls-authority", type=Path, metavar="PEM", help="connect encrypted, see create")
+    refine.add_argument("--timeout", type=float, default=600.0, metavar="S", help="(default: %(default)s)")
+    options = refine.add_argument_group("options of the refinement")
+    for name, option in REFINE_OPTIONS.items():
+        options.add_argument(
+            f"--{name.replace('_', '-')}", dest=f"option_{name}", metavar=_values(option), help=_help(option)
+        )
+    refine.set_defaults(run=_refine)
 
 
 def _add_serve(commands: Any) -> None:
@@ -322,6 +348,27 @@ def _create(parsed: argparse.Namespace) -> int:
     except NOT_STARTED as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _refine(parsed: argparse.Namespace) -> int:
+    from facewright.options import validated_options
+    from facewright.refine_command import RefineCommand, refine_latents
+    from facewright_client import Tls
+
+    given = {
+        name: value for name in REFINE_OPTIONS if (value := getattr(parsed, f"option_{name}")) is not None
+    }
+    return refine_latents(
+        RefineCommand(
+            parsed.start,
+            parsed.output,
+            parsed.server,
+            validated_options(given, REFINE_OPTIONS),
+            parsed.preview,
+            parsed.timeout,
+            Tls(parsed.tls_authority) if parsed.tls_authority else None,
+        )
+    )
 
 
 def _serve(parsed: argparse.Namespace) -> int:

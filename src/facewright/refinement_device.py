@@ -100,6 +100,12 @@ class RefinementDevice:
         """What `wait` waits for: the end of what is queued so far."""
         return self.stream.record() if self.is_gpu else None
 
+    def finish(self) -> None:
+        """Lets the host wait for everything that is queued."""
+        if self.is_gpu:
+            self.stream.synchronize()
+            self.identity_stream.synchronize()
+
     @staticmethod
     def wait(mark: Any) -> None:
         """Lets the host wait for a mark of `mark`; None: for nothing."""

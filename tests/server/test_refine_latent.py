@@ -8,12 +8,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from facewright.cli import main
 from facewright.head_model import HeadModel
 from facewright.light import STUDIO
 from facewright.render_head import View, render_head
@@ -121,6 +123,23 @@ def test_stops_early_on_a_plateau(client: Client, start: RefinementStart) -> Non
     refined = client.refine(start, iterations=50, patience=3, learning_rate=1e-6)
     assert refined.info["stopped_early"]
     assert refined.info["iterations"] < 10
+
+
+def test_the_command_line_shows_a_bar_and_writes_the_result(
+    server: Server, start: RefinementStart, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output, preview = (tmp_path / name for name in ("start.npz", "refined.npz", "face.jpg"))
+    np.savez(path, **{field.name: getattr(start, field.name) for field in dataclasses.fields(start)})
+    arguments = ["refine", str(path), "-o", str(output), "--preview", str(preview), "--server", server.url]
+    assert main([*arguments, "--iterations", "4", "--preview-every", "2"]) == 0
+    printed = capsys.readouterr()
+    assert "after 4 iterations (iterations)" in printed.out
+    assert "4/4" in printed.err
+    with np.load(output) as refined:
+        assert refined["losses"].shape == (4, 4)
+        assert refined["w_plus"].shape == (14, 512)
+    with Image.open(preview) as picture:
+        assert picture.size == (256, 256)
 
 
 class _EnoughError(Exception):

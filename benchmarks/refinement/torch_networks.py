@@ -1,0 +1,228 @@
+"""The networks of a refinement as torch modules: for export at published size, as engines, under autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from facewright.engine import TensorSpec
+from facewright.refinement_device import Array, RefinementDevice
+from facewright.refinement_networks import (
+    GRAD_IMAGE,
+    GRAD_UV_MAPS,
+    GRAD_W_PLUS,
+    IMAGE,
+    LOSS,
+    UV_MAPS,
+    W_PLUS,
+    GeneratorNetwork,
+    ImageLossNetwork,
+    RefinementNetworks,
+    load_refinement_networks,
+)
+from facewright_export.demo.generator import load_demo_generator
+from facewright_export.demo.perceptual import DemoPerceptual
+from facewright_export.gradients.cheapest_cut import split_at_cheapest_cut
+from facewright_export.gradients.joint_graph import (
+    trace_function,
+    trace_joint_graph,
+    trace_losses_with_gradient,
+)
+from facewright_export.gradients.parity import random_weights
+from facewright_export.gradients.refinement_export import (
+    HALF_GRADIENT_SCALE,
+    export_generator,
+    export_image_loss,
+)
+from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss, UvMapGenerator
+from facewright_export.networks.inception_resnet_v1 import InceptionResnetV1
+from facewright_export.networks.lpips import Lpips
+from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
+
+IMAGE_SIZE: Final = 256
+LATENT_SHAPE: Final = (14, 512)
+#: GFLOP of one photo's iteration at published size, forward and data gradient: 181 of the generator, 80 of
+#: VGG16, 5.7 of InceptionResnetV1.
+PUBLISHED_GFLOP: Final = 267.0
+
+
+@dataclass(frozen=True)
+class TorchNetworks:
+    """Functions with the tensors of `facewright.refinement_networks`.
+
+    Attributes:
+        generator: W_PLUS to UV_MAPS.
+        perceptual, identity: IMAGE and targets to losses.
+        gradient_scale: for gradients inside graphs that compute in half precision.
+    """
+
+    generator: UvMapGenerator
+    perceptual: PerceptualLoss
+    identity: IdentityLoss | None
+    gradient_scale: float = 1.0
+
+
+def demonstration() -> TorchNetworks:
+    """The demonstration networks."""
+    generator, _ = load_demo_generator()
+    return TorchNetworks(generator, PerceptualLoss(DemoPerceptual()), None)
+
+
+def published(precision: torch.dtype = torch.float32) -> TorchNetworks:
+    """The published sizes with random weights: StyleGAN2 configuration F at 256², LPIPS with VGG16,
+    InceptionResnetV1. What an iteration costs does not depend on the weights; what it arrives at does.
+    """
+    torch.manual_seed(0)
+    synthesis = StyleGan2Synthesis(GeneratorLayout(output_channels=6, noise=False))
+    return TorchNetworks(
+        UvMapGenerator(synthesis, precision),
+        PerceptualLoss(random_weights(Lpips()), precision),
+        IdentityLoss(random_weights(InceptionResnetV1()), precision=precision),
+        1.0 if precision == torch.float32 else HALF_GRADIENT_SCALE,
+    )
+
+
+def export(networks: TorchNetworks, folder: Path, device: RefinementDevice) -> RefinementNetworks:
+    """The networks as ONNX files in ``folder``, on ONNX Runtime."""
+    export_generator(networks.generator, LATENT_SHAPE, folder, networks.gradient_scale)
+    export_image_loss("perceptual", networks.perceptual, IMAGE_SIZE, folder, networks.gradient_scale)
+    if networks.identity is not None:
+        export_image_loss("identity", networks.identity, IMAGE_SIZE, folder, networks.gradient_scale)
+    return load_refinement_networks(folder, device.open_engine)
+
+
+def as_graphs(networks: TorchNetworks, device: RefinementDevice) -> RefinementNetworks:
+    """The same traced graphs run by torch without autograd, on a GPU as CUDA graphs: where no engine that
+    reads ONNX files is installed.
+    """
+
+    def graph(traced: fx.GraphModule, inputs: tuple[str, ...], outputs: tuple[str, ...], name: str) -> Any:
+        stream = device.identity_stream if name == "identity" else device.stream
+        return TorchGraphEngine(traced, inputs, outputs, stream)
+
+    def image_loss(name: str, loss: PerceptualLoss | IdentityLoss) -> ImageLossNetwork:
+        image = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE)
+        with torch.no_grad():
+            targets = loss.targets(image)
+        names = tuple(f"TARGET_{i}" for i in range(len(targets)))
+        traced = trace_losses_with_gradient(loss, [image, *targets], 0, networks.gradient_scale)
+        return ImageLossNetwork(
+            name,
+            graph(trace_function(loss.targets, [image]), (IMAGE,), names, name),
+            graph(traced, (IMAGE, *names), (LOSS, GRAD_IMAGE), name),
+        )
+
+    generator = networks.generator
+    joint = trace_joint_graph(
+        lambda w_plus: (generator(w_plus),), [torch.zeros(2, *LATENT_SHAPE)], [0], networks.gradient_scale
+    )
+    split = split_at_cheapest_cut(joint, [W_PLUS], 1)
+    extra = tuple(name for name in split.residuals if name != W_PLUS)
+    return RefinementNetworks(
+        GeneratorNetwork(
+            graph(split.forward, (W_PLUS,), (UV_MAPS, *extra), "generator"),
+            graph(split.backward, (*split.residuals, GRAD_UV_MAPS), (GRAD_W_PLUS,), "generator"),
+        ),
+        image_loss("perceptual", networks.perceptual),
+        None if networks.identity is None else image_loss("identity", networks.identity),
+    )
+
+
+class TorchGraphEngine:
+    """A traced graph as a `facewright.engine.Engine`; arrays change hands by DLPack, without copies.
+
+    Args:
+        graph: traced with a free batch.
+        inputs, outputs: names in the graph's order.
+        stream: CuPy's, to run on; None: the CPU.
+    """
+
+    def __init__(
+        self, graph: fx.GraphModule, inputs: tuple[str, ...], outputs: tuple[str, ...], stream: Any
+    ) -> None:
+        self._graph = graph.to("cpu" if stream is None else "cuda")
+        self._stream = None if stream is None else torch.cuda.ExternalStream(stream.ptr)
+        arguments = [node for node in graph.graph.nodes if node.op == "placeholder"]
+        results = graph.graph.output_node().args[0]
+        self._inputs = {name: _spec(node) for name, node in zip(inputs, arguments, strict=True)}
+        self._outputs = {name: _spec(node) for name, node in zip(outputs, results, strict=True)}
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """See `Engine.inputs`."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """See `Engine.outputs`."""
+        return self._outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See `Engine.run`."""
+        tensors = [torch.from_dlpack(inputs[name]) for name in self._inputs]
+        with torch.no_grad(), torch.cuda.stream(self._stream):
+            results = self._graph(*tensors)
+        return {
+            name: _array(tensor.contiguous()) for name, tensor in zip(self._outputs, results, strict=True)
+        }
+
+    def bind(self, buffers: Mapping[str, Array]) -> Callable[[], None]:
+        """See `Engine.bind`; on a GPU the run is recorded as a CUDA graph."""
+        given = [torch.from_dlpack(buffers[name]) for name in self._inputs]
+        taken = [torch.from_dlpack(buffers[name]) for name in self._outputs]
+
+        def compute() -> None:
+            with torch.no_grad():
+                for buffer, result in zip(taken, self._graph(*given), strict=True):
+                    buffer.copy_(result)
+
+        if self._stream is None:
+            return compute
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):  # libraries choose algorithms and workspaces before the recording
+                compute()
+        self._stream.synchronize()
+        recorded = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(recorded, stream=self._stream):
+            compute()
+
+        def replay() -> None:
+            with torch.cuda.stream(self._stream):
+                recorded.replay()
+
+        return replay
+
+
+def _spec(node: fx.Node) -> TensorSpec:
+    value = node.meta["val"]
+    dtype = np.dtype(str(value.dtype).removeprefix("torch."))
+    return TensorSpec(dtype, (None, *(int(n) for n in value.shape[1:])))
+
+
+def _array(tensor: Tensor) -> Array:
+    if not tensor.is_cuda:
+        array: Array = tensor.numpy()
+        return array
+    import cupy
+
+    return cupy.from_dlpack(tensor)  # type: ignore[no-any-return]
+
+
+def to_device(networks: TorchNetworks, device: str) -> TorchNetworks:
+    """The modules' constants on ``cpu`` or ``cuda``."""
+
+    def move(module: nn.Module) -> Any:
+        return module.to(device)
+
+    return TorchNetworks(
+        move(networks.generator),
+        move(networks.perceptual),
+        None if networks.identity is None else move(networks.identity),
+        networks.gradient_scale,
+    )

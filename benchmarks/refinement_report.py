@@ -1,0 +1,58 @@
+"""The refinement's section of the report: what an iteration costs, by part, and where it arrives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: What a photo's iteration computes at published size (GFLOP, forward and data gradient), and how long that
+#: takes an H200 at its peak in half precision.
+_PUBLISHED = "267 GFLOP an iteration and photo; an H200's roofline is 0.36-0.56 ms, 0.07-0.11 s per 200"
+
+
+def refinement_section(result: dict[str, Any]) -> str:
+    """Markdown of one result of the refinement benchmark."""
+    device = result["gpu"]["name"] if result["device"] == "cuda" else f"CPU, {result['threads']} threads"
+    lines = [
+        "## Refinement",
+        "",
+        f"On the {device}. Median wall-clock time of an iteration (generator, renderer, perceptual and "
+        "identity networks, their gradients, Adam), in brackets least processor time of all threads; loss "
+        "and gradient were checked against torch autograd on the same task where torch is installed, and "
+        f"timed beside it. Published sizes: {_PUBLISHED}.",
+        "",
+        "```\npython -m benchmarks.refinement --published\n```",
+        "",
+        "| networks | batch | ms | s per 200 and photo | autograd, ms | parts, ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in row["parts_ms"].items() if ms >= 0.1)
+        lines.append(
+            f"| {row['networks']}, {row['precision']}, {row['engine']} | {row['batch']} "
+            f"| {row['ms']:.1f} ({row['processor_ms']:.1f}) | {row['seconds_per_200_and_photo']:.2f} "
+            f"| {_autograd(row['autograd'])} | {parts} |"
+        )
+    if result["convergence"]:
+        lines += ["", *_convergence(result["convergence"])]
+    return "\n".join([*lines, ""])
+
+
+def _autograd(rival: Any) -> str:
+    if isinstance(rival, str):
+        return rival
+    return f"{rival['ms']:.1f} ({rival['processor_ms']:.1f}), gradient cosine {rival['gradient_cosine']:.5f}"
+
+
+def _convergence(rows: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"Where {rows[0]['iterations']} iterations arrive with the demonstration networks, from a picture of "
+        "a known face: errors before → after. Pixels are of 256; light and albedo are relative L2.",
+        "",
+        "| refined | loss | pixels | degrees | face, mm | albedo | light |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        before, after = row["before"], row["after"]
+        errors = " | ".join(f"{before[name]:.3g} → {after[name]:.3g}" for name in before)
+        lines.append(f"| {row['refined']} | {row['loss'][0]:.3g} → {row['loss'][1]:.3g} | {errors} |")
+    return lines

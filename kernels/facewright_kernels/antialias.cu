@@ -128,6 +128,8 @@ __device__ Crossing find_crossing(Screen screen, long long image, int row, int c
     found.scale = 0.5f * (float)(direction * (vertical ? screen.height : screen.width));
     const unsigned char* flags = screen.flags + image * screen.triangle_count;
     int triangle = found.near_is_first ? first_id : second_id, entered = -1;
+    // The last triangle within reach must have a silhouette; most pairs are settled here where that is the first.
+    if (screen.reach == 1 && !(flags[triangle] >> (vertical ? kVerticalPairs : 0) & 7)) return found;
     const int other = found.near_is_first ? second_id : first_id;
     for (int step = 0; step < screen.reach; ++step) {
         if (!(flags[triangle] & kHasArea)) return found;

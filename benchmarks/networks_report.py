@@ -58,6 +58,10 @@ def networks_section(result: dict[str, Any]) -> str:
             f"| {row['network']} | {row['batch']} | {row['gflop']:g} | {row['runner']} | {row['ms']:g} "
             f"| {row['gflop_per_s']:g} | {row['roofline_ms']:g} |"
         )
+    if result["not_run"]:
+        lines += ["", f"Not run for want of time: {', '.join(result['not_run'])}."]
+    if not result["onnx_runtime"]:
+        lines += ["", "ONNX Runtime had no CUDA provider there."]
     return "\n".join([*lines, ""])
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+import time
+from typing import Any
 
 import torch
 
-from benchmarks.networks.cases import measure_network
+from benchmarks.networks.cases import measure_network, runs_onnx_on
 from benchmarks.networks.roofline import measure_ceiling
 from benchmarks.run_conditions import run_conditions, write_result
 from facewright_export.network_table import NETWORKS, network
@@ -32,14 +34,26 @@ def main() -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--network", nargs="+", choices=[row.name for row in NETWORKS], metavar="NAME")
     parser.add_argument("--batch", nargs="+", type=int, default=(1, 8, 32))
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="begin no further network after this long (default: on cuda 80, on the cpu no limit)",
+    )
     options = parser.parse_args()
     conditions = run_conditions()
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     ceiling = measure_ceiling(options.device)
     sys.stdout.write(f"ceiling {ceiling.gflop_per_s:.0f} GFLOP/s, {ceiling.gb_per_s:.1f} GB/s\n")
-    rows = []
+    rows: list[dict[str, Any]] = []
+    limit = options.seconds or (80.0 if options.device == "cuda" else float("inf"))
+    started = time.monotonic()
+    not_run = []
     for name in options.network or [row.name for row in NETWORKS]:
+        if time.monotonic() - started > limit:
+            not_run.append(name)
+            continue
         for row in measure_network(network(name), tuple(options.batch), options.device, ceiling):
             rows.append(row)
             if "ms" in row:
@@ -59,6 +73,8 @@ def main() -> int:
         "ceiling_gflop_per_s": round(ceiling.gflop_per_s, 1),
         "ceiling_gb_per_s": round(ceiling.gb_per_s, 1),
         "rows": rows,
+        "not_run": not_run,
+        "onnx_runtime": runs_onnx_on(options.device),
     }
     sys.stdout.write(f"{write_result('networks', result)}\n")
     return 0

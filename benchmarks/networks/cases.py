@@ -8,14 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
+import onnxruntime as ort
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks.roofline import Ceiling, least_ms
 from facewright.engine import OnnxEngine
-from facewright_export.network import Network
+from facewright_export.network import Array, Network
 from facewright_export.network_export import build_graph
 from facewright_export.parity_gates import judge, require_passed
 from facewright_export.precision import Precision
@@ -31,74 +31,112 @@ class Prepared:
     Args:
         network: its row.
         module: with seeded weights, on the device.
-        onnx_file: the exported file.
+        onnx_file: the exported file; None where ONNX Runtime cannot run it on the device.
         gflop: multiplications and additions of convolutions and products, for one of a batch.
         weight_gb: of all weights.
     """
 
     network: Network
     module: nn.Module
-    onnx_file: Path
+    onnx_file: Path | None
     gflop: float
     weight_gb: float
+
+
+def runs_onnx_on(device: str) -> bool:
+    """Whether ONNX Runtime has the device's provider here."""
+    return device == "cpu" or "CUDAExecutionProvider" in ort.get_available_providers()
 
 
 def measure_network(
     network: Network, batches: tuple[int, ...], device: str, ceiling: Ceiling
 ) -> list[dict[str, Any]]:
-    """Rows of one network: one for each batch and each of ONNX Runtime and torch.
+    """Rows of one network: one for each batch and each of ONNX Runtime (where it runs on the device) and
+    torch.
 
     Raises:
-        GateError: the file does not compute what the module does; nothing wrong is timed.
+        GateError: the file, or the module on the device, does not compute what the module does on the CPU;
+        nothing wrong
+            is timed.
     """
     with TemporaryDirectory() as folder:
         prepared = _prepare(network, Path(folder) / "model.onnx", device)
         rows: list[dict[str, Any]] = []
-        slowest_per_item = 0.0
+        seconds_per_item = 0.0
         for batch in batches:
-            if slowest_per_item * batch > LONGEST_RUN_S:
+            if seconds_per_item * batch > LONGEST_RUN_S:
                 rows.append(
-                    {"network": network.name, "batch": batch, "left_out_after_s": round(slowest_per_item, 2)}
+                    {"network": network.name, "batch": batch, "left_out_after_s": round(seconds_per_item, 2)}
                 )
                 continue
             timed = _time(prepared, batch, device)
-            slowest_per_item = max(timed.values()) / 1e3 / batch
+            seconds_per_item = max(timed.values()) / 1e3 / batch
             rows += [_row(prepared, batch, runner, ms, ceiling) for runner, ms in timed.items()]
         return rows
 
 
 def _prepare(network: Network, onnx_file: Path, device: str) -> Prepared:
     module = network.seeded()
-    model = build_graph(network, module, Precision.FP32)
-    onnx_file.write_bytes(model.SerializeToString())
-    inputs = network.module_inputs(network.examples(1))
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        module(*inputs.values())
-    weights = sum(p.numel() * p.element_size() for p in module.state_dict().values())
-    return Prepared(network, module.to(device), onnx_file, counter.get_total_flops() / 1e9, weights / 1e9)
+    examples = network.examples(1)
+    with FlopCounterMode(display=False) as counter:
+        expected = network.reference(module, examples)
+    if runs_onnx_on(device):
+        onnx_file.write_bytes(build_graph(network, module, Precision.FP32).SerializeToString())
+    module.to(device)
+    given = (tensor.to(device) for tensor in network.module_inputs(examples).values())
+    _require_same(network, expected, _by_name(network, _eager(module, tuple(given))))
+    return Prepared(
+        network,
+        module,
+        onnx_file if runs_onnx_on(device) else None,
+        counter.get_total_flops() / 1e9,
+        sum(p.numel() * p.element_size() for p in module.state_dict().values()) / 1e9,
+    )
 
 
 def _time(prepared: Prepared, batch: int, device: str) -> dict[str, float]:
     """Milliseconds by runner."""
     network = prepared.network
     examples = network.examples(batch)
-    engine = OnnxEngine(
-        prepared.onnx_file, "cuda" if device == "cuda" else "cpu", threads=torch.get_num_threads()
-    )
-    given = {name: tensor.to(device) for name, tensor in network.module_inputs(examples).items()}
-    run_torch = _torch_runner(prepared.module, tuple(given.values()), device)
-    reference = dict(zip(network.outputs, (np.asarray(t.cpu()) for t in run_torch()), strict=True))
-    results = judge(network.gates, Precision.FP32, reference, engine.run(examples))
-    require_passed(network.name, Precision.FP32, results)
-    run_onnx: Callable[[], Any] = lambda: engine.run(examples)  # noqa: E731
-    if device == "cuda":
-        import cupy
+    given = tuple(tensor.to(device) for tensor in network.module_inputs(examples).values())
+    run_torch = _torch_runner(prepared.module, given, device)
+    timed = {}
+    if prepared.onnx_file is not None:
+        reference = _by_name(network, run_torch())
+        run_onnx = _onnx_runner(prepared.onnx_file, network, examples, reference, device)
+        timed["ONNX Runtime"] = least_ms(run_onnx, device)
+    timed["torch, CUDA graph" if device == "cuda" else "torch eager"] = least_ms(run_torch, device)
+    return timed
 
-        on_device = {name: cupy.asarray(array) for name, array in examples.items()}
-        outputs = {name: cupy.asarray(array) for name, array in engine.run(examples).items()}
-        run_onnx = engine.bind({**on_device, **outputs})
-    torch_name = "torch, CUDA graph" if device == "cuda" else "torch eager"
-    return {"ONNX Runtime": least_ms(run_onnx, device), torch_name: least_ms(run_torch, device)}
+
+def _onnx_runner(
+    onnx_file: Path, network: Network, examples: dict[str, Array], reference: dict[str, Array], device: str
+) -> Callable[[], Any]:
+    """Runs the file, on a GPU with its buffers bound, after its outputs were held to torch's."""
+    if device == "cpu":
+        engine = OnnxEngine(onnx_file, threads=torch.get_num_threads())
+        _require_same(network, reference, engine.run(examples))
+        return lambda: engine.run(examples)
+    import cupy
+
+    engine = OnnxEngine(onnx_file, "cuda")
+    outputs = engine.run(examples)
+    _require_same(network, reference, outputs)
+    return engine.bind({name: cupy.asarray(array) for name, array in {**examples, **outputs}.items()})
+
+
+def _require_same(network: Network, reference: dict[str, Array], other: dict[str, Array]) -> None:
+    require_passed(network.name, Precision.FP32, judge(network.gates, Precision.FP32, reference, other))
+
+
+def _by_name(network: Network, results: tuple[torch.Tensor, ...]) -> dict[str, Array]:
+    return {name: tensor.cpu().numpy() for name, tensor in zip(network.outputs, results, strict=True)}
+
+
+def _eager(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    with torch.inference_mode():
+        results: Any = module(*inputs)
+    return results if isinstance(results, tuple) else (results,)
 
 
 def _torch_runner(
@@ -106,21 +144,16 @@ def _torch_runner(
 ) -> Callable[[], tuple[torch.Tensor, ...]]:
     """Runs the module; on a GPU by replaying a captured graph into outputs that stay where they are."""
 
-    def eager() -> tuple[torch.Tensor, ...]:
-        with torch.inference_mode():
-            results: Any = module(*inputs)
-        return results if isinstance(results, tuple) else (results,)
-
     if device == "cpu":
-        return eager
+        return lambda: _eager(module, inputs)
     side_stream = torch.cuda.Stream()
     with torch.cuda.stream(side_stream):
         for _ in range(3):  # libraries choose and allocate before the capture
-            eager()
+            _eager(module, inputs)
     torch.cuda.current_stream().wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        outputs = eager()
+        outputs = _eager(module, inputs)
 
     def replay() -> tuple[torch.Tensor, ...]:
         graph.replay()

@@ -15,13 +15,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.logger import G_LOGGER
 
 from facewright_export.export_error import ExportError
-
-# Its warnings go to standard output: one for each import of a graph, about a package for colours.
-G_LOGGER.severity = G_LOGGER.ERROR
 
 
 @dataclass(frozen=True)
@@ -65,6 +60,7 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     Returns:
         A graph with the same names of inputs, outputs and remaining nodes, checked.
     """
+    gs = _surgeon()
     graph = gs.import_onnx(model)
     graph.fold_constants(size_threshold=None).cleanup().toposort()
     return _exported(graph, model)
@@ -78,6 +74,7 @@ def fuse_pixel_normalisation(
     Raises:
         ExportError: there is no such input, or it has other channels.
     """
+    gs = _surgeon()
     graph = gs.import_onnx(model)
     network_input = next((value for value in graph.inputs if value.name == name), None)
     if network_input is None:
@@ -120,6 +117,7 @@ def keep_outputs(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelPr
     Raises:
         ExportError: the graph has no output of one of these names.
     """
+    gs = _surgeon()
     graph = gs.import_onnx(model)
     there = [value.name for value in graph.outputs]
     missing = sorted(set(names) - set(there))
@@ -140,7 +138,17 @@ def checked(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
+def _surgeon() -> Any:
+    """onnx-graphsurgeon, imported where a graph is changed: a row of the network table needs none."""
+    import onnx_graphsurgeon
+    from onnx_graphsurgeon.logger import G_LOGGER
+
+    # Its warnings go to standard output: one for each import of a graph, about a package for colours.
+    G_LOGGER.severity = G_LOGGER.ERROR
+    return onnx_graphsurgeon
+
+
 def _exported(graph: Any, original: onnx.ModelProto) -> onnx.ModelProto:
-    model = gs.export_onnx(graph, ir_version=original.ir_version)
+    model = _surgeon().export_onnx(graph, ir_version=original.ir_version)
     model.producer_name = "facewright"
     return checked(model)

@@ -199,7 +199,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         load=lambda path: import_state_dict(CameraRegressor(), path),
         files=("the owner's state dict",),
         inputs=(_image(224),),
-        gates={"CAMERA": gate(rotation_degrees(slice(3, 6)), 0.001, 0.1, 1)},
+        gates={"CAMERA": gate(rotation_degrees(slice(3, 6)), 0.001, 0.3, 2)},
         source="Luo et al. 2021 (normalized), section 3.3",
         pixels=_IMAGENET,
     ),

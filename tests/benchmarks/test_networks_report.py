@@ -33,9 +33,18 @@ def test_times_and_what_was_left_out() -> None:
         row | {"gflop_per_s": 1936.0, "roofline_ms": 9.0},
         {"network": "mica", "batch": 32, "left_out_after_s": 2},
     ]
-    result = {"device": "cpu", "ceiling_gflop_per_s": 100.0, "ceiling_gb_per_s": 12.5, "rows": rows}
+    result = {
+        "device": "cpu",
+        "ceiling_gflop_per_s": 100.0,
+        "ceiling_gb_per_s": 12.5,
+        "rows": rows,
+        "not_run": ["pspnet"],
+        "onnx_runtime": False,
+    }
     text = networks_section(result)
     assert "| mica | 1 | 24.2 | torch eager | 12.5 | 1936 | 9 |" in text
     assert "| mica | 32 | – | not run: it takes too long | – | – | – |" in text
     assert "processor time" in text
+    assert "Not run for want of time: pspnet." in text
+    assert "ONNX Runtime had no CUDA provider there." in text
     assert "--device cuda" in networks_section({**result, "device": "cuda"})

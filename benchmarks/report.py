@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
+from benchmarks.gradients_report import gradients_section
 from benchmarks.kernels_report import kernels_section
 from benchmarks.likeness_report import likeness_section
 from benchmarks.networks_report import networks_section, parity_section
@@ -36,6 +37,7 @@ _SECTIONS = {
     "refinement": refinement_section,
     "parity": parity_section,
     "networks": networks_section,
+    "gradients": gradients_section,
     "kernel_tests": kernel_tests_section,
 }
 #: Results in the folder ``gpu`` are called ``gpu/<benchmark>`` and shown by the same section, after these.

@@ -98,8 +98,8 @@ def _traced(function: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Gra
     graph = trace(*arguments)
     drop_round_trips(graph)
     leave_expanding_to_operators(graph)
-    fold_constants(graph)
     share_repeated_operators(graph)
+    fold_constants(graph)
     return graph
 
 

@@ -1,27 +1,23 @@
 """Gradients of the exported graphs against autograd, and what they cost.
 
-``python -m facewright_export.gradients.parity [--only generator perceptual identity] [--out FILE.json]``
-
-At the published sizes, with random weights (published ones are not redistributable; parity does not depend
-on them): StyleGAN2 configuration F at 256 x 256, LPIPS with VGG16, InceptionResnetV1. The reference is
-float32 autograd. Float32 graphs are run as ONNX files by ONNX Runtime; half-precision graphs as traced,
-each operator rounded (`facewright_export.gradients.half_arithmetic`), because ONNX Runtime rounds nothing
-in half precision on a CPU.
+``python -m benchmarks.gradients`` prints the table. At the published sizes, with random weights (published
+ones are not redistributable; parity does not depend on them): StyleGAN2 configuration F at 256 x 256, LPIPS
+with VGG16, InceptionResnetV1. The reference is float32 autograd. Float32 graphs are run as ONNX files by
+ONNX Runtime; half-precision graphs as traced, each operator rounded
+(`facewright_export.gradients.half_arithmetic`), because ONNX Runtime rounds nothing in half precision on a
+CPU.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
@@ -252,39 +248,3 @@ def published_size_parity(networks: Sequence[str], threads: int) -> Iterator[Gra
         network = random_weights(InceptionResnetV1())
         losses = IdentityLoss(network), IdentityLoss(network, precision=torch.float16)
         yield from loss_parity("identity", *losses, IMAGE_SIZE, threads)
-
-
-def main() -> None:
-    """The command of the module's text; exits with 1 when a gradient is out of bounds."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON of all rows")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"{'network':18} prec  value L2  grad cosine  grad L2    ms   torch ms  residuals MB")
-    rows = []
-    for row in published_size_parity(options.only, options.threads):
-        rows.append(row)
-        spent = "       -          -" if row.milliseconds is None else ""
-        if row.milliseconds is not None and row.autograd_milliseconds is not None:
-            spent = f"{row.milliseconds:8.1f} {row.autograd_milliseconds:10.1f}"
-        print(
-            f"{row.network:18} {row.precision} {row.value_relative_l2:9.1e} {row.gradient_cosine:12.7f} "
-            f"{row.gradient_relative_l2:8.1e} {spent} {row.residual_megabytes:10.1f}",
-            flush=True,
-        )
-    if options.out:
-        conditions = {"versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__}}
-        record = {"benchmark": "gradients", **conditions, "threads": options.threads}
-        options.out.write_text(json.dumps({**record, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-    if not all(row.within_bounds for row in rows):
-        raise SystemExit(
-            "a gradient is out of bounds: " + ", ".join(r.network for r in rows if not r.within_bounds)
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -11,9 +11,9 @@ import copy
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
+from torch import Tensor, fx, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 #: Metres of one unit of a generator's offset channels.
 OFFSET_SCALE = 0.01
@@ -104,7 +104,7 @@ class IdentityLoss(nn.Module):
         precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.network = fuse(constant_copy(network)).to(precision)
+        self.network = without_batch_norms(network).to(precision)
         self.precision = precision
         self.register_buffer(
             "resample", torch.from_numpy(window_resampling(image_size, network_size, window))
@@ -112,7 +112,9 @@ class IdentityLoss(nn.Module):
 
     def targets(self, image: Tensor) -> tuple[Tensor]:
         """The photo's embedding, f32 [B, E]."""
-        face = self.resample @ image @ self.resample.T
+        # Two products with a constant, along the columns and, turned, along the rows.
+        narrowed = functional.linear(image, self.resample)
+        face = functional.linear(narrowed.transpose(2, 3).contiguous(), self.resample).transpose(2, 3)
         embedding = self.network(((face * 255 - 127.5) / 128).to(self.precision)).float()
         return (functional.normalize(embedding, dim=1),)
 
@@ -138,6 +140,34 @@ def window_resampling(image_size: int, network_size: int, window: float) -> NDAr
 def constant_copy(network: nn.Module) -> nn.Module:
     """A copy for inference whose parameters are constants: only gradients by activations are exported."""
     return copy.deepcopy(network).eval().requires_grad_(False)
+
+
+def without_batch_norms(network: nn.Module) -> fx.GraphModule:
+    """A constant copy whose batch normalisations are part of the convolutions and linear layers before them.
+
+    Raises:
+        ValueError: a normalisation that does not follow such a layer directly.
+    """
+    traced = fx.symbolic_trace(constant_copy(network))
+    layers = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        norm = layers.get(node.target) if node.op == "call_module" else None
+        if not isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            continue
+        before = node.args[0]
+        layer = layers.get(before.target) if before.op == "call_module" and len(before.users) == 1 else None
+        if isinstance(layer, nn.Conv2d):
+            traced.set_submodule(before.target, fuse_conv_bn_eval(layer, norm))
+        elif isinstance(layer, nn.Linear):
+            traced.set_submodule(before.target, fuse_linear_bn_eval(layer, norm))
+        else:
+            raise ValueError(
+                f"{node.target} does not directly follow a convolution or linear layer of its own"
+            )
+        node.replace_all_uses_with(before)
+        traced.graph.erase_node(node)
+    traced.recompile()
+    return constant_copy(traced)
 
 
 class _AtPrecision(nn.Module):

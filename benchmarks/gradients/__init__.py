@@ -1,0 +1,1 @@
+"""Exported gradients beside autograd, at the published sizes."""

@@ -57,9 +57,14 @@ NAPE = (-0.078, -0.060)
 def hair_growth(position: Floats) -> Floats:
     """Signed distance to the hairline, metres f32 ``[N]``, of points on the mean head; > 0 where hair
     grows."""
+    start, along = HAIR_LINE[:-1], np.diff(HAIR_LINE, axis=0)
+    offset = position[:, None, 1:] - start
+    share = np.clip((offset * along).sum(axis=2) / (along**2).sum(axis=1), 0.0, 1.0)
+    distance = np.linalg.norm(offset - share[..., None] * along, axis=2).min(axis=1)
     line = np.interp(position[:, 1], HAIR_LINE[:, 0], HAIR_LINE[:, 1])
+    behind = np.copysign(distance, line - position[:, 2])
     above_nape = position[:, 1] - 0.5 * (NAPE[0] + NAPE[1])
-    result: Floats = np.minimum(line - position[:, 2], above_nape).astype(np.float32)
+    result: Floats = np.minimum(behind, above_nape).astype(np.float32)
     return result
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.colour import luminance
 from facewright.head_model import HeadModel
 from facewright.head_template import hair_growth
 from facewright.photo_view import Sighting
@@ -25,6 +26,8 @@ INNER_FACING = (0.04, 0.16)
 SCALP_FACING = (0.26, 0.48)
 #: Cosines below and above which a fit's outline does and does not matter.
 OBLIQUE = (0.25, 0.45)
+#: Irradiance relative to the face's mean below and above which a point lies in deep shade or does not.
+DEEP_SHADE = (0.35, 0.65)
 #: Above this share of the face's core contradicting its mirror side, it is light, not an occluder.
 LARGEST_OCCLUDER = 0.35
 
@@ -113,7 +116,10 @@ def estimate_light_and_skin(
 def _likely_skin(weights: Floats, skin: SkinModel | None, albedo: Floats, loose: float) -> Floats:
     if skin is None:
         return weights
-    result: Floats = weights / (1.0 + (skin.deviation(albedo).skin / (2.0 * loose)) ** 4)
+    deviation = skin.deviation(albedo)
+    # Half of a face in shadow is no outlier: left out, the light would seem even and the shadow an occluder.
+    unlike = deviation.skin * (1.0 - deviation.dark * deviation.warm)
+    result: Floats = (weights / (1.0 + (unlike / (2.0 * loose)) ** 4)).astype(np.float32)
     return result
 
 
@@ -162,17 +168,22 @@ def judge(
     partner_seen = mirrored.visible * smooth_step(mirrored.facing, 0.2, 0.4)
     on_face = (1.0 - zones.features) * (1.0 - on_scalp)
     one_sided = occlusion(deviation.skin, partner, partner_seen) * smooth_step(zones.core, 0.1, 0.5)
+    # In a hard shadow nine bands of light are wrong by factors, and what they leave is dark and red, or red.
+    in_shade = deviation.warm * (1.0 - smooth_step(luminance(shade), *DEEP_SHADE))
+    shadow = np.maximum(deviation.warm * deviation.dark, in_shade)
     # A nostril in shade on one side is as dark and red as nothing else on a face, and belongs to it.
-    occluded = np.maximum(one_sided, deviation.foreign * on_face) * (1.0 - zones.inner_face)
+    occluded = np.maximum(one_sided, deviation.foreign * on_face) * (1.0 - shadow) * (1.0 - zones.inner_face)
     core = zones.core * visible
     covered = float((core * occluded).sum() / max(float(core.sum()), 1e-6))
     if covered > LARGEST_OCCLUDER:
         occluded = occluded * np.float32(LARGEST_OCCLUDER / covered) ** 2
     # Where the face turns away, a fit that is a few millimetres too wide shows hair or background beside it.
     oblique = (1.0 - smooth_step(seen.facing, *OBLIQUE)) * on_face * (1.0 - zones.inner_face)
-    occluded = np.maximum(occluded, smooth_step(deviation.strict, 3.4, 5.0) * oblique)
-    # Nothing but skin belongs on the ears; and collars, scarves and straps make the neck not worth the risk.
-    occluded = np.maximum(occluded, smooth_step(deviation.strict, 2.2, 3.6) * zones.pinna)
+    occluded = np.maximum(occluded, smooth_step(deviation.strict, 3.4, 5.0) * oblique * (1.0 - in_shade))
+    # Nothing but skin and its shadows belongs on the ears; and collars, scarves and straps make the neck not
+    # worth the risk.
+    not_ear = smooth_step(deviation.strict, 2.2, 3.6) * (1.0 - shadow)
+    occluded = np.maximum(occluded, not_ear * zones.pinna)
     visible = visible * (1.0 - smooth_step(zones.neck, 0.2, 0.8))
     weight = visible * (1.0 - occluded)
     return Evidence(weight.astype(np.float32), occluded.astype(np.float32), deviation.skin)

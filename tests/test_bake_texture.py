@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facewright.bake_texture import BakedTexture, TextureBaker
-from facewright.colour import linear_from_srgb
+from facewright.colour import linear_from_srgb, srgb_from_linear
 from facewright.errors import FacewrightError
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
 from facewright.texel_layout import TexelPoints, padded_texel_map
 from facewright.texture_info import TextureInfo
+from facewright.texture_layers import light_gain
 from facewright_client.contract import ErrorCode
 from tests.rendered_photo import (
     HAIR,
@@ -111,6 +112,15 @@ def test_delight_removes_the_share_asked_for(
     assert abs(contrast[2]) < 0.25 * contrast[0]
 
 
+def test_light_that_both_sides_share_is_divided_out_less() -> None:
+    shade = np.array([[1.2, 1.2, 1.2], [0.8, 0.8, 0.8]], np.float32)
+    here, there = light_gain(shade, shade[::-1], 0.5)[:, 0]
+    assert here / there == pytest.approx((0.8 / 1.2) ** 0.5, rel=1e-5)
+    assert here * there == pytest.approx((0.8 * 1.2) ** -0.25, rel=1e-5)
+    assert light_gain(shade, shade[::-1], 1.0) == pytest.approx(1 / shade, rel=1e-5)
+    assert light_gain(shade, shade[::-1], 0.0) == pytest.approx(1.0)
+
+
 def test_light_is_returned_in_head_space(head: HeadModel, baker: TextureBaker) -> None:
     photo = render_photo(head, light=side_light(0.35))
     coefficients = bake(baker, photo).sh_light
@@ -133,6 +143,27 @@ def test_occluder_on_the_cheek_is_left_out(
     # The disc is 100 times darker than the skin; the other cheek stands in.
     assert np.median(np.abs(after / before - 1)) < 0.1
     assert covered.info.excluded_share > clean.info.excluded_share + 0.01
+
+
+def test_half_a_face_in_hard_shadow_is_the_person(
+    head: HeadModel, baker: TextureBaker, points: TexelPoints, frontal: RenderedPhoto
+) -> None:
+    # Seven times darker on the subject's right, redder as skin in shadow is, with a border of a few pixels.
+    lit = 1 / (1 + np.exp(-(np.arange(len(frontal.crop)) - len(frontal.crop) / 2) / 4))[None, :, None]
+    shadow = lit + (1 - lit) * np.array([0.17, 0.14, 0.135])
+    crop = srgb_from_linear((linear_from_srgb(frontal.crop) * shadow).astype(np.float32))
+    clean, shaded = bake(baker, frontal), bake(baker, frontal, crop)
+    assert shaded.info.light_contrast > 3.0
+    # Nothing of it is an occluder, and nothing is filled in patches: one gain on the whole side.
+    assert shaded.info.excluded_share < clean.info.excluded_share + 0.03
+    mean = points.interpolate(head.vertices_mean)
+    side = face_core(head, points) & (mean[:, 0] < -0.02)
+    before, after = (
+        linear_from_srgb(baked.texture).reshape(-1, 3)[side].mean(axis=1) for baked in (clean, shaded)
+    )
+    gain = after / before
+    assert np.median(gain) < 0.6
+    assert np.quantile(gain, 0.95) < 2.5 * np.median(gain)
 
 
 def test_symmetric_beard_stays(head: HeadModel, baker: TextureBaker, points: TexelPoints) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facewright import fit_head
 from facewright.camera import Camera, pose_angles
 from facewright.corrective_field import CorrectivePrior
 from facewright.errors import FacewrightError
@@ -154,6 +155,19 @@ def test_an_open_mouth_does_not_stay_in_the_neutral(head: HeadModel, fitter: Hea
     along = np.einsum("vk,vk->v", left, head.expression_basis[jaw_open][moved])
     share = along.sum() / np.sum(head.expression_basis[jaw_open][moved] ** 2)
     assert abs(share) < 0.1
+
+
+def test_a_hint_of_a_smile_stays_in_the_neutral_and_no_more(
+    head: HeadModel, fitter: HeadFitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = made_up(head, fitter, expression={"mouthSmileLeft": 0.7, "jawOpen": 0.6}, noise=0.0003)
+    names = list(head.expression_names)
+    smile, jaw = (head.expression_basis[names.index(name)] for name in ("mouthSmileLeft", "jawOpen"))
+    kept = fit(fitter, truth)
+    monkeypatch.setattr(fit_head, "LARGEST_HABITUAL", 0.0)
+    hint = kept.neutral_vertices - fit(HeadFitter(head), truth).neutral_vertices
+    assert np.sum(hint * smile) / np.sum(smile**2) == pytest.approx(0.12, abs=0.04)
+    assert abs(np.sum(hint * jaw) / np.sum(jaw**2)) < 0.04
 
 
 def test_a_rest_face_keeps_expressions_near_zero(head: HeadModel, fitter: HeadFitter) -> None:

@@ -168,7 +168,8 @@ class TextureBaker:
         evidence = judge(vertices, shade, vertices.at(partner), shade[partner], self._vertex_zones, skin)
         clock.lap("evidence")
 
-        colours = vertices.colour * light_gain(shade, delight)
+        gain = light_gain(shade, shade[partner], delight)
+        colours = vertices.colour * gain
         brows = np.maximum(self.head.region("brow_left"), self.head.region("brow_right"))
         completion = complete_colours(
             colours,
@@ -186,7 +187,7 @@ class TextureBaker:
         texture = self._compose(view, face_crop, stack, tables)
         clock.lap("compose")
         lids = self.head.region("eyelids")
-        exposure = float((luminance(shade) * lids).sum() / max(float(lids.sum()), 1e-6)) ** delight
+        exposure = max(float(lids.sum()), 1e-6) / max(float((luminance(gain) * lids).sum()), 1e-6)
         for eye, fit in zip(tables.eyes, (fit_info.left_eye, fit_info.right_eye), strict=True):
             paint_eye(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
         clock.lap("eyes")

@@ -33,9 +33,10 @@ HIGHLIGHT_KEPT = 0.5
 #: Cosines below and above which hue is and is not corrected, and how far.
 OBLIQUE_HUE = (0.35, 0.7)
 HUE_PULL = np.float32(0.75)
+#: Distances to the hairline between which hair becomes dense, metres: wider, the strands that fray it become
+#: the teeth of a comb.
+HAIR_LINE_WIDTH = (-0.0035, 0.0035)
 #: Amplitudes of fine structure where texels are filled in.
-#: Distances to the hairline between which hair becomes dense, metres.
-HAIR_LINE_WIDTH = (-0.009, 0.009)
 STRAND_AMPLITUDE = 0.5
 PORE_AMPLITUDE = 0.05
 
@@ -74,13 +75,28 @@ class LayerStack:
     mirror_weight: Floats
 
 
-def light_gain(shade: Floats, delight: float) -> Floats:
-    """What to multiply the photo with to divide out a share of its light: shade^−delight, ``[N, 3]``."""
+def light_gain(shade: Floats, mirrored_shade: Floats, delight: float) -> Floats:
+    """What to multiply the photo with to divide out a share of its light, f32 ``[N, 3]``.
+
+    Light is split into what both sides of the face have in common and what differs between them: √(e e′) and
+    √(e / e′) for irradiance e here and e′ at the mirror point. Of the difference the share ``delight`` goes,
+    of the common part ``delight²``: soft light from the front carries the form by which a face is known.
+
+    Args:
+        shade, mirrored_shade: irradiance f32 ``[N, 3]`` at the points and at their mirror points.
+        delight: 0 keeps the light, 1 divides out all of it.
+    """
+    here, there = _bounded_light(shade), _bounded_light(mirrored_shade)
+    common, difference = np.sqrt(here * there), np.sqrt(here / there)
+    result: Floats = common ** np.float32(-(delight**2)) * difference ** np.float32(-delight)
+    return result
+
+
+def _bounded_light(shade: Floats) -> Floats:
     bounded = np.clip(shade, *SHADE_BOUNDS)
     grey = luminance(bounded)[:, None]
     # Nine bands per channel drift apart where a face turns away: the colour of light is followed only so far.
-    bounded = grey * np.clip(bounded / grey, *LIGHT_HUE_BOUNDS)
-    result: Floats = bounded ** np.float32(-delight)
+    result: Floats = grey * np.clip(bounded / grey, *LIGHT_HUE_BOUNDS)
     return result
 
 
@@ -100,18 +116,19 @@ def build_layers(
         completion: fill colours per vertex.
         template: of the head.
         hairy: :func:`hair_line` of the texels.
-        delight: share of the light to divide out, 0–1.
+        delight: as in :func:`light_gain`.
     """
     photo = _feathered(points, texels.evidence.weight)
     other_side = texels.mirrored_evidence.weight * smooth_step(texels.mirrored.facing, *MIRROR_FACING)
     mirror = (1.0 - photo) * _feathered(points, other_side)
 
-    gain = light_gain(texels.shade, delight) * _highlight_gain(points, texels)[:, None]
+    gain = light_gain(texels.shade, texels.mirrored_shade, delight)
+    # What stays of this point's light, in grey: a difference of hue between the sides would tint half a face.
+    own = luminance(np.clip(texels.shade, *SHADE_BOUNDS)) * luminance(gain)
+    gain *= _highlight_gain(points, texels)[:, None]
     oblique = (1.0 - smooth_step(texels.seen.facing, *OBLIQUE_HUE)) * (photo > 0.0)
     gain *= _hue_gain(texels.seen.colour, oblique, texels.zones, completion)
     # The mirror point under the light of this point: its own light out, what stays of this point's light in.
-    # In grey: a difference of hue between the sides would tint half of the face.
-    own = luminance(np.clip(texels.shade, *SHADE_BOUNDS)) ** np.float32(1.0 - delight)
     mirror_gain = own / luminance(np.clip(texels.mirrored_shade, *SHADE_BOUNDS))
     mirror_gain = np.clip(mirror_gain, *MIRROR_GAIN_BOUNDS)[:, None]
     # The other side may be lit in another colour.

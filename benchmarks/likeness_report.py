@@ -61,9 +61,10 @@ def likeness_section(result: dict[str, Any]) -> str:
         f"{result['photos']} photos of {result['persons']} people (private; numbered below), "
         f"{frontal['photos']} with abs(yaw) < 40°; avatar at {result['texture_size']}² texels, delight "
         f"{result['delight']}; renders under the {result['light']} light. {_failures(result['failed'])} "
+        f"{_left_out(result)}"
         "Judge: dlib's face recognition, which the pipeline does not use; distances are means.",
         "",
-        "```\npython -m benchmarks.likeness FOLDER\n```",
+        f"```\npython -m benchmarks.likeness FOLDER{_rule(result)}\n```",
         "",
         "| measure, abs(yaw) < 40° | goal | stretch | measured |",
         "|---|---|---|---|",
@@ -117,6 +118,16 @@ def _failures(failed: dict[str, str]) -> str:
     if not failed:
         return "Every photo gave an avatar."
     return "No avatar from " + ", ".join(f"photo {number} ({code})" for number, code in failed.items()) + "."
+
+
+def _left_out(result: dict[str, Any]) -> str:
+    if not result["smallest_face"]:
+        return ""
+    return f"{len(result['left_out'])} left out, faces below {result['smallest_face']} pixels. "
+
+
+def _rule(result: dict[str, Any]) -> str:
+    return f" --smallest-face {result['smallest_face']}" if result["smallest_face"] else ""
 
 
 def _value(row: dict[str, Any], key: str) -> str:

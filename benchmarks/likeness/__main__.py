@@ -6,6 +6,10 @@ The stages run in this process, one photo after the other. dlib's face recogniti
 not use, compares photos with renders of the neutral avatar (`pip install -e '.[bench]'`). Photos of one
 person share the part of their names before a double underscore: ann__sea.jpg, ann__office.jpg. The result
 written to benchmarks/results names photos by number only.
+
+Which photos count is decided by a rule that is stated before anything is judged, never by the result:
+`--smallest-face 140` leaves out photos whose face is a thumbnail (the longer side of the box around its
+landmarks, in pixels of the file), and says how many.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.likeness.contact_sheet import Row, sheet_row, write_sheets
-from benchmarks.likeness.face_recognition_judge import FaceRecognitionJudge
+from benchmarks.likeness.face_recognition_judge import FaceBox, FaceRecognitionJudge
 from benchmarks.likeness.identity_statistics import person_of
 from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.likeness.measures import PhotoMeasures, judge_table, measure, table
@@ -57,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured: list[PhotoMeasures] = []
     names: list[str] = []
     failed: dict[int, str] = {}
+    left_out: dict[int, int] = {}
     rows: list[Row] = []
     began = time.perf_counter()
     for number, path in enumerate(track(paths, "judging", console=console), 1):
@@ -66,6 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed[number] = str(error.code)
             console.print(f"{path.name}: {error}")
             continue
+        face_px = FaceBox.around(avatar.landmarks_in_photo).side
+        if face_px < options.smallest_face:
+            left_out[number] = round(face_px)
+            console.print(f"{path.name}: left out, its face spans {face_px:.0f} pixels")
+            continue
         measures = measure(maker, judge, avatar, number, person_of(path.name), options.light)
         measured.append(measures)
         names.append(path.name)
@@ -74,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(sheet_row(maker.head, avatar, path.stem, distances))
     if options.sheets:
         write_sheets(rows, options.sheets)
+    if options.smallest_face:
+        console.print(
+            f"{len(left_out)} of {len(paths)} photos left out: face below {options.smallest_face} px"
+        )
 
     result = {
         "benchmark": "likeness",
@@ -84,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seconds": round(time.perf_counter() - began, 1),
         "photos": len(paths),
         "failed": failed,
+        "smallest_face": options.smallest_face,
+        "left_out": left_out,
         "persons": len({m.person for m in measured}),
         "tables": _tables(measured),
         "per_photo": [_row(m) for m in measured],
@@ -143,6 +159,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("photos", type=Path, help="folder of photos (JPEG, PNG, WebP)")
     parser.add_argument("--only", nargs="*", help="only photos whose names contain one of these words")
+    parser.add_argument(
+        "--smallest-face",
+        type=int,
+        default=0,
+        metavar="PX",
+        help="leave out photos whose face spans less than this many pixels of the file (default: none)",
+    )
     parser.add_argument("--sheets", type=Path, help="write contact sheets (PNG) into this folder")
     parser.add_argument("--details", type=Path, help="write the rows with file names to this JSON")
     parser.add_argument(

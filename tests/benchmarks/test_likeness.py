@@ -19,16 +19,20 @@ _PORTRAIT = Path(__file__).parents[1] / "data" / "astronaut.jpg"
 
 def test_a_folder_of_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(_PORTRAIT, tmp_path / "collins__portrait.jpg")
+    with Image.open(_PORTRAIT) as portrait:
+        portrait.resize((portrait.width // 2, portrait.height // 2)).save(tmp_path / "collins__thumbnail.png")
     rng = np.random.default_rng(2)
     Image.fromarray(rng.integers(0, 255, (256, 256, 3), np.uint8)).save(tmp_path / "noise.png")
     details, sheets = tmp_path / "details.json", tmp_path / "sheets"
 
-    status = main([str(tmp_path), "--no-result", "--details", str(details), "--sheets", str(sheets)])
+    outputs = ["--no-result", "--details", str(details), "--sheets", str(sheets)]
+    status = main([str(tmp_path), "--smallest-face", "100", *outputs])
 
     assert status == 1, "the picture without a face must not pass unnoticed"
     printed = capsys.readouterr()
     table = json.loads(printed.out)["|yaw| < 40°"]
     assert "NO_FACE" in printed.err
+    assert "1 of 3 photos left out: face below 100 px" in printed.err
     assert table["photos"] == 1
     assert table["reprojection"]["median"] < 3
     assert table["distance at photo pose"]["mean"] < 0.6, "the judge sees another person"

@@ -87,6 +87,8 @@ def _likeness() -> dict[str, Any]:
         "photos": 4,
         "persons": 3,
         "failed": {"2": "NO_FACE"},
+        "smallest_face": 140,
+        "left_out": {"3": 97},
         "texture_size": 1024,
         "delight": 0.5,
         "light": "studio",
@@ -101,6 +103,8 @@ def test_likeness_numbers_reach_the_report() -> None:
     assert "**0.65 (no face in 1 of 3) / – (no face in 6 of 6)**" in text
     assert "**66.7 / 66.7 / 66.7**" in text
     assert "photo 2 (NO_FACE)" in text
+    assert "1 left out, faces below 140 pixels" in text
+    assert "FOLDER --smallest-face 140\n" in text
     assert "| 7 | -12 | 4 | 0.71 / 3.1 | no face |" in text
     assert "0.40 → no face | 150 |" in text
 

@@ -29,13 +29,11 @@ import onnx
 from onnx import TensorProto
 
 from facewright.errors import FacewrightError
+from facewright.server.exported_repository import SERVED_VERSIONS, versions_in
 from facewright.server.model_configs import PROFILES, Profile, ServedNetwork, write_network_configs
 from facewright_client.contract import Tensor
 from facewright_export.export_error import ExportError
 from facewright_export.network_metadata import metadata_of
-
-#: How many of the newest versions are served at once.
-SERVED_VERSIONS: Final = 2
 
 _TRITON_TYPES: Final = {
     TensorProto.FLOAT: "TYPE_FP32",
@@ -102,11 +100,6 @@ def add_version(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder / str(version)
-
-
-def versions_in(folder: Path) -> list[int]:
-    """The versions of a network's folder, rising."""
-    return sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdecimal())
 
 
 def serve_versions(repository: Path, name: str, versions: tuple[int, ...] | None) -> None:

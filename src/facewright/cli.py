@@ -181,6 +181,9 @@ def _add_serve(commands: Any) -> None:
         metavar="S",
         help="prove an idle server alive by a real request this often, seconds (default: %(default)s)",
     )
+    serve.add_argument(
+        "--networks", type=Path, metavar="REPOSITORY", help="also serve what facewright export wrote there"
+    )
     serve.add_argument("--log", type=Path, metavar="FILE", help="Triton's log (default: standard error)")
     serve.add_argument(
         "--tls-certificate",
@@ -388,6 +391,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             cores=parsed.cores,
             longest_wait_ms=round(1e3 * parsed.longest_wait),
             probe_every_s=parsed.probe_every,
+            networks=parsed.networks,
             log=parsed.log,
             tls_certificate=parsed.tls_certificate,
             tls_key=parsed.tls_key,

@@ -3,13 +3,9 @@ Triton."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +16,16 @@ import tritonclient.grpc as triton
 from torch import nn
 
 from facewright.engine import OnnxEngine
+from facewright.errors import FacewrightError
+from facewright.server import Server, ServerSettings, exported_repository
+from facewright.server.exported_repository import (
+    exported_networks,
+    require_servable,
+    served_versions,
+    versions_in,
+)
 from facewright.server.model_configs import PROFILES
-from facewright.server.triton_runtime import RuntimeMissingError, installed_runtime
+from facewright.tensorrt_plan import PlanIdentity, write_identity
 from facewright_export.export_error import ExportError
 from facewright_export.graph_surgery import PixelNormalisation
 from facewright_export.network import Batch, Example, Input, Network
@@ -35,7 +39,6 @@ from facewright_export.repository_assembly import (
     main,
     parity_rows,
     serve_versions,
-    versions_in,
 )
 
 
@@ -72,8 +75,8 @@ def exported() -> ExportedNetwork:
 
 @pytest.fixture
 def repository(exported: ExportedNetwork, tmp_path: Path) -> Path:
-    add_version(tmp_path, exported.model, parity_rows(exported.results), "cpu")
-    return tmp_path
+    add_version(tmp_path / "repository", exported.model, parity_rows(exported.results), "cpu")
+    return tmp_path / "repository"
 
 
 def _tensors(config: str, field: str) -> dict[str, tuple[str, list[int]]]:
@@ -136,12 +139,15 @@ def test_exporting_again_is_a_new_version_and_rolling_back_a_policy(
     assert versions_in(folder) == [1, 2]
     assert (folder / "1" / "model.onnx").read_bytes() == first
     assert "latest: { num_versions: 2 }" in (folder / "config.pbtxt").read_text()
+    assert served_versions(folder) == [1, 2]
     assert main([str(repository), "small_embedding", "--serve", "1"]) == 0
     for path in (folder / "config.pbtxt", *(folder / "configs").iterdir()):
         assert "specific: { versions: [ 1 ] }" in path.read_text()
     assert "tensorrt_plan" in (folder / "config.pbtxt").read_text(), "the default profile stays"
+    assert served_versions(folder) == [1]
     serve_versions(repository, "small_embedding", None)
     assert "latest: { num_versions: 2 }" in (folder / "config.pbtxt").read_text()
+    assert served_versions(folder) == [1, 2]
     assert main([str(repository), "small_embedding", "--serve", "7"]) == 1
     assert "has no version 7" in capsys.readouterr().err
 
@@ -162,49 +168,45 @@ def test_a_foreign_file_is_refused(exported: ExportedNetwork) -> None:
 
 
 @pytest.fixture
-def server(repository: Path, exported: ExportedNetwork) -> Iterator[triton.InferenceServerClient]:
-    """A real Triton on a repository of two versions, the second of them in fp16."""
-    try:
-        runtime = installed_runtime()
-    except RuntimeMissingError as error:
-        pytest.skip(str(error))
+def server(repository: Path, tmp_path: Path) -> Iterator[triton.InferenceServerClient]:
+    """`facewright serve --networks` on two versions of one network, the second of them in fp16."""
     narrowed = export_network(SMALL, SMALL.seeded(), Precision.FP16)
     add_version(repository, narrowed.model, [], "cpu")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(runtime.binary), f"--model-repository={repository}", "--model-config-name=cpu"]
-    command += [f"--backend-directory={runtime.backends}", f"--grpc-port={port}"]
-    command += ["--allow-http=false", "--allow-metrics=false", "--grpc-address=127.0.0.1"]
-    environment = runtime.environment() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with (repository / "triton.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
-                _wait_until_ready(client, process, repository / "triton.log")
-                yield client
-        finally:
-            process.terminate()
-            process.wait(20)
+    settings = ServerSettings(
+        grpc_port=0, http_port=0, metrics_port=0, networks=repository, log=tmp_path / "log" / "triton.log"
+    )
+    with Server(settings) as running, triton.InferenceServerClient(running.url) as client:
+        yield client
 
 
-def _wait_until_ready(
-    client: triton.InferenceServerClient, process: subprocess.Popen[bytes], log: Path
+def test_the_tensorrt_profile_wants_a_plan_of_every_version(
+    repository: Path, exported: ExportedNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if client.is_server_ready():
-                return
-        except triton.InferenceServerException:
-            time.sleep(0.1)
-    pytest.fail(f"Triton did not start:\n{log.read_text()[-4000:]}")
+    monkeypatch.setattr(exported_repository, "compute_capability", lambda: "9.0")
+    monkeypatch.setenv("TRT_VERSION", "11.4.0.106")
+    add_version(repository, exported.model, [], "tensorrt")
+    require_servable(repository, "cpu")
+    for version in (2, 1):
+        with pytest.raises(FacewrightError, match=r"there is no plan .*/model_9\.0\.plan"):
+            require_servable(repository, "tensorrt")
+        folder = repository / "small_embedding" / str(version)
+        sha256 = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+        (folder / "model_9.0.plan").write_bytes(b"plan")
+        identity = PlanIdentity("small_embedding", "11.4.0.106", "9.0", sha256, "fp32", (1, 2, 8))
+        write_identity(folder / "model_9.0.plan", identity)
+    require_servable(repository, "tensorrt")
+    monkeypatch.setenv("TRT_VERSION", "11.5.0.1")
+    with pytest.raises(FacewrightError, match=r"by TensorRT 11\.4\.0\.106, here is 11\.5\.0\.1"):
+        require_servable(repository, "tensorrt")
+
+
+def test_an_empty_repository_is_not_served(tmp_path: Path) -> None:
+    with pytest.raises(FacewrightError, match="holds no exported network"):
+        exported_networks(tmp_path)
 
 
 @pytest.mark.server
-def test_triton_serves_both_versions_and_batches(
-    server: triton.InferenceServerClient, exported: ExportedNetwork
-) -> None:
+def test_triton_serves_both_versions_and_batches(server: triton.InferenceServerClient) -> None:
     examples = SMALL.examples(3)
     wanted = SMALL.reference(SMALL.seeded(), examples)
     inputs = []

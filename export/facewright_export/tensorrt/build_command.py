@@ -9,36 +9,40 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
+from facewright.server.exported_repository import exported_networks, require_plan, served_versions
 from facewright.server.model_configs import LARGEST_NETWORK_BATCH, NETWORKS
 from facewright.tensorrt_plan import compute_capability, open_plan, plan_name
 from facewright_export.export_error import ExportError
 from facewright_export.network_metadata import NetworkMetadata
-from facewright_export.repository_assembly import versions_in
-from facewright_export.tensorrt.plan_builder import BuildOptions, build_plan, restore_weights
+from facewright_export.tensorrt.plan_builder import (
+    BuildOptions,
+    build_plan,
+    import_tensorrt,
+    restore_weights,
+)
 
 
-def newest_files(repository: Path, networks: Sequence[str]) -> list[Path]:
-    """``model.onnx`` of the newest version of each network, by name.
+def served_files(repository: Path, networks: Sequence[str]) -> list[Path]:
+    """``model.onnx`` of every version that is served of each network, newest first.
 
     Raises:
-        ExportError: the repository, or a network that was asked for, is not there.
+        FacewrightError: INTERNAL when the repository, or a network that was asked for, is not there.
     """
-    folders = {
-        path.name: path / str(versions[-1])
-        for path in (sorted(repository.iterdir()) if repository.is_dir() else ())
-        if path.is_dir() and (versions := versions_in(path))
-    }
-    files = {
-        name: folder / "model.onnx" for name, folder in folders.items() if (folder / "model.onnx").is_file()
-    }
-    unknown = sorted(set(networks) - set(files))
-    if unknown or not files:
+    there = exported_networks(repository)
+    unknown = sorted(set(networks) - set(there))
+    if unknown:
         raise ExportError(
-            f"{repository} holds no exported network {', '.join(unknown)}".rstrip(),
-            f"there are: {', '.join(files) or 'none'}; facewright export writes them",
+            f"{repository} holds no exported network {', '.join(unknown)}",
+            f"there are: {', '.join(there)}; facewright export writes them",
         )
-    return [path for name, path in files.items() if not networks or name in networks]
+    return [
+        folder / str(version) / "model.onnx"
+        for name, folder in there.items()
+        if not networks or name in networks
+        for version in reversed(served_versions(folder))
+    ]
 
 
 def open_networks() -> dict[str, tuple[Path, NetworkMetadata]]:
@@ -54,7 +58,7 @@ def open_networks() -> dict[str, tuple[Path, NetworkMetadata]]:
 
 
 def build_repository(repository: Path | None, networks: Sequence[str], options: BuildOptions) -> int:
-    """Builds the plan of the newest version of each network; returns the exit status.
+    """Builds the plan of every version that is served, but for older ones that fit; returns the exit status.
 
     Args:
         repository: written by ``facewright export``; None: the open networks, for the tensorrt profile.
@@ -73,7 +77,11 @@ def build_repository(repository: Path | None, networks: Sequence[str], options: 
             for name, (path, metadata) in open_networks().items()
         }
     else:
-        jobs = {path.parents[1].name: (path, None, None) for path in newest_files(repository, networks)}
+        jobs = {
+            f"{path.parents[1].name} {path.parent.name}": (path, None, None)
+            for path in served_files(repository, networks)
+            if _wants_building(path, capability)
+        }
     columns = (TextColumn("{task.fields[network]:24}"), BarColumn(), TextColumn("{task.description}"))
     with Progress(
         *columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty()
@@ -89,6 +97,17 @@ def build_repository(repository: Path | None, networks: Sequence[str], options: 
     return 0
 
 
+def _wants_building(onnx_file: Path, capability: str) -> bool:
+    """The newest version always, with the options given now; an older one where its plan does not fit."""
+    if int(onnx_file.parent.name) == served_versions(onnx_file.parents[1])[-1]:
+        return True
+    try:
+        require_plan(onnx_file.parent, capability, import_tensorrt().__version__)
+    except FacewrightError:
+        return True
+    return False
+
+
 def restore_repository(repository: Path, networks: Sequence[str]) -> int:
     """Fills plans that were built with ``--strip`` from the ONNX files beside them; returns the exit status.
 
@@ -96,7 +115,7 @@ def restore_repository(repository: Path, networks: Sequence[str]) -> int:
         FacewrightError: ENGINE_MISMATCH without a GPU; see `restore_weights` for the rest.
     """
     name = plan_name(compute_capability())
-    for path in newest_files(repository, networks):
+    for path in served_files(repository, networks):
         plan = path.with_name(name)
         if not plan.is_file():
             raise ExportError(f"there is no plan {plan}", "build it: facewright build --strip")

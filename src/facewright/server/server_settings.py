@@ -21,6 +21,7 @@ class ServerSettings:
         longest_wait_ms: a request this old is answered OVERLOADED at its next stage; 0: never.
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
+        networks: a repository of ``facewright export`` whose networks are served too.
         log: file that Triton's log goes to; standard error when None.
         log_verbose: everything that Triton can tell; never a photo.
         tls_certificate, tls_key: PEM files, both or none. They encrypt gRPC; Triton's HTTP, which it cannot
@@ -36,6 +37,7 @@ class ServerSettings:
     longest_wait_ms: int = 30_000
     probe_every_s: float = 30.0
     start_within_s: float = 120.0
+    networks: Path | None = None
     log: Path | None = None
     log_verbose: bool = False
     tls_certificate: Path | None = None

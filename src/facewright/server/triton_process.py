@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from facewright.server.exported_repository import require_servable
 from facewright.server.model_configs import PROFILES, Sizing
 from facewright.server.served_repository import assemble_repository
 from facewright.server.server_settings import ServerSettings
@@ -45,6 +46,8 @@ class TritonProcess:
             repository = self._folder / "model_repository"
             repository.mkdir()
             assemble_repository(repository, settings.profile, Sizing(settings.usable_cores))
+            if settings.networks is not None:
+                require_servable(settings.networks, settings.profile)
             if settings.log is not None:
                 settings.log.parent.mkdir(parents=True, exist_ok=True)
                 self._log = settings.log.open("ab")
@@ -138,6 +141,8 @@ def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Pat
         "--grpc-infer-allocation-pool-size=2",
         "--http-thread-count=2",
     ]
+    if settings.networks is not None:
+        arguments.append(f"--model-repository={settings.networks.resolve()}")
     if settings.profile == "cpu":
         arguments += ["--pinned-memory-pool-byte-size=0", "--allow-gpu-metrics=false"]
     if settings.tls_certificate and settings.tls_key:

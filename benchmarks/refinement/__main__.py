@@ -160,7 +160,8 @@ def _autograd(networks: Any, problem: Problem, runs: int, precision: str) -> dic
     step = make_step(problem, runs + 2)
     with problem.device.queue():
         step.evaluate()
-    problem.device.finish()
+        ours = problem.device.host(step.gradients.w_plus).ravel().astype(np.float64)
+        ours_losses = problem.device.host(step.losses)[:, 0]
     rival = AutogradRival(
         to_device(networks, "cuda" if problem.device.is_gpu else "cpu"), problem, step.options
     )
@@ -168,10 +169,8 @@ def _autograd(networks: Any, problem: Problem, runs: int, precision: str) -> dic
     problem.device.finish()
     assert rival.w_plus.grad is not None
     theirs = rival.w_plus.grad.cpu().numpy().ravel().astype(np.float64)
-    ours = problem.device.host(step.gradients.w_plus).ravel().astype(np.float64)
     cosine = float(ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs)))
     assert cosine > _LEAST_COSINE[precision], f"gradients differ: cosine {cosine}"
-    ours_losses = problem.device.host(step.losses)[:, 0]
     np.testing.assert_allclose(losses.cpu().numpy(), ours_losses, rtol=0.02 if precision == "fp16" else 1e-3)
     wall, processor = [], []
     for _ in range(runs):

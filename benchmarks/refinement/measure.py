@@ -23,7 +23,9 @@ def make_step(problem: Problem, iterations: int, **options: Any) -> RefinementSt
     """A refinement of the problem's photos from other people's latents."""
     has_identity = problem.networks.identity is not None
     chosen = RefinementOptions.from_parameters({"iterations": iterations} | options, has_identity)
-    return RefinementStep(problem.networks, problem.surface, problem.start(), chosen, problem.device)
+    with problem.device.queue():
+        start = problem.start()
+    return RefinementStep(problem.networks, problem.surface, start, chosen, problem.device)
 
 
 def check(problem: Problem, iterations: int = 4) -> None:

@@ -107,6 +107,13 @@ def make_problem(
     networks: RefinementNetworks, device: RefinementDevice, batch: int, seed: int = 0
 ) -> Problem:
     """Photos of ``batch`` people: a generator's faces before grey, each turned a little differently."""
+    with device.queue():
+        problem = _make_problem(networks, device, batch, seed)
+    device.finish()
+    return problem
+
+
+def _make_problem(networks: RefinementNetworks, device: RefinementDevice, batch: int, seed: int) -> Problem:
     head = HeadModel.load(asset_path("head.npz"))
     surface = HeadSurface.from_head(head, networks.generator.map_size, device)
     size = networks.perceptual.image_size
@@ -121,10 +128,9 @@ def make_problem(
         device.array(person_latents(batch, networks.generator.latent_shape, seed)),
     )
     maps = networks.generator.forward.run({W_PLUS: blank.w_plus})[UV_MAPS]
-    with device.queue():
-        scene = RefinementScene(surface, blank, device.xp)
-        image = scene.draw(maps, blank.head_to_camera, blank.sh_light).image
-        photo = device.array(device.xp.clip(image, 0, 1))
+    scene = RefinementScene(surface, blank, device.xp)
+    image = scene.draw(maps, blank.head_to_camera, blank.sh_light).image
+    photo = device.array(device.xp.clip(image, 0, 1))
     return Problem(head, networks, surface, replace(blank, photo=photo), device)
 
 

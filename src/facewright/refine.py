@@ -32,9 +32,10 @@ def refine(
     Returns:
         One result for each photo, the best so far where it was stopped.
     """
-    while step.goes_on():
-        for row, why in watch(step).items():
-            step.history.stop(row, why)
-        if step.goes_on():
-            step.step()
-    return step.history.results()
+    with step.device.queue():
+        while step.goes_on():
+            for row, why in watch(step).items():
+                step.history.stop(row, why)
+            if step.goes_on():
+                step.step()
+        return step.history.results()

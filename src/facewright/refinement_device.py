@@ -71,10 +71,11 @@ class RefinementDevice:
         return array
 
     def host(self, array: Array) -> Array:
-        """A copy in the host's memory, complete."""
+        """A copy in the host's memory, complete: of what is queued on either stream, or on the caller's."""
         if not self.is_gpu:
             return np.array(array)
-        copy: Array = self.xp.asnumpy(array, stream=self.stream)
+        self.finish()
+        copy: Array = self.xp.asnumpy(array)
         return copy
 
     @contextmanager

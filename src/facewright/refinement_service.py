@@ -197,7 +197,8 @@ class LatentRefiner:
             device=self._device,
             size=size,
         )
-        return photos.checked(self._networks.generator.latent_shape, self._mean, size)
+        with self._device.queue():
+            return photos.checked(self._networks.generator.latent_shape, self._mean, size)
 
     def _refine_batch(
         self,

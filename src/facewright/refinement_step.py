@@ -69,16 +69,19 @@ class RefinementStep:
             )
         generator = networks.generator
         mean = device.host(surface.vertices_mean)
-        photos = photos.checked(generator.latent_shape, mean, networks.perceptual.image_size)
+        with device.queue():
+            photos = photos.checked(generator.latent_shape, mean, networks.perceptual.image_size)
         self.options = options
+        self.device = device
         #: Iterations done.
         self.iteration = 0
-        self._device = device
         self._scene = RefinementScene(surface, photos, device.xp)
         self._loss_scale = np.float32(generator.loss_scale)
         start = Parameters(photos.w_plus, photos.head_to_camera, photos.sh_light)
         with device.queue():
             self._start = photos.w_plus
+            weights = (options.latent_weight, options.perceptual_weight, options.identity_weight)
+            self._weights = device.xp.asarray(weights, np.float32)
             #: The present parameters; a caller may overwrite them in place.
             self.parameters = start.copy()
             self.history = RefinementHistory(start, options, device)
@@ -103,12 +106,12 @@ class RefinementStep:
         """One iteration. On a GPU the work is queued, and the host goes on once the step before the last has
         been computed.
         """
-        with self._device.queue():
+        with self.device.queue():
             self.evaluate()
             self.update()
-            self._marks.append(self._device.mark())
+            self._marks.append(self.device.mark())
         if len(self._marks) > 2:
-            self._device.wait(self._marks.pop(0))
+            self.device.wait(self._marks.pop(0))
 
     def evaluate(self) -> None:
         """Losses and gradients at the present parameters, for `losses`, `gradients` and `update`."""
@@ -118,21 +121,20 @@ class RefinementStep:
     @property
     def losses(self) -> Array:
         """f32 ``[B, 4]`` of the last evaluation: columns `facewright.refinement_history.LOSS_NAMES`."""
-        xp, options = self._device.xp, self.options
+        xp = self.device.xp
         moved = self._tried_w - self._start
         latent = xp.sqrt((moved * moved).mean(axis=(1, 2)))
         perceptual = self._perceptual.value
         identity = xp.zeros_like(perceptual) if self._identity is None else self._identity.value
         terms = xp.stack([latent, perceptual, identity], axis=1).astype(np.float32)
-        weights = (options.latent_weight, options.perceptual_weight, options.identity_weight)
-        total = (terms * xp.asarray(weights, np.float32)).sum(axis=1)
+        total = (terms * self._weights).sum(axis=1)
         losses: Array = xp.concatenate([total[:, None], terms], axis=1)
         return losses
 
     @property
     def gradients(self) -> Parameters:
         """Gradients of each photo's total loss of the last evaluation."""
-        xp = self._device.xp
+        xp = self.device.xp
         moved = self._tried_w - self._start
         distance = xp.sqrt((moved * moved).mean(axis=(1, 2)))
         # The distance has no derivative at the start itself; 0 is a subgradient, and `moved` is 0 there.
@@ -142,7 +144,7 @@ class RefinementStep:
 
     def update(self) -> None:
         """Takes the last evaluation into `history` and moves the parameters by one step of Adam."""
-        xp, options, now = self._device.xp, self.options, self.parameters
+        xp, options, now = self.device.xp, self.options, self.parameters
         tried = Parameters(self._tried_w, now.head_to_camera, now.sh_light)
         self.history.record(self.iteration, self.losses, tried)
         gradients, moments = self.gradients, self._moments
@@ -170,11 +172,14 @@ class RefinementStep:
         """
         if self.iteration >= self.options.iterations or self.history.all_stopped:
             return False
-        return bool((self._device.is_gpu and self.iteration % 8) or self.history.active.any())
+        if self.device.is_gpu and self.iteration % 8:
+            return True
+        with self.device.queue():
+            return bool(self.history.active.any())
 
     def picture(self, row: int) -> Array:
         """u8 sRGB ``[H, H, 3]``: the composite of a photo in the last evaluation, on the host."""
-        image = self._device.host(self._drawing.image[row]).transpose(1, 2, 0)
+        image = self.device.host(self._drawing.image[row]).transpose(1, 2, 0)
         picture: Array = np.ascontiguousarray(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
         return picture
 
@@ -185,16 +190,16 @@ class RefinementStep:
         self._tried_w, self._maps = buffers[W_PLUS], buffers[UV_MAPS]
         self._run_forward = forward.bind(buffers)
         saved = {name: buffers[name] for name in backward.inputs if name != GRAD_UV_MAPS}
-        xp = self._device.xp
+        xp = self.device.xp
         self._grad_maps, self._grad_w = xp.zeros_like(self._maps), xp.zeros_like(self._tried_w)
         self._run_backward = backward.bind(saved | {GRAD_UV_MAPS: self._grad_maps, GRAD_W_PLUS: self._grad_w})
 
     def _bind_identity(self, network: ImageLossNetwork | None, photo: Array) -> _BoundLoss | None:
         if network is None or not self.options.identity_weight:
             return None
-        self._device.fork_identity()
+        self.device.fork_identity()
         bound = _BoundLoss(network, photo)
-        self._device.join_identity()
+        self.device.join_identity()
         return bound
 
     def _generate(self) -> None:
@@ -214,12 +219,12 @@ class RefinementStep:
 
     def _compare_identity(self) -> None:
         if self._identity is not None:
-            self._device.fork_identity()
+            self.device.fork_identity()
             self._identity.run()
 
     def _compare_images(self) -> None:
         self._perceptual.run()
-        self._device.join_identity()
+        self.device.join_identity()
 
     def _differentiate_drawing(self) -> None:
         grad: Array = np.float32(self.options.perceptual_weight) * self._perceptual.gradient

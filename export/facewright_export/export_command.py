@@ -72,16 +72,19 @@ def export_pipeline(request: ExportRequest) -> int:
     rows = [network(name) for group in groups for name in group]
     files = parse_weights(request.weights, [row.name for row in pipeline_networks(request.pipeline)])
     done: list[ExportedNetwork] = []
+    taken: set[Path] = set()
     try:
         with _progress(len(rows)) as step:
             for group in groups:
-                exported = [made for name in group if (made := _export(network(name), files, request, step))]
+                exported = [
+                    made for name in group if (made := _export(network(name), files, taken, request, step))
+                ]
                 if not exported:
                     raise _missing(group, files)
                 done += exported
     except CheckpointError as error:
         raise ExportError(f"{error.what}: {error.seen}", error.mend) from error
-    _require_all_used(done, files)
+    _require_all_used(taken, files)
     console.print(
         gate_table(f"{request.pipeline} in {request.precision}", [(e.network.name, e.results) for e in done])
     )
@@ -135,11 +138,14 @@ def _wanted_groups(request: ExportRequest) -> list[tuple[str, ...]]:
     return [kept for group in groups if (kept := tuple(name for name in group if name in request.only))]
 
 
-def _export(row: Network, files: WeightFiles, request: ExportRequest, step: Report) -> ExportedNetwork | None:
+def _export(
+    row: Network, files: WeightFiles, taken: set[Path], request: ExportRequest, step: Report
+) -> ExportedNetwork | None:
     step(f"{row.name}: reading weights")
-    loaded: Loaded | None = load_network(row, files)
+    loaded: Loaded | None = load_network(row, files, taken)
     if loaded is None:
         return None
+    taken.update(loaded.paths)
     step(f"{row.name}: graph, linter, parity in {request.precision}")
     exported = export_network(row, loaded.module, request.precision, loaded.weights)
     if not request.check:
@@ -162,9 +168,8 @@ def _missing(group: Sequence[str], files: WeightFiles) -> ExportError:
     )
 
 
-def _require_all_used(done: Sequence[ExportedNetwork], files: WeightFiles) -> None:
-    used = {line.rsplit(" ", 1)[0] for exported in done for line in exported.weights}
-    unused = [path.name for path in files.unnamed if path.name not in used]
+def _require_all_used(taken: set[Path], files: WeightFiles) -> None:
+    unused = [path.name for path in files.unnamed if path not in taken]
     if unused:
         raise ExportError(
             f"{', '.join(unused)} fits no network of this pipeline",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -56,15 +56,27 @@ class Loaded:
 
     Args:
         module: what is served.
-        weights: ``name sha256`` of each of its files.
+        paths: of its files.
     """
 
     module: nn.Module
-    weights: tuple[str, ...]
+    paths: tuple[Path, ...]
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """``name sha256`` of each file."""
+        return tuple(f"{path.name} {sha256_of(path)}" for path in self.paths)
 
 
-def load_network(network: Network, files: WeightFiles) -> Loaded | None:
+def load_network(network: Network, files: WeightFiles, taken: Collection[Path] = ()) -> Loaded | None:
     """The network from the files that were named for it, or from the one choice of unnamed files that fits.
+
+    Args:
+        network: its row.
+        files: what was given.
+        taken: files that other networks were made from. A network of one file may share it (DECA's holds
+        three
+            networks); one of several looks among the others, or every pair would have to be read.
 
     Returns:
         None where nothing was named for it and nothing fits.
@@ -80,8 +92,10 @@ def load_network(network: Network, files: WeightFiles) -> Loaded | None:
                 f"{network.name} is made from {len(network.files)} file(s), given {len(paths)}",
                 f"--weights {network.name}={','.join(network.files)}",
             )
-        return Loaded(network.from_files(*paths), _signed(paths))
-    fitting = list(_fitting(network, files.unnamed))
+        return Loaded(network.from_files(*paths), paths)
+    several = len(network.files) > 1
+    candidates = [path for path in files.unnamed if not (several and path in taken)]
+    fitting = list(_fitting(network, candidates))
     if len(fitting) > 1:
         choices = " and ".join("+".join(path.name for path in paths) for paths, _ in fitting)
         raise ExportError(
@@ -90,7 +104,7 @@ def load_network(network: Network, files: WeightFiles) -> Loaded | None:
     if not fitting:
         return None
     paths, module = fitting[0]
-    return Loaded(module, _signed(paths))
+    return Loaded(module, paths)
 
 
 def refusals(network: Network, files: WeightFiles) -> str:
@@ -110,7 +124,3 @@ def _fitting(network: Network, unnamed: Sequence[Path]) -> Iterator[tuple[tuple[
             yield paths, network.from_files(*paths)
         except CheckpointError:
             continue
-
-
-def _signed(paths: Sequence[Path]) -> tuple[str, ...]:
-    return tuple(f"{path.name} {sha256_of(path)}" for path in paths)

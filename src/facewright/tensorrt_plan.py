@@ -97,10 +97,14 @@ def require_fit(
     if onnx_sha256 is not None and identity.onnx_sha256 != onnx_sha256:
         built_from, here = identity.onnx_sha256[:12], onnx_sha256[:12]
         wrong.append(f"from a network with sha256 {built_from}, the file beside it has {here}")
-    if identity.stripped:
-        wrong.append("without weights")
     if wrong:
         raise _mismatch(f"{plan} was built {'; '.join(wrong)}")
+    if identity.stripped:
+        raise FacewrightError(
+            ErrorCode.ENGINE_MISMATCH,
+            f"{plan} was built without weights",
+            "put them in from the ONNX file beside it: facewright build REPOSITORY --restore",
+        )
 
 
 def open_plan(network: str, capability: str) -> Path:

@@ -8,6 +8,7 @@ current stream. The kernel's own C signature is the single truth for argument ty
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import re
 import threading
@@ -162,7 +163,9 @@ class KernelSource:
 
         with self._lock:
             if self._gpu_module is None:
-                self._gpu_module = cupy.RawModule(code=self.text, options=gpu_compiler_options())
+                # CuPy's cache of compiled code looks at the source and not at what it includes.
+                code = f"{self.text}\n// headers: {headers_fingerprint()}\n"
+                self._gpu_module = cupy.RawModule(code=code, options=gpu_compiler_options())
         values = [
             (np.uintp(0) if argument is None else argument)
             if parameter.is_pointer
@@ -171,6 +174,14 @@ class KernelSource:
         ]
         blocks = min((count + GPU_BLOCK - 1) // GPU_BLOCK, GPU_MAXIMUM_BLOCKS)
         self._gpu_module.get_function(kernel)((blocks,), (GPU_BLOCK,), tuple(values))
+
+
+def headers_fingerprint() -> str:
+    """sha256 over the headers that kernels include."""
+    digest = hashlib.sha256()
+    for header in sorted(SOURCE_FOLDER.glob("*.h")):
+        digest.update(header.read_bytes())
+    return digest.hexdigest()
 
 
 def gpu_compiler_options() -> tuple[str, ...]:

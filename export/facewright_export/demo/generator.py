@@ -35,6 +35,8 @@ F32 = NDArray[np.float32]
 W_SIZE: Final = 512
 LAYERS: Final = 14
 WEIGHTS_FILE: Final = Path(__file__).with_name("generator.npz")
+#: The largest learned noise images.
+DETAIL_RESOLUTION: Final = 128
 _FACTOR_SEED: Final = 48
 
 
@@ -46,7 +48,6 @@ def demo_layout(resolution: int = 256) -> GeneratorLayout:
         channel_multiplier=0.125,
         largest_width=64,
         style_width=FACTORS,
-        noise=False,
     )
 
 
@@ -64,11 +65,23 @@ def w_plus_of(factors: F32) -> F32:
 
 
 class FactorSynthesis(nn.Module):
-    """A synthesis network behind the fixed map from w to factors."""
+    """A synthesis network behind the fixed map from w to factors.
+
+    StyleGAN2's noise images are learned here instead of drawn, up to `DETAIL_RESOLUTION`: what lies at one
+    place in every person's map (brows, lips, hairline) needs no channel to be carried from the 4 x 4 start.
+    """
 
     def __init__(self, resolution: int = 256) -> None:
         super().__init__()
         self.styles = StyleGan2Synthesis(demo_layout(resolution))
+        for name, image in list(self.styles.noises.named_buffers()):
+            side = image.shape[-1] if image.shape[-1] <= DETAIL_RESOLUTION else 1
+            delattr(self.styles.noises, name)
+            learned = nn.Parameter(torch.zeros(1, 1, side, side), requires_grad=side > 1)
+            self.styles.noises.register_parameter(name, learned)
+        for name, strength in self.styles.named_parameters():
+            if name.endswith("noise.weight"):
+                nn.init.ones_(strength)
         factors = torch.from_numpy(factor_map()) / math.sqrt(W_SIZE / FACTORS)
         self.register_buffer("factors", factors, persistent=False)
 
@@ -79,7 +92,10 @@ class FactorSynthesis(nn.Module):
 
 def save_weights(synthesis: FactorSynthesis, provenance: dict[str, Any], path: Path = WEIGHTS_FILE) -> None:
     """Write the weights as float16 with their ``provenance`` (JSON); the bytes depend on nothing else."""
-    state = {name: value.numpy().astype(np.float16) for name, value in synthesis.styles.state_dict().items()}
+    state = {
+        name: value.detach().numpy().astype(np.float16)
+        for name, value in synthesis.styles.state_dict().items()
+    }
     write_head_file({"provenance": np.array(json.dumps(provenance, sort_keys=True)), **state}, path)
 
 

@@ -26,9 +26,9 @@ def store_weights_as_half(path: Path) -> None:
         values = numpy_helper.to_array(constant)
         if constant.data_type != TensorProto.FLOAT or values.size < _SMALLEST:
             continue
-        half = values.astype(np.float16)
-        if not np.isfinite(half).all():
+        if not np.abs(values).max() <= np.finfo(np.float16).max:
             raise ValueError(f"{path.name}: {constant.name} reaches {np.abs(values).max():g}, beyond float16")
+        half = values.astype(np.float16)
         name = constant.name
         constant.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
         casts.append(

@@ -64,7 +64,9 @@ def _random_convolution(inputs: int, outputs: int, key: str) -> nn.Conv2d:
         weight -= weight.mean(axis=(1, 2, 3), keepdims=True)
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
     with torch.no_grad():
-        convolution.weight.copy_(torch.from_numpy(weight * np.sqrt(6 / (9 * inputs))))
+        # Numbers that half precision holds, because the files are stored so.
+        weight = (weight * np.sqrt(6 / (9 * inputs))).astype(np.float16)
+        convolution.weight.copy_(torch.from_numpy(weight))
         # Above zero, so that at every pixel some channel answers: the length that features are divided by is
         # never tiny, and with it no pixel's gradient huge.
         bias = np.abs(seeded_uniform((outputs,), f"{key}.bias", _SEED)) * _LARGEST_BIAS

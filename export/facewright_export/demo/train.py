@@ -39,12 +39,20 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Phase:
-    """Training at one resolution: steps, people a step, Adam's first learning rate (cosine to zero)."""
+    """Training at one resolution.
+
+    Attributes:
+        resolution: the network's, and the maps'.
+        steps, batch: how many, and people in each.
+        learning_rate: Adam's at the start; a cosine brings it to zero.
+        detail: whether the noise images are learned, too.
+    """
 
     resolution: int
     steps: int
     batch: int
     learning_rate: float
+    detail: bool = False
 
 
 PHASES = (
@@ -52,7 +60,10 @@ PHASES = (
     Phase(64, 1500, 8, 4e-3),
     Phase(128, 500, 4, 2e-3),
     Phase(256, 450, 2, 1e-3),
+    Phase(256, 500, 2, 3e-3, detail=True),
 )
+#: Learning rate of the noise images, relative to the weights'.
+DETAIL_RATE = 8.0
 #: Standard deviation of a factor's jitter, by layer.
 JITTER = 0.05
 EDGE_WEIGHT = 1.0
@@ -92,7 +103,12 @@ def train(
 def _train_phase(
     synthesis: FactorSynthesis, people: SyntheticPeople, phase: Phase, random: np.random.Generator
 ) -> float:
-    optimiser = torch.optim.Adam(synthesis.parameters(), lr=phase.learning_rate, betas=(0.9, 0.99))
+    detail = [p for name, p in synthesis.named_parameters() if "noise" in name and p.requires_grad]
+    weights = [p for name, p in synthesis.named_parameters() if "noise" not in name]
+    rates = [{"params": weights, "lr": phase.learning_rate}]
+    if phase.detail:
+        rates.append({"params": detail, "lr": phase.learning_rate * DETAIL_RATE})
+    optimiser = torch.optim.Adam(rates, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, phase.steps)
     recent: list[float] = []
     start = time.perf_counter()

@@ -155,10 +155,13 @@ def _swap_channels(weight: Tensor, groups: int) -> Tensor:
 
 
 def _enlarged(x: Tensor, factor: Ints) -> Tensor:
-    """Each pixel repeated ``factor`` times along rows and columns."""
-    batch, channels, rows, columns = x.shape
-    tiled = x[:, :, :, None, :, None].expand(batch, channels, rows, factor[0], columns, factor[1])
-    return tiled.reshape(batch, channels, rows * factor[0], columns * factor[1])
+    """Each pixel repeated ``factor`` times along rows and columns.
+
+    ONNX Runtime's nearest Resize takes a thirtieth of the time of an Expand between the axes.
+    """
+    rows, columns = x.shape[2] * factor[0], x.shape[3] * factor[1]
+    result: Tensor = torch.ops.aten.upsample_nearest2d.default(x, [rows, columns], *map(float, factor))
+    return result
 
 
 #: What `torch.fx.experimental.proxy_tensor.make_fx` takes as ``decomposition_table``.

@@ -222,10 +222,10 @@ OPTIONS: Final[dict[str, Option]] = {
 #: Options of ``refine_latent``; the loss is eq. 2 of the normalized paper.
 REFINE_OPTIONS: Final[dict[str, Option]] = {
     "iterations": Option(int, 200, 1, 2000, meaning="steps of Adam"),
-    "learning_rate": Option(float, 0.05, 1e-6, 1.0, meaning="largest step of a latent"),
+    "learning_rate": Option(float, 0.02, 1e-6, 1.0, meaning="largest step of a latent"),
     "warm_up": Option(float, 0.05, 0.0, 1.0, meaning="share of the iterations in which the rate rises"),
     "ramp_down": Option(float, 0.25, 0.0, 1.0, meaning="share of the iterations in which it falls to 0"),
-    "latent_weight": Option(float, 0.05, 0.0, 1e4, meaning="weight of the distance from the start"),
+    "latent_weight": Option(float, 0.02, 0.0, 1e4, meaning="weight of the distance from the start"),
     "perceptual_weight": Option(float, 1.0, 0.0, 1e4, meaning="lambda 1: weight of LPIPS"),
     "identity_weight": Option(float, 0.5, 0.0, 1e4, meaning="lambda 2: weight of the identity distance"),
     "optimize_camera": Option(bool, False, meaning="also turn and move the head"),

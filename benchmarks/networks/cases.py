@@ -51,8 +51,7 @@ def runs_onnx_on(device: str) -> bool:
 def measure_network(
     network: Network, batches: tuple[int, ...], device: str, ceiling: Ceiling
 ) -> list[dict[str, Any]]:
-    """Rows of one network: one for each batch and each of ONNX Runtime (where it runs on the device) and
-    torch.
+    """Rows of one network: one for each batch and runner, ONNX Runtime (where it can) and torch.
 
     Raises:
         GateError: the file, or the module on the device, does not compute what the module does on the CPU;

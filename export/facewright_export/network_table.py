@@ -114,8 +114,7 @@ def _load_shape_decoder(path: Path) -> nn.Module:
 
 
 def _at(resolution: int, load: Callable[[Path], Generator]) -> Callable[[Path], Generator]:
-    """A loader of generators of one resolution: files of the albedo and the displacement generator look
-    alike."""
+    """A loader of generators of one resolution: files of albedo and displacement look alike."""
 
     def load_at(path: Path) -> Generator:
         generator = load(path)

@@ -63,8 +63,7 @@ def displacement_millimetres(metres_per_unit: float) -> Measure:
 
 
 def albedo_delta_e(low: float = -1.0, high: float = 1.0, channels: slice = slice(0, 3)) -> Measure:
-    """Mean CIE 1976 ΔE of the worst image, sRGB ``[B, C, H, W]`` where black is ``low`` and white
-    ``high``."""
+    """Mean CIE 1976 ΔE of the worst image, sRGB ``[B, C, H, W]`` from ``low`` (black) to ``high``."""
 
     def error(reference: Array, other: Array) -> float:
         colours = [_lab(np.clip((x[:, channels] - low) / (high - low), 0, 1)) for x in (reference, other)]

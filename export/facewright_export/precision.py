@@ -1,5 +1,4 @@
-"""Precision as a property of the file: a float32 graph rewritten to float16 or bfloat16, with float32
-islands.
+"""Precision as a property of the file: a float32 graph made narrower, with float32 islands.
 
 TensorRT 11 builds strongly typed networks only: a tensor has the type that the file says, and a builder flag
 can no longer ask for another. So the file says it. ONNX Runtime runs the same float16 file, which makes the
@@ -101,8 +100,7 @@ def narrow(model: onnx.ModelProto, narrowing: Narrowing) -> onnx.ModelProto:
 
 
 def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The arithmetic of a bfloat16 file in operators that ONNX Runtime has on a CPU, which knows none of
-    bfloat16.
+    """The arithmetic of a bfloat16 file in operators that ONNX Runtime has on a CPU: none are bfloat16.
 
     Every operator computes in float32 and its result is rounded to bfloat16: what a tensor core with float32
     accumulation does. Run it with graph optimisation off, or the roundings may be taken out.
@@ -207,8 +205,7 @@ class _Narrower:
             self.nodes.append(helper.make_node("Cast", [inner], [name], f"{name}/Cast", to=outputs[name]))
 
     def _as_type(self, name: str, kind: int, user: str) -> str:
-        """The name under which ``user`` finds a float tensor in this type; makes cast or weight if need
-        be."""
+        """The name under which ``user`` finds a float tensor in this type; made if need be."""
         if (name, kind) in self.available:
             return self.available[name, kind]
         if name in self.weights:

@@ -1,5 +1,4 @@
-"""Exported networks as a Triton model repository: versions, configs and the proof of parity, from one
-description.
+"""Exported networks as a Triton model repository: versions, configs, and the proof of parity.
 
     <repository>/<network>/config.pbtxt            of the profile that it was exported for
     <repository>/<network>/configs/<profile>.pbtxt for `--model-config-name`

@@ -1,5 +1,4 @@
-"""Files in the formats in which owners have the networks, filled with seeded weights: a test's
-checkpoints."""
+"""Files in the formats in which owners have the networks, filled with seeded weights."""
 
 from __future__ import annotations
 

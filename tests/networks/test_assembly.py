@@ -1,5 +1,4 @@
-"""A model repository of exported networks: versions, configs that say what the file says, and a real
-Triton."""
+"""A repository of exported networks: versions, configs that say what the file says, a real Triton."""
 
 from __future__ import annotations
 

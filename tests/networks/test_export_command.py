@@ -58,8 +58,7 @@ def test_a_pipeline_goes_from_its_files_to_a_repository(
 
 
 def _assert_file_computes_what_the_files_weights_do(row: Network, repository: Path, weights: Path) -> None:
-    """The served file on inputs that the gate did not see, beside the module loaded anew from the owner's
-    file."""
+    """The served file on inputs that the gate did not see, beside the module loaded from the file anew."""
     paths = [weights / name.replace("/", "-").replace(" ", "_") for name in row.files]
     examples = row.examples(1, seed=7)
     wanted = row.reference(row.from_files(*paths), examples)

@@ -169,8 +169,7 @@ def network_config(network: ServedNetwork, profile: Profile) -> str:
 
 
 def write_network_configs(folder: Path, network: ServedNetwork, default: Profile) -> None:
-    """Write ``config.pbtxt`` (of the ``default`` profile) and ``configs/<profile>.pbtxt`` into a model's
-    folder."""
+    """Write ``config.pbtxt`` (the ``default`` profile's) and ``configs/<profile>.pbtxt`` into a folder."""
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     (folder / "config.pbtxt").write_text(network_config(network, default))
     for profile in PROFILES:

@@ -112,10 +112,11 @@ def test_every_layer_of_the_code_has_a_part(generator: UvMapGenerator) -> None:
 
 
 def test_training_learns_and_is_reproducible(head: HeadModel) -> None:
-    phases = (Phase(8, 30, 4, 8e-3), Phase(16, 20, 4, 4e-3, detail=True))
+    # Learning nothing at first tells what there is to learn.
+    phases = (Phase(8, 1, 32, 0.0), Phase(8, 40, 8, 8e-3, detail=True))
     first, losses = train(head, phases)
     again, _ = train(head, phases)
-    assert losses[1] < 0.8 * train(head, (Phase(16, 1, 4, 0.0),))[1][0]
+    assert losses[1] < 0.8 * losses[0]
     for name, value in first.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
 

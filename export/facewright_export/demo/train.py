@@ -92,11 +92,14 @@ def train(
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     synthesis, losses = FactorSynthesis(phases[0].resolution), []
+    people: dict[int, SyntheticPeople] = {}
     for phase in phases:
         grown = FactorSynthesis(phase.resolution)
         grown.load_state_dict(synthesis.state_dict(), strict=False)
         synthesis = grown
-        losses.append(_train_phase(synthesis, SyntheticPeople(head, phase.resolution), phase, random))
+        if phase.resolution not in people:
+            people[phase.resolution] = SyntheticPeople(head, phase.resolution)
+        losses.append(_train_phase(synthesis, people[phase.resolution], phase, random))
     return synthesis.eval().requires_grad_(False), losses
 
 

@@ -195,6 +195,36 @@ def test_the_check_can_fail(bindings: dict[str, str]) -> None:
     ]
 
 
+_RUN_WITHOUT_GPU = """
+import json, sys
+import tensorrt_bindings
+sys.modules["tensorrt"] = tensorrt_bindings
+from facewright.tensorrt_engine import _numpy_type
+from facewright_export.tensorrt import plan_builder
+tensorrt = plan_builder.import_tensorrt()
+told = []
+monitor = plan_builder._progress_monitor(tensorrt, lambda share, what: told.append((share, what)))
+monitor.phase_start("Building", None, 4)
+monitor.phase_start("Tactics", "Building", 2)
+goes_on = [monitor.step_complete("Tactics", 0), monitor.step_complete("Building", 1)]
+monitor.phase_finish("Building")
+types = [_numpy_type(tensorrt, getattr(tensorrt.DataType, name)).name for name in ("HALF", "UINT8", "INT64")]
+json.dump({"told": told, "goes_on": goes_on, "types": types}, sys.stdout)
+"""
+
+
+def test_what_needs_no_gpu_runs_on_the_real_bindings(bindings: dict[str, str]) -> None:
+    """The progress monitor derives from a class of the bindings, and tensor types are looked up in them."""
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN_WITHOUT_GPU], env=bindings, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == {
+        "told": [[0.5, "Building"]],
+        "goes_on": [True, True],
+        "types": ["float16", "uint8", "int64"],
+    }
+
+
 def test_uses_are_read_from_the_sources() -> None:
     """A sample of each kind, so that an empty or half-blind reading of the sources is noticed."""
     found = {use.path for use in uses()}

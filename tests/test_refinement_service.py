@@ -83,7 +83,7 @@ def test_a_bad_request_does_not_touch_the_others(
     refiner: LatentRefiner, crop: tuple[np.ndarray, View]
 ) -> None:
     broken = dataclasses.replace(_request(crop), w_plus=np.full(LATENT_SHAPE, np.nan, np.float32))
-    other = _request(crop, seed=1, learning_rate=0.02)
+    other = _request(crop, seed=1, learning_rate=0.03)
     answers = refiner.refine([_request(crop), broken, other, _request(crop, seed=2)])
     first, refused, alone, last = answers
     assert isinstance(refused, FacewrightError)

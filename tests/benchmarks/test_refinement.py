@@ -1,0 +1,83 @@
+"""Refinement with the demonstration networks recovers what was rendered; its benchmark says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.refinement.measure import check, convergence, iteration_cost
+from benchmarks.refinement.problem import Problem, make_problem
+from benchmarks.refinement_report import refinement_section
+from facewright.demo_networks import DEMO_NETWORKS
+from facewright.refinement_device import RefinementDevice
+from facewright.refinement_networks import load_refinement_networks
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    device = RefinementDevice.cpu(threads=2)
+    return make_problem(load_refinement_networks(DEMO_NETWORKS, device.open_engine), device, 1)
+
+
+@pytest.fixture(scope="module")
+def reached(problem: Problem) -> dict[str, dict[str, Any]]:
+    """Rows of a short convergence, by what was refined."""
+    return {row["refined"]: row for row in convergence(problem, 45)}
+
+
+def test_latents_of_a_rendered_face_are_recovered(reached: dict[str, dict[str, Any]]) -> None:
+    row = reached["latents: all terms"]
+    assert row["loss"][1] < 0.4 * row["loss"][0]
+    assert row["after"]["pixels"] < 0.6 * row["before"]["pixels"]
+    assert row["after"]["vertices_mm"] < 0.85 * row["before"]["vertices_mm"]
+    assert row["after"]["albedo"] < 0.4 * row["before"]["albedo"]
+
+
+def test_camera_and_light_of_a_rendered_face_are_recovered(reached: dict[str, dict[str, Any]]) -> None:
+    row = reached["camera and light"]
+    assert row["before"]["pixels"] > 4
+    assert row["after"]["pixels"] < 0.5
+    assert row["after"]["degrees"] < 0.5
+    assert row["after"]["light"] < 0.04
+
+
+def test_errors_of_the_truth_are_zero(problem: Problem) -> None:
+    true = problem.truth
+    errors = problem.errors(true.w_plus[0], true.head_to_camera[0], true.sh_light[0])
+    assert (errors.pixels, errors.vertices_mm, errors.albedo, errors.light) == (0, 0, 0, 0)
+    assert errors.degrees < 0.05  # of float32 rotations
+
+
+def test_the_report_shows_cost_and_convergence(problem: Problem, reached: dict[str, dict[str, Any]]) -> None:
+    check(problem)
+    cost = iteration_cost(problem, 1)
+    assert set(cost["parts_ms"]) >= {"generator forward", "renderer backward", "perceptual", "update"}
+    assert cost["seconds_per_200"] == pytest.approx(0.2 * cost["ms"], abs=0.01)
+    row = {
+        "networks": "demonstration",
+        "precision": "fp32",
+        "engine": "ONNX Runtime",
+        "batch": 1,
+        **cost,
+        "autograd": {"ms": 12.0, "processor_ms": 11.0, "gradient_cosine": 0.99999},
+    }
+    result = {"device": "cpu", "threads": 2, "gpu": None, "rows": [row], "convergence": [*reached.values()]}
+    text = refinement_section(result)
+    assert "| demonstration, fp32, ONNX Runtime | 1 |" in text
+    assert "12.0 (11.0), gradient cosine 0.99999" in text
+    assert "| camera and light |" in text
+    rival = row | {"autograd": "not run: torch is not installed"}
+    assert "not run: torch is not installed" in refinement_section(
+        result | {"rows": [rival], "convergence": []}
+    )
+
+
+def test_disturbed_cameras_and_lights_are_wrong(problem: Problem) -> None:
+    disturbed = problem.disturbed()
+    errors = problem.errors(problem.truth.w_plus[0], disturbed.head_to_camera[0], disturbed.sh_light[0])
+    assert errors.degrees == pytest.approx(4.39, abs=0.05)
+    assert errors.light > 0.1
+    moved = disturbed.head_to_camera[0, :, 3] - problem.truth.head_to_camera[0, :, 3]
+    np.testing.assert_allclose(np.linalg.norm(moved), 0.01118, atol=1e-4)

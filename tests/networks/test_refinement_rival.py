@@ -1,0 +1,50 @@
+"""What `benchmarks.refinement` compares with: traced graphs run by torch, and autograd on the same task."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.refinement.__main__ import _autograd
+from benchmarks.refinement.measure import make_step
+from benchmarks.refinement.problem import Problem, make_problem
+from benchmarks.refinement.torch_networks import TorchNetworks, as_graphs, demonstration
+from facewright.refine import refine
+from facewright.refinement_device import RefinementDevice
+
+CPU = RefinementDevice.cpu()
+
+
+@pytest.fixture(scope="module")
+def networks() -> TorchNetworks:
+    return demonstration()
+
+
+@pytest.fixture(scope="module")
+def problem(networks: TorchNetworks) -> Problem:
+    return make_problem(as_graphs(networks, CPU), CPU, 2)
+
+
+def test_graphs_run_by_torch_are_engines_of_the_loop(problem: Problem) -> None:
+    results = refine(make_step(problem, 5, latent_weight=0.0, warm_up=0.0))
+    for result in results:
+        assert result.losses.shape == (5, 4)
+        assert result.losses[:, 0].min() < 0.95 * result.losses[0, 0]
+
+
+def test_autograd_gives_the_same_loss_and_gradient(problem: Problem, networks: TorchNetworks) -> None:
+    found = _autograd(networks, problem, 1, "fp32")  # asserts equal losses itself
+    assert found["gradient_cosine"] > 0.9999
+
+
+def test_autograd_takes_the_same_steps(problem: Problem, networks: TorchNetworks) -> None:
+    from benchmarks.refinement.autograd_rival import AutogradRival
+
+    step = make_step(problem, 3, warm_up=0.0, ramp_down=0.0)
+    rival = AutogradRival(networks, problem, step.options)
+    ours, theirs = [], []
+    for _ in range(3):
+        step.step()
+        ours.append(step.losses[:, 0])
+        theirs.append(rival.step().numpy())
+    np.testing.assert_allclose(np.array(ours), np.array(theirs), rtol=5e-3)

@@ -2,10 +2,10 @@
 FILE]``.
 
 Coarse to fine: the network that ends at 32 x 32 first, then at 64, 128 and 256; each keeps the weights of
-the one before. The loss is the mean absolute error of offsets (in units of 1 cm) and of the square root of
-albedo, plus that of their differences between neighbouring texels, which keeps edges. Codes are jittered by
-layer, so that no layer relies on another for the same factor. Seeded: one machine gives the same weights
-again.
+the one before; at last the noise images are learned, too. The loss is the mean absolute error of offsets
+(in units of 1 cm) and of the square root of albedo, plus that of their differences between neighbouring
+texels, which keeps edges. Codes are jittered by layer, so that no layer relies on another for the same
+factor. Seeded: one machine gives the same weights again.
 """
 
 from __future__ import annotations

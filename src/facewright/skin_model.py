@@ -35,14 +35,12 @@ class Deviation:
         strict: f32 ``[N]``, the same without that pardon: where background may show, bright is as wrong as
             dark.
         foreign: f32 ``[N]``, 0–1, a hue that nothing on a face has.
-        warm: f32 ``[N]``, 0–1, as red as skin or redder: what skin in shadow is, and brown hair.
         dark: f32 ``[N]``, 0–1, darker than skin.
     """
 
     skin: Floats
     strict: Floats
     foreign: Floats
-    warm: Floats
     dark: Floats
 
 
@@ -60,27 +58,29 @@ class SkinModel:
 
     def deviation(self, albedo: Floats) -> Deviation:
         """How linear colours ``[N, 3]`` with the light divided out differ from skin."""
-        features = colour_features(albedo)
-        offset = (features - self.mean) / self.sigma
+        offset = (colour_features(albedo) - self.mean) / self.sigma
         hue = offset[:, 1] ** 2 + offset[:, 2] ** 2
         light = offset[:, 0]
         # Brighter than skin is first of all a highlight: half the distance.
         damped = np.where(light > 0, np.float32(0.5), np.float32(1.0)) * light
         # Paint, plastic and cloth: a hue that neither skin nor hair nor shadow has, on something not dark.
         foreign = smooth_step(np.sqrt(hue), 6.0, 9.0) * smooth_step(light * self.sigma[0], -1.2, -0.7)
-        # Compared with skin that is as dark as the point: the floor makes dark colours greyer. Shadows on
-        # skin are red with light that came through it, and blue only as far as they are red.
+        dark = smooth_step(-light, 0.0, 1.0)
+        return Deviation(np.sqrt(hue + damped**2), np.sqrt(hue + light**2), foreign, dark)
+
+    def warmth(self, albedo: Floats) -> Floats:
+        """How far colours ``[N, 3]`` are as red as skin or redder, 0–1 f32 ``[N]``: what skin in shadow is,
+        and brown hair.
+
+        Compared with skin as dark as the point, because the floor makes dark colours greyer. Shadows on skin
+        are red with light that came through it, and blue only as far as they are red.
+        """
         skin = self._colour()
         as_dark = luminance(np.maximum(albedo, 0.0))[:, None] / luminance(skin) * skin
-        redder = (features - colour_features(as_dark)) / self.sigma
-        warm = smooth_step(redder[:, 1], -1.5, -0.5) * smooth_step(redder[:, 1] - redder[:, 2], -2.5, -1.0)
-        return Deviation(
-            np.sqrt(hue + damped**2),
-            np.sqrt(hue + light**2),
-            foreign,
-            warm.astype(np.float32),
-            smooth_step(-light, 0.0, 1.0),
-        )
+        redder = (colour_features(albedo) - colour_features(as_dark)) / self.sigma
+        red, blue = redder[:, 1], redder[:, 2]
+        result: Floats = smooth_step(red, -1.5, -0.5) * smooth_step(red - blue, -2.5, -1.0)
+        return result
 
     def _colour(self) -> Floats:
         """Mean skin, linear f32 ``[3]``."""

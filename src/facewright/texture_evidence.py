@@ -28,6 +28,8 @@ SCALP_FACING = (0.26, 0.48)
 OBLIQUE = (0.25, 0.45)
 #: Irradiance relative to the face's mean below and above which a point lies in deep shade or does not.
 DEEP_SHADE = (0.35, 0.65)
+#: Deviation from skin below which nothing is taken for an occluder, wherever it lies.
+LEAST_UNLIKE = 2.2
 #: Above this share of the face's core contradicting its mirror side, it is light, not an occluder.
 LARGEST_OCCLUDER = 0.35
 
@@ -118,7 +120,7 @@ def _likely_skin(weights: Floats, skin: SkinModel | None, albedo: Floats, loose:
         return weights
     deviation = skin.deviation(albedo)
     # Half of a face in shadow is no outlier: left out, the light would seem even and the shadow an occluder.
-    unlike = deviation.skin * (1.0 - deviation.dark * deviation.warm)
+    unlike = deviation.skin * (1.0 - deviation.dark * skin.warmth(albedo))
     result: Floats = (weights / (1.0 + (unlike / (2.0 * loose)) ** 4)).astype(np.float32)
     return result
 
@@ -163,14 +165,18 @@ def judge(
     if skin is None:
         nothing = np.zeros_like(visible)
         return Evidence(visible.astype(np.float32), nothing, nothing)
-    deviation = skin.deviation(seen.colour / shade)
+    albedo = seen.colour / shade
+    deviation = skin.deviation(albedo)
     partner = skin.deviation(mirrored.colour / mirrored_shade).skin
     partner_seen = mirrored.visible * smooth_step(mirrored.facing, 0.2, 0.4)
     on_face = (1.0 - zones.features) * (1.0 - on_scalp)
     one_sided = occlusion(deviation.skin, partner, partner_seen) * smooth_step(zones.core, 0.1, 0.5)
     # In a hard shadow nine bands of light are wrong by factors, and what they leave is dark and red, or red.
-    in_shade = deviation.warm * (1.0 - smooth_step(luminance(shade), *DEEP_SHADE))
-    shadow = np.maximum(deviation.warm * deviation.dark, in_shade)
+    warm = np.zeros_like(deviation.strict)
+    unlike = np.flatnonzero(deviation.strict > LEAST_UNLIKE)
+    warm[unlike] = skin.warmth(albedo[unlike])
+    in_shade = warm * (1.0 - smooth_step(luminance(shade), *DEEP_SHADE))
+    shadow = np.maximum(warm * deviation.dark, in_shade)
     # A nostril in shade on one side is as dark and red as nothing else on a face, and belongs to it.
     occluded = np.maximum(one_sided, deviation.foreign * on_face) * (1.0 - shadow) * (1.0 - zones.inner_face)
     core = zones.core * visible
@@ -182,7 +188,7 @@ def judge(
     occluded = np.maximum(occluded, smooth_step(deviation.strict, 3.4, 5.0) * oblique * (1.0 - in_shade))
     # Nothing but skin and its shadows belongs on the ears; and collars, scarves and straps make the neck not
     # worth the risk.
-    not_ear = smooth_step(deviation.strict, 2.2, 3.6) * (1.0 - shadow)
+    not_ear = smooth_step(deviation.strict, LEAST_UNLIKE, 3.6) * (1.0 - shadow)
     occluded = np.maximum(occluded, not_ear * zones.pinna)
     visible = visible * (1.0 - smooth_step(zones.neck, 0.2, 0.8))
     weight = visible * (1.0 - occluded)

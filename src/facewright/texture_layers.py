@@ -86,9 +86,9 @@ def light_gain(shade: Floats, mirrored_shade: Floats, delight: float) -> Floats:
         shade, mirrored_shade: irradiance f32 ``[N, 3]`` at the points and at their mirror points.
         delight: 0 keeps the light, 1 divides out all of it.
     """
-    here, there = _bounded_light(shade), _bounded_light(mirrored_shade)
-    common, difference = np.sqrt(here * there), np.sqrt(here / there)
-    result: Floats = common ** np.float32(-(delight**2)) * difference ** np.float32(-delight)
+    here, there = np.log(_bounded_light(shade)), np.log(_bounded_light(mirrored_shade))
+    common, difference = 0.5 * (here + there), 0.5 * (here - there)
+    result: Floats = np.exp(-np.float32(delight**2) * common - np.float32(delight) * difference)
     return result
 
 
@@ -122,7 +122,9 @@ def build_layers(
     other_side = texels.mirrored_evidence.weight * smooth_step(texels.mirrored.facing, *MIRROR_FACING)
     mirror = (1.0 - photo) * _feathered(points, other_side)
 
-    gain = light_gain(texels.shade, texels.mirrored_shade, delight)
+    used = np.flatnonzero(photo + mirror)
+    gain = np.ones_like(texels.shade)
+    gain[used] = light_gain(texels.shade[used], texels.mirrored_shade[used], delight)
     # What stays of this point's light, in grey: a difference of hue between the sides would tint half a face.
     own = luminance(np.clip(texels.shade, *SHADE_BOUNDS)) * luminance(gain)
     gain *= _highlight_gain(points, texels)[:, None]

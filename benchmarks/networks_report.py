@@ -59,7 +59,7 @@ def networks_section(result: dict[str, Any]) -> str:
             f"| {row['gflop_per_s']:g} | {row['roofline_ms']:g} |"
         )
     if result["not_run"]:
-        lines += ["", f"Not run for want of time: {', '.join(result['not_run'])}."]
+        lines += ["", f"Not run: {', '.join(result['not_run'])}."]
     if not result["onnx_runtime"]:
         lines += ["", "ONNX Runtime had no CUDA provider there."]
     return "\n".join([*lines, ""])

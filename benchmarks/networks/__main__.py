@@ -49,11 +49,9 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     limit = options.seconds or (80.0 if options.device == "cuda" else float("inf"))
     started = time.monotonic()
-    not_run = []
     for name in options.network or [row.name for row in NETWORKS]:
         if time.monotonic() - started > limit:
-            not_run.append(name)
-            continue
+            break
         for row in measure_network(network(name), tuple(options.batch), options.device, ceiling):
             rows.append(row)
             if "ms" in row:
@@ -65,18 +63,20 @@ def main() -> int:
                 sys.stdout.write(f"{row['network']:24} {row['batch']:3} left out: it would take too long\n")
             sys.stdout.flush()
         gc.collect()
-    result = {
-        "benchmark": "networks",
-        **conditions,
-        "device": options.device,
-        "threads": 1,
-        "ceiling_gflop_per_s": round(ceiling.gflop_per_s, 1),
-        "ceiling_gb_per_s": round(ceiling.gb_per_s, 1),
-        "rows": rows,
-        "not_run": not_run,
-        "onnx_runtime": runs_onnx_on(options.device),
-    }
-    sys.stdout.write(f"{write_result('networks', result)}\n")
+        measured = {row["network"] for row in rows}
+        result = {
+            "benchmark": "networks",
+            **conditions,
+            "device": options.device,
+            "threads": 1,
+            "ceiling_gflop_per_s": round(ceiling.gflop_per_s, 1),
+            "ceiling_gb_per_s": round(ceiling.gb_per_s, 1),
+            "rows": rows,
+            "not_run": [row.name for row in NETWORKS if row.name not in measured],
+            "onnx_runtime": runs_onnx_on(options.device),
+        }
+        path = write_result("networks", result)  # after each: a run that is stopped leaves what it measured
+    sys.stdout.write(f"{path}\n")
     return 0
 
 

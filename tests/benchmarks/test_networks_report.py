@@ -45,6 +45,6 @@ def test_times_and_what_was_left_out() -> None:
     assert "| mica | 1 | 24.2 | torch eager | 12.5 | 1936 | 9 |" in text
     assert "| mica | 32 | – | not run: it takes too long | – | – | – |" in text
     assert "processor time" in text
-    assert "Not run for want of time: pspnet." in text
+    assert "Not run: pspnet." in text
     assert "ONNX Runtime had no CUDA provider there." in text
     assert "--device cuda" in networks_section({**result, "device": "cuda"})

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
 
 from facewright_client import _wire, contract
 from facewright_client._errors import DeadlineExceededError, InternalServerError
@@ -130,6 +131,7 @@ def stream(
         DeadlineExceededError: the time is over.
     """
     answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+    running = True
     connection.start_stream(lambda result, error: answers.put((result, error)))
     try:
         connection.async_stream_infer(
@@ -140,11 +142,17 @@ def stream(
         )
         for result in _results(answers, time.monotonic() + seconds):
             if result.get_output(contract.REFINED_W_PLUS.name) is not None:
+                running = False
                 return refinement_from(result)
             if result.get_output(contract.REFINEMENT_PROGRESS.name) is not None:
                 progress(_progress_from(result))
+    except InferenceServerException:
+        running = False
+        raise
     finally:
-        connection.stop_stream(cancel_requests=True)
+        # Triton 2.51 counts a request that failed before its stream was cancelled as in flight for ever, and
+        # then does not stop in time.
+        connection.stop_stream(cancel_requests=running)
     raise InternalServerError("the stream ended without a result", "the server's log has the details")
 
 

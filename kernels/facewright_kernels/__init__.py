@@ -25,6 +25,13 @@ from facewright_kernels.displace import (
     displace_vjp,
 )
 from facewright_kernels.interpolate import InterpolateGradients, interpolate, interpolate_vjp
+from facewright_kernels.photo_composite import (
+    FaceLayerGradients,
+    face_layer,
+    face_layer_vjp,
+    photo_composite,
+    photo_composite_vjp,
+)
 from facewright_kernels.pinhole import (
     PinholeCamera,
     PinholeGradients,
@@ -76,6 +83,7 @@ __all__ = [
     "DetailNormalsGradients",
     "DisplaceGradients",
     "EdgeTopology",
+    "FaceLayerGradients",
     "InterpolateGradients",
     "MipPyramid",
     "PinholeCamera",
@@ -102,6 +110,8 @@ __all__ = [
     "detail_normals_vjp",
     "displace",
     "displace_vjp",
+    "face_layer",
+    "face_layer_vjp",
     "interpolate",
     "interpolate_vjp",
     "make_edge_topology",
@@ -109,6 +119,8 @@ __all__ = [
     "make_texel_map",
     "make_texel_readers",
     "make_vertex_triangles",
+    "photo_composite",
+    "photo_composite_vjp",
     "pinhole_clip_positions",
     "pinhole_clip_positions_vjp",
     "pinhole_points",

@@ -21,8 +21,12 @@ from facewright_kernels import (
     Raster,
     TexelReaders,
     VertexTriangles,
+    face_layer,
+    face_layer_vjp,
     make_texel_readers,
     make_vertex_triangles,
+    photo_composite,
+    photo_composite_vjp,
     pinhole_clip_positions,
     pinhole_clip_positions_vjp,
     sh_shading,
@@ -33,12 +37,6 @@ from facewright_kernels import (
     uv_gather_vjp,
     vertex_normals,
     vertex_normals_vjp,
-)
-from facewright_kernels.photo_composite import (
-    face_layer,
-    face_layer_vjp,
-    photo_composite,
-    photo_composite_vjp,
 )
 from facewright_kernels.rasterizer_backend import FacewrightRasterizer, RasterizerBackend
 

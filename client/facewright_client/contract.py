@@ -73,7 +73,7 @@ REFINEMENT_LOSSES: Final = Tensor("REFINEMENT_LOSSES", "TYPE_FP32", (-1, 4))
 REFINEMENT_INFO: Final = Tensor(
     "REFINEMENT_INFO", "TYPE_UINT8", (-1,)
 )  # JSON, facewright.refine.RefinementInfo
-#: How far a refinement is; the tensors above are empty until the last answer.
+#: How far a refinement is; the tensors above are left out until the last answer.
 REFINEMENT_PROGRESS: Final = Tensor("REFINEMENT_PROGRESS", "TYPE_UINT8", (-1,))  # JSON: iteration, losses
 REFINEMENT_PREVIEW: Final = Tensor(
     "REFINEMENT_PREVIEW", "TYPE_UINT8", (-1,)

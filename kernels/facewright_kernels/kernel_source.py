@@ -24,6 +24,8 @@ from facewright_kernels.cpu_library import build_cpu_library
 SOURCE_FOLDER: Final = Path(__file__).parent
 GPU_BLOCK: Final = 256
 GPU_MAXIMUM_BLOCKS: Final = 65535
+#: What CuPy appends to the options of every kernel (cupy/cupy#9576): denormals are 0 on a GPU.
+CUPY_OPTIONS: Final = ("-ftz=true",)
 
 _SIGNATURE: Final = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 _SCALARS: Final[dict[str, tuple[Any, Any]]] = {
@@ -185,7 +187,7 @@ def headers_fingerprint() -> str:
 
 
 def gpu_compiler_options() -> tuple[str, ...]:
-    """Options for NVRTC, the same for a launch and for the cubin check of continuous integration."""
+    """Options for NVRTC, the same for a launch and for the cubin check; CuPy adds :data:`CUPY_OPTIONS`."""
     return ("--std=c++17", f"-I{SOURCE_FOLDER}")
 
 

@@ -9,6 +9,9 @@
 // FOR_EACH_OF_PART walks one of several parts of the indices, for sums that are made in two steps: neighbouring parts
 // take neighbouring indices on a GPU, each part its own stretch on a CPU. Launch it over the parts.
 //
+// Floats too small to be normal numbers (below 1.2e-38) count as 0 on a GPU, because CuPy compiles with -ftz=true, and
+// have their value on a CPU.
+//
 // minimum and maximum give their second argument where the first is NaN (fminf is a function call on a CPU, because it
 // must not depend on the order). kVectorLanes elements are worth handling in one inner loop of fixed length.
 // atomic_min_where<true> touches elements whose condition is false too (with their own value), so they must exist.

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facewright_kernels import cpu_library
+from facewright_kernels import cpu_library, kernel_source
 from facewright_kernels.kernel_source import (
     SOURCE_FOLDER,
     KernelSource,
+    headers_fingerprint,
     parse_signatures,
     set_cpu_threads,
 )
@@ -78,6 +79,16 @@ def test_library_is_built_once_and_again_when_the_source_changes(empty_cache):
     assert cpu_library.build_cpu_library(SOURCE_FOLDER / "tiny.cu", _TINY) == first
     assert first.stat().st_mtime_ns == stamp
     assert cpu_library.build_cpu_library(SOURCE_FOLDER / "tiny.cu", _TINY + "\n") != first
+
+
+def test_a_changed_header_is_another_gpu_source(tmp_path, monkeypatch):
+    """CuPy's cache looks at the source only; what is appended to it must change with every header."""
+    monkeypatch.setattr(kernel_source, "SOURCE_FOLDER", tmp_path)
+    seen = [headers_fingerprint()]
+    for name, text in (("a.h", "int a;"), ("a.h", "int b;"), ("b.h", "int c;")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        seen.append(headers_fingerprint())
+    assert len(set(seen)) == 4
 
 
 def test_missing_compiler_says_how_to_mend_it(empty_cache, monkeypatch):

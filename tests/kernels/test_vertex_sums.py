@@ -39,6 +39,9 @@ def _sums_of(device, values: np.ndarray, height: int, width: int) -> np.ndarray:
 def test_sums_are_right_at_every_magnitude(device, magnitude):
     values = np.random.default_rng(0).normal(size=64 * 80) * magnitude
     got = _sums_of(device, values, 64, 80)
+    if device.name == "gpu" and magnitude < np.finfo(np.float32).tiny:
+        np.testing.assert_array_equal(got, 0)  # launch_target.h: denormals
+        return
     expected = vertex_sums_reference(
         values.astype(np.float32).astype(np.float64)[:, None], np.zeros(values.size, np.int32), 3
     )

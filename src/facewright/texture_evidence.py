@@ -21,7 +21,7 @@ from facewright.surface_diffusion import SurfaceDiffusion
 Floats = NDArray[np.float32]
 
 #: Cosines between which a texel of face or scalp passes from "too oblique" to "taken from the photo".
-FACE_FACING = (0.09, 0.25)
+FACE_FACING = (0.14, 0.34)
 INNER_FACING = (0.04, 0.16)
 SCALP_FACING = (0.26, 0.48)
 #: Cosines below and above which a fit's outline does and does not matter.

@@ -32,7 +32,8 @@ from facewright_kernels import adam_step
 #: Full rates of what is not a latent: per step, radians, metres and SH coefficients.
 ROTATION_RATE: Final = 0.004
 TRANSLATION_RATE: Final = 0.001
-LIGHT_RATE: Final = 0.02
+#: Slower than the latents: coloured light and coloured skin look alike, and the skin is to explain colour.
+LIGHT_RATE: Final = 0.005
 
 
 class RefinementStep:

@@ -10,6 +10,7 @@
 // The paper looks for the silhouette among the edges of the near pixel's own triangle (reach 1). Where a surface curves
 // away its last triangles are thinner than a pixel and no centre sees them, so most of a fine mesh's outline is missed:
 // with more reach the surface is followed from that triangle across shared edges until it ends or passes the other centre.
+#include "mesh.h"
 #include "vertex_sums.h"
 
 constexpr int kVerticalPairs = 3;   // flags of a triangle: bits 0-2 its edges for horizontal pairs, 3-5 for vertical ones,
@@ -35,11 +36,18 @@ __device__ double determinant(Corner a, Corner b, Corner c) {
 // Half-edge 3 t + k runs from corner k of triangle t to the next; this is the corner away from it.
 __device__ int apex_of(int half_edge) { return half_edge % 3 == 0 ? half_edge + 2 : half_edge - 1; }
 
+// The half-edges of an edge; none where the topology names an edge that does not exist.
+__device__ Entries half_edges_of(const int* offsets, int edge, int edge_count, int triangle_count) {
+    if ((unsigned)edge >= (unsigned)edge_count) return {0, 0};
+    return entries_of(offsets, edge, 3 * triangle_count);
+}
+
 // An edge is a silhouette unless another triangle continues the surface on its other side.
 extern "C" __global__ void silhouette_edges(const float* __restrict__ clip_positions, const int* __restrict__ triangles,
                                             const int* __restrict__ edge, const int* __restrict__ offsets,
                                             const int* __restrict__ half_edges, unsigned char* __restrict__ flags,
-                                            int batch, int vertex_count, int triangle_count, int height, int width) {
+                                            int batch, int vertex_count, int triangle_count, int edge_count, int height,
+                                            int width) {
     FOR_EACH_INDEX(i, (long long)batch * triangle_count) {
         const long long image = i / triangle_count, triangle = i - image * triangle_count;
         const float* positions = clip_positions + image * vertex_count * 4;
@@ -54,9 +62,11 @@ extern "C" __global__ void silhouette_edges(const float* __restrict__ clip_posit
         int found = own > 0.0 ? kPositive | kHasArea : own < 0.0 ? kHasArea : 0;
         for (int k = 0; k < 3 && found; ++k) {
             const Corner a = p[k], b = p[k == 2 ? 0 : k + 1];
-            const int apex = corners[k == 0 ? 2 : k - 1], e = edge[triangle * 3 + k];
+            const int apex = corners[k == 0 ? 2 : k - 1];
+            const Entries along = half_edges_of(offsets, edge[triangle * 3 + k], edge_count, triangle_count);
             bool continues = false;
-            for (int j = offsets[e]; j < offsets[e + 1]; ++j) {
+            for (int j = along.begin; j < along.end; ++j) {
+                if ((unsigned)half_edges[j] >= 3u * triangle_count) continue;
                 const int opposite = triangles[apex_of(half_edges[j])];
                 if (opposite == apex || (unsigned)opposite >= (unsigned)vertex_count) continue;
                 const double other = determinant(a, b, load_corner(positions, opposite));
@@ -76,7 +86,7 @@ struct Screen {
     const int* triangles;
     const unsigned char* flags;
     const int *edge, *offsets, *half_edges;
-    int height, width, vertex_count, triangle_count, reach;
+    int height, width, vertex_count, triangle_count, edge_count, reach;
 };
 
 // A silhouette between two neighbouring centres; u runs along the pair, v across it.
@@ -91,8 +101,11 @@ struct Crossing {
 
 // The triangle on whose other side of the half-edge (3 t + k) the surface goes on; -1 if there is none.
 __device__ int continuation(Screen screen, const unsigned char* flags, int half_edge) {
-    const int triangle = half_edge / 3, e = screen.edge[half_edge];
-    for (int j = screen.offsets[e]; j < screen.offsets[e + 1]; ++j) {
+    const int triangle = half_edge / 3;
+    const Entries along =
+        half_edges_of(screen.offsets, screen.edge[half_edge], screen.edge_count, screen.triangle_count);
+    for (int j = along.begin; j < along.end; ++j) {
+        if ((unsigned)screen.half_edges[j] >= 3u * screen.triangle_count) continue;
         const int other = screen.half_edges[j] / 3;
         if (other == triangle || !(flags[other] & kHasArea)) continue;
         // Both run along the edge; where in the same direction, their windings must differ to lie on its two sides.
@@ -194,9 +207,9 @@ extern "C" __global__ void silhouette_shares(const int* __restrict__ triangle_id
                                              const unsigned char* __restrict__ flags, const int* __restrict__ edge,
                                              const int* __restrict__ offsets, const int* __restrict__ half_edges,
                                              float* __restrict__ shares, int batch, int height, int width,
-                                             int vertex_count, int triangle_count, int reach) {
+                                             int vertex_count, int triangle_count, int edge_count, int reach) {
     const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges,
-                           height, width, vertex_count, triangle_count, reach};
+                           height, width, vertex_count, triangle_count, edge_count, reach};
     FOR_EACH_PIXEL(flat_row, column, (long long)batch * height, width) {
         const long long image = flat_row / height, pixel = flat_row * width + column;
         const int row = (int)(flat_row - image * height);
@@ -283,10 +296,10 @@ extern "C" __global__ void antialias_vjp_clip(const float* __restrict__ image, c
                                               const int* __restrict__ half_edges, const float* __restrict__ shares,
                                               const float* __restrict__ grad, int* magnitudes,
                                               unsigned long long* sums, int batch, int height, int width,
-                                              int vertex_count, int triangle_count, int reach, int channels, int segment,
-                                              int headroom) {
+                                              int vertex_count, int triangle_count, int edge_count, int reach,
+                                              int channels, int segment, int headroom) {
     const Screen screen = {triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges,
-                           height, width, vertex_count, triangle_count, reach};
+                           height, width, vertex_count, triangle_count, edge_count, reach};
     const VertexSums target = {magnitudes, sums, 4, headroom};
     const long long pieces = pieces_of(width, segment);
     FOR_EACH_INDEX(piece, (long long)batch * height * pieces) {

@@ -114,7 +114,8 @@ def antialias(
         raster: of :func:`facewright_kernels.rasterize` with these ``clip_positions`` and ``triangles``.
         clip_positions: f32 ``[B, V, 4]``.
         triangles: i32 ``[F, 3]``.
-        topology: of :func:`make_edge_topology`; None makes it on every call, with reach 1.
+        topology: of :func:`make_edge_topology`; None makes it on every call, with reach 1, for which the
+            host waits on a GPU.
 
     Returns:
         f32 ``[B, H, W, C]``.
@@ -196,7 +197,7 @@ class _Call:
         image: f32 ``[B, H, W, C]``.
         screen: triangle numbers, depths, clip positions, triangles, silhouette flags, three of the topology.
         shares: f32 ``[B, H, W, 2]``, of the pairs with the right and with the lower neighbour.
-        sizes: B, H, W, V, F, reach, C.
+        sizes: B, H, W, V, F, E, reach, C.
     """
 
     image: FloatArray
@@ -224,8 +225,13 @@ def _prepare(
     edge = check.array("topology.edge", topology.edge, "int32", "F 3")
     offsets = check.array("topology.offsets", topology.offsets, "int32", "_")
     half_edges = check.array("topology.half_edges", topology.half_edges, "int32", str(triangles.size))
-    check.indices("topology.edge", edge, len(offsets) - 1)
+    check.number("topology.reach", topology.reach, 1, 64)
+    edges = len(offsets) - 1
+    if edges < 0:
+        raise ValueError(f"{check.function}: topology.offsets must not be empty")
+    check.indices("topology.edge", edge, edges)
     check.indices("topology.half_edges", half_edges, triangles.size)
+    check.offsets("topology.offsets", offsets, half_edges.size)
     batch, height, width, channels = image.shape
     vertices, faces = check.size("V"), check.size("F")
     flags: ByteArray = array_module(image).empty((batch, faces), np.uint8)
@@ -241,12 +247,13 @@ def _prepare(
         batch,
         vertices,
         faces,
+        edges,
         height,
         width,
     )
     screen = (triangle_id, depth, clip_positions, triangles, flags, edge, offsets, half_edges)
     shares: FloatArray = array_module(image).empty((*triangle_id.shape, 2), np.float32)
-    sizes = (batch, height, width, vertices, faces, topology.reach)
+    sizes = (batch, height, width, vertices, faces, edges, topology.reach)
     _SOURCE.launch("silhouette_shares", triangle_id.size, *screen, shares, *sizes)
     return _Call(image, screen, shares, (*sizes, channels))
 

@@ -67,6 +67,17 @@ class Boundary:
                     f"holds {lowest if lowest < 0 else highest}"
                 )
 
+    def offsets(self, name: str, values: Any, entries: int) -> None:
+        """Where lists begin: never falling, within 0…entries. Looked at on the CPU only, as :meth:`indices`;
+        kernels cut such lists to the entries there are.
+        """
+        self.indices(name, values, entries + 1)
+        if isinstance(values, np.ndarray) and (values[1:] < values[:-1]).any():
+            at = int(np.argmax(values[1:] < values[:-1]))
+            raise ValueError(
+                f"{self.function}: {name} must not fall, goes from {values[at]} to {values[at + 1]}"
+            )
+
     def number(self, name: str, value: float, lowest: float, highest: float) -> None:
         """``lowest <= value <= highest`` (so NaN is refused)."""
         if not lowest <= value <= highest:

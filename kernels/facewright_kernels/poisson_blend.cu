@@ -5,7 +5,7 @@
 // cell to its left and upper neighbour, 0 across borders, so that no kernel has a special case at the edge of the image.
 // `chart` numbers the connected charts of the domain from 1 (0: outside). A coarse cell belongs to one chart only: charts
 // that lie side by side in a texture have nothing to do with each other.
-#include "launch_target.h"
+#include "mesh.h"
 
 // inverse and diagonal of (K + L); both 0 outside the domain.
 extern "C" __global__ void membrane_diagonal(const float* __restrict__ stiffness, const float* __restrict__ left,
@@ -122,19 +122,24 @@ extern "C" __global__ void membrane_save_linked(const float* __restrict__ rhs, c
                                                 float* __restrict__ saved, int layers, int linked_count,
                                                 long long plane) {
     FOR_EACH_INDEX(i, (long long)layers * linked_count) {
-        const long long layer = i / linked_count;
-        saved[i] = rhs[layer * plane + linked[i - layer * linked_count]];
+        const long long layer = i / linked_count, cell = linked[i - layer * linked_count];
+        saved[i] = (unsigned long long)cell < (unsigned long long)plane ? rhs[layer * plane + cell] : 0.0f;
     }
 }
 
 extern "C" __global__ void membrane_links(const float* __restrict__ h, const float* __restrict__ saved,
                                           const int* __restrict__ linked, const int* __restrict__ offsets,
                                           const int* __restrict__ partners, const float* __restrict__ couplings,
-                                          float* __restrict__ rhs, int layers, int linked_count, long long plane) {
+                                          float* __restrict__ rhs, int layers, int linked_count, int partner_count,
+                                          long long plane) {
     FOR_EACH_INDEX(i, (long long)layers * linked_count) {
         const long long layer = i / linked_count, k = i - layer * linked_count;
+        if ((unsigned long long)linked[k] >= (unsigned long long)plane) continue;
         float sum = saved[i];
-        for (int j = offsets[k]; j < offsets[k + 1]; ++j) sum += couplings[j] * h[layer * plane + partners[j]];
+        const Entries links = entries_of(offsets, k, partner_count);
+        for (int j = links.begin; j < links.end; ++j)
+            if ((unsigned long long)partners[j] < (unsigned long long)plane)
+                sum += couplings[j] * h[layer * plane + partners[j]];
         rhs[layer * plane + linked[k]] = sum;
     }
 }

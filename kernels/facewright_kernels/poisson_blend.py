@@ -77,6 +77,7 @@ def poisson_blend(
     background = check.array("background", background, "float32", "B H W C")
     weight = check.array("weight", weight, "float32", "B H W")
     check.number("cycles", cycles, 1, 20)
+    _check_levels(check, domain.levels)
     finest = domain.levels[0]
     if (finest.height, finest.width) != (check.size("H"), check.size("W")):
         raise ValueError(
@@ -119,6 +120,32 @@ def poisson_blend(
     out: FloatArray = xp.empty(foreground.shape, np.float32)
     _SOURCE.launch("membrane_compose", pixels, *images, top.h, out, *shape)
     return out
+
+
+def _check_levels(check: Boundary, levels: tuple[PoissonLevel, ...]) -> None:
+    """Every plane and every list of links is as long as kernels take it to be. Raises ValueError."""
+    if not levels:
+        raise ValueError(f"{check.function}: domain must have at least one level")
+    for number, level in enumerate(levels):
+        if number and (level.height, level.width) != (
+            levels[number - 1].height // 2,
+            levels[number - 1].width // 2,
+        ):
+            raise ValueError(
+                f"{check.function}: domain.levels[{number}] must have half the sides of the level before it, "
+                f"is {level.height} x {level.width}"
+            )
+        at = f"domain.levels[{number}]"
+        for name in ("chart", "left", "up", "link_sum"):
+            plane = f"{level.height + 2} {level.width}"
+            check.array(f"{at}.{name}", getattr(level, name), "float32", plane)
+        cells = (level.height + 2) * level.width
+        check.array(f"{at}.offsets", level.offsets, "int32", str(len(level.linked) + 1))
+        check.array(f"{at}.couplings", level.couplings, "float32", str(len(level.partners)))
+        for name in ("linked", "partners"):
+            check.array(f"{at}.{name}", getattr(level, name), "int32", "_")
+            check.indices(f"{at}.{name}", getattr(level, name), cells)
+        check.offsets(f"{at}.offsets", level.offsets, len(level.partners))
 
 
 def _make_grids(levels: tuple[PoissonLevel, ...], batch: int, channels: int, xp: Any) -> list[_Grid]:
@@ -258,6 +285,7 @@ def _links(grid: _Grid) -> None:
             grid.rhs,
             len(grid.rhs),
             len(level.linked),
+            len(level.partners),
             plane,
         )
 

@@ -292,9 +292,7 @@ def texture_sample_mipmap_vjp(
 def _through_pyramid(by_level: FloatArray, pyramid: MipPyramid) -> FloatArray:
     """Gradient of level 0 ``[N, H, W, C]`` from that of all levels ``[N, T, C]``, coarsest first."""
     batch, _, channels = by_level.shape
-    sides = [
-        (max(pyramid.height >> level, 1), max(pyramid.width >> level, 1)) for level in range(pyramid.levels)
-    ]
+    sides = _level_sides(pyramid)
     starts = [0, *itertools.accumulate(height * width for height, width in sides)]
     xp = array_module(by_level)
     below: Any = None
@@ -316,6 +314,13 @@ def _through_pyramid(by_level: FloatArray, pyramid: MipPyramid) -> FloatArray:
         below = here
     texture: FloatArray = below.reshape(batch, pyramid.height, pyramid.width, channels)
     return texture
+
+
+def _level_sides(pyramid: MipPyramid) -> list[tuple[int, int]]:
+    """Heights and widths of the levels, largest first."""
+    return [
+        (max(pyramid.height >> level, 1), max(pyramid.width >> level, 1)) for level in range(pyramid.levels)
+    ]
 
 
 def _kernel_of(texture: Any) -> str:
@@ -343,6 +348,15 @@ def _check_mipmap_inputs(
     texels = check.array("pyramid.texels", pyramid.texels, "float32", "N T C")
     uv = check.array("uv", uv, "float32", "B ... 2")
     _check_texture(check, check.size("T"))
+    check.number("pyramid.levels", pyramid.levels, 1, 31)
+    check.number("pyramid.height", pyramid.height, 1, 1 << 30)
+    check.number("pyramid.width", pyramid.width, 1, 1 << 30)
+    held = sum(height * width for height, width in _level_sides(pyramid))
+    if held != check.size("T"):
+        raise ValueError(
+            f"{check.function}: {pyramid.levels} levels of {pyramid.height} x {pyramid.width} hold "
+            f"{held} texels, pyramid.texels has {check.size('T')}; use build_mip_pyramid"
+        )
     if (level is None) == (uv_derivatives is None):
         raise ValueError(f"{check.function}: give exactly one of level and uv_derivatives")
     if level is not None:

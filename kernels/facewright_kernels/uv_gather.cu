@@ -1,5 +1,5 @@
 // A UV map read at the UV coordinates of vertices, and the way back. Texel centres lie at +0.5 (CONVENTIONS.md, UV).
-#include "launch_target.h"
+#include "mesh.h"
 
 // Texel left of (or above) a coordinate, at most the last but one where there are two; the fraction to its neighbour.
 __device__ int first_texel(float coordinate, int size, float* fraction) {
@@ -41,7 +41,8 @@ extern "C" __global__ void uv_gather_vjp(const float* __restrict__ grad, const i
         const long long image = i / texels, texel = i - image * texels;
         float* at = grad_uv_map + i * channels;
         for (int c = 0; c < channels; ++c) at[c] = 0.0f;
-        for (int k = offsets[texel]; k < offsets[texel + 1]; ++k) {
+        const Entries reading = entries_of(offsets, texel, 4 * vertex_count);
+        for (int k = reading.begin; k < reading.end; ++k) {
             if ((unsigned)readers[k] >= (unsigned)vertex_count) continue;
             const float* g = grad + (image * vertex_count + readers[k]) * channels;
             for (int c = 0; c < channels; ++c) at[c] += weights[k] * g[c];

@@ -111,7 +111,8 @@ def uv_gather_vjp(
     Args:
         uv_map, vertex_uv: as given to :func:`uv_gather`.
         grad: f32 ``[B, V, C]``, gradient of a scalar with respect to what was read.
-        texel_readers: of :func:`make_texel_readers` for the same UVs and size; None makes it on every call.
+        texel_readers: of :func:`make_texel_readers` for the same UVs and size; None makes it on every call,
+            for which the host waits on a GPU.
 
     Returns:
         f32 ``[B, S, S, C]``; 0 for texels that no vertex reads.
@@ -128,6 +129,8 @@ def uv_gather_vjp(
     taps = str(4 * check.size("V"))
     vertices = check.array("texel_readers.vertices", readers.vertices, "int32", taps)
     weights = check.array("texel_readers.weights", readers.weights, "float32", taps)
+    check.offsets("texel_readers.offsets", offsets, vertices.size)
+    check.indices("texel_readers.vertices", vertices, check.size("V"))
     out: FloatArray = array_module(uv_map).empty(uv_map.shape, np.float32)
     _SOURCE.launch(
         "uv_gather_vjp",

@@ -1,6 +1,6 @@
 // Area-weighted vertex normals and their gradient: each vertex gathers its triangles, so sums have a fixed order and
 // need no atomics.
-#include "launch_target.h"
+#include "mesh.h"
 
 struct Vector {
     float x, y, z;
@@ -26,7 +26,8 @@ __device__ const int* corners_of(const int* triangles, int triangle, int triangl
 __device__ Vector area_normal(const float* positions, const int* triangles, const int* offsets, const int* incident,
                               int vertex, int vertex_count, int triangle_count) {
     Vector sum = {0.0f, 0.0f, 0.0f};
-    for (int k = offsets[vertex]; k < offsets[vertex + 1]; ++k) {
+    const Entries around = entries_of(offsets, vertex, 3 * triangle_count);
+    for (int k = around.begin; k < around.end; ++k) {
         const int* corners = corners_of(triangles, incident[k], triangle_count, vertex_count);
         if (!corners) continue;
         const Vector a = read(positions + (long long)corners[0] * 3), b = read(positions + (long long)corners[1] * 3),
@@ -82,7 +83,8 @@ extern "C" __global__ void vertex_normals_vjp(const float* __restrict__ vertices
         const int vertex = (int)(i - image * vertex_count);
         const float *positions = vertices + image * vertex_count * 3, *grads = grad_sums + image * vertex_count * 3;
         Vector total = {0.0f, 0.0f, 0.0f};
-        for (int k = offsets[vertex]; k < offsets[vertex + 1]; ++k) {
+        const Entries around = entries_of(offsets, vertex, 3 * triangle_count);
+        for (int k = around.begin; k < around.end; ++k) {
             const int* corners = corners_of(triangles, incident[k], triangle_count, vertex_count);
             if (!corners) continue;
             const int corner = corners[0] == vertex ? 0 : corners[1] == vertex ? 1 : 2;

@@ -26,7 +26,7 @@ class VertexTriangles:
 
 
 def make_vertex_triangles(triangles: IntArray, vertex_count: int) -> VertexTriangles:
-    """Triangles around each vertex; made once per topology.
+    """Triangles around each vertex; made once per topology (on a GPU the host waits for it).
 
     Args:
         triangles: i32 ``[F, 3]``.
@@ -55,7 +55,8 @@ def vertex_normals(
     Args:
         vertices: f32 ``[B, V, 3]``.
         triangles: i32 ``[F, 3]``, counter-clockwise seen from outside.
-        vertex_triangles: of :func:`make_vertex_triangles`; None makes it on every call.
+        vertex_triangles: of :func:`make_vertex_triangles`; None makes it on every call, for which the host
+            waits on a GPU.
 
     Returns:
         f32 ``[B, V, 3]``, outward; 0 for vertices without a triangle that has an area.
@@ -116,6 +117,8 @@ def _check_inputs(
     around = vertex_triangles or make_vertex_triangles(triangles, check.size("V"))
     offsets = check.array("vertex_triangles.offsets", around.offsets, "int32", str(check.size("V") + 1))
     incident = check.array("vertex_triangles.incident", around.incident, "int32", str(3 * check.size("F")))
+    check.offsets("vertex_triangles.offsets", offsets, incident.size)
+    check.indices("vertex_triangles.incident", incident, check.size("F"))
     return vertices, triangles, offsets, incident
 
 

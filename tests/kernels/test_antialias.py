@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -383,6 +385,16 @@ def test_boundary_says_what_is_wrong():
     other = make_edge_topology(np.array([[0, 1, 2]], np.int32))
     with pytest.raises(ValueError, match=r"topology.edge must be int32 \[F, 3\] with .*F = 2"):
         antialias(image, raster, clip, triangles, other)
+    edges = make_edge_topology(triangles)
+    for name, replaced, complaint in (
+        ("offsets", edges.offsets[::-1].copy(), r"topology\.offsets must not fall"),
+        ("offsets", edges.offsets + 1, r"topology\.offsets must hold indices 0 to 6, holds 7"),
+        ("offsets", edges.offsets[:0], r"topology\.offsets must not be empty"),
+        ("half_edges", edges.half_edges + 1, r"topology\.half_edges must hold indices 0 to 5, holds 6"),
+        ("reach", 0, r"topology\.reach must be 1 to 64, got 0"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            antialias(image, raster, clip, triangles, dataclasses.replace(edges, **{name: replaced}))
     with pytest.raises(ValueError, match="make_edge_topology: reach must be 1 to 64, got 0"):
         make_edge_topology(triangles, reach=0)
     with pytest.raises(ValueError, match="make_edge_topology: triangles must hold indices"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from facewright_kernels import make_poisson_domain, poisson_blend
+from facewright_kernels import PoissonDomain, make_poisson_domain, poisson_blend
 from facewright_kernels.poisson_blend import poisson_blend_reference
 
 
@@ -153,6 +155,20 @@ def test_boundary_says_what_is_wrong():
         poisson_blend(*(a[:, :32] for a in arrays), domain)
     with pytest.raises(ValueError, match="cycles must be 1 to 20, got 0"):
         poisson_blend(*arrays, domain, cycles=0)
+    finest = domain.levels[0]
+    for name, replaced, complaint in (
+        ("partners", finest.partners + 64 * 66, r"levels\[0\]\.partners must hold indices 0 to 4223"),
+        ("linked", finest.linked - 4224, r"levels\[0\]\.linked must hold indices"),
+        ("offsets", finest.offsets[::-1].copy(), r"levels\[0\]\.offsets must not fall"),
+        ("left", finest.left[1:], r"levels\[0\]\.left must be float32 \[66, 64\]"),
+    ):
+        changed = dataclasses.replace(finest, **{name: replaced})
+        with pytest.raises(ValueError, match=complaint):
+            poisson_blend(*arrays, PoissonDomain((changed, *domain.levels[1:])))
+    with pytest.raises(ValueError, match=r"levels\[1\] must have half the sides"):
+        poisson_blend(*arrays, PoissonDomain((finest, finest)))
+    with pytest.raises(ValueError, match="must have at least one level"):
+        poisson_blend(*arrays, PoissonDomain(()))
     with pytest.raises(ValueError, match="links must join texels inside"):
         make_poisson_domain(inside, np.array([[0, 1]], np.int32))
     with pytest.raises(ValueError, match="sides must be even, got 63 x 64"):

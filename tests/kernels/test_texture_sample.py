@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -135,6 +137,15 @@ def test_boundary_says_what_is_wrong():
         texture_sample(texture, np.zeros((2, 5, 3), np.float32))
     with pytest.raises(ValueError, match="exactly one of level and uv_derivatives"):
         texture_sample_mipmap(build_mip_pyramid(texture), uv)
+    pyramid, level = build_mip_pyramid(texture), np.zeros((2, 5), np.float32)
+    for name, number, complaint in (
+        ("height", 5, "3 levels of 5 x 4 hold 25 texels, pyramid.texels has 21"),
+        ("levels", 4, "hold 22 texels"),
+        ("levels", 0, "pyramid.levels must be 1 to 31, got 0"),
+        ("width", -4, "pyramid.width must be 1 to"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            texture_sample_mipmap(dataclasses.replace(pyramid, **{name: number}), uv, level=level)
     with pytest.raises(ValueError, match="texture must have at least one texel"):
         texture_sample(np.zeros((1, 0, 4, 3), np.float32), uv)
 

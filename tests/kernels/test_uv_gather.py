@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -95,5 +97,15 @@ def test_boundary_says_what_is_wrong():
         uv_gather_vjp(uv_map, uv, np.zeros((1, 5, 2), np.float32))
     with pytest.raises(ValueError, match=r"texel_readers.offsets must be int32 \[17\]"):
         uv_gather_vjp(uv_map, uv, np.zeros((1, 5, 3), np.float32), make_texel_readers(uv, 8))
+    readers = make_texel_readers(uv, 4)
+    for name, replaced, complaint in (
+        ("offsets", readers.offsets[::-1].copy(), "must not fall"),
+        ("offsets", readers.offsets + 1, "must hold indices 0 to 20, holds 21"),
+        ("vertices", readers.vertices + 1, "must hold indices 0 to 4, holds 5"),
+    ):
+        with pytest.raises(ValueError, match=rf"texel_readers\.{name} {complaint}"):
+            uv_gather_vjp(
+                uv_map, uv, np.zeros((1, 5, 3), np.float32), dataclasses.replace(readers, **{name: replaced})
+            )
     with pytest.raises(ValueError, match="size must be 1 to 16384, got 0"):
         make_texel_readers(uv, 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facewright_kernels import make_vertex_triangles, vertex_normals, vertex_normals_vjp
+from facewright_kernels import VertexTriangles, make_vertex_triangles, vertex_normals, vertex_normals_vjp
+from facewright_kernels.kernel_source import KernelSource
 from facewright_kernels.vertex_normals import vertex_normals_reference, vertex_normals_vjp_reference
 
 
@@ -43,6 +44,38 @@ def test_boundary_says_what_is_wrong(ball):
         vertex_normals(
             ball.vertices[None], ball.triangles, make_vertex_triangles(ball.triangles, len(ball.vertices) + 1)
         )
+
+
+def test_a_topology_that_names_what_does_not_exist_is_refused(ball):
+    around = make_vertex_triangles(ball.triangles, len(ball.vertices))
+    vertices = ball.vertices[None]
+    fallen = around.offsets.copy()
+    fallen[5] = fallen[4] - 1
+    with pytest.raises(ValueError, match=r"vertex_triangles\.offsets must not fall, goes from"):
+        vertex_normals(vertices, ball.triangles, VertexTriangles(fallen, around.incident))
+    beyond = around.offsets.copy()
+    beyond[-1] += 1
+    with pytest.raises(ValueError, match=r"vertex_triangles\.offsets must hold indices 0 to"):
+        vertex_normals(vertices, ball.triangles, VertexTriangles(beyond, around.incident))
+    with pytest.raises(ValueError, match=r"vertex_triangles\.incident must hold indices 0 to"):
+        vertex_normals(vertices, ball.triangles, VertexTriangles(around.offsets, around.incident - 1))
+
+
+@pytest.mark.parametrize("offset", [-(2**31), 2**31 - 1])
+def test_kernels_read_no_triangle_beyond_the_list(device, ball, offset):
+    """As on a GPU, where the host does not look at the topology's numbers."""
+    around = make_vertex_triangles(ball.triangles, len(ball.vertices))
+    offsets = around.offsets.copy()
+    offsets[0 if offset < 0 else -1] = offset
+    normals = device.send(np.empty((1, *ball.vertices.shape), np.float32))
+    arrays = (ball.vertices[None], ball.triangles, offsets, around.incident)
+    sizes = (1, len(ball.vertices), len(ball.triangles))
+    source = KernelSource("vertex_normals")
+    source.launch("vertex_normals", len(ball.vertices), *(device.send(a) for a in arrays), normals, *sizes)
+    np.testing.assert_array_equal(
+        device.fetch(normals),
+        device.fetch(vertex_normals(device.send(ball.vertices[None]), device.send(ball.triangles))),
+    )
 
 
 @pytest.mark.parametrize("prepared", [True, False])

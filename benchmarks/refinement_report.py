@@ -11,7 +11,11 @@ _PUBLISHED = "267 GFLOP an iteration and photo; an H200's roofline is 0.36-0.56 
 
 def refinement_section(result: dict[str, Any]) -> str:
     """Markdown of one result of the refinement benchmark."""
-    device = result["gpu"]["name"] if result["device"] == "cuda" else f"CPU, {result['threads']} threads"
+    device = (
+        result["gpu"]["name"]
+        if result["device"] == "cuda"
+        else f"CPU, {result['threads']} threads for networks and one for kernels"
+    )
     lines = [
         "## Refinement",
         "",

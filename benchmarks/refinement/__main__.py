@@ -43,7 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--published", action="store_true", help="published sizes too (needs torch)")
     parser.add_argument("--batches", type=int, nargs="+", help="photos at once (default: 1 8 32)")
     parser.add_argument("--runs", type=int, help="iterations timed of each case (default: as many as fit)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=2,
+        help="CPU threads of the networks (default: %(default)s); kernels have one",
+    )
     parser.add_argument(
         "--iterations", type=int, default=200, help="of the convergence; 0: none (default: %(default)s)"
     )
@@ -53,22 +58,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if on_gpu and (conditions["gpu"] is None or find_spec("cupy") is None or find_spec("torch") is None):
         sys.stderr.write("benchmarks.refinement: --device cuda needs an NVIDIA GPU, CuPy and torch\n")
         return 2
-    before = cpu_threads()
-    set_cpu_threads(options.threads)
-    try:
-        rows = list(_gpu_rows(options) if on_gpu else _cpu_rows(options))
-        reached = [] if on_gpu or not options.iterations else _convergence(options)
-    finally:
-        set_cpu_threads(before)
-    result = {
+    result: dict[str, Any] = {
         "benchmark": "refinement",
         **conditions,
         "device": options.device,
         "threads": options.threads,
-        "rows": rows,
-        "convergence": reached,
+        "rows": [],
+        "convergence": [],
     }
-    sys.stdout.write(f"{write_result('refinement', result)}\n")
+    before = cpu_threads()
+    set_cpu_threads(1)
+    try:
+        for row in _gpu_rows(options) if on_gpu else _cpu_rows(options):
+            result["rows"].append(row)
+            path = write_result("refinement", result)  # a run that is stopped keeps what it measured
+        if options.iterations and not on_gpu:
+            result["convergence"] = _convergence(options)
+            path = write_result("refinement", result)
+    finally:
+        set_cpu_threads(before)
+    sys.stdout.write(f"{path}\n")
     return 0
 
 
@@ -156,7 +165,7 @@ def _autograd(networks: Any, problem: Problem, runs: int, precision: str) -> dic
     from benchmarks.refinement.autograd_rival import AutogradRival
     from benchmarks.refinement.torch_networks import to_device
 
-    torch.set_num_threads(cpu_threads())
+    torch.set_num_threads(problem.device.threads)
     step = make_step(problem, runs + 2)
     with problem.device.queue():
         step.evaluate()

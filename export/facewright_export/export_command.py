@@ -76,9 +76,11 @@ def export_pipeline(request: ExportRequest) -> int:
     try:
         with _progress(len(rows)) as step:
             for group in groups:
-                exported = [
-                    made for name in group if (made := _export(network(name), files, taken, request, step))
-                ]
+                exported: list[ExportedNetwork] = []
+                for name in group:
+                    reserved = _reserved(network(name), taken, bool(exported))
+                    made = _export(network(name), files, reserved, taken, request, step)
+                    exported += [made] if made else []
                 if not exported:
                     raise _missing(group, files)
                 done += exported
@@ -138,11 +140,25 @@ def _wanted_groups(request: ExportRequest) -> list[tuple[str, ...]]:
     return [kept for group in groups if (kept := tuple(name for name in group if name in request.only))]
 
 
+def _reserved(row: Network, taken: set[Path], has_alternative: bool) -> frozenset[Path]:
+    """Files that an unnamed choice for a network leaves out.
+
+    Networks may share a file (DECA's holds three), but an alternative is exported only for a file of its own,
+    and one of several files looks among the others, or every pair would have to be read.
+    """
+    return frozenset(taken if has_alternative or len(row.files) > 1 else ())
+
+
 def _export(
-    row: Network, files: WeightFiles, taken: set[Path], request: ExportRequest, step: Report
+    row: Network,
+    files: WeightFiles,
+    reserved: frozenset[Path],
+    taken: set[Path],
+    request: ExportRequest,
+    step: Report,
 ) -> ExportedNetwork | None:
     step(f"{row.name}: reading weights")
-    loaded: Loaded | None = load_network(row, files, taken)
+    loaded: Loaded | None = load_network(row, files, reserved)
     if loaded is None:
         return None
     taken.update(loaded.paths)
@@ -163,7 +179,8 @@ def _missing(group: Sequence[str], files: WeightFiles) -> ExportError:
         if files.unnamed:
             said.append(refusals(row, files))
     return ExportError(
-        "no file was given that holds " + ("one of:" if len(group) > 1 else "") + "\n" + "\n".join(said),
+        ("no file was given that holds one of:\n" if len(group) > 1 else "no file was given that holds\n")
+        + "\n".join(said),
         f"--weights {group[0]}=FILE, or leave the network out: --network NAME…",
     )
 

@@ -74,7 +74,7 @@ class Network:
         name: of the network and of its folder in the model repository.
         build: the module at its published size, without weights (face models: with made-up numbers).
         load: the module from files in their published format, in the order of ``files``.
-        files: what each file is, as its publisher calls it.
+        files: what each file is, as its publisher calls it; where none was published, ``<network>.pt``.
         inputs: in the order of the module's arguments.
         gates: for each output, in the module's order, how it is judged.
         source: paper and section, or the repository, that define the network.

@@ -68,15 +68,13 @@ class Loaded:
         return tuple(f"{path.name} {sha256_of(path)}" for path in self.paths)
 
 
-def load_network(network: Network, files: WeightFiles, taken: Collection[Path] = ()) -> Loaded | None:
+def load_network(network: Network, files: WeightFiles, reserved: Collection[Path] = ()) -> Loaded | None:
     """The network from the files that were named for it, or from the one choice of unnamed files that fits.
 
     Args:
         network: its row.
         files: what was given.
-        taken: files that other networks were made from. A network of one file may share it (DECA's holds
-        three
-            networks); one of several looks among the others, or every pair would have to be read.
+        reserved: unnamed files that it may not be made from.
 
     Returns:
         None where nothing was named for it and nothing fits.
@@ -93,9 +91,7 @@ def load_network(network: Network, files: WeightFiles, taken: Collection[Path] =
                 f"--weights {network.name}={','.join(network.files)}",
             )
         return Loaded(network.from_files(*paths), paths)
-    several = len(network.files) > 1
-    candidates = [path for path in files.unnamed if not (several and path in taken)]
-    fitting = list(_fitting(network, candidates))
+    fitting = list(_fitting(network, [path for path in files.unnamed if path not in reserved]))
     if len(fitting) > 1:
         choices = " and ".join("+".join(path.name for path in paths) for paths, _ in fitting)
         raise ExportError(
@@ -108,13 +104,13 @@ def load_network(network: Network, files: WeightFiles, taken: Collection[Path] =
 
 
 def refusals(network: Network, files: WeightFiles) -> str:
-    """Why no unnamed file fits a network: one line for each file."""
+    """Why no unnamed file fits a network: one line for each choice."""
     lines = []
     for paths in permutations(files.unnamed, len(network.files)):
         try:
             network.from_files(*paths)
         except CheckpointError as error:
-            lines.append(f"    {error}")
+            lines.append(f"    {'+'.join(path.name for path in paths)}: {error.seen:.160}…")
     return "\n".join(lines) or f"    it is made from {len(network.files)} files"
 
 

@@ -28,7 +28,7 @@ NARROW: Final = {
 
 def write_files(folder: Path, row: Network) -> tuple[Path, ...]:
     """The files that the network is published in, in the row's order."""
-    paths = tuple(folder / name.replace("/", "-").replace(" ", "_") for name in row.files)
+    paths = tuple(folder / name.replace(" ", "_") for name in row.files)
     _WRITERS[row.name](row, *paths)
     return paths
 

@@ -7,6 +7,8 @@ all.
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from facewright.cli import _PIPELINES, _PRECISIONS, main
 from facewright.engine import OnnxEngine
 from facewright.server.model_configs import PROFILES
+from facewright_export import network_table
 from facewright_export.network import Network
 from facewright_export.network_table import NETWORKS, PIPELINES, network, pipeline_networks
 from facewright_export.precision import Precision
@@ -59,7 +62,7 @@ def test_a_pipeline_goes_from_its_files_to_a_repository(
 
 def _assert_file_computes_what_the_files_weights_do(row: Network, repository: Path, weights: Path) -> None:
     """The served file on inputs that the gate did not see, beside the module loaded from the file anew."""
-    paths = [weights / name.replace("/", "-").replace(" ", "_") for name in row.files]
+    paths = [weights / name.replace(" ", "_") for name in row.files]
     examples = row.examples(1, seed=7)
     wanted = row.reference(row.from_files(*paths), examples)
     engine = OnnxEngine(repository / row.name / "1" / "model.onnx")
@@ -149,6 +152,30 @@ def test_a_file_that_fits_nothing_is_an_error(
     arguments = ("--weights", decoder, tmp_path / "other.pt", "--output", tmp_path / "r")
     assert run("export", "twin", "--network", "shape_decoder", *arguments) == 1
     assert "other.pt fits no network" in capsys.readouterr().err
+
+
+def test_an_alternative_needs_a_file_of_its_own(
+    decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AlbedoGAN's file holds all that MICA's does: it makes one network of the two, not both."""
+    first = network("shape_decoder")
+    second = replace(first, name="other_decoder")
+    monkeypatch.setattr(network_table, "NETWORKS", (first, second))
+    monkeypatch.setitem(PIPELINES, "twin", (("shape_decoder", "other_decoder"),))  # type: ignore[arg-type]
+    assert run("export", "twin", "--weights", decoder, "--output", tmp_path / "one") == 0
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["shape_decoder"]
+    named = ("--weights", f"shape_decoder={decoder}", f"other_decoder={decoder}")
+    assert run("export", "twin", *named, "--output", tmp_path / "two") == 0
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["other_decoder", "shape_decoder"]
+
+
+def test_a_choice_of_two_files_is_an_error(
+    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(decoder, tmp_path / "second.pt")
+    arguments = ("--weights", decoder, tmp_path / "second.pt", "--output", tmp_path / "r")
+    assert run("export", "twin", "--network", "shape_decoder", *arguments) == 1
+    assert "decoder.pt and second.pt all fit shape_decoder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,14 @@ def refusals(network: Network, files: WeightFiles) -> str:
 
 
 def _fitting(network: Network, unnamed: Sequence[Path]) -> Iterator[tuple[tuple[Path, ...], nn.Module]]:
+    """Choices of files that fit, each set of files once: some importers take theirs in any order."""
+    fitted: set[frozenset[Path]] = set()
     for paths in permutations(unnamed, len(network.files)):
+        if frozenset(paths) in fitted:
+            continue
         try:
-            yield paths, network.from_files(*paths)
+            module = network.from_files(*paths)
         except CheckpointError:
             continue
+        fitted.add(frozenset(paths))
+        yield paths, module

@@ -14,14 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from facewright.cli import _PIPELINES, _PRECISIONS, main
 from facewright.engine import OnnxEngine
 from facewright.server.model_configs import PROFILES
 from facewright_export import network_table
+from facewright_export.checkpoints._reading import load_strictly
 from facewright_export.network import Network
 from facewright_export.network_table import NETWORKS, PIPELINES, network, pipeline_networks
+from facewright_export.networks.shape_decoder import ShapeDecoder
 from facewright_export.precision import Precision
+from facewright_export.weight_files import WeightFiles, load_network
 from tests.networks.published_files import _WRITERS, write_files
 
 FULL = os.environ.get("FACEWRIGHT_FULL_EXPORT") == "1"
@@ -89,8 +93,6 @@ def test_fp16_layers_that_stay_fp32_are_found_by_name(
 @pytest.fixture
 def decoder(tmp_path: Path) -> Path:
     """A shape decoder of 50 vertices."""
-    from facewright_export.networks.shape_decoder import ShapeDecoder
-
     torch.manual_seed(0)
     path = tmp_path / "decoder.pt"
     torch.save(ShapeDecoder(50).state_dict(), path)
@@ -167,6 +169,27 @@ def test_an_alternative_needs_a_file_of_its_own(
     named = ("--weights", f"shape_decoder={decoder}", f"other_decoder={decoder}")
     assert run("export", "twin", *named, "--output", tmp_path / "two") == 0
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["other_decoder", "shape_decoder"]
+
+
+def test_two_files_of_one_network_are_found_in_any_order(decoder: Path, tmp_path: Path) -> None:
+    """As LPIPS' two: a file that another network took is not tried, and two orders are one choice."""
+    state = torch.load(decoder)
+    halves = tmp_path / "a.pt", tmp_path / "b.pt"
+    for path, names in zip(halves, (list(state)[:2], list(state)[2:]), strict=True):
+        torch.save({name: state[name] for name in names}, path)
+
+    def load(*paths: Path) -> nn.Module:
+        union = {name: value for path in paths for name, value in torch.load(path).items()}
+        module = ShapeDecoder(50)
+        load_strictly(module, union, source="both")
+        return module
+
+    row = replace(network("shape_decoder"), load=load, files=("a.pt", "b.pt"))
+    found = load_network(row, WeightFiles({}, (*halves, decoder)), reserved=(decoder,))
+    assert found is not None
+    assert set(found.paths) == set(halves)
+    assert [line.split()[0] for line in sorted(found.weights)] == ["a.pt", "b.pt"]
+    assert load_network(row, WeightFiles({}, (halves[0], decoder)), reserved=(decoder,)) is None
 
 
 def test_a_choice_of_two_files_is_an_error(

@@ -13,15 +13,16 @@ def kernels_section(result: dict[str, Any]) -> str:
     how = (
         "Median time between two events, the cache flushed before each run"
         if on_gpu
-        else f"{result['threads']} thread; processor time, least of several runs"
+        else f"{result['threads']} thread; processor time, least of several runs, with warm caches"
     )
     lines = [
         "## Kernels on a GPU" if on_gpu else "## Kernels",
         "",
         f"On the {result['device']}. {how}; each result was checked against its float64 reference before it "
         "was timed. GB/s are the bytes that the kernel must read and write at least; the copy moves as many "
-        "in the same run. The last columns are the same computation by other means, milliseconds (NumPy and "
-        "torch: the programs in `benchmarks/kernels`, gradients in torch by autograd).",
+        "in the same run (beside adam_step, which works in place: a change of sign in place). The last "
+        "columns are the same computation by other means, milliseconds (NumPy and torch: the programs in "
+        "`benchmarks/kernels`, gradients in torch by autograd).",
         "",
         f"```\npython -m benchmarks.kernels{' --device cuda' if on_gpu else ''}\n```",
         "",
@@ -37,6 +38,8 @@ def kernels_section(result: dict[str, Any]) -> str:
             f"| {row['percent_of_copy']:.1f} | {row['copy_ms']:.3f} | {shown} |"
         )
     lines += ["", *(f"Not timed: {case['kernel']}: {case['error']}\n" for case in result["failed"])]
+    if result.get("not_reached"):
+        lines.append(f"Stopped before: {'; '.join(result['not_reached'])}.\n")
     return "\n".join([*lines, *_parity(result["nvdiffrast_parity"]), ""])
 
 

@@ -4,8 +4,9 @@
 .venv-export/bin/python -m benchmarks.kernels              # the same, also beside torch
 python -m benchmarks.kernels --device cuda                 # a GPU; beside torch and nvdiffrast if installed
 
-On a CPU times are processor time, the least of several runs. On a GPU they are the median time between two
-events, the cache flushed before each run.
+On a CPU times are processor time, the least of several runs, the caches warm. On a GPU they are the median
+time between two events, the cache flushed before each run. The result file is written anew after each row: a
+run that is stopped leaves what it had measured, and says what it did not reach.
 """
 
 from __future__ import annotations
@@ -14,81 +15,89 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import facewright_kernels as kernels
-from benchmarks.kernels.case import Case, host
+from benchmarks.kernels.case import Case, LazyCase, assert_agrees, host
 from benchmarks.kernels.cases import make_cases
-from benchmarks.kernels.gradient_cases import make_gradient_cases
 from benchmarks.kernels.parity import find_nvdiffrast, parity_rows
-from benchmarks.kernels.rasterizer_cases import make_rasterizer_cases, rasterize_case
+from benchmarks.kernels.rasterizer_cases import rasterize_case
 from benchmarks.kernels.scene import make_scene
 from benchmarks.kernels.timing import CpuTimer, CudaTimer, Timer
 from benchmarks.run_conditions import run_conditions, write_result
 from facewright_kernels.kernel_source import cpu_threads, set_cpu_threads
 
 
-def measure(case: Case, timer: Timer) -> dict[str, Any]:
+def measure(name: str, case: Case, timer: Timer) -> dict[str, Any]:
     """One row. Raises AssertionError where the kernel's or a rival's result is wrong: nothing wrong is
     timed.
     """
     case.check()
-    for name, rival in case.rivals.items():
-        expected = host(case.result(case.call())).astype(np.float64)
-        error = np.abs(host(rival()) - expected).max(initial=0)
-        limit = case.rival_error * np.abs(expected).max(initial=0)
-        assert error <= limit, f"{case.name}: {name} differs by {error:.3g}, more than {limit:.3g}"
-    copy_ms = timer.copy_ms(case.bytes_moved)
+    expected = host(case.result(case.call())).astype(np.float64) if case.rivals else None
+    for rival, call in case.rivals.items():
+        assert_agrees(rival, host(call()), expected, case)
+    copy_ms = timer.copy_ms(case.bytes_moved, in_place=case.in_place)
     kernel_ms = timer.ms(case.call)
     return {
-        "kernel": case.name,
+        "kernel": name,
         "ms": round(kernel_ms, 4),
         "goal_ms": case.goal_ms if timer.device == "cpu" else None,
         "gb_per_s": round(case.bytes_moved / kernel_ms / 1e6, 2),
         "copy_ms": round(copy_ms, 4),
         "copy_gb_per_s": round(case.bytes_moved / copy_ms / 1e6, 2),
         "percent_of_copy": round(100 * copy_ms / kernel_ms, 1),
-        "rivals_ms": {name: round(timer.ms(rival), 4) for name, rival in case.rivals.items()},
+        "rivals_ms": {rival: round(timer.ms(call), 4) for rival, call in case.rivals.items()},
     }
 
 
-def measure_all(device: str) -> dict[str, Any]:
-    """All cases on one device, and the parity with nvdiffrast or why it was not measured."""
+def measure_all(device: str, conditions: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+    """All cases on one device, and the parity with nvdiffrast or why it was not measured: the result, and
+    the file that it is in.
+    """
     xp, timer, batch, side = _on(device)
     nvdiffrast, why_not = find_nvdiffrast(xp)
     scene = make_scene(xp, batch, side)
-    cases = [
-        *make_rasterizer_cases(scene, nvdiffrast),
-        *make_cases(scene),
-        *make_gradient_cases(scene),
-    ]
+    cases = make_cases(scene, nvdiffrast)
     small = scene
     if device == "cuda":
         small = make_scene(xp, 16, 512)
-        clip = kernels.pinhole_clip_positions(small.vertices, small.camera)
-        cases.insert(0, rasterize_case(small, clip, nvdiffrast))
-    rows, failed = measure_each(cases, timer)
-    parity: Any = why_not if nvdiffrast is None else parity_rows(small, nvdiffrast)
-    return {"device": device, "rows": rows, "failed": failed, "nvdiffrast_parity": parity}
-
-
-def measure_each(cases: Sequence[Case], timer: Timer) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Rows of the cases that are right, and name and error of those that are not: one wrong kernel does not
-    hide the others.
-    """
-    rows, failed = [], []
-    for case in cases:
+        cases.insert(0, rasterize_case(small, nvdiffrast))
+    result = {"benchmark": "kernels", **conditions, "threads": 1, "device": device}
+    result |= {"rows": [], "failed": [], "not_reached": [], "nvdiffrast_parity": why_not or "not reached"}
+    measure_each(cases, timer, result)
+    if nvdiffrast is not None:
         try:
-            rows.append(measure(case, timer))
+            result["nvdiffrast_parity"] = parity_rows(small, nvdiffrast)
         except Exception as error:
-            failed.append({"kernel": case.name, "error": f"{type(error).__name__}: {error}"[:400]})
-            sys.stdout.write(f"{case.name:42} NOT TIMED: {failed[-1]['error']}\n")
+            result["nvdiffrast_parity"] = f"failed: {_cause(error)}"
+            result["failed"].append({"kernel": "agreement with nvdiffrast", "error": _cause(error)})
+    return result, write_result("kernels", result)
+
+
+def measure_each(cases: Sequence[LazyCase], timer: Timer, result: dict[str, Any]) -> None:
+    """Adds rows of the cases that are right to the result, and name and error of those that are not: one
+    wrong kernel does not hide the others. The result is written after each.
+    """
+    for number, lazy in enumerate(cases):
+        result["not_reached"] = [case.name for case in cases[number:]]
+        write_result("kernels", result)
+        try:
+            row = measure(lazy.name, lazy.build(), timer)
+        except Exception as error:
+            result["failed"].append({"kernel": lazy.name, "error": _cause(error)})
+            sys.stdout.write(f"{lazy.name:42} NOT TIMED: {_cause(error)}\n")
         else:
-            sys.stdout.write(f"{_line(rows[-1])}\n")
+            result["rows"].append(row)
+            sys.stdout.write(f"{_line(row)}\n")
         sys.stdout.flush()
-    return rows, failed
+    result["not_reached"] = []
+    write_result("kernels", result)
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:400]
 
 
 def _on(device: str) -> tuple[Any, Timer, int, int]:
@@ -118,14 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = cpu_threads()
     set_cpu_threads(1)
     try:
-        measured = measure_all(options.device)
+        result, path = measure_all(options.device, conditions)
     finally:
         set_cpu_threads(before)
-    for line in _parity_lines(measured["nvdiffrast_parity"]):
+    for line in _parity_lines(result["nvdiffrast_parity"]):
         sys.stdout.write(f"{line}\n")
-    result = {"benchmark": "kernels", **conditions, "threads": 1, **measured}
-    sys.stdout.write(f"{write_result('kernels', result)}\n")
-    return 1 if measured["failed"] else 0
+    sys.stdout.write(f"{path}\n")
+    return 1 if result["failed"] else 0
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ def parity_rows(scene: Scene, other: kernels.RasterizerBackend) -> list[dict[str
     Every operation gets the same raster (ours), so that differences do not add up.
     """
     side, triangles = scene.side, scene.triangles
-    clip = kernels.pinhole_clip_positions(scene.vertices, scene.camera)
+    clip = scene.clip
     ours = kernels.rasterizer_backend("facewright")
     rasters = [backend.rasterize(clip, triangles, side, side) for backend in (ours, other)]
     same = host(rasters[0].triangle_id) == host(rasters[1].triangle_id)

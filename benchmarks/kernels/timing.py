@@ -21,13 +21,16 @@ class Timer(Protocol):
     def ms(self, call: Callable[[], Any]) -> float:
         """Milliseconds of one call."""
 
-    def copy_ms(self, byte_count: int) -> float:
-        """Milliseconds of a copy that reads half of the bytes and writes the other half."""
+    def copy_ms(self, byte_count: int, *, in_place: bool = False) -> float:
+        """Milliseconds of a copy that reads half of the bytes and writes the other half; ``in_place``: of a
+        change of sign that writes over what it reads.
+        """
 
 
 class CpuTimer:
     """Least processor time of this process over some runs after one that warms up: waiting for a busy
-    processor is not counted.
+    processor is not counted. The caches are warm: what fits into them is not fetched from memory, of a kernel
+    as of a copy.
     """
 
     device = "cpu"
@@ -47,10 +50,11 @@ class CpuTimer:
                 break
         return min(times) * 1e3
 
-    def copy_ms(self, byte_count: int) -> float:
-        """Milliseconds of a copy that reads half of the bytes and writes the other half."""
-        source = np.ones(max(byte_count // 2, 1), np.uint8)
-        return self.ms(lambda: source.copy())
+    def copy_ms(self, byte_count: int, *, in_place: bool = False) -> float:
+        """Milliseconds of a copy that reads half of the bytes and writes the other half; ``in_place``: of a
+        change of sign that writes over what it reads.
+        """
+        return self.ms(_copy(np, byte_count, in_place))
 
 
 class CudaTimer:
@@ -82,8 +86,16 @@ class CudaTimer:
                 break
         return float(np.median(times))
 
-    def copy_ms(self, byte_count: int) -> float:
-        """Milliseconds of a copy that reads half of the bytes and writes the other half."""
-        source = self._cupy.ones(max(byte_count // 2, 1), np.uint8)
-        target = self._cupy.empty_like(source)
-        return self.ms(lambda: self._cupy.copyto(target, source))
+    def copy_ms(self, byte_count: int, *, in_place: bool = False) -> float:
+        """Milliseconds of a copy that reads half of the bytes and writes the other half; ``in_place``: of a
+        change of sign that writes over what it reads.
+        """
+        return self.ms(_copy(self._cupy, byte_count, in_place))
+
+
+def _copy(xp: Any, byte_count: int, in_place: bool) -> Callable[[], Any]:
+    source = xp.ones(max(byte_count // 8, 1), np.float32)
+    if in_place:
+        return lambda: xp.negative(source, out=source)
+    target = xp.ones_like(source)  # written once, so that its pages are there
+    return lambda: xp.copyto(target, source)

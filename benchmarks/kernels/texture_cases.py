@@ -1,0 +1,309 @@
+"""Textures: lookups, pyramids, UV maps at vertices and the projection of photos, with their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import facewright_kernels as kernels
+from benchmarks.kernels import rivals as programs
+from benchmarks.kernels.case import Case, LazyCase, assert_close, byte_count, first64, host
+from benchmarks.kernels.rivals import rivals
+from benchmarks.kernels.scene import Scene
+from facewright_kernels.texture_sample import (
+    texture_sample_mipmap_vjp_reference,
+    texture_sample_reference,
+    texture_sample_vjp_reference,
+)
+from facewright_kernels.uv_gather import uv_gather_reference, uv_gather_vjp_reference
+from facewright_kernels.uv_projection import (
+    ProjectionWeighting,
+    uv_projection_reference,
+    uv_projection_vjp_reference,
+)
+
+_MAP_SIDE = 256
+
+
+def make_texture_cases(scene: Scene) -> list[LazyCase]:
+    """Cases on one scene."""
+    lookups = f"{scene.texture_side}² at {scene.images}"
+    gathered = f"{scene.batch} × {len(scene.uv)} vertices, 6 channels of {_MAP_SIDE}²"
+    builders: dict[str, Callable[[Scene], Case]] = {
+        f"texture_sample {lookups}": _sample,
+        f"texture_sample f16 {lookups}": _sample_half,
+        f"texture_sample_vjp {lookups}": _sample_vjp,
+        f"build_mip_pyramid {scene.textures}": _build_pyramid,
+        f"texture_sample_mipmap {lookups}": _sample_mipmap,
+        f"texture_sample_mipmap_vjp {lookups}": _sample_mipmap_vjp,
+        f"uv_gather {gathered}": _uv_gather,
+        f"uv_gather_vjp {gathered}": _uv_gather_vjp,
+        f"uv_projection {scene.textures}": _uv_projection,
+        f"uv_projection_vjp {scene.textures}": _uv_projection_vjp,
+    }
+    return [LazyCase(name, partial(build, scene)) for name, build in builders.items()]
+
+
+def _texture(scene: Scene, channels: int = 3) -> Any:
+    return scene.noise(15, scene.batch, scene.texture_side, scene.texture_side, channels)
+
+
+def _gradient(scene: Scene) -> Any:
+    """Of what was looked up: 0 where there is no surface."""
+    grad = scene.noise(16, scene.batch, scene.side, scene.side, 3)
+    return grad * (scene.raster.triangle_id >= 0)[..., None]
+
+
+def _looked_up(texture: Any, uv: Any) -> Any:
+    """The first image's lookups by the reference, ``[H, W, C]``."""
+    return texture_sample_reference(texture, first64(uv).reshape(-1, 2)).reshape(*uv.shape[1:3], -1)
+
+
+def _sample(scene: Scene) -> Case:
+    """At a jittered grid: all of the texture is read."""
+    texture = _texture(scene)
+    centre = (np.arange(scene.side, dtype=np.float32) + 0.5) / scene.side
+    grid = scene.xp.asarray(np.stack(np.meshgrid(centre, centre), -1))
+    uv = grid + scene.noise(8, scene.batch, scene.side, scene.side, 2) * np.float32(0.5 / scene.side)
+
+    def check() -> None:
+        got = host(kernels.texture_sample(texture, uv)[0])
+        np.testing.assert_allclose(got, _looked_up(first64(texture), uv), atol=2e-3)  # float32 coordinates
+
+    return Case(
+        lambda: kernels.texture_sample(texture, uv),
+        check,
+        byte_count(texture, uv) + uv.size // 2 * 12,
+        rivals=rivals(
+            scene,
+            lambda: _looked_up(first64(texture), uv)[None],
+            lambda torch: programs.sample_planes(torch, texture, uv),
+        ),
+    )
+
+
+def _sample_half(scene: Scene) -> Case:
+    half, uv = _texture(scene).astype(np.float16), scene.uv_at_pixels
+
+    def call() -> Any:
+        return kernels.texture_sample(half, uv)
+
+    return Case(
+        call,
+        lambda: assert_close(call()[0], _looked_up(first64(half), uv), 1e-3),
+        byte_count(half, uv) + uv.size // 2 * 12,
+    )
+
+
+def _sample_vjp(scene: Scene) -> Case:
+    texture, uv, grad = _texture(scene), scene.uv_at_pixels, _gradient(scene)
+
+    def reference() -> Any:
+        return texture_sample_vjp_reference(
+            first64(texture), first64(uv).reshape(-1, 2), first64(grad).reshape(-1, 3)
+        )
+
+    def check() -> None:
+        got = kernels.texture_sample_vjp(texture, uv, grad)
+        of_texture, of_uv = reference()
+        assert_close(got.texture[0], of_texture, 1e-3)
+        # A coordinate may round into the cell beside it.
+        assert_close(got.uv[0].reshape(-1, 2), of_uv, 0.05)
+
+    return Case(
+        lambda: kernels.texture_sample_vjp(texture, uv, grad),
+        check,
+        byte_count(texture, uv, grad, texture, uv),
+        rivals=rivals(
+            scene,
+            lambda: reference()[0][None],
+            lambda torch: programs.vjp(torch, programs.sample(torch), (texture, uv), grad),
+        ),
+        result=lambda gradients: gradients.texture,
+    )
+
+
+def _build_pyramid(scene: Scene) -> Case:
+    texture = _texture(scene)
+
+    def check() -> None:
+        expected = programs.numpy_pyramid(host(texture[:1]).astype(np.float64))[0]
+        np.testing.assert_allclose(host(kernels.build_mip_pyramid(texture).texels[0]), expected, atol=1e-5)
+
+    return Case(
+        lambda: kernels.build_mip_pyramid(texture),
+        check,
+        byte_count(texture, kernels.build_mip_pyramid(texture).texels),
+        rivals=rivals(
+            scene,
+            lambda: programs.numpy_pyramid(texture),
+            lambda torch: programs.pyramid(torch, texture),
+        ),
+        result=lambda pyramid: pyramid.texels,
+    )
+
+
+def _half_level(scene: Scene) -> Any:
+    """Half way between the first two levels, ``[B, H, W]``."""
+    return scene.xp.full((scene.batch, scene.side, scene.side), 0.5, np.float32)
+
+
+def _sample_mipmap(scene: Scene) -> Case:
+    pyramid, uv, level = kernels.build_mip_pyramid(_texture(scene)), scene.uv_at_pixels, _half_level(scene)
+    side = scene.texture_side
+
+    def reference() -> Any:
+        texels = first64(pyramid.texels)
+        fine = texels[: side**2].reshape(side, side, 3)
+        coarse = texels[side**2 : 5 * side**2 // 4].reshape(side // 2, side // 2, 3)
+        return (_looked_up(fine, uv) + _looked_up(coarse, uv)) / 2
+
+    def call() -> Any:
+        return kernels.texture_sample_mipmap(pyramid, uv, level=level)
+
+    return Case(
+        call,
+        lambda: assert_close(call()[0], reference(), 1e-3),
+        byte_count(pyramid.texels, uv, level) + uv.size // 2 * 12,
+        rivals=rivals(scene, lambda: reference()[None], None),
+        rival_error=2e-3,  # float32 coordinates
+    )
+
+
+def _sample_mipmap_vjp(scene: Scene) -> Case:
+    texture, uv, level, grad = _texture(scene), scene.uv_at_pixels, _half_level(scene), _gradient(scene)
+    pyramid = kernels.build_mip_pyramid(texture)
+
+    def reference() -> Any:
+        lookups = first64(uv).reshape(-1, 2), first64(level).ravel(), first64(grad).reshape(-1, 3)
+        return texture_sample_mipmap_vjp_reference(first64(texture), *lookups)[0]
+
+    def call() -> Any:
+        return kernels.texture_sample_mipmap_vjp(pyramid, uv, grad, level=level)
+
+    return Case(
+        call,
+        lambda: assert_close(call().texture[0], reference(), 1e-3),
+        byte_count(uv, grad, uv, level, pyramid.texels, texture),
+        rivals=rivals(scene, lambda: reference()[None], None),
+        result=lambda gradients: gradients.texture,
+    )
+
+
+def _uv_gather(scene: Scene) -> Case:
+    uv_map = scene.noise(13, scene.batch, _MAP_SIDE, _MAP_SIDE, 6)
+
+    def reference() -> Any:
+        return uv_gather_reference(first64(uv_map), host(scene.uv).astype(np.float64))
+
+    def call() -> Any:
+        return kernels.uv_gather(uv_map, scene.uv)
+
+    return Case(
+        call,
+        lambda: assert_close(call()[0], reference()),
+        2 * byte_count(call()) + byte_count(scene.uv),  # each vertex reads at least as much as it gets
+        rivals=rivals(
+            scene,
+            lambda: reference()[None],
+            lambda torch: programs.forward(torch, programs.sample_at_vertices(torch, scene.uv), (uv_map,)),
+        ),
+    )
+
+
+def _uv_gather_vjp(scene: Scene) -> Case:
+    uv_map = scene.noise(13, scene.batch, _MAP_SIDE, _MAP_SIDE, 6)
+    grad = scene.noise(14, scene.batch, len(scene.uv), 6)
+    readers = kernels.make_texel_readers(scene.uv, _MAP_SIDE)
+
+    def reference() -> Any:
+        return uv_gather_vjp_reference(_MAP_SIDE, host(scene.uv).astype(np.float64), first64(grad))
+
+    def call() -> Any:
+        return kernels.uv_gather_vjp(uv_map, scene.uv, grad, readers)
+
+    return Case(
+        call,
+        lambda: assert_close(call()[0], reference()),
+        byte_count(grad, readers.offsets, readers.vertices, readers.weights, uv_map),
+        rivals=rivals(
+            scene,
+            lambda: reference()[None],
+            lambda torch: programs.vjp(torch, programs.sample_at_vertices(torch, scene.uv), (uv_map,), grad),
+        ),
+    )
+
+
+def _surface(scene: Scene) -> kernels.ProjectionSurface:
+    return kernels.ProjectionSurface(scene.texels, scene.vertices, scene.normals, scene.triangles)
+
+
+def _seen_points(scene: Scene, which: Any) -> Any:
+    """Homogeneous pixels and cosines ``[N, 4]`` of the first image's texels ``which`` ``[S, S]``."""
+    points = kernels.pinhole_points(scene.vertices, scene.normals, scene.camera)
+    return first64(scene.texels.gather(points, scene.triangles))[which]
+
+
+def _uv_projection(scene: Scene) -> Case:
+    surface, depth_map = _surface(scene), scene.depth_map
+
+    def call() -> kernels.UvProjection:
+        return kernels.uv_projection(scene.photo, surface, scene.camera, depth_map)
+
+    result = call()
+
+    def check() -> None:
+        inside = host(scene.texels.triangle_id) >= 0
+        code = host(scene.photo[0]) / 255
+        linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+        colour, weight = uv_projection_reference(
+            linear, _seen_points(scene, inside), first64(depth_map), ProjectionWeighting()
+        )
+        got = host(result.weight[0])[inside]
+        assert (np.abs(got - weight) > 1e-3).mean() < 2e-3
+        both = (weight > 0) & (got > 0)
+        assert np.abs(host(result.colour[0])[inside][both] - colour[both]).max() < 5e-3
+
+    texels = scene.texels
+    return Case(
+        call,
+        check,
+        byte_count(
+            texels.triangle_id, texels.barycentric, scene.photo, depth_map, result.colour, result.weight
+        ),
+        25.0 if scene.batch == 1 else None,
+    )
+
+
+def _uv_projection_vjp(scene: Scene) -> Case:
+    texels, triangles, camera, surface = scene.texels, scene.triangles, scene.camera, _surface(scene)
+    image = scene.photo.astype(np.float32) / np.float32(255)
+    weight = kernels.uv_projection(image, surface, camera, scene.depth_map).weight
+    grad = scene.noise(19, *weight.shape, 3)
+
+    def call() -> Any:
+        return kernels.uv_projection_vjp(image, surface, camera, weight, grad)
+
+    def reference() -> Any:
+        seen = host(weight[0]) > 0
+        points = _seen_points(scene, seen)
+        return uv_projection_vjp_reference(first64(image), points, first64(grad)[seen])[0]
+
+    def with_torch(torch: Any) -> Any:
+        corners = triangles[scene.xp.maximum(texels.triangle_id, 0)].astype(np.int64)
+        b0, b1 = texels.barycentric[..., 0], texels.barycentric[..., 1]
+        shape = corners, scene.xp.stack([b0, b1, 1 - b0 - b1], -1)
+        program = programs.project(torch, shape, camera, weight)
+        return programs.vjp(torch, program, (image, scene.vertices), grad)
+
+    return Case(
+        call,
+        lambda: assert_close(call().image[0], reference(), 1e-3),
+        byte_count(texels.triangle_id, texels.barycentric, image, weight, grad, image),
+        rivals=rivals(scene, lambda: reference()[None], with_torch),
+        result=lambda gradients: gradients.image,
+        rival_error=5e-3,
+    )

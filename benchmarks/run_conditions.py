@@ -60,8 +60,9 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
     folder = Path(chosen) if chosen else RESULTS / ("gpu" if result.get("device") == "cuda" else "")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    return path
+    unfinished = path.with_suffix(".unfinished")  # a benchmark may be stopped while it writes
+    unfinished.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    return unfinished.replace(path)
 
 
 def find_gpu() -> dict[str, str] | None:

@@ -53,6 +53,7 @@ from facewright_kernels.seam_links import seam_links
 from facewright_kernels.sh_shading import ShShadingGradients, sh_shading, sh_shading_vjp
 from facewright_kernels.silhouette_weight import silhouette_weight
 from facewright_kernels.texel_map import TexelMap, make_texel_map
+from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 from facewright_kernels.texture_sample import (
     MipPyramid,
     TextureSampleGradients,
@@ -80,6 +81,7 @@ from facewright_kernels.vertex_normals import (
 
 __all__ = [
     "AntialiasGradients",
+    "CompositeSurface",
     "DetailNormalsGradients",
     "DisplaceGradients",
     "EdgeTopology",
@@ -133,6 +135,7 @@ __all__ = [
     "sh_shading",
     "sh_shading_vjp",
     "silhouette_weight",
+    "texture_composite",
     "texture_sample",
     "texture_sample_mipmap",
     "texture_sample_mipmap_vjp",

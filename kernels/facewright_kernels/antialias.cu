@@ -51,11 +51,9 @@ extern "C" __global__ void silhouette_edges(const float* __restrict__ clip_posit
     FOR_EACH_INDEX(i, (long long)batch * triangle_count) {
         const long long image = i / triangle_count, triangle = i - image * triangle_count;
         const float* positions = clip_positions + image * vertex_count * 4;
-        const int* corners = triangles + triangle * 3;
+        const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
         flags[i] = 0;
-        if ((unsigned)corners[0] >= (unsigned)vertex_count || (unsigned)corners[1] >= (unsigned)vertex_count ||
-            (unsigned)corners[2] >= (unsigned)vertex_count)
-            continue;
+        if (!corners) continue;
         Corner p[3];
         for (int k = 0; k < 3; ++k) p[k] = load_corner(positions, corners[k]);
         const double own = determinant(p[0], p[1], p[2]);

@@ -1,23 +1,5 @@
 // A surface moved along its normals by a displacement map, and the normals of what comes out. Equations: displace.py.
-#include "launch_target.h"
-
-struct Vector {
-    float x, y, z;
-};
-
-__device__ Vector read(const float* at) { return {at[0], at[1], at[2]}; }
-__device__ void write(float* at, Vector value) {
-    at[0] = value.x;
-    at[1] = value.y;
-    at[2] = value.z;
-}
-__device__ Vector minus(Vector a, Vector b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
-__device__ Vector plus(Vector a, Vector b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
-__device__ Vector cross(Vector a, Vector b) {
-    return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
-}
-__device__ Vector scaled(Vector a, float by) { return {a.x * by, a.y * by, a.z * by}; }
-__device__ float dot(Vector a, Vector b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
+#include "mesh.h"
 
 extern "C" __global__ void displace(const float* __restrict__ positions, const float* __restrict__ normals,
                                     const float* __restrict__ displacement, float* __restrict__ displaced,

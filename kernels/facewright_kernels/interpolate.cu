@@ -1,4 +1,5 @@
 // Vertex attributes at the pixels of a raster.
+#include "mesh.h"
 #include "vertex_sums.h"
 
 template <int kChannels>
@@ -16,9 +17,8 @@ extern "C" __global__ void interpolate_pixels(const float* __restrict__ attribut
     FOR_EACH_INDEX(i, pixels) {
         const int triangle = triangle_id[i];
         float* pixel = out + i * channels;
-        const int* corners = triangles + (long long)triangle * 3;
-        if ((unsigned)triangle >= (unsigned)triangle_count || (unsigned)corners[0] >= (unsigned)vertex_count ||
-            (unsigned)corners[1] >= (unsigned)vertex_count || (unsigned)corners[2] >= (unsigned)vertex_count) {
+        const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
+        if (!corners) {
             for (int c = 0; c < channels; ++c) pixel[c] = 0.0f;
             continue;
         }
@@ -37,13 +37,6 @@ extern "C" __global__ void interpolate_pixels(const float* __restrict__ attribut
     }
 }
 
-__device__ bool has_corners(int triangle, const int* triangles, int triangle_count, int vertex_count) {
-    if ((unsigned)triangle >= (unsigned)triangle_count) return false;
-    const int* corners = triangles + (long long)triangle * 3;
-    return (unsigned)corners[0] < (unsigned)vertex_count && (unsigned)corners[1] < (unsigned)vertex_count &&
-           (unsigned)corners[2] < (unsigned)vertex_count;
-}
-
 // First pass of the VJP: barycentrics are at most 1, so a vertex's terms are at most the gradient at its pixels.
 extern "C" __global__ void interpolate_vjp_measure(const float* __restrict__ grad, const int* __restrict__ triangles,
                                                    const int* __restrict__ triangle_id, int* magnitudes,
@@ -51,7 +44,7 @@ extern "C" __global__ void interpolate_vjp_measure(const float* __restrict__ gra
                                                    int shared_attributes, int vertex_count, int triangle_count,
                                                    int channels) {
     for_each_run(triangle_id, rows, width, segment, [&](int triangle, long long row, int first, int length) {
-        if (!has_corners(triangle, triangles, triangle_count, vertex_count)) return;
+        if (!corners_of(triangles, triangle, triangle_count, vertex_count)) return;
         const float* values = grad + (row * width + first) * channels;
         int largest = 0;
         for (int k = 0; k < length * channels; ++k) {
@@ -104,12 +97,12 @@ extern "C" __global__ void interpolate_vjp_add(const float* __restrict__ attribu
     const VertexSums target = {magnitudes, sums, channels, headroom};
     for_each_run(triangle_id, rows, width, segment, [&](int triangle, long long row, int first, int length) {
         const long long pixel = row * width + first;
-        if (!has_corners(triangle, triangles, triangle_count, vertex_count) || channels == 0) {
+        const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
+        if (!corners || channels == 0) {
             for (int k = 0; k < 2 * length; ++k) grad_barycentric[2 * pixel + k] = 0.0f;
             return;
         }
         const long long image = shared_attributes ? 0 : row / height * vertex_count;
-        const int* corners = triangles + (long long)triangle * 3;
         for (int c = 0; c < channels; c += 4) {
             const float* values[3];
             for (int k = 0; k < 3; ++k) values[k] = attributes + (image + corners[k]) * channels + c;

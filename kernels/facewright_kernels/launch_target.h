@@ -124,3 +124,5 @@ __device__ void atomic_min_where(bool condition, unsigned long long* address, un
 }
 
 #endif
+
+__device__ float not_a_number() { return __uint_as_float(0x7fc00000u); }

@@ -3,6 +3,7 @@
 //
 // Coverage is exact: vertices are snapped to 1/256 pixel, edge functions are integers, and a pixel centre on a shared
 // edge belongs to exactly one triangle (top-left rule), as the Direct3D 11 functional specification, 3.4.2, asks.
+#include "mesh.h"
 #include "vertex_sums.h"
 
 constexpr int kSubpixelBits = 8;
@@ -204,10 +205,8 @@ extern "C" __global__ void rasterize_triangles(const float* __restrict__ clip_po
     FOR_EACH_INDEX(i, (long long)batch * triangle_count) {
         long long image = i / triangle_count;
         int triangle = (int)(i - image * triangle_count);
-        const int* corners = triangles + (long long)triangle * 3;
-        if ((unsigned)corners[0] >= (unsigned)vertex_count || (unsigned)corners[1] >= (unsigned)vertex_count ||
-            (unsigned)corners[2] >= (unsigned)vertex_count)
-            continue;
+        const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
+        if (!corners) continue;
         ClipVertex polygon[kMaximumPolygon];
         for (int k = 0; k < 3; ++k) polygon[k] = load_vertex(clip_positions, image * vertex_count + corners[k]);
         if (!is_finite(polygon[0]) || !is_finite(polygon[1]) || !is_finite(polygon[2])) continue;
@@ -356,11 +355,8 @@ extern "C" __global__ void rasterize_vjp_pixels(const float* __restrict__ clip_p
     const float to_ndc_x = 2.0f / width, to_ndc_y = 2.0f / height;
     const VertexSums target = {magnitudes, sums, 4, headroom};
     for_each_run(triangle_id, rows, width, segment, [&](int triangle, long long row, int first, int length) {
-        if ((unsigned)triangle >= (unsigned)triangle_count) return;
-        const int* corners = triangles + (long long)triangle * 3;
-        if ((unsigned)corners[0] >= (unsigned)vertex_count || (unsigned)corners[1] >= (unsigned)vertex_count ||
-            (unsigned)corners[2] >= (unsigned)vertex_count)
-            return;
+        const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
+        if (!corners) return;
         const long long image = row / height, pixel = row * width + first;
         ClipVertex p[3];
         for (int k = 0; k < 3; ++k) p[k] = load_vertex(clip_positions, image * vertex_count + corners[k]);

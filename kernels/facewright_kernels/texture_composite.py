@@ -12,31 +12,18 @@ hairiness h passes from 0 to 1. Composition is in linear light; the result is sR
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from facewright_kernels.boundary import Boundary, ByteArray, Float64Array, FloatArray, IntArray, array_module
 from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels.transfer_tables import CODE_COUNT, byte_decoding, srgb_encoding, table_beside
 
 _SOURCE: Final = KernelSource("texture_composite")
 
-#: Entries of the table linear → sRGB code. Its steepest part (12.92 × 255 codes per unit) moves 0.4 codes
-#: an entry.
-_CODE_COUNT: Final = 8192
 #: How far strands move the hairline; the same number stands in the kernel.
 STRAND_REACH: Final = 1.2
-
-
-def _transfer_tables() -> tuple[FloatArray, ByteArray]:
-    code = np.arange(256) / 255.0
-    linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-    value = np.arange(_CODE_COUNT) / (_CODE_COUNT - 1.0)
-    encoded = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
-    return linear.astype(np.float32), (encoded * 255.0 + 0.5).astype(np.uint8)
-
-
-_LINEAR_OF_CODE, _CODE_OF_LINEAR = _transfer_tables()
 
 
 @dataclass(frozen=True)
@@ -47,8 +34,8 @@ class CompositeSurface:
         texel_triangle: i32 ``[S, S]``, triangle of each texel, −1 where none.
         texel_barycentric: f32 ``[S, S, 2]``, weights of the triangle's first two corners.
         triangles: i32 ``[F, 3]`` of vertices.
-        photo_points: f32 ``[V, 3]``, homogeneous photo pixels K (R v + t) of the fitted vertices.
-        mirror_points: f32 ``[V, 3]``, the same of each vertex' left–right partner.
+        photo_points: f32 ``[B, V, 3]``, homogeneous photo pixels K (R v + t) of the fitted vertices.
+        mirror_points: f32 ``[B, V, 3]``, the same of each vertex' left–right partner.
     """
 
     texel_triangle: IntArray
@@ -61,68 +48,73 @@ class CompositeSurface:
 def texture_composite(
     surface: CompositeSurface, photo: ByteArray, layers: FloatArray, detail: ByteArray
 ) -> ByteArray:
-    """sRGB texture u8 ``[S, S, 3]``.
+    """sRGB textures u8 ``[B, S, S, 3]``.
 
     Args:
-        surface: texels, and the head in the photo.
-        photo: sRGB u8 ``[H, W, 3]``; sampled bilinearly in linear light, clamped at its border.
-        layers: f32 ``[L, L, 16]``: gain of the photo (RGB), gain of the mirrored photo (RGB), filled skin and
-            filled hair (linear RGB each), share b of the fill, hairiness h, amplitudes of strands and of
+        surface: texels, and the head in each photo.
+        photo: sRGB u8 ``[B, H, W, 3]``; sampled bilinearly in linear light, clamped at its border.
+        layers: f32 ``[B, L, L, 16]``: gain of the photo (RGB), gain of the mirrored photo (RGB), filled skin
+            and filled hair (linear RGB each), share b of the fill, hairiness h, amplitudes of strands and of
             pores. Interpolated bilinearly to S.
-        detail: u8 ``[S, S, 2]``: strands and pores, 128 is neutral.
+        detail: u8 ``[S, S, 2]``: strands and pores, 128 is neutral; the same for the batch.
 
     Raises:
-        ValueError: wrong shape, dtype or device, or a triangle that does not exist.
+        ValueError: wrong shape, dtype or device, or (on a CPU) a triangle or a vertex that does not exist; on
+            a GPU such texels show no photo.
     """
     check = Boundary("texture_composite")
     texel_triangle = check.array("texel_triangle", surface.texel_triangle, "int32", "S S")
     barycentric = check.array("texel_barycentric", surface.texel_barycentric, "float32", "S S 2")
     triangles = check.array("triangles", surface.triangles, "int32", "F 3")
-    points = check.array("photo_points", surface.photo_points, "float32", "V 3")
-    mirrored = check.array("mirror_points", surface.mirror_points, "float32", "V 3")
-    photo = check.array("photo", photo, "uint8", "H W 3")
-    layers = check.array("layers", layers, "float32", "L L 16")
+    points = check.array("photo_points", surface.photo_points, "float32", "B V 3")
+    mirrored = check.array("mirror_points", surface.mirror_points, "float32", "B V 3")
+    photo = check.array("photo", photo, "uint8", "B H W 3")
+    layers = check.array("layers", layers, "float32", "B L L 16")
     detail = check.array("detail", detail, "uint8", "S S 2")
     check.indices("triangles", triangles, check.size("V"))
     for letter, name in (("H", "photo"), ("W", "photo"), ("L", "layers")):
         if check.size(letter) == 0:
             raise ValueError(f"texture_composite: {name} is empty")
-    xp = array_module(texel_triangle)
-    if xp is np and texel_triangle.size and int(texel_triangle.max()) >= check.size("F"):
+    # Only the upper end counts: negative numbers are texels without a triangle.
+    if isinstance(texel_triangle, np.ndarray) and texel_triangle.max(initial=-1) >= check.size("F"):
         raise ValueError(
             f"texture_composite: texel_triangle holds {int(texel_triangle.max())}, "
             f"there are {check.size('F')} triangles"
         )
-    size = check.size("S")
-    texture: Any = xp.empty((size, size, 3), xp.uint8)
+    batch, size = check.size("B"), check.size("S")
+    texture: ByteArray = array_module(photo).empty((batch, size, size, 3), np.uint8)
     _SOURCE.launch(
         "texture_composite",
-        size * size,
+        batch * size * size,
         texel_triangle,
         barycentric,
         triangles,
         points,
         mirrored,
         photo,
-        xp.asarray(_LINEAR_OF_CODE),
-        xp.asarray(_CODE_OF_LINEAR),
+        table_beside(photo, byte_decoding, True),
+        table_beside(photo, srgb_encoding),
         layers,
         detail,
         texture,
+        batch,
         size,
+        check.size("V"),
+        check.size("F"),
         check.size("H"),
         check.size("W"),
         check.size("L"),
-        _CODE_COUNT,
+        CODE_COUNT,
     )
-    result: ByteArray = texture
-    return result
+    return texture
 
 
 def texture_composite_reference(
     surface: CompositeSurface, photo: ByteArray, layers: FloatArray, detail: ByteArray
 ) -> Float64Array:
-    """Linear-light texture f64 ``[S, S, 3]`` in NumPy, before clamping and encoding; for tests."""
+    """Linear-light texture f64 ``[S, S, 3]`` of one photo ``[H, W, 3]`` with its points ``[V, 3]`` and layers
+    ``[L, L, 16]``, before clamping and encoding.
+    """
     size, layer_size = len(surface.texel_triangle), len(layers)
     at = (np.arange(size) + 0.5) * layer_size / size - 0.5
     layer = _bilinear(layers.astype(np.float64), at[None, :].repeat(size, 0), at[:, None].repeat(size, 1))
@@ -133,7 +125,7 @@ def texture_composite_reference(
     of_hair = layer[..., 12] * hairy * (1 + layer[..., 14] * strands)
     of_skin = layer[..., 12] * (1 - hairy) * (1 + layer[..., 15] * pores)
     result: Float64Array = of_skin[..., None] * layer[..., 6:9] + of_hair[..., None] * layer[..., 9:12]
-    linear = _LINEAR_OF_CODE.astype(np.float64)[photo]
+    linear = byte_decoding(True).astype(np.float64)[photo]
     b0, b1 = surface.texel_barycentric[..., 0].astype(np.float64), surface.texel_barycentric[..., 1]
     weights = np.stack([b0, b1, 1.0 - b0 - b1], axis=-1)
     covered = surface.texel_triangle >= 0

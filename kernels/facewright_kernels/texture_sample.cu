@@ -1,56 +1,12 @@
 // Bilinear and trilinear texture lookups. Texel centres lie at +0.5 (CONVENTIONS.md, UV).
+#include "bilinear.h"
 #include "vertex_sums.h"
-
-__device__ float decode(float texel, const float* decoded) {
-    (void)decoded;
-    return texel;
-}
-__device__ float decode(unsigned char texel, const float* decoded) { return decoded[texel]; }
-__device__ float decode(unsigned short texel, const float* decoded) {
-    (void)decoded;
-    return float_of_half(texel);
-}
-
-__device__ float not_a_number() { return __uint_as_float(0x7fc00000u); }
 
 __device__ bool is_readable(float u, float v) { return fabsf(u) < 1e6f && fabsf(v) < 1e6f; }
 
-struct Axis {
-    int low, high;   // texels left and right of (or above and below) a coordinate
-    float fraction;  // between them
-    float slope;     // texels per unit of the coordinate; 0 where it is clamped to the border
-};
-
 __device__ Axis address(float coordinate, int size, int wrap) {
-    const float texel = coordinate * (float)size - 0.5f;
-    if (wrap) {
-        const float base = floorf(texel);
-        long long first = (long long)base % size;
-        if (first < 0) first += size;
-        return {(int)first, first + 1 == size ? 0 : (int)first + 1, texel - base, (float)size};
-    }
-    const float last = (float)(size - 1), clamped = minimum(maximum(texel, 0.0f), last);
-    const int low = (int)clamped;
-    return {low, low + 1 < size ? low + 1 : low, clamped - (float)low,
-            texel >= 0.0f && texel <= last ? (float)size : 0.0f};
-}
-
-// Where a lookup reads and how it weighs the four texels; offsets count values, not texels.
-struct Taps {
-    long long at00, at01, at10, at11;
-    float w00, w01, w10, w11;
-};
-
-__device__ Taps taps(Axis x, Axis y, int width, int channels, float weight) {
-    const long long row0 = (long long)y.low * width, row1 = (long long)y.high * width;
-    return {(row0 + x.low) * channels,
-            (row0 + x.high) * channels,
-            (row1 + x.low) * channels,
-            (row1 + x.high) * channels,
-            weight * (1.0f - x.fraction) * (1.0f - y.fraction),
-            weight * x.fraction * (1.0f - y.fraction),
-            weight * (1.0f - x.fraction) * y.fraction,
-            weight * x.fraction * y.fraction};
+    const float at = coordinate * (float)size - 0.5f;
+    return wrap ? wrapped_axis(at, size) : clamped_axis(at, size);
 }
 
 // kChannels: the number of channels where it is known to the compiler, so that sums stay in registers; else 0.
@@ -59,10 +15,7 @@ __device__ void add_bilinear(const Texel* image, const float* decoded, int heigh
                              float u, float v, float weight, float* sum) {
     const int count = kChannels ? kChannels : channels;
     const Taps t = taps(address(u, width, wrap), address(v, height, wrap), width, count, weight);
-    const Texel *t00 = image + t.at00, *t01 = image + t.at01, *t10 = image + t.at10, *t11 = image + t.at11;
-    for (int c = 0; c < count; ++c)
-        sum[c] += t.w00 * decode(t00[c], decoded) + t.w01 * decode(t01[c], decoded) + t.w10 * decode(t10[c], decoded) +
-                  t.w11 * decode(t11[c], decoded);
+    for (int c = 0; c < count; ++c) sum[c] += blend(image + c, decoded, t);
 }
 
 // The texture's layout and how it is read: the same for every lookup of a call.
@@ -109,7 +62,14 @@ extern "C" __global__ void sample_float(const float* __restrict__ texture, const
 extern "C" __global__ void sample_half(const unsigned short* __restrict__ texture, const float* __restrict__ uv,
                                        float* __restrict__ out, long long samples, long long samples_per_image,
                                        int shared_texture, int height, int width, int channels, int wrap) {
-    sample(texture, (const float*)nullptr, uv, out, samples, samples_per_image,
+    sample((const Half*)texture, (const float*)nullptr, uv, out, samples, samples_per_image,
+           Texture{shared_texture, height, width, channels, wrap});
+}
+
+extern "C" __global__ void sample_bfloat16(const unsigned short* __restrict__ texture, const float* __restrict__ uv,
+                                           float* __restrict__ out, long long samples, long long samples_per_image,
+                                           int shared_texture, int height, int width, int channels, int wrap) {
+    sample((const Bfloat16*)texture, (const float*)nullptr, uv, out, samples, samples_per_image,
            Texture{shared_texture, height, width, channels, wrap});
 }
 
@@ -239,7 +199,7 @@ __device__ Slope bilinear_vjp(const Texel* image, const float* grad, int height,
         atomic_add(&sums.values[t.at10 + c], llrint((double)(t.w10 * g) * sums.scale));
         atomic_add(&sums.values[t.at11 + c], llrint((double)(t.w11 * g) * sums.scale));
     }
-    return {weight * along_x * x.slope, weight * along_y * y.slope};
+    return {x.moves ? weight * along_x * (float)width : 0.0f, y.moves ? weight * along_y * (float)height : 0.0f};
 }
 
 template <int kChannels, typename Texel>
@@ -287,7 +247,17 @@ extern "C" __global__ void sample_half_vjp(const unsigned short* __restrict__ te
                                            unsigned long long* __restrict__ sums, float* __restrict__ grad_uv,
                                            long long samples, long long samples_per_image, int shared_texture,
                                            int height, int width, int channels, int wrap, int headroom) {
-    sample_vjp(texture, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image,
+    sample_vjp((const Half*)texture, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image,
+               Texture{shared_texture, height, width, channels, wrap}, headroom);
+}
+
+extern "C" __global__ void sample_bfloat16_vjp(const unsigned short* __restrict__ texture,
+                                               const float* __restrict__ uv, const float* __restrict__ grad,
+                                               const int* __restrict__ magnitudes,
+                                               unsigned long long* __restrict__ sums, float* __restrict__ grad_uv,
+                                               long long samples, long long samples_per_image, int shared_texture,
+                                               int height, int width, int channels, int wrap, int headroom) {
+    sample_vjp((const Bfloat16*)texture, uv, grad, magnitudes, sums, grad_uv, samples, samples_per_image,
                Texture{shared_texture, height, width, channels, wrap}, headroom);
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from facewright_kernels.boundary import (
 )
 from facewright_kernels.kernel_source import KernelSource
 from facewright_kernels.texture_sums import make_texture_sums, read_texture_sums
+from facewright_kernels.transfer_tables import byte_decoding, table_beside
 
 _SOURCE = KernelSource("texture_sample")
 
@@ -78,7 +78,7 @@ def texture_sample(
         int(wrap),
     )
     if texture.dtype == np.uint8:
-        decoded = xp.asarray(byte_decoding(srgb))
+        decoded = table_beside(texture, byte_decoding, srgb)
         _SOURCE.launch("sample_bytes", samples, texture, decoded, uv, out, *shape)
     else:
         _SOURCE.launch(f"sample_{_kernel_of(texture)}", samples, _bits(texture), uv, out, *shape)
@@ -365,17 +365,6 @@ def _check_mipmap_inputs(
         shape = " ".join(str(n) for n in (*uv.shape[:-1], 2, 2))
         uv_derivatives = check.array("uv_derivatives", uv_derivatives, "float32", shape)
     return texels, uv, level, uv_derivatives
-
-
-@lru_cache(maxsize=2)
-def byte_decoding(srgb: bool) -> FloatArray:
-    """f32 ``[256]``: what each byte means as linear light (IEC 61966-2-1), or byte/255."""
-    value = np.arange(256) / 255
-    if srgb:
-        value = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    table = value.astype(np.float32)
-    table.setflags(write=False)
-    return table
 
 
 def _check_texture(check: Boundary, texels: int) -> None:

@@ -31,7 +31,7 @@ extern "C" __global__ void read_texture_sums(const unsigned long long* __restric
         const double unit = finite ? 1.0 / fixed_point_scale(exponent_field, headroom) : 0.0;
         FOR_EACH_OF_PART(k, part, parts, values_per_texture) {
             const long long i = texture * values_per_texture + k;
-            out[i] = finite ? (float)((double)(long long)sums[i] * unit) : __uint_as_float(0x7fc00000u);
+            out[i] = finite ? (float)((double)(long long)sums[i] * unit) : not_a_number();
         }
     }
 }

@@ -1,41 +1,14 @@
 // A photo to a UV texture: every texel's surface point is projected, tested against a depth map, weighted and coloured.
 // Equation: uv_projection.py.
+#include "bilinear.h"
+#include "mesh.h"
 #include "vertex_sums.h"
 
 __device__ float saturate(float value) { return minimum(maximum(value, 0.0f), 1.0f); }
 
-__device__ float decode(float texel, const float* decoded) {
-    (void)decoded;
-    return texel;
-}
-__device__ float decode(unsigned char texel, const float* decoded) { return decoded[texel]; }
-
-struct Taps {
-    long long at00, at01, at10, at11;
-    float fx, fy;
-    bool moves_x, moves_y;  // false where the point is clamped to the image
-};
-
 // The four pixels around a point, clamped to the image.
-__device__ Taps taps(float x, float y, int height, int width) {
-    const float cx = minimum(maximum(x - 0.5f, 0.0f), (float)(width - 1));
-    const float cy = minimum(maximum(y - 0.5f, 0.0f), (float)(height - 1));
-    const int x0 = (int)cx, y0 = (int)cy;
-    const int x1 = x0 + (x0 + 1 < width ? 1 : 0), y1 = y0 + (y0 + 1 < height ? 1 : 0);
-    const long long row0 = (long long)y0 * width, row1 = (long long)y1 * width;
-    return {row0 + x0,       row0 + x1,       row1 + x0,      row1 + x1,
-            cx - (float)x0, cy - (float)y0, cx == x - 0.5f, cy == y - 0.5f};
-}
-
-template <int kChannels, typename Pixel>
-__device__ void sample(const Pixel* image, const float* decoded, Taps t, float* colour) {
-    const float w00 = (1.0f - t.fx) * (1.0f - t.fy), w01 = t.fx * (1.0f - t.fy), w10 = (1.0f - t.fx) * t.fy,
-                w11 = t.fx * t.fy;
-    const Pixel *p00 = image + t.at00 * kChannels, *p01 = image + t.at01 * kChannels, *p10 = image + t.at10 * kChannels,
-                *p11 = image + t.at11 * kChannels;
-    for (int c = 0; c < kChannels; ++c)
-        colour[c] = w00 * decode(p00[c], decoded) + w01 * decode(p01[c], decoded) + w10 * decode(p10[c], decoded) +
-                    w11 * decode(p11[c], decoded);
+__device__ Taps taps_at(float x, float y, int height, int width, int channels) {
+    return taps(clamped_axis(x - 0.5f, width), clamped_axis(y - 0.5f, height), width, channels);
 }
 
 struct Weighting {
@@ -53,17 +26,12 @@ __device__ float visible_weight(const float* point, float x, float y, const floa
     float weight = saturate((point[3] - weighting.cosine_zero) / (weighting.cosine_one - weighting.cosine_zero)) *
                    saturate(from_border / weighting.border);
     if (!(weight > 0.0f)) return 0.0f;
-    const Taps t = taps(x * ((float)layout.map_width / layout.width), y * ((float)layout.map_height / layout.height),
-                        layout.map_height, layout.map_width);
+    const Taps t = taps_at(x * ((float)layout.map_width / layout.width), y * ((float)layout.map_height / layout.height),
+                           layout.map_height, layout.map_width, 1);
     // The farthest of the four: on a slanted surface the nearest would hide the surface from itself.
     const float surface = maximum(maximum(depth_map[t.at00], depth_map[t.at01]), maximum(depth_map[t.at10], depth_map[t.at11]));
     weight *= saturate(2.0f - (depth - surface) / weighting.depth_bias);
-    if (silhouettes && weight > 0.0f) {
-        float inside;
-        sample<1>(silhouettes, (const float*)nullptr, t, &inside);
-        weight *= inside;
-    }
-    return weight;
+    return silhouettes && weight > 0.0f ? weight * blend(silhouettes, (const float*)nullptr, t) : weight;
 }
 
 // Homogeneous pixel, depth and cosine of a texel's surface point; false where the texel shows no surface.
@@ -71,11 +39,8 @@ __device__ bool surface_point(const int* triangle_id, const float* barycentric, 
                               const float* vertices, long long texel, Layout layout, float* point) {
     for (int c = 0; c < 4; ++c) point[c] = 0.0f;
     const int triangle = triangle_id[texel];
-    if ((unsigned)triangle >= (unsigned)layout.triangle_count) return false;
-    const int* corners = triangles + (long long)triangle * 3;
-    if ((unsigned)corners[0] >= (unsigned)layout.vertex_count || (unsigned)corners[1] >= (unsigned)layout.vertex_count ||
-        (unsigned)corners[2] >= (unsigned)layout.vertex_count)
-        return false;
+    const int* corners = corners_of(triangles, triangle, layout.triangle_count, layout.vertex_count);
+    if (!corners) return false;
     const float b0 = barycentric[2 * texel], b1 = barycentric[2 * texel + 1], b2 = 1.0f - b0 - b1;
     const float *p0 = vertices + (long long)corners[0] * 4, *p1 = vertices + (long long)corners[1] * 4,
                 *p2 = vertices + (long long)corners[2] * 4;
@@ -102,14 +67,16 @@ __device__ void project(const int* triangle_id, const float* barycentric, const 
                                           layout, weighting);
         weight[i] = texel_weight;
         float* out = colour + i * kChannels;
-        if (texel_weight > 0.0f)
-            sample<kChannels>(image + photo * layout.height * layout.width * kChannels, decoded,
-                              taps(x, y, layout.height, layout.width), out);
-        else
+        if (texel_weight > 0.0f) {
+            const Pixel* pixels = image + photo * layout.height * layout.width * kChannels;
+            const Taps t = taps_at(x, y, layout.height, layout.width, kChannels);
+            for (int c = 0; c < kChannels; ++c) out[c] = blend(pixels + c, decoded, t);
+        } else {
             for (int c = 0; c < kChannels; ++c) out[c] = 0.0f;
+        }
         if (image_xy) {
-            image_xy[2 * i] = in_front ? x : __uint_as_float(0x7fc00000u);
-            image_xy[2 * i + 1] = in_front ? y : __uint_as_float(0x7fc00000u);
+            image_xy[2 * i] = in_front ? x : not_a_number();
+            image_xy[2 * i + 1] = in_front ? y : not_a_number();
         }
     }
 }
@@ -175,27 +142,26 @@ extern "C" __global__ void project_vjp(const int* __restrict__ triangle_id, cons
             continue;
         const float inverse = 1.0f / point[2], x = point[0] * inverse, y = point[1] * inverse;
         if (!(point[2] > 1e-6f && fabsf(x) < 1e6f && fabsf(y) < 1e6f)) continue;  // weights of another view
-        const Taps t = taps(x, y, height, width);
-        const float w00 = (1.0f - t.fx) * (1.0f - t.fy), w01 = t.fx * (1.0f - t.fy), w10 = (1.0f - t.fx) * t.fy,
-                    w11 = t.fx * t.fy;
+        const Axis across = clamped_axis(x - 0.5f, width), down = clamped_axis(y - 0.5f, height);
+        const Taps t = taps(across, down, width, channels);
         const int exponent_field = magnitudes[photo] >> 23;
         const bool finite = exponent_field != kNotFinite;
         const double scale = finite ? fixed_point_scale(exponent_field, headroom) : 0.0;
         float along_x = 0.0f, along_y = 0.0f;
         for (int c = 0; c < channels; ++c) {
             const float g = grad_colour[i * channels + c];
-            const float *pixel = image + start + c, p00 = pixel[t.at00 * channels], p01 = pixel[t.at01 * channels],
-                        p10 = pixel[t.at10 * channels], p11 = pixel[t.at11 * channels];
-            along_x += g * ((1.0f - t.fy) * (p01 - p00) + t.fy * (p11 - p10));
-            along_y += g * ((1.0f - t.fx) * (p10 - p00) + t.fx * (p11 - p01));
+            const float *pixel = image + start + c, p00 = pixel[t.at00], p01 = pixel[t.at01], p10 = pixel[t.at10],
+                        p11 = pixel[t.at11];
+            along_x += g * ((1.0f - down.fraction) * (p01 - p00) + down.fraction * (p11 - p10));
+            along_y += g * ((1.0f - across.fraction) * (p10 - p00) + across.fraction * (p11 - p01));
             if (!finite || g == 0.0f) continue;
-            atomic_add(&sums[start + t.at00 * channels + c], llrint((double)(w00 * g) * scale));
-            atomic_add(&sums[start + t.at01 * channels + c], llrint((double)(w01 * g) * scale));
-            atomic_add(&sums[start + t.at10 * channels + c], llrint((double)(w10 * g) * scale));
-            atomic_add(&sums[start + t.at11 * channels + c], llrint((double)(w11 * g) * scale));
+            atomic_add(&sums[start + t.at00 + c], llrint((double)(t.w00 * g) * scale));
+            atomic_add(&sums[start + t.at01 + c], llrint((double)(t.w01 * g) * scale));
+            atomic_add(&sums[start + t.at10 + c], llrint((double)(t.w10 * g) * scale));
+            atomic_add(&sums[start + t.at11 + c], llrint((double)(t.w11 * g) * scale));
         }
-        out[0] = t.moves_x ? along_x * inverse : 0.0f;
-        out[1] = t.moves_y ? along_y * inverse : 0.0f;
+        out[0] = across.moves ? along_x * inverse : 0.0f;
+        out[1] = down.moves ? along_y * inverse : 0.0f;
         out[2] = -(out[0] * x + out[1] * y);
     }
 }

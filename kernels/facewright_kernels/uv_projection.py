@@ -11,8 +11,8 @@ from facewright_kernels.interpolate import interpolate_vjp
 from facewright_kernels.kernel_source import KernelSource
 from facewright_kernels.pinhole import PinholeCamera, pinhole_points, pinhole_points_vjp
 from facewright_kernels.texel_map import TexelMap
-from facewright_kernels.texture_sample import byte_decoding
 from facewright_kernels.texture_sums import make_texture_sums, read_texture_sums
+from facewright_kernels.transfer_tables import byte_decoding, table_beside
 
 _SOURCE = KernelSource("uv_projection")
 
@@ -128,7 +128,7 @@ def uv_projection(
         triangles,
         points,
         image,
-        *((xp.asarray(byte_decoding(srgb)),) if is_bytes else ()),
+        *((table_beside(image, byte_decoding, srgb),) if is_bytes else ()),
         depth_map,
         silhouettes,
         colour,

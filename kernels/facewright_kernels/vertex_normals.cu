@@ -2,26 +2,6 @@
 // need no atomics.
 #include "mesh.h"
 
-struct Vector {
-    float x, y, z;
-};
-
-__device__ Vector read(const float* at) { return {at[0], at[1], at[2]}; }
-__device__ Vector minus(Vector a, Vector b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
-__device__ Vector plus(Vector a, Vector b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
-__device__ Vector cross(Vector a, Vector b) {
-    return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
-}
-
-// Corners of a triangle; null where the topology names a triangle or a vertex that does not exist.
-__device__ const int* corners_of(const int* triangles, int triangle, int triangle_count, int vertex_count) {
-    if ((unsigned)triangle >= (unsigned)triangle_count) return nullptr;
-    const int* corners = triangles + (long long)triangle * 3;
-    const bool known = (unsigned)corners[0] < (unsigned)vertex_count && (unsigned)corners[1] < (unsigned)vertex_count &&
-                       (unsigned)corners[2] < (unsigned)vertex_count;
-    return known ? corners : nullptr;
-}
-
 // Sum of the surrounding triangles' normals, each as long as twice the triangle's area.
 __device__ Vector area_normal(const float* positions, const int* triangles, const int* offsets, const int* incident,
                               int vertex, int vertex_count, int triangle_count) {

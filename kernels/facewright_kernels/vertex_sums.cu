@@ -6,7 +6,7 @@ extern "C" __global__ void read_sums(const unsigned long long* __restrict__ sums
     FOR_EACH_INDEX(i, vertices * channels) {
         const int exponent_field = magnitudes[i / channels] >> 23;
         const double sum = (double)(long long)sums[i];
-        out[i] = exponent_field == kNotFinite ? __uint_as_float(0x7fc00000u)
+        out[i] = exponent_field == kNotFinite ? not_a_number()
                                               : (float)(sum / fixed_point_scale(exponent_field, headroom));
     }
 }

@@ -16,7 +16,6 @@ from facewright_kernels import (
 )
 from facewright_kernels.kernel_source import set_cpu_threads
 from facewright_kernels.texture_sample import (
-    byte_decoding,
     texture_sample_mipmap_vjp_reference,
     texture_sample_reference,
     texture_sample_vjp_reference,
@@ -119,12 +118,6 @@ def test_level_follows_the_longer_axis_of_the_footprint(device):
     level = device.send(np.array([[2, 0, np.log2(5)]], np.float32))
     expected = device.fetch(texture_sample_mipmap(pyramid, device.send(uv), level=level))
     np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-def test_byte_decoding_is_the_standard_curve():
-    np.testing.assert_allclose(
-        byte_decoding(True)[[0, 10, 11, 188, 255]], [0, 0.00303527, 0.00334654, 0.50288645, 1], rtol=1e-5
-    )
 
 
 def test_boundary_says_what_is_wrong():

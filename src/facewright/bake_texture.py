@@ -227,10 +227,12 @@ class TextureBaker:
             tables.texels.triangle_id,
             tables.texels.barycentric,
             self.head.triangles,
-            points,
-            np.ascontiguousarray(points[self.head.mirror_vertex]),
+            points[None],
+            points[None, self.head.mirror_vertex],
         )
-        return texture_composite(surface, photo, stack.layers, tables.detail)
+        textures = texture_composite(surface, photo[None], stack.layers[None], tables.detail)
+        texture: NDArray[np.uint8] = textures[0]
+        return texture
 
     def _tables(self, size: int) -> _SizeTables:
         tables = self._sizes.get(size)

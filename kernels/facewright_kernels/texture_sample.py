@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from facewright_kernels.transfer_tables import byte_decoding, table_beside
 _SOURCE = KernelSource("texture_sample")
 
 HalfArray = npt.NDArray[np.float16]
+#: The upper 16 bits of float32 numbers: NumPy and CuPy have no such dtype.
+Bfloat16Array = npt.NDArray[np.uint16]
+TexelFormat = Literal["bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -42,24 +45,33 @@ class MipPyramid:
 
 
 def texture_sample(
-    texture: FloatArray | HalfArray | ByteArray, uv: FloatArray, *, wrap: bool = False, srgb: bool = False
+    texture: FloatArray | HalfArray | Bfloat16Array | ByteArray,
+    uv: FloatArray,
+    *,
+    wrap: bool = False,
+    srgb: bool = False,
+    texel_format: TexelFormat | None = None,
 ) -> FloatArray:
     """Bilinear lookup; texel centres as in CONVENTIONS.md (UV).
 
     Args:
-        texture: f32, f16 or u8 ``[B, H, W, C]``, or ``[1, H, W, C]`` shared by the batch. u8 is scaled to
-            0–1; f16 halves what is read, at 11 significant bits.
+        texture: f32, f16, u8, or bfloat16 as u16 ``[B, H, W, C]``, or ``[1, H, W, C]`` shared by the batch.
+            u8 is scaled to 0–1; f16 and bfloat16 halve what is read, at 11 and 8 significant bits.
         uv: f32 ``[B, ..., 2]``; outside 0–1 the border texel is repeated, or the texture (``wrap``).
         srgb: a u8 texture is sRGB: decode it to linear light before filtering (all channels).
+        texel_format: ``"bfloat16"`` says that a u16 texture holds such numbers; no other dtype takes it.
 
     Returns:
         f32 ``[B, ..., C]``; NaN where a UV coordinate is not finite (or beyond ±10⁶).
 
     Raises:
-        ValueError: wrong shape or dtype, mixed devices, ``srgb`` with a float texture.
+        ValueError: wrong shape or dtype, mixed devices, ``srgb`` with a float texture, a ``texel_format``
+            that is not the dtype's.
     """
     check = Boundary("texture_sample")
-    texture = check.array("texture", texture, ("float32", "float16", "uint8"), "N H W C")
+    dtypes = ("float32", "float16", "uint8", "uint16") if texel_format else ("float32", "float16", "uint8")
+    texture = check.array("texture", texture, dtypes, "N H W C")
+    _check_format(check, texture, texel_format)
     uv = check.array("uv", uv, "float32", "B ... 2")
     _check_texture(check, check.size("H") * check.size("W"))
     if srgb and texture.dtype != np.uint8:
@@ -192,7 +204,12 @@ class TextureSampleGradients:
 
 
 def texture_sample_vjp(
-    texture: FloatArray | HalfArray, uv: FloatArray, grad: FloatArray, *, wrap: bool = False
+    texture: FloatArray | HalfArray | Bfloat16Array,
+    uv: FloatArray,
+    grad: FloatArray,
+    *,
+    wrap: bool = False,
+    texel_format: TexelFormat | None = None,
 ) -> TextureSampleGradients:
     """Vector-Jacobian product of :func:`texture_sample` for float textures.
 
@@ -200,14 +217,16 @@ def texture_sample_vjp(
     texture: the sum does not depend on the order of threads.
 
     Args:
-        texture, uv, wrap: as given to :func:`texture_sample`; f32 or f16.
+        texture, uv, wrap, texel_format: as given to :func:`texture_sample`; f32, f16 or bfloat16.
         grad: f32 ``[B, ..., C]``, gradient of a scalar with respect to what was looked up.
 
     Raises:
         ValueError: wrong shape or dtype, mixed devices.
     """
     check = Boundary("texture_sample_vjp")
-    texture = check.array("texture", texture, ("float32", "float16"), "N H W C")
+    dtypes = ("float32", "float16", "uint16") if texel_format else ("float32", "float16")
+    texture = check.array("texture", texture, dtypes, "N H W C")
+    _check_format(check, texture, texel_format)
     uv = check.array("uv", uv, "float32", "B ... 2")
     _check_texture(check, check.size("H") * check.size("W"))
     grad = _check_grad(check, grad, uv)
@@ -324,7 +343,15 @@ def _level_sides(pyramid: MipPyramid) -> list[tuple[int, int]]:
 
 
 def _kernel_of(texture: Any) -> str:
-    return "half" if texture.dtype == np.float16 else "float"
+    return {"float16": "half", "uint16": "bfloat16"}.get(str(texture.dtype), "float")
+
+
+def _check_format(check: Boundary, texture: Any, texel_format: TexelFormat | None) -> None:
+    if texel_format not in (None, "bfloat16") or (texel_format is not None) != (texture.dtype == np.uint16):
+        raise ValueError(
+            f"{check.function}: texel_format must be 'bfloat16' for a uint16 texture and None for others, "
+            f"got {texel_format!r} for {texture.dtype}"
+        )
 
 
 def _bits(texture: Any) -> Any:

@@ -143,6 +143,39 @@ def test_boundary_says_what_is_wrong():
         texture_sample(np.zeros((1, 0, 4, 3), np.float32), uv)
 
 
+def _bfloat16(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The upper 16 bits of float32 numbers, and the numbers that they stand for."""
+    bits = values.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
+    return (bits >> 16).astype(np.uint16), bits.view(np.float32)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_bfloat16_textures_are_read_as_the_floats_they_shorten(device, wrap):
+    rng = np.random.default_rng(9)
+    stored, texture = _bfloat16(rng.normal(size=(2, 7, 5, 3)))
+    uv, grad = (rng.random((2, 40, 2)) * 2 - 0.5).astype(np.float32), _texture(rng, (2, 40, 3))
+    sent = [device.send(a) for a in (texture, stored, uv, grad)]
+    as_float = texture_sample(sent[0], sent[2], wrap=wrap)
+    as_bfloat16 = texture_sample(sent[1], sent[2], wrap=wrap, texel_format="bfloat16")
+    np.testing.assert_array_equal(device.fetch(as_bfloat16), device.fetch(as_float))
+    of_float = texture_sample_vjp(sent[0], sent[2], sent[3], wrap=wrap)
+    of_bfloat16 = texture_sample_vjp(*sent[1:], wrap=wrap, texel_format="bfloat16")
+    np.testing.assert_array_equal(device.fetch(of_bfloat16.texture), device.fetch(of_float.texture))
+    np.testing.assert_array_equal(device.fetch(of_bfloat16.uv), device.fetch(of_float.uv))
+
+
+def test_the_texel_format_must_be_that_of_the_texture():
+    texture, uv = np.zeros((1, 4, 4, 3), np.float32), np.zeros((1, 5, 2), np.float32)
+    with pytest.raises(ValueError, match=r"texture must be float32 or float16 or uint8 .*got uint16"):
+        texture_sample(texture.astype(np.uint16), uv)
+    with pytest.raises(ValueError, match="None for others, got 'bfloat16' for float32"):
+        texture_sample(texture, uv, texel_format="bfloat16")
+    with pytest.raises(ValueError, match=r"must be 'bfloat16' for a uint16 texture .*got 'float16'"):
+        texture_sample_vjp(
+            texture.astype(np.uint16), uv, np.zeros((1, 5, 3), np.float32), texel_format="float16"
+        )
+
+
 def test_half_textures_are_read_as_they_are(device):
     """All finite halves, subnormal ones among them; infinity does not become a number."""
     half = np.arange(1 << 16, dtype=np.uint16).view(np.float16)

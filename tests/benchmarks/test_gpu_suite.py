@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
@@ -60,6 +61,7 @@ _WRITE = (
         ("pass", "failed", "it wrote no kernels.json"),
         (f"{_WRITE}; raise SystemExit(7)", "failed", "exit status 7"),
         ("import time; time.sleep(60)", "failed", "stopped after 1 s"),
+        (f"{_WRITE}; import time; time.sleep(60)", "failed", "1 s; kernels.json has what it had measured"),
     ],
 )
 def test_what_became_of_a_part(suite, tmp_path, program, state, detail):
@@ -80,6 +82,28 @@ def test_parts_that_cannot_run_are_listed(suite, tmp_path):
     late = suite.run_part(suite.PARTS[1], tmp_path, {}, 0)
     assert late.state == "not run"
     assert "used up" in late.detail
+    needs = suite.Part(
+        "kernels", "benchmarks.kernels", ("-c", "pass"), 1, ("numpy", "no_such_module", "nor_this")
+    )
+    outcome = suite.run_part(needs, tmp_path, {}, 1)
+    assert (outcome.state, outcome.detail) == ("not run", "not installed: no_such_module, nor_this")
+
+
+def test_what_a_part_could_not_measure_is_said(suite, tmp_path):
+    result = {
+        "not_run": ["iresnet", "lpips"],
+        "onnx_runtime": False,
+        "nvdiffrast_parity": "not run: not installed",
+    }
+    program = f"import json; open({str(tmp_path / 'kernels.json')!r}, 'w').write(json.dumps({result}))"
+    part = suite.Part("kernels", "benchmarks.kernels", ("-c", program), 1)
+    outcome = suite.run_part(part, tmp_path, suite.suite_environment(tmp_path), 30)
+    assert outcome.state == "ran"
+    assert outcome.detail == (
+        "no time left for iresnet, lpips; ONNX Runtime not run: it has no CUDA provider here; "
+        "nvdiffrast not run: not installed"
+    )
+    assert suite.left_out({"not_run": [], "onnx_runtime": True, "nvdiffrast_parity": [{}]}) == []
 
 
 def test_tests_that_were_all_skipped_are_a_failure(suite, tmp_path):
@@ -96,11 +120,32 @@ def test_tests_that_were_all_skipped_are_a_failure(suite, tmp_path):
     assert json.loads((tmp_path / "kernel_tests.json").read_text())["skipped"] == 1
 
 
-def test_every_part_fits_the_budget_and_exists(suite):
-    assert max(part.seconds for part in suite.PARTS) < suite.BUDGET_SECONDS < 480
-    assert suite.is_there("benchmarks.kernels")
-    assert suite.is_there("pytest")
+def test_all_parts_together_fit_the_budget_and_exist(suite):
+    assert sum(part.seconds for part in suite.PARTS) <= suite.BUDGET_SECONDS < 480
+    for part in suite.PARTS:
+        assert suite.is_there(part.module)
     assert not suite.is_there("benchmarks.kernels.cases")
+
+
+def test_a_part_may_take_what_others_left_but_not_what_is_kept_for_them(suite):
+    first, *_, last = suite.PARTS
+    kept = sum(part.seconds for part in suite.PARTS) - first.seconds
+    assert suite.seconds_for(first, suite.PARTS, suite.BUDGET_SECONDS) == suite.BUDGET_SECONDS - kept
+    assert suite.seconds_for(first, suite.PARTS, suite.BUDGET_SECONDS) >= first.seconds
+    assert suite.seconds_for(last, suite.PARTS, 200) == 200
+    assert suite.seconds_for(first, (first,), 200) == 200
+
+
+def test_the_benchmarks_know_the_options_that_the_suite_gives(suite):
+    """Read from their sources: they need torch to be run."""
+    benchmarks = [part for part in suite.PARTS if part.module.startswith("benchmarks.")]
+    assert [part.name for part in benchmarks] == ["kernels", "refinement", "networks"]
+    for part in benchmarks:
+        source = (suite.ROOT / part.module.replace(".", "/") / "__main__.py").read_text()
+        for option in part.arguments[2:]:
+            if option.startswith("--"):
+                assert re.search(rf'add_argument\(\s*"{option}"', source), (part.name, option)
+        assert re.search(rf"write_result\(['\"]{part.name}['\"]", source), part.name
 
 
 def test_results_go_where_the_suite_says(monkeypatch, tmp_path):
@@ -122,10 +167,11 @@ def test_the_summary_lists_what_ran_failed_and_did_not_run(suite, monkeypatch, t
     monkeypatch.setattr(sys, "argv", ["gpu-suite", "--output", str(tmp_path)])
     assert suite.main() == 1
     summary = json.loads((tmp_path / "suite.json").read_text())
-    assert [part["state"] for part in summary["parts"]] == ["ran", "failed", "not run"]
+    assert [part["state"] for part in summary["parts"][:3]] == ["ran", "failed", "not run"]
+    assert [part["part"] for part in summary["parts"][3:]] == [name for name, _ in suite.NOT_IN_THE_SUITE]
     assert summary["commit"]
     assert "refinement     failed" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["gpu-suite", "--output", str(tmp_path), "--only", "kernels"])
     assert suite.main() == 0
     summary = json.loads((tmp_path / "suite.json").read_text())
-    assert [part["detail"] for part in summary["parts"]][1:] == ["left out by --only"] * 2
+    assert [part["detail"] for part in summary["parts"]][1:3] == ["left out by --only"] * 2

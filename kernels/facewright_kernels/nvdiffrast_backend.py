@@ -5,8 +5,10 @@ torch and back by DLPack without a copy, on the caller's CuPy stream.
 
 Its raster is f32 ``[B, H, W, 4]``: the weights of corners 0 and 1, z/w, and the triangle's number plus one
 (0 where there is nothing). Its first row in memory is NDC y = −1, as ours is; it calls that row the bottom of
-the image and CONVENTIONS.md the top, so nothing has to be turned over. It draws both sides of every triangle
-and gives depth no gradient.
+the image and CONVENTIONS.md the top, so nothing has to be turned over.
+
+It draws both sides of every triangle and gives depth no gradient. Here every triangle gets three corners of
+its own, those of triangles to leave out lie outside the view, and depth is z/w interpolated.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from facewright_kernels.antialias import AntialiasGradients
 from facewright_kernels.boundary import Boundary, FloatArray, IntArray, array_module
@@ -52,6 +55,45 @@ def raster_from_nvdiffrast(raster: FloatArray) -> Raster:
     return Raster(triangle_id, xp.ascontiguousarray(raster[..., :2]), depth)
 
 
+def front_faces(clip_positions: FloatArray, triangles: IntArray) -> npt.NDArray[np.bool_]:
+    """Which triangles are counter-clockwise on screen: bool ``[B, F]``.
+
+    By the sign of the determinant of their corners' (x, y, w), which holds across the eye's plane too
+    (Olano and Greer 1997, "Triangle scan conversion using 2D homogeneous coordinates"), in float64.
+
+    Args:
+        clip_positions: f32 ``[B, V, 4]``.
+        triangles: i32 ``[F, 3]``.
+    """
+    a, b, c = (clip_positions[:, triangles[:, k]][..., [0, 1, 3]].astype(np.float64) for k in range(3))
+    xp = array_module(clip_positions)
+    front: npt.NDArray[np.bool_] = (a * xp.cross(b, c)).sum(-1) < 0  # y points down
+    return front
+
+
+def seen_triangles(raster: Raster, triangle_count: int) -> npt.NDArray[np.bool_]:
+    """Which triangles some pixel sees: bool ``[B, F]``. Drawing them alone gives the same raster."""
+    xp = array_module(raster.triangle_id)
+    batch = len(raster.triangle_id)
+    seen = xp.zeros((batch, triangle_count + 1), np.bool_)
+    number = xp.where(raster.triangle_id < 0, triangle_count, raster.triangle_id).reshape(batch, -1)
+    seen[xp.arange(batch)[:, None], number] = True
+    kept: npt.NDArray[np.bool_] = seen[:, :triangle_count]
+    return kept
+
+
+def own_corners(clip_positions: FloatArray, triangles: IntArray, kept: npt.NDArray[np.bool_]) -> FloatArray:
+    """f32 ``[B, 3 F, 4]``: corner k of triangle t at 3 t + k; outside the view where ``kept [B, F]`` is
+    False.
+    """
+    xp = array_module(clip_positions)
+    # w = -1 is behind the eye, and no coordinate lies in -w to w.
+    corners: FloatArray = xp.where(
+        xp.repeat(kept, 3, axis=1)[..., None], clip_positions[:, triangles.reshape(-1)], np.float32(-1)
+    )
+    return corners
+
+
 class NvdiffrastRasterizer:
     """nvdiffrast's CUDA rasteriser; CuPy arrays only.
 
@@ -85,13 +127,14 @@ class NvdiffrastRasterizer:
         *,
         cull_back_faces: bool = False,
     ) -> Raster:
-        """See :func:`facewright_kernels.rasterize`; ``cull_back_faces`` is refused."""
-        if cull_back_faces:
-            raise ValueError("nvdiffrast draws both sides of a triangle: use the facewright backend to cull")
+        """See :func:`facewright_kernels.rasterize`."""
         if len(triangles) >= MAXIMUM_TRIANGLES:
             raise ValueError(f"nvdiffrast: at most {MAXIMUM_TRIANGLES - 1} triangles, got {len(triangles)}")
+        if cull_back_faces:
+            clip_positions = own_corners(clip_positions, triangles, front_faces(clip_positions, triangles))
+            triangles = self._own_triangles(len(triangles))
         with self._on_callers_stream():
-            out, _ = self._draw(self._tensor(clip_positions), self._tensor(triangles), height, width)
+            out = self._draw(self._tensor(clip_positions), self._tensor(triangles), height, width)
             return raster_from_nvdiffrast(self._array(out))
 
     def rasterize_vjp(
@@ -102,16 +145,27 @@ class NvdiffrastRasterizer:
         grad_barycentric: FloatArray,
         grad_depth: FloatArray | None = None,
     ) -> FloatArray:
-        """See :func:`facewright_kernels.rasterize_vjp`; draws again. ``grad_depth`` is refused."""
-        if grad_depth is not None:
-            raise ValueError("nvdiffrast gives depth no gradient: use the facewright backend for grad_depth")
+        """See :func:`facewright_kernels.rasterize_vjp`; draws the triangles that the raster shows again."""
+        cupy = self._cupy
         height, width = raster.triangle_id.shape[1:]
-        grad = self._cupy.zeros((*raster.triangle_id.shape, 4), np.float32)
+        grad = cupy.zeros((*raster.triangle_id.shape, 4), np.float32)
         grad[..., :2] = grad_barycentric
+        corners = own_corners(clip_positions, triangles, seen_triangles(raster, len(triangles)))
         with self._on_callers_stream():
-            positions = self._tensor(clip_positions).requires_grad_()
-            out, _ = self._draw(positions, self._tensor(triangles), height, width)
-            return self._gradients(out, grad, positions)[0]
+            positions = self._tensor(corners).requires_grad_()
+            own = self._tensor(self._own_triangles(len(triangles)))
+            out = self._draw(positions, own, height, width)
+            results, grads = [out], [self._tensor(grad)]
+            if grad_depth is not None:
+                depth, _ = self._dr.interpolate(positions[..., 2:].contiguous(), out, own)
+                seen = depth[..., 1] != 0
+                results.append(depth[..., 0] / self._torch.where(seen, depth[..., 1], 1.0))
+                grads.append(self._tensor(grad_depth) * seen)
+            (of_corners,) = self._torch.autograd.grad(results, positions, grads)
+            by_corner = self._array(of_corners)
+        gradient: FloatArray = cupy.zeros(clip_positions.shape, np.float32)
+        cupy.add.at(gradient, (slice(None), triangles.reshape(-1)), by_corner)
+        return gradient
 
     def interpolate(self, attributes: FloatArray, triangles: IntArray, raster: Raster) -> FloatArray:
         """See :func:`facewright_kernels.interpolate`."""
@@ -168,7 +222,13 @@ class NvdiffrastRasterizer:
             return AntialiasGradients(*self._gradients(out, grad, colours, positions))
 
     def _draw(self, positions: Any, triangles: Any, height: int, width: int) -> Any:
-        return self._dr.rasterize(self._context, positions, triangles, (height, width), grad_db=False)
+        out, _ = self._dr.rasterize(self._context, positions, triangles, (height, width), grad_db=False)
+        return out
+
+    def _own_triangles(self, count: int) -> IntArray:
+        """i32 ``[F, 3]`` of :func:`own_corners`."""
+        triangles: IntArray = self._cupy.arange(3 * count, dtype=np.int32).reshape(count, 3)
+        return triangles
 
     def _gradients(self, out: Any, grad: FloatArray, *inputs: Any) -> list[FloatArray]:
         gradients = self._torch.autograd.grad(out, inputs, self._tensor(grad))
@@ -186,6 +246,9 @@ class NvdiffrastRasterizer:
     @contextmanager
     def _on_callers_stream(self) -> Iterator[None]:
         """Torch works on CuPy's current stream, so that neither waits for the other."""
-        stream = self._torch.cuda.ExternalStream(self._cupy.cuda.get_current_stream().ptr)
+        device, pointer = self._cupy.cuda.Device().id, self._cupy.cuda.get_current_stream().ptr
+        # ExternalStream takes a null pointer for none, and makes a stream of its own.
+        cuda = self._torch.cuda
+        stream = cuda.ExternalStream(pointer, device) if pointer else cuda.default_stream(device)
         with self._torch.cuda.stream(stream):
             yield

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 import facewright_kernels
-from facewright_kernels import Raster, rasterize
+from facewright_kernels import Raster, rasterize, rasterize_vjp
 from facewright_kernels.nvdiffrast_backend import (
     NvdiffrastRasterizer,
+    front_faces,
+    own_corners,
     raster_from_nvdiffrast,
     raster_to_nvdiffrast,
+    seen_triangles,
 )
 from facewright_kernels.rasterizer_backend import (
     FacewrightRasterizer,
@@ -106,6 +109,53 @@ def test_conversion_says_what_is_wrong():
         raster_to_nvdiffrast(bad)
 
 
+def _assert_same(device, first: Raster, second: Raster) -> None:
+    for name in ("triangle_id", "barycentric", "depth"):
+        np.testing.assert_array_equal(
+            device.fetch(getattr(first, name)), device.fetch(getattr(second, name)), err_msg=name
+        )
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_front_faces_drawn_alone_are_what_culling_leaves(device, behind):
+    """Also where triangles reach behind the eye."""
+    clip, triangles = _mesh()
+    if behind:
+        clip[:, ::4, 3] *= -1
+    clip, triangles = device.send(clip), device.send(triangles)
+    own = device.send(np.arange(30, dtype=np.int32).reshape(-1, 3))
+    front = front_faces(clip, triangles)
+    assert 2 < device.fetch(front).sum() < 18
+    culled = rasterize(clip, triangles, 40, 50, cull_back_faces=True)
+    assert (
+        device.fetch(culled.triangle_id) != device.fetch(rasterize(clip, triangles, 40, 50).triangle_id)
+    ).any()
+    _assert_same(device, culled, rasterize(own_corners(clip, triangles, front), own, 40, 50))
+
+
+@pytest.mark.parametrize("cull", [False, True])
+def test_seen_triangles_drawn_alone_give_the_same_raster_and_gradient(device, ball, cull):
+    z = ball.vertices[:, 2] * 7 + 2.2
+    x, y = 1.5 * 7 * ball.vertices[:, 0], 1.5 * 7 * ball.vertices[:, 1]
+    clip = device.send(np.stack([x, y, 1.2 * z - 1, z], -1)[None].astype(np.float32))
+    triangles = device.send(ball.triangles)
+    raster = rasterize(clip, triangles, 48, 40, cull_back_faces=cull)
+    seen = seen_triangles(raster, len(ball.triangles))
+    expected = np.isin(np.arange(len(ball.triangles)), device.fetch(raster.triangle_id))
+    np.testing.assert_array_equal(device.fetch(seen)[0], expected)
+    corners = own_corners(clip, triangles, seen)
+    own = device.send(np.arange(ball.triangles.size, dtype=np.int32).reshape(-1, 3))
+    _assert_same(device, raster, rasterize(corners, own, 48, 40))
+    rng = np.random.default_rng(3)
+    grads = [device.send(rng.normal(size=(1, 48, 40, *n)).astype(np.float32)) for n in ((2,), ())]
+    by_corner = device.fetch(rasterize_vjp(corners, own, raster, *grads))[0]
+    gradient = np.zeros((len(ball.vertices), 4))
+    np.add.at(gradient, ball.triangles.reshape(-1), by_corner)
+    whole = device.fetch(rasterize_vjp(clip, triangles, raster, *grads))[0]
+    assert np.abs(whole).max() > 1
+    np.testing.assert_allclose(gradient, whole, atol=1e-5 * np.abs(whole).max())
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not _has_nvdiffrast, reason="nvdiffrast is not installed")
 def test_both_backends_agree(ball):
@@ -119,6 +169,15 @@ def test_both_backends_agree(ball):
     other = theirs.rasterize(clip, triangles, 64, 64)
     same = (raster.triangle_id == other.triangle_id).get()
     assert same.mean() > 0.99
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        culled = [b.rasterize(clip, triangles, 64, 64, cull_back_faces=True) for b in (ours, theirs)]
+        rng = np.random.default_rng(1)
+        grads = [cupy.asarray(rng.normal(size=(1, 64, 64, *n)).astype(np.float32)) for n in ((2,), ())]
+        gradients = [b.rasterize_vjp(clip, triangles, culled[0], *grads) for b in (ours, theirs)]
+        stream.synchronize()
+    assert float((culled[0].triangle_id == culled[1].triangle_id).mean()) > 0.99
+    largest = float(cupy.abs(gradients[0]).max())
+    assert float(cupy.quantile(cupy.abs(gradients[0] - gradients[1]), 0.99)) < 1e-2 * largest
     error = cupy.abs(raster.barycentric - other.barycentric).get()[same]
     assert np.quantile(error, 0.99) < 1e-3
     image = cupy.asarray(np.random.default_rng(0).uniform(size=(1, 64, 64, 3)).astype(np.float32))

@@ -20,11 +20,7 @@ from facewright_kernels.photo_composite import (
     photo_composite_vjp_reference,
 )
 from facewright_kernels.poisson_blend import poisson_blend_reference
-from facewright_kernels.texture_composite import (
-    CompositeSurface,
-    texture_composite,
-    texture_composite_reference,
-)
+from facewright_kernels.texture_composite import texture_composite_reference
 
 
 def make_image_cases(scene: Scene) -> list[LazyCase]:
@@ -78,16 +74,16 @@ def _texture_composite(scene: Scene) -> Case:
         xp.ascontiguousarray(kernels.pinhole_points(vertices, scene.normals, scene.camera)[..., :3])
         for vertices in (scene.vertices, mirrored)
     ]
-    surface = CompositeSurface(texels.triangle_id, texels.barycentric, scene.triangles, *points)
+    surface = kernels.CompositeSurface(texels.triangle_id, texels.barycentric, scene.triangles, *points)
     layers = xp.asarray(random.random((batch, side // 4, side // 4, 16), np.float32) * np.float32(0.4))
     detail = xp.asarray(random.integers(0, 256, (side, side, 2)).astype(np.uint8))
 
     def call() -> Any:
-        return texture_composite(surface, scene.photo, layers, detail)
+        return kernels.texture_composite(surface, scene.photo, layers, detail)
 
     def check() -> None:
         head = (host(array) for array in (texels.triangle_id, texels.barycentric, scene.triangles))
-        first = CompositeSurface(*head, *(host(of_all[0]) for of_all in points))
+        first = kernels.CompositeSurface(*head, *(host(of_all[0]) for of_all in points))
         given = (host(array) for array in (scene.photo[0], layers[0], detail))
         linear = texture_composite_reference(first, *given).clip(0, 1)
         curve = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055

@@ -61,7 +61,7 @@ _WRITE = (
         ("pass", "failed", "it wrote no kernels.json"),
         (f"{_WRITE}; raise SystemExit(7)", "failed", "exit status 7"),
         ("import time; time.sleep(60)", "failed", "stopped after 1 s"),
-        (f"{_WRITE}; import time; time.sleep(60)", "failed", "1 s; kernels.json has what it had measured"),
+        ("import signal as s, time; s.signal(s.SIGINT, s.SIG_IGN); time.sleep(60)", "failed", "after 1 s"),
     ],
 )
 def test_what_became_of_a_part(suite, tmp_path, program, state, detail):
@@ -103,7 +103,14 @@ def test_what_a_part_could_not_measure_is_said(suite, tmp_path):
         "no time left for iresnet, lpips; ONNX Runtime not run: it has no CUDA provider here; "
         "nvdiffrast not run: not installed"
     )
-    assert suite.left_out({"not_run": [], "onnx_runtime": True, "nvdiffrast_parity": [{}]}) == []
+    result = {
+        "failed": [{"kernel": "displace 1", "error": "?"}],
+        "not_reached": ["uv_gather 1", "adam_step 1"],
+    }
+    assert suite.left_out(result) == ["wrong: displace 1", "not reached: uv_gather 1, adam_step 1"]
+    assert (
+        suite.left_out({"failed": [], "not_run": [], "onnx_runtime": True, "nvdiffrast_parity": [{}]}) == []
+    )
 
 
 def test_tests_that_were_all_skipped_are_a_failure(suite, tmp_path):
@@ -116,8 +123,21 @@ def test_tests_that_were_all_skipped_are_a_failure(suite, tmp_path):
     )
     outcome = suite.run_part(part, tmp_path, suite.suite_environment(tmp_path), 60)
     assert outcome.state == "failed"
-    assert outcome.detail == "no test passed: 0 passed, 0 failed, 1 skipped"
+    assert outcome.detail == "0 passed, 0 failed, 1 skipped"
     assert json.loads((tmp_path / "kernel_tests.json").read_text())["skipped"] == 1
+
+
+def test_a_test_that_was_interrupted_is_not_counted(suite, tmp_path):
+    """pytest's own report of an interrupt, here sent by the test itself."""
+    tests, report = tmp_path / "test_slow.py", tmp_path / "report.xml"
+    tests.write_text(
+        "import os, signal\n\ndef test_fast():\n    pass\n\n"
+        "def test_slow():\n    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tests), f"--junitxml={report}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "KeyboardInterrupt" in done.stdout
+    assert suite.count_tests(report, interrupted=True) == {"passed": 1, "failed": 0, "skipped": 0}
 
 
 def test_all_parts_together_fit_the_budget_and_exist(suite):

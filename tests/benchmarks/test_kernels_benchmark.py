@@ -89,7 +89,7 @@ def test_every_kernel_has_a_case_that_calls_it(scene):
     }
     cases = make_cases(scene, None)
     assert public >= _NO_KERNELS
-    assert {case.kernel for case in cases} == (public - _NO_KERNELS) | {"texture_composite"}
+    assert {case.kernel for case in cases} == public - _NO_KERNELS
     assert len({case.name for case in cases}) == len(cases)
 
 

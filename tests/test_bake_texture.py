@@ -326,3 +326,28 @@ def test_info_round_trips(baker: TextureBaker, frontal: RenderedPhoto) -> None:
     assert set(info.region_confidence) == {str(name) for name in baker.head.region_names}
     assert info.region_confidence["nose"] > 0.7
     assert info.visible_share > 0.5
+
+
+def test_work_that_nobody_waits_for_ends_at_the_next_step(
+    baker: TextureBaker, frontal: RenderedPhoto
+) -> None:
+    steps = []
+
+    def leave_after_the_second() -> None:
+        steps.append(1)
+        if len(steps) == 2:
+            raise FacewrightError(ErrorCode.CANCELLED, "the client has left", "nothing to do")
+
+    view = frontal.view
+    with pytest.raises(FacewrightError) as caught:
+        baker.bake(
+            frontal.crop,
+            view.intrinsics,
+            view.head_to_camera,
+            frontal.vertices,
+            frontal.vertices,
+            frontal.info,
+            between_steps=leave_after_the_second,
+        )
+    assert caught.value.code is ErrorCode.CANCELLED
+    assert len(steps) == 2

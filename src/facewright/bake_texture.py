@@ -12,6 +12,7 @@ composition runs at full size, in one kernel.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +127,7 @@ class TextureBaker:
         neutral_vertices: Floats,
         fit_info: FitInfo,
         person_mask: NDArray[np.uint8] | None = None,
+        between_steps: Callable[[], None] = lambda: None,
     ) -> BakedTexture:
         """The texture of one person; equal inputs give equal bytes.
 
@@ -138,6 +140,7 @@ class TextureBaker:
             fit_info: eyes, options and warnings of the fit.
             person_mask: u8 ``[M, M]``, probability of a person x 255 over the crop: keeps the background
                 out of hair, ears and cheeks. None: all of the crop is the person.
+            between_steps: called after each step; ends the work by raising.
 
         Raises:
             FacewrightError: INTERNAL for wrong shapes or numbers that are not finite.
@@ -147,7 +150,7 @@ class TextureBaker:
             person_mask.dtype != np.uint8 or person_mask.shape != PERSON_MASK.shape
         ):
             raise _bad_input(f"person_mask is {person_mask.dtype} {list(person_mask.shape)}")
-        clock = _Clock()
+        clock = _Clock(between_steps)
         options = {name: fit_info.options.get(name, option.default) for name, option in OPTIONS.items()}
         delight = float(options["delight"])
         fitted_vertices = np.ascontiguousarray(fitted_vertices, np.float32)
@@ -345,11 +348,13 @@ def _srgb(colour: Floats) -> tuple[int, int, int]:
 class _Clock:
     """Milliseconds between laps, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, between_steps: Callable[[], None]) -> None:
         self.milliseconds: dict[str, float] = {}
+        self._between_steps = between_steps
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
         self.milliseconds[name] = round(1e3 * (now - self._last), 3)
         self._last = now
+        self._between_steps()

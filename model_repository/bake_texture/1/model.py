@@ -33,6 +33,7 @@ class TritonPythonModel:
             request.array(contract.NEUTRAL_VERTICES),
             FitInfo.from_json(request.content(contract.FIT_INFO)),
             request.array(contract.PERSON_MASK),
+            request.still_wanted,
         )
         return {
             contract.TEXTURE: baked.encode(),

@@ -52,6 +52,22 @@ class StageRequest:
 
     def __init__(self, request: Any) -> None:
         self._request = request
+        self._clock: RequestClock | None = None
+
+    def carries(self, clock: RequestClock) -> None:
+        """Times that came with the request, for `still_wanted`."""
+        self._clock = clock
+
+    def still_wanted(self) -> None:
+        """For stages to call between their steps: work that nobody waits for ends here.
+
+        Raises:
+            FacewrightError: CANCELLED when the client has left, DEADLINE_EXCEEDED after its deadline.
+        """
+        if self.cancelled():
+            raise FacewrightError(ErrorCode.CANCELLED, "the client has left", "nothing to do")
+        if self._clock:
+            self._clock.check(0.0)
 
     def array(self, tensor: Tensor) -> NDArray[Any]:
         """A tensor without its batch dimension, read-only."""
@@ -258,7 +274,9 @@ class Stage:
         for tensor in self._infos:
             info = stage_request.content(tensor)
             refuse_bad_info(tensor.name, info)
-            RequestClock.from_info(info).check(self._longest_wait_s)
+            clock = RequestClock.from_info(info)
+            clock.check(self._longest_wait_s)
+            stage_request.carries(clock)
         return stage_request
 
     def _response(self, request: Any, outputs: Outputs, tensors: Sequence[Tensor]) -> Any:

@@ -180,7 +180,7 @@ def _autograd(networks: Any, problem: Problem, runs: int, precision: str) -> dic
     theirs = rival.w_plus.grad.cpu().numpy().ravel().astype(np.float64)
     cosine = float(ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs)))
     assert cosine > _LEAST_COSINE[precision], f"gradients differ: cosine {cosine}"
-    np.testing.assert_allclose(losses.cpu().numpy(), ours_losses, rtol=0.02 if precision == "fp16" else 1e-3)
+    np.testing.assert_allclose(losses.cpu().numpy(), ours_losses, rtol=0.02 if precision == "fp16" else 0.01)
     wall, processor = [], []
     for _ in range(runs):
         started, used = time.perf_counter(), time.process_time()

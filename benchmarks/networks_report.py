@@ -24,10 +24,11 @@ def parity_section(result: dict[str, Any]) -> str:
     ]
     for row in result["rows"]:
         verdict = "" if row["passed"] else " **fails**"
+        unit = "" if row["unit"] == "1" else f" {row['unit']}"
         lines.append(
             f"| {row['network']} | {row['precision']} | {row['tensor']} | {row['cosine']:.6f} "
-            f"| {row['relative_l2']:.1e} | {row['in_unit']:.2g} {row['unit']}{verdict} "
-            f"| {row['allowed']:g} {row['unit']} |"
+            f"| {row['relative_l2']:.1e} | {row['in_unit']:.2g}{unit}{verdict} "
+            f"| {row['allowed']:g}{unit} |"
         )
     return "\n".join([*lines, ""])
 

@@ -290,7 +290,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         ),
         gates={
             "DETAILED_ALBEDO": gate(albedo_delta_e(low=0.0), 0.01, 1, 4),
-            "SH_LIGHT_MAP": gate(plain_difference(), 1e-3, 0.2, 1),
+            "SH_LIGHT_MAP": gate(plain_difference(), 1e-3, 0.2, 3),
         },
         source="Yang et al. 2021 (rerenderable), section 4.3, tables 1 and 2",
         batch=Batch(1, 1, 8),

@@ -10,8 +10,8 @@ def parity_section(result: dict[str, Any]) -> str:
     lines = [
         "## Exported networks: parity",
         "",
-        "Each network at its published size, its ONNX file on ONNX Runtime beside the torch module in "
-        "float32, on two seeded inputs. Weights are seeded: published ones may not be redistributed. That "
+        "Each network at its published size, its file on ONNX Runtime beside the torch module in float32, "
+        "on one or two seeded inputs. Weights are seeded: published ones may not be redistributed. That "
         "the modules are the published ones is held by goldens of the official code (`tests/networks`). bf16 "
         "files run with every result rounded to bfloat16, because ONNX Runtime has no bfloat16 on a CPU. "
         "`facewright export` stops where an error exceeds what is allowed here. No TensorRT engine was "

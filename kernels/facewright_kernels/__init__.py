@@ -6,6 +6,10 @@ The vector-Jacobian product of ``op`` is ``op_vjp``. It takes what ``op`` took, 
 where it needs that, then the gradient of a scalar with respect to ``op``'s result, and returns a new array or
 a dataclass of gradients named after ``op``'s arguments. On one device it gives the same bits in every run:
 sums are gathered in a fixed order, or added in fixed point.
+
+With CuPy arrays everything runs on CuPy's current stream and the host waits for nothing, except in a
+function's first call (which compiles, and copies tables) and where a docstring says so: a CUDA graph can
+capture it.
 """
 
 from facewright_kernels.adam_step import adam_step

@@ -25,8 +25,15 @@ class Device:
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> Device:
-    if request.param == "cpu":
-        return Device("cpu", np)
+    return Device("cpu", np) if request.param == "cpu" else _gpu()
+
+
+@pytest.fixture
+def gpu_device() -> Device:
+    return _gpu()
+
+
+def _gpu() -> Device:
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     try:
         count = cupy.cuda.runtime.getDeviceCount()

@@ -25,6 +25,13 @@ def array_module(array: object) -> Any:
     raise ValueError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
 
 
+def device_name(array: Any) -> str:
+    """``cpu``, or ``gpu 0`` with the number of a CuPy array's device."""
+    if isinstance(array, np.ndarray):
+        return "cpu"
+    return f"gpu {getattr(getattr(array, 'device', None), 'id', '')}".rstrip()  # other libraries have no id
+
+
 class Boundary:
     """Checks the arrays of one call; letters in shapes (``B V 4``) must agree between them.
 
@@ -42,7 +49,7 @@ class Boundary:
         wanted = f"{self.function}: {name} must be {' or '.join(allowed)} [{', '.join(shape.split())}]"
         if not (isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__")):
             raise ValueError(f"{wanted}, got {type(value).__name__}; pass a NumPy or CuPy array")
-        device = "cpu" if isinstance(value, np.ndarray) else "gpu"
+        device = device_name(value)
         seen = f"{value.dtype} {list(value.shape)} on the {device}"
         if self._device not in (None, device):
             raise ValueError(f"{wanted} on the {self._device} like the arrays before it, got {seen}")

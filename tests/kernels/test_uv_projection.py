@@ -95,6 +95,35 @@ def test_round_trip_recovers_what_was_painted(device, ball):
     assert (wanted[device.fetch(got.weight)[0] > 0][:, 2] > 0.5).all()
 
 
+@pytest.mark.parametrize("cosines", [(0.0, 0.2), (-0.2, 0.2), (-0.05, -0.04), (0.1, 0.6)])
+def test_weights_of_grazing_normals_follow_the_cosine_through_zero(device, ball, cosines):
+    """Normals from 17 degrees behind the surface's edge-on view to 17 degrees before it."""
+    camera, surface = _view(device, ball)
+    vertices, pose = device.fetch(surface.vertices)[0], device.fetch(camera.head_to_camera)[0]
+    to_eye = -pose[:, :3].T @ pose[:, 3] - vertices
+    to_eye /= np.linalg.norm(to_eye, axis=1, keepdims=True)
+    across = np.cross(to_eye, [0.3, 1, 0.2])
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    slope = np.linspace(-0.3, 0.3, len(vertices))[np.argsort(np.argsort(vertices[:, 1]))][:, None]
+    cosine = (slope / np.hypot(1, slope)).astype(np.float32)
+    zbuffer = depth_map(surface.vertices, surface.triangles, camera, 256, 256)
+    image = device.send(np.ones((1, 256, 256, 1), np.float32))
+    weighting = ProjectionWeighting(cosine_zero=cosines[0], cosine_one=cosines[1])
+
+    def weights(normals: np.ndarray) -> np.ndarray:
+        posed = replace(surface, normals=device.send(normals[None].astype(np.float32)))
+        return device.fetch(uv_projection(image, posed, camera, zbuffer, weighting=weighting).weight)[0]
+
+    facing, grazing = weights(to_eye), weights(across + slope * to_eye)
+    at_texel = device.fetch(surface.texel_map.gather(device.send(cosine[None]), surface.triangles))[0, ..., 0]
+    seen = facing > 0
+    assert (at_texel[seen] < -0.1).any()
+    assert (at_texel[seen] > 0.1).any()
+    expected = facing * np.clip((at_texel - cosines[0]) / (cosines[1] - cosines[0]), 0, 1)
+    np.testing.assert_allclose(grazing, expected, atol=1e-6 / (cosines[1] - cosines[0]))
+    assert (grazing[at_texel < cosines[0] - 1e-6] == 0).all()
+
+
 def test_an_occluder_hides_what_is_behind_it(device, ball):
     camera, surface = _view(device, ball)
     wall = np.array([[[0, -1, 0.2], [1, -1, 0.2], [0, 1, 0.2], [1, 1, 0.2]]], np.float32)

@@ -93,8 +93,12 @@ class Scene:
     @cached_property
     def normals_at_pixels(self) -> FloatArray:
         """Interpolated normals f32 ``[B, H, W, 3]``; (0, 0, 1) where there is no surface."""
-        at = kernels.interpolate(self.normals, self.triangles, self.raster)
-        at[self.raster.triangle_id < 0] = self.xp.asarray([0, 0, 1], np.float32)
+        seen = (self.raster.triangle_id >= 0)[..., None]
+        at: FloatArray = self.xp.where(
+            seen,
+            kernels.interpolate(self.normals, self.triangles, self.raster),
+            self.xp.asarray([0, 0, 1], np.float32),
+        )
         return at
 
     @cached_property

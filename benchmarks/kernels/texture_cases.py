@@ -35,6 +35,8 @@ def make_texture_cases(scene: Scene) -> list[LazyCase]:
     builders: dict[str, Callable[[Scene], Case]] = {
         f"texture_sample {lookups}": _sample,
         f"texture_sample f16 {lookups}": _sample_half,
+        f"texture_sample bf16 {lookups}": _sample_bfloat16,
+        f"texture_sample sRGB bytes {lookups}": _sample_bytes,
         f"texture_sample_vjp {lookups}": _sample_vjp,
         f"build_mip_pyramid {scene.textures}": _build_pyramid,
         f"texture_sample_mipmap {lookups}": _sample_mipmap,
@@ -86,16 +88,38 @@ def _sample(scene: Scene) -> Case:
 
 
 def _sample_half(scene: Scene) -> Case:
-    half, uv = _texture(scene).astype(np.float16), scene.uv_at_pixels
+    half = _texture(scene).astype(np.float16)
+    return _sample_narrow(scene, half, first64(half), {})
+
+
+def _sample_bfloat16(scene: Scene) -> Case:
+    bits = (_texture(scene).view(np.uint32) >> 16).astype(np.uint16)
+    decoded = (host(bits[0]).astype(np.uint32) << 16).view(np.float32)
+    return _sample_narrow(scene, bits, decoded.astype(np.float64), {"texel_format": "bfloat16"})
+
+
+def _sample_bytes(scene: Scene) -> Case:
+    return _sample_narrow(scene, scene.photo, _linear(host(scene.photo[0])), {"srgb": True})
+
+
+def _sample_narrow(scene: Scene, texture: Any, decoded: Any, options: dict[str, Any]) -> Case:
+    """A texture of less than four bytes a number; ``decoded [H, W, C]`` is what its first image means."""
+    uv = scene.uv_at_pixels
 
     def call() -> Any:
-        return kernels.texture_sample(half, uv)
+        return kernels.texture_sample(texture, uv, **options)
 
     return Case(
         call,
-        lambda: assert_close(call()[0], _looked_up(first64(half), uv), 1e-3),
-        byte_count(half, uv) + uv.size // 2 * 12,
+        lambda: assert_close(call()[0], _looked_up(decoded, uv), 1e-3),
+        byte_count(texture, uv) + uv.size // 2 * 12,
     )
+
+
+def _linear(code: Any) -> Any:
+    """sRGB bytes in linear light, float64 (IEC 61966-2-1)."""
+    value = code / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 def _sample_vjp(scene: Scene) -> Case:
@@ -257,10 +281,11 @@ def _uv_projection(scene: Scene) -> Case:
 
     def check() -> None:
         inside = host(scene.texels.triangle_id) >= 0
-        code = host(scene.photo[0]) / 255
-        linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
         colour, weight = uv_projection_reference(
-            linear, _seen_points(scene, inside), first64(depth_map), ProjectionWeighting()
+            _linear(host(scene.photo[0])),
+            _seen_points(scene, inside),
+            first64(depth_map),
+            ProjectionWeighting(),
         )
         got = host(result.weight[0])[inside]
         assert (np.abs(got - weight) > 1e-3).mean() < 2e-3

@@ -13,20 +13,22 @@ extern "C" __global__ void interpolate_pixels(const float* __restrict__ attribut
                                               const int* __restrict__ triangle_id,
                                               const float* __restrict__ barycentric, float* __restrict__ out,
                                               long long pixels, long long pixels_per_image, int shared_attributes,
-                                              int vertex_count, int triangle_count, int channels) {
+                                              int shared_raster, int vertex_count, int triangle_count, int channels) {
     FOR_EACH_INDEX(i, pixels) {
-        const int triangle = triangle_id[i];
+        const long long image_number = shared_attributes ? 0 : i / pixels_per_image;
+        const long long at = shared_raster ? i - image_number * pixels_per_image : i;  // in the raster
+        const int triangle = triangle_id[at];
         float* pixel = out + i * channels;
         const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
         if (!corners) {
             for (int c = 0; c < channels; ++c) pixel[c] = 0.0f;
             continue;
         }
-        const float* image = attributes + (shared_attributes ? 0 : i / pixels_per_image * vertex_count * channels);
+        const float* image = attributes + image_number * vertex_count * channels;
         const float* a0 = image + (long long)corners[0] * channels;
         const float* a1 = image + (long long)corners[1] * channels;
         const float* a2 = image + (long long)corners[2] * channels;
-        const float b0 = barycentric[2 * i], b1 = barycentric[2 * i + 1], b2 = 1.0f - b0 - b1;
+        const float b0 = barycentric[2 * at], b1 = barycentric[2 * at + 1], b2 = 1.0f - b0 - b1;
         switch (channels) {
             case 1: blend<1>(a0, a1, a2, b0, b1, b2, 1, pixel); break;
             case 2: blend<2>(a0, a1, a2, b0, b1, b2, 2, pixel); break;

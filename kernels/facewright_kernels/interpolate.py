@@ -43,7 +43,7 @@ def interpolate(attributes: FloatArray, triangles: IntArray, raster: Raster) -> 
     Args:
         attributes: f32 ``[B, V, C]``, or ``[1, V, C]`` shared by all images.
         triangles: i32 ``[F, 3]``, indices of attribute vertices.
-        raster: of :func:`facewright_kernels.rasterize`.
+        raster: of :func:`facewright_kernels.rasterize`, with batch B, or 1 shared by all attributes.
 
     Returns:
         f32 ``[B, H, W, C]``; 0 where the raster is empty.
@@ -52,20 +52,24 @@ def interpolate(attributes: FloatArray, triangles: IntArray, raster: Raster) -> 
         ValueError: wrong shape, dtype, mixed devices, or (on a CPU) an index out of range.
     """
     check = Boundary("interpolate")
-    attributes, triangles, triangle_id, barycentric = _checked(check, attributes, triangles, raster)
-    channels = check.size("C")
-    out: FloatArray = array_module(attributes).empty((*triangle_id.shape, channels), np.float32)
+    attributes, triangles, triangle_id, barycentric = _checked(
+        check, attributes, triangles, raster, raster_may_be_shared=True
+    )
+    channels, batch = check.size("C"), check.size("B") if check.size("N") == 1 else check.size("N")
+    out: FloatArray = array_module(attributes).empty((batch, *triangle_id.shape[1:], channels), np.float32)
+    pixels = batch * triangle_id.shape[1] * triangle_id.shape[2]
     _SOURCE.launch(
         "interpolate_pixels",
-        triangle_id.size,
+        pixels,
         attributes,
         triangles,
         triangle_id,
         barycentric,
         out,
-        triangle_id.size,
+        pixels,
         triangle_id.shape[1] * triangle_id.shape[2],
         int(attributes.shape[0] == 1),
+        int(triangle_id.shape[0] == 1),
         check.size("V"),
         check.size("F"),
         channels,
@@ -120,13 +124,19 @@ def interpolate_vjp(
 
 
 def _checked(
-    check: Boundary, attributes: FloatArray, triangles: IntArray, raster: Raster
+    check: Boundary,
+    attributes: FloatArray,
+    triangles: IntArray,
+    raster: Raster,
+    *,
+    raster_may_be_shared: bool = False,
 ) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
     attributes = check.array("attributes", attributes, "float32", "N V C")
     triangles = check.array("triangles", triangles, "int32", "F 3")
     triangle_id = check.array("raster.triangle_id", raster.triangle_id, "int32", "B H W")
     barycentric = check.array("raster.barycentric", raster.barycentric, "float32", "B H W 2")
-    if check.size("N") not in (1, check.size("B")):
+    shared = raster_may_be_shared and check.size("B") == 1
+    if check.size("N") not in (1, check.size("B")) and not shared:
         raise ValueError(
             f"{check.function}: attributes must have batch 1 or {check.size('B')} like the raster, "
             f"got {check.size('N')}"

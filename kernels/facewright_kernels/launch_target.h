@@ -22,9 +22,16 @@
 #define FOR_EACH_INDEX(i, count)                                                                     \
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (long long)(count);     \
          i += (long long)gridDim.x * blockDim.x)
+// A GPU divides 64-bit numbers in software; every thread of a launch takes the same way.
+__device__ long long row_of(long long pixel, long long pixels, int width) {
+    return pixels <= 0x7fffffff ? (long long)((unsigned)pixel / (unsigned)width) : pixel / width;
+}
+
 #define FOR_EACH_PIXEL(row, column, rows, width)                                                       \
     FOR_EACH_INDEX(row##_flat, (long long)(rows) * (width))                                          \
-    for (long long row = row##_flat / (width), column = row##_flat % (width), row##_once = 1; row##_once; row##_once = 0)
+    for (long long row = row_of(row##_flat, (long long)(rows) * (width), width),                     \
+                   column = row##_flat - row * (width), row##_once = 1;                              \
+         row##_once; row##_once = 0)
 
 #define FOR_EACH_OF_PART(i, part, parts, total) \
     for (long long i = (part); i < (long long)(total); i += (parts))
@@ -124,5 +131,8 @@ __device__ void atomic_min_where(bool condition, unsigned long long* address, un
 }
 
 #endif
+
+// Pieces of `segment` columns, the last may be shorter, that a row is cut into.
+__device__ long long pieces_of(int width, int segment) { return (width + segment - 1) / segment; }
 
 __device__ float not_a_number() { return __uint_as_float(0x7fc00000u); }

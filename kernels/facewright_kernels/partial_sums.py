@@ -12,15 +12,18 @@ import numpy as np
 
 from facewright_kernels.boundary import FloatArray
 
-# Enough parts to fill a GPU from one large image; few enough that their sums are little to write.
+# Few enough parts that their sums are little to write. A part is a thread of a GPU, which has room for a few
+# hundred thousand: one large image is to fill it.
 _SAMPLES_PER_PART = 64
+_SAMPLES_PER_GPU_PART = 16
 
 
-def part_count(samples: int) -> int:
-    """Parts to cut the samples of one image into; never 0. It depends on nothing else, so an image's sum is
-    the same in every batch.
+def part_count(samples: int, array: object) -> int:
+    """Parts to cut the samples of one image into, on the device of ``array``; never 0. It depends on nothing
+    else, so an image's sum is the same in every batch.
     """
-    return max(-(-samples // _SAMPLES_PER_PART), 1)
+    size = _SAMPLES_PER_PART if isinstance(array, np.ndarray) else _SAMPLES_PER_GPU_PART
+    return max(-(-samples // size), 1)
 
 
 def sum_parts(part_sums: Any, axes: int | tuple[int, ...]) -> FloatArray:

@@ -127,7 +127,7 @@ def pinhole_points_vjp(
 def _vjp(vertices: FloatArray, camera: PinholeCamera, grad: FloatArray, *, of_clip: bool) -> PinholeGradients:
     xp = array_module(vertices)
     batch, vertex_count = grad.shape[:2]
-    parts = part_count(vertex_count)
+    parts = part_count(vertex_count, vertices)
     grad_vertices: FloatArray = xp.empty(vertices.shape, np.float32)
     part_sums: FloatArray = xp.empty((batch, parts, 18), np.float32)
     shape = (

@@ -99,7 +99,7 @@ def sh_shading_vjp(
         return ShShadingGradients(grad_normals, grad_coefficients)
     batch = check.size("B")
     samples_per_image = normals.size // 3 // max(batch, 1)
-    parts = part_count(samples_per_image)
+    parts = part_count(samples_per_image, normals)
     part_sums = xp.empty((batch, parts, 9, 3), np.float32)
     shared = check.size("N") == 1
     _SOURCE.launch(

@@ -6,6 +6,7 @@ import numpy as np
 
 from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, array_module
 from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels.vertex_sums import run_pieces
 
 _SOURCE = KernelSource("silhouette_weight")
 
@@ -36,12 +37,18 @@ def silhouette_weight(depth_map: FloatArray, *, jump: float = 0.01, radius: int 
     marks = xp.empty(depth_map.shape, np.uint8)
     squared = xp.empty(depth_map.shape, np.float32)
     weight: FloatArray = xp.empty(depth_map.shape, np.float32)
-    rows = check.size("B") * check.size("H")
     shape = depth_map.shape
-    _SOURCE.launch("mark_silhouettes", rows, depth_map, marks, *shape, jump)
-    _SOURCE.launch("row_distance", rows, marks, squared, *shape, radius)
-    _SOURCE.launch("silhouette_weight", rows, squared, weight, *shape, radius)
+    segment = _segment(depth_map)
+    pieces = run_pieces(shape[0] * shape[1], shape[2], segment)
+    _SOURCE.launch("mark_silhouettes", pieces, depth_map, marks, *shape, jump, segment)
+    _SOURCE.launch("row_distance", pieces, marks, squared, *shape, radius, segment)
+    _SOURCE.launch("silhouette_weight", pieces, squared, weight, *shape, radius, segment)
     return weight
+
+
+def _segment(depth_map: FloatArray) -> int:
+    """Columns that an index walks."""
+    return max(int(depth_map.shape[2]), 1) if isinstance(depth_map, np.ndarray) else 1
 
 
 def silhouette_weight_reference(depth_map: Float64Array, jump: float, radius: int) -> Float64Array:

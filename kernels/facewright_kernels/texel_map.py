@@ -35,7 +35,7 @@ class TexelMap:
         ``triangles`` are the position triangles i32 ``[F, 3]`` that correspond to the UV triangles row by
         row.
         """
-        return interpolate(attributes, triangles, self.raster(attributes.shape[0]))
+        return interpolate(attributes, triangles, self.raster(1))
 
     def raster(self, batch: int) -> Raster:
         """The same texels for every image of a batch, without depths."""

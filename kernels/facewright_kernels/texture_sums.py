@@ -49,7 +49,7 @@ def make_texture_sums(
     target = TextureSums(
         xp.zeros(textures, np.int32), xp.zeros(shape, np.uint64), max(2 * samples - 1, 0).bit_length()
     )
-    parts = part_count(samples)
+    parts = part_count(samples, grad)
     _SOURCE.launch(
         "note_magnitudes",
         textures * parts,
@@ -71,7 +71,7 @@ def read_texture_sums(target: TextureSums) -> FloatArray:
     out: FloatArray = array_module(target.sums).empty(target.sums.shape, np.float32)
     textures = len(out)
     values = out.size // max(textures, 1)
-    parts = part_count(values)
+    parts = part_count(values, out)
     _SOURCE.launch(
         "read_texture_sums",
         textures * parts,

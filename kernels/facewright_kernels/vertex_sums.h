@@ -70,8 +70,6 @@ __device__ void add_to_vertex(VertexSums target, long long vertex, int first_cha
         if (terms[c] != 0.0f) atomic_add(&sums[c], llrint((double)terms[c] * scale));
 }
 
-__device__ long long pieces_of(int width, int segment) { return (width + segment - 1) / segment; }
-
 // visit(triangle, row, first column, length) for runs of equal triangle_id, cut every `segment` columns.
 template <typename Visit>
 __device__ void for_each_run(const int* triangle_id, long long rows, int width, int segment, Visit visit) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,18 @@ def test_matches_reference(device, radius):
     for k in range(2):
         expected = silhouette_weight_reference(maps[k].astype(np.float64), 0.05, radius)
         np.testing.assert_allclose(got[k], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("radius", [1, 7, 64])
+@pytest.mark.parametrize("segment", [1, 3, 8])
+def test_rows_cut_into_the_pieces_of_gpu_threads_give_the_same_weights(monkeypatch, radius, segment):
+    maps = np.stack([_map(0), _map(1)])
+    rows = silhouette_weight(maps, jump=0.05, radius=radius)
+    assert np.ptp(rows) > 0.1
+    monkeypatch.setattr(
+        sys.modules["facewright_kernels.silhouette_weight"], "_segment", lambda depth_map: segment
+    )
+    np.testing.assert_array_equal(silhouette_weight(maps, jump=0.05, radius=radius), rows)
 
 
 def test_without_silhouettes_everything_counts(device):

@@ -25,6 +25,15 @@ def test_gather_takes_a_batch(device, ball):
     got = device.fetch(texels.gather(device.send(vertices), device.send(ball.triangles)))
     assert got.shape == (2, 32, 32, 3)
     np.testing.assert_allclose(got[1], 2 * got[0], atol=1e-7)
+    for k in range(2):
+        alone = texels.gather(device.send(vertices[k : k + 1]), device.send(ball.triangles))
+        np.testing.assert_array_equal(got[k], device.fetch(alone)[0])
+
+
+def test_gather_of_no_images_is_empty(device, ball):
+    texels = make_texel_map(device.send(ball.uv), device.send(ball.uv_triangles), 16)
+    none = device.send(np.zeros((0, *ball.vertices.shape), np.float32))
+    assert texels.gather(none, device.send(ball.triangles)).shape == (0, 16, 16, 3)
 
 
 def test_links_join_points_that_are_neighbours_on_the_surface(ball):

@@ -51,7 +51,7 @@ extern "C" __global__ void silhouette_edges(const float* __restrict__ clip_posit
     FOR_EACH_INDEX(i, (long long)batch * triangle_count) {
         const long long image = i / triangle_count, triangle = i - image * triangle_count;
         const float* positions = clip_positions + image * vertex_count * 4;
-        const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
+        const int* corners = corners_of(triangles, (int)triangle, triangle_count, vertex_count);
         flags[i] = 0;
         if (!corners) continue;
         Corner p[3];

@@ -9,33 +9,44 @@ __device__ void blend(const float* a0, const float* a1, const float* a2, float b
     for (int c = 0; c < count; ++c) out[c] = b0 * a0[c] + b1 * a1[c] + b2 * a2[c];
 }
 
+// One pixel of the result, from pixel `at` of the raster and its image's attributes.
+__device__ void interpolate_pixel(const float* attributes, const int* triangles, const int* triangle_id,
+                                  const float* barycentric, long long at, int vertex_count, int triangle_count,
+                                  int channels, float* pixel) {
+    const int* corners = corners_of(triangles, triangle_id[at], triangle_count, vertex_count);
+    if (!corners) {
+        for (int c = 0; c < channels; ++c) pixel[c] = 0.0f;
+        return;
+    }
+    const float* a0 = attributes + (long long)corners[0] * channels;
+    const float* a1 = attributes + (long long)corners[1] * channels;
+    const float* a2 = attributes + (long long)corners[2] * channels;
+    const float b0 = barycentric[2 * at], b1 = barycentric[2 * at + 1], b2 = 1.0f - b0 - b1;
+    switch (channels) {
+        case 1: blend<1>(a0, a1, a2, b0, b1, b2, 1, pixel); break;
+        case 2: blend<2>(a0, a1, a2, b0, b1, b2, 2, pixel); break;
+        case 3: blend<3>(a0, a1, a2, b0, b1, b2, 3, pixel); break;
+        case 4: blend<4>(a0, a1, a2, b0, b1, b2, 4, pixel); break;
+        default: blend<0>(a0, a1, a2, b0, b1, b2, channels, pixel);
+    }
+}
+
 extern "C" __global__ void interpolate_pixels(const float* __restrict__ attributes, const int* __restrict__ triangles,
                                               const int* __restrict__ triangle_id,
                                               const float* __restrict__ barycentric, float* __restrict__ out,
                                               long long pixels, long long pixels_per_image, int shared_attributes,
                                               int shared_raster, int vertex_count, int triangle_count, int channels) {
+    if (shared_attributes) {  // without a division for every pixel
+        FOR_EACH_INDEX(i, pixels)
+        interpolate_pixel(attributes, triangles, triangle_id, barycentric, i, vertex_count, triangle_count, channels,
+                          out + i * channels);
+        return;
+    }
     FOR_EACH_INDEX(i, pixels) {
-        const long long image_number = shared_attributes ? 0 : i / pixels_per_image;
-        const long long at = shared_raster ? i - image_number * pixels_per_image : i;  // in the raster
-        const int triangle = triangle_id[at];
-        float* pixel = out + i * channels;
-        const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
-        if (!corners) {
-            for (int c = 0; c < channels; ++c) pixel[c] = 0.0f;
-            continue;
-        }
-        const float* image = attributes + image_number * vertex_count * channels;
-        const float* a0 = image + (long long)corners[0] * channels;
-        const float* a1 = image + (long long)corners[1] * channels;
-        const float* a2 = image + (long long)corners[2] * channels;
-        const float b0 = barycentric[2 * at], b1 = barycentric[2 * at + 1], b2 = 1.0f - b0 - b1;
-        switch (channels) {
-            case 1: blend<1>(a0, a1, a2, b0, b1, b2, 1, pixel); break;
-            case 2: blend<2>(a0, a1, a2, b0, b1, b2, 2, pixel); break;
-            case 3: blend<3>(a0, a1, a2, b0, b1, b2, 3, pixel); break;
-            case 4: blend<4>(a0, a1, a2, b0, b1, b2, 4, pixel); break;
-            default: blend<0>(a0, a1, a2, b0, b1, b2, channels, pixel);
-        }
+        const long long image = i / pixels_per_image;
+        interpolate_pixel(attributes + image * vertex_count * channels, triangles, triangle_id, barycentric,
+                          shared_raster ? i - image * pixels_per_image : i, vertex_count, triangle_count, channels,
+                          out + i * channels);
     }
 }
 

@@ -15,9 +15,9 @@ __device__ Entries entries_of(const int* offsets, long long i, int count) {
 }
 
 // Corners of a triangle; null where there is no such triangle, or it names a vertex that does not exist.
-__device__ const int* corners_of(const int* triangles, long long triangle, int triangle_count, int vertex_count) {
-    if ((unsigned long long)triangle >= (unsigned long long)triangle_count) return nullptr;
-    const int* corners = triangles + triangle * 3;
+__device__ const int* corners_of(const int* triangles, int triangle, int triangle_count, int vertex_count) {
+    if ((unsigned)triangle >= (unsigned)triangle_count) return nullptr;
+    const int* corners = triangles + (long long)triangle * 3;
     const bool known = (unsigned)corners[0] < (unsigned)vertex_count && (unsigned)corners[1] < (unsigned)vertex_count &&
                        (unsigned)corners[2] < (unsigned)vertex_count;
     return known ? corners : nullptr;

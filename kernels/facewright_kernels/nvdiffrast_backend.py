@@ -65,9 +65,11 @@ def front_faces(clip_positions: FloatArray, triangles: IntArray) -> npt.NDArray[
         clip_positions: f32 ``[B, V, 4]``.
         triangles: i32 ``[F, 3]``.
     """
-    a, b, c = (clip_positions[:, triangles[:, k]][..., [0, 1, 3]].astype(np.float64) for k in range(3))
-    xp = array_module(clip_positions)
-    front: npt.NDArray[np.bool_] = (a * xp.cross(b, c)).sum(-1) < 0  # y points down
+    corners = (clip_positions[:, triangles[:, k]].astype(np.float64) for k in range(3))
+    (ax, ay, aw), (bx, by, bw), (cx, cy, cw) = ((p[..., 0], p[..., 1], p[..., 3]) for p in corners)
+    front: npt.NDArray[np.bool_] = (  # y points down
+        ax * (by * cw - bw * cy) + ay * (bw * cx - bx * cw) + aw * (bx * cy - by * cx) < 0
+    )
     return front
 
 

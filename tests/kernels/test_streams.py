@@ -13,7 +13,7 @@ import pytest
 import facewright_kernels as kernels
 from facewright_kernels import CompositeSurface, PinholeCamera, ProjectionSurface
 
-#: They look at values on the host (their docstrings say so), or start nothing.
+#: Made once per layout, most with waits of the host (their docstrings say so); and what starts nothing.
 _ON_THE_HOST = {
     "make_edge_topology",
     "make_poisson_domain",

@@ -29,6 +29,7 @@ from facewright_kernels import (
     photo_composite_vjp,
     pinhole_clip_positions,
     pinhole_clip_positions_vjp,
+    rasterizer_backend,
     sh_shading,
     sh_shading_vjp,
     texture_sample,
@@ -38,7 +39,7 @@ from facewright_kernels import (
     vertex_normals,
     vertex_normals_vjp,
 )
-from facewright_kernels.rasterizer_backend import FacewrightRasterizer, RasterizerBackend
+from facewright_kernels.rasterizer_backend import RasterizerBackend
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,16 @@ class HeadSurface:
         device: RefinementDevice,
         rasterizer: RasterizerBackend | None = None,
     ) -> HeadSurface:
-        """The surface of a head model, for maps of ``map_size`` texels per side; drawn by this project's
-        rasteriser where no other is given.
+        """The surface of a head model, for maps of ``map_size`` texels per side; drawn by ``rasterizer``, by
+        default what `rasterizer_backend` chooses for the device.
         """
-        rasterizer = rasterizer or FacewrightRasterizer()
         with_uv, first = np.unique(head.uv_vertex, return_index=True)
         if len(with_uv) != head.vertex_count:
             raise ValueError(f"{head.vertex_count - len(with_uv)} vertices of the head have no UV")
         around = make_vertex_triangles(head.triangles, head.vertex_count)
         vertex_uv = device.array(head.uv[first])
         triangles = device.array(head.triangles)
+        rasterizer = rasterizer or rasterizer_backend("auto", like=triangles)
         return cls(
             device.array(head.vertices_mean),
             triangles,

@@ -32,7 +32,7 @@ from facewright_export.checkpoints.light_cnn import import_light_cnn
 from facewright_export.checkpoints.lpips import import_lpips
 from facewright_export.checkpoints.mica import import_mica
 from facewright_export.checkpoints.state_dict import import_state_dict
-from facewright_export.checkpoints.stylegan2 import import_rosinality_stylegan2
+from facewright_export.checkpoints.stylegan2 import import_stylegan2
 from facewright_export.graph_surgery import PixelNormalisation
 from facewright_export.network import Batch, Example, Input, Network, then
 from facewright_export.networks import coefficient_regressor as deep3d
@@ -129,7 +129,7 @@ def _at(resolution: int, load: Callable[[Path], Generator]) -> Callable[[Path], 
 
 
 def _synthesis(path: Path, channels: int) -> StyleGan2Synthesis:
-    synthesis = import_rosinality_stylegan2(path).synthesis
+    synthesis = import_stylegan2(path).synthesis
     found = synthesis.layout.output_channels
     if found != channels:
         raise LayoutError(
@@ -184,7 +184,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         name="avatar_generator",
         build=lambda: StyleGan2Synthesis(GeneratorLayout(256, output_channels=6, noise=False)),
         load=_at(256, partial(_synthesis, channels=6)),
-        files=("a rosinality StyleGAN2 file with six output channels",),
+        files=("a StyleGAN2 file with six output channels",),
         inputs=(_w_plus(14),),
         gates={"UV_MAPS": gate(albedo_delta_e(channels=slice(3, 6)), 0.01, 0.5, 3)},
         source="Luo et al. 2021 (normalized), section 3.1; Karras et al. 2020, StyleGAN2",

@@ -56,17 +56,57 @@ def _save_light_cnn(row: Network, path: Path) -> None:
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 1}, path)
 
 
+def _generator_state(row: Network) -> State:
+    modules: list[nn.Module] = [StyleGan2Synthesis(NARROW[row.name]), StyleGan2Mapping()]
+    state: State = {}
+    for module in modules:
+        shapes = {k: tuple(v.shape) for k, v in module.state_dict().items() if not k.endswith(".kernel")}
+        arrays = seeded_state_dict(shapes, 1, dict(row.seeded_scales) | {"style.*": 100.0})
+        state |= module.state_dict() | {key: torch.from_numpy(array) for key, array in arrays.items()}
+    return state
+
+
 def _save_generator(section: str) -> Callable[[Network, Path], None]:
     def save(row: Network, path: Path) -> None:
-        modules: list[nn.Module] = [StyleGan2Synthesis(NARROW[row.name]), StyleGan2Mapping()]
-        state: State = {}
-        for module in modules:
-            shapes = {k: tuple(v.shape) for k, v in module.state_dict().items() if not k.endswith(".kernel")}
-            arrays = seeded_state_dict(shapes, 1, dict(row.seeded_scales) | {"style.*": 100.0})
-            state |= module.state_dict() | {key: torch.from_numpy(array) for key, array in arrays.items()}
-        torch.save({section: state, "latent_avg": torch.zeros(512)}, path)
+        torch.save({section: _generator_state(row), "latent_avg": torch.zeros(512)}, path)
 
     return save
+
+
+def write_ada_file(path: Path, row: Network) -> Path:
+    """The generator that `write_files` gives in rosinality's format, as stylegan2-ada-pytorch's state dict."""
+    state = _generator_state(row)
+    ada = {"mapping.w_avg": torch.zeros(512)}
+    for layer in range(8):
+        for part in ("weight", "bias"):
+            ada[f"mapping.fc{layer}.{part}"] = state[f"style.{layer + 1}.{part}"]
+    ada["synthesis.b4.const"] = state["input.input"][0]
+    resolution = NARROW[row.name].resolution
+    for index in range(2 * resolution.bit_length() - 5):  # conv1, then two layers of each doubling
+        block, second = (index + 1) // 2, index % 2 == 0
+        layer = f"convs.{index - 1}" if index else "conv1"
+        target = f"synthesis.b{4 << block}.conv{int(second)}"
+        ada |= _ada_convolution(target, layer, state)
+        ada[f"{target}.bias"] = state[f"{layer}.activate.bias"]
+        ada[f"{target}.resample_filter"] = state["to_rgbs.0.upsample.kernel"] / 4
+        if f"{layer}.noise.weight" in state:
+            ada[f"{target}.noise_strength"] = state[f"{layer}.noise.weight"].reshape(())
+            ada[f"{target}.noise_const"] = state[f"noises.noise_{index}"][0, 0]
+        if second:
+            image, target = f"to_rgbs.{block - 1}" if block else "to_rgb1", f"synthesis.b{4 << block}.torgb"
+            ada |= _ada_convolution(target, image, state)
+            ada[f"{target}.bias"] = state[f"{image}.bias"].flatten()
+            ada[f"synthesis.b{4 << block}.resample_filter"] = state["to_rgbs.0.upsample.kernel"] / 4
+    torch.save(ada, path)
+    return path
+
+
+def _ada_convolution(target: str, layer: str, state: State) -> State:
+    return {
+        f"{target}.weight": state[f"{layer}.conv.weight"][0],
+        f"{target}.affine.weight": state[f"{layer}.conv.modulation.weight"],
+        f"{target}.affine.bias": state[f"{layer}.conv.modulation.bias"],
+    }
 
 
 def _save_lpips(row: Network, backbone: Path, weights: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from facewright_export.network import Network
 from facewright_export.network_table import network
+from facewright_export.networks.lpips import Lpips
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Mapping, StyleGan2Synthesis
 from facewright_export.seeded_weights import seeded_state_dict
 from tests.networks.synthetic_models import bfm_arrays, flame_arrays, write_flame_pickle, write_mat
@@ -74,7 +76,7 @@ def _save_generator(section: str) -> Callable[[Network, Path], None]:
 
 
 def write_ada_file(path: Path, row: Network) -> Path:
-    """The generator that `write_files` gives in rosinality's format, as stylegan2-ada-pytorch's state dict."""
+    """The generator that `write_files` gives in rosinality's format, as NVIDIA's state dict of it."""
     state = _generator_state(row)
     ada = {"mapping.w_avg": torch.zeros(512)}
     for layer in range(8):
@@ -107,6 +109,14 @@ def _ada_convolution(target: str, layer: str, state: State) -> State:
         f"{target}.affine.weight": state[f"{layer}.conv.modulation.weight"],
         f"{target}.affine.bias": state[f"{layer}.conv.modulation.bias"],
     }
+
+
+def write_alexnet_lpips(folder: Path) -> tuple[Path, ...]:
+    """The two files of LPIPS over AlexNet, which `perceptual_distance` is also made from."""
+    row = replace(network("perceptual_distance"), build=lambda: Lpips("alexnet"))
+    paths = folder / "alexnet-owt-7be5be79.pth", folder / "alex.pth"
+    _save_lpips(row, *paths)
+    return paths
 
 
 def _save_lpips(row: Network, backbone: Path, weights: Path) -> None:

@@ -26,7 +26,7 @@ from facewright_export.network_table import NETWORKS, PIPELINES, network, pipeli
 from facewright_export.networks.shape_decoder import ShapeDecoder
 from facewright_export.precision import Precision
 from facewright_export.weight_files import WeightFiles, load_network
-from tests.networks.published_files import _WRITERS, write_ada_file, write_files
+from tests.networks.published_files import _WRITERS, write_ada_file, write_alexnet_lpips, write_files
 
 FULL = os.environ.get("FACEWRIGHT_FULL_EXPORT") == "1"
 #: Networks of each pipeline that take a few seconds each.
@@ -100,6 +100,17 @@ def test_nvidias_state_dict_is_the_same_generator_as_rosinalitys_file(name: str,
     got = row.from_files(write_ada_file(tmp_path / "ada.pt", row)).state_dict()
     assert sorted(got) == sorted(wanted)
     assert all(torch.allclose(got[key], value) for key, value in wanted.items())
+
+
+def test_the_perceptual_distance_over_alexnet_is_exported(tmp_path: Path) -> None:
+    row = network("perceptual_distance")
+    files = write_alexnet_lpips(tmp_path)
+    arguments = ("--network", row.name, "--weights", *files, "--output", tmp_path / "repository")
+    assert run("export", "normalized", *arguments) == 0
+    examples = row.examples(1, seed=7)
+    engine = OnnxEngine(tmp_path / "repository" / row.name / "1" / "model.onnx")
+    wanted = row.reference(row.from_files(*files), examples)["LPIPS"]
+    np.testing.assert_allclose(engine.run(examples)["LPIPS"], wanted, rtol=1e-4)
 
 
 @pytest.fixture

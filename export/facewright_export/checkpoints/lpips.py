@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from facewright_export.checkpoints._reading import load_strictly, read_torch, section
 from facewright_export.networks.lpips import Backbone, Lpips
 
+# AlexNet's second convolution; VGG16's are numbered 0, 2, 5, 7 …
+_ALEXNET_ONLY: Final = "features.3.weight"
 
-def import_lpips(backbone_path: Path | str, weights_path: Path | str, backbone: Backbone = "vgg16") -> Lpips:
+
+def import_lpips(backbone_path: Path | str, weights_path: Path | str) -> Lpips:
     """The distance over the features of `backbone_path` with the channel weights of `weights_path`.
 
-    `backbone_path` is torchvision's `vgg16-….pth` or `alexnet-….pth` (its classifier is left out),
-    `weights_path` the lpips package's `weights/v0.1/vgg.pth` or `alex.pth`. Raises CheckpointError.
+    `backbone_path` is torchvision's `vgg16-….pth` or `alexnet-….pth`, told apart by the layers that it has
+    (its classifier is left out), `weights_path` the lpips package's `weights/v0.1/vgg.pth` or `alex.pth` for
+    the same backbone. Raises CheckpointError.
     """
-    network = Lpips(backbone)
     features = section(read_torch(backbone_path), source=str(backbone_path))
+    backbone: Backbone = "alexnet" if _ALEXNET_ONLY in features else "vgg16"
+    network = Lpips(backbone)
     weights = section(read_torch(weights_path), source=str(weights_path))
     source = f"{backbone_path} with {weights_path}"
     load_strictly(network, features | weights, unused=("classifier.",), source=source)

@@ -34,8 +34,9 @@ class AlbedoGenerator(nn.Module):
 class DisplacementGenerator(nn.Module):
     """W+ f32 [B, 18, 512] → displacement f32 [B, 1, 256, 256], metres along the normal, by FLAME's UV.
 
-    The first 14 codes are read, the first channel counts. The published code clips it to 0 … 1, takes (2z −
-    1)/255 metres and clips to ±0.004.
+    The first 14 codes are read, the first channel counts. The paper's displacements reach ±0.01 (section
+    4.2); the released code, and so this, clips the channel z to 0 … 1, takes (2z − 1)/255 metres and clips to
+    ±0.004.
     """
 
     def __init__(self, synthesis: StyleGan2Synthesis | None = None) -> None:

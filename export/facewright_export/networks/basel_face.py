@@ -1,7 +1,7 @@
 """The Basel face model as Deep3D uses it: coefficients → vertices and albedo, and the head's place before a
 camera.
 
-Yang et al. 2021 (rerenderable), section 4.1, equations 1 and 2; Deng et al. 2019, section 3.
+Yang et al. 2021 (rerenderable), section 4.1, equations 1 and 2; Deng et al. 2019.
 Lengths are decimetres; x to the right of the picture, y up, z to the viewer.
 """
 

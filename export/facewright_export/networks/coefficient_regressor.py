@@ -1,6 +1,6 @@
 """Deep3D's regressor of 257 coefficients of the Basel face model, the prior of the rerenderable pipeline.
 
-Deng et al. 2019, "Accurate 3D Face Reconstruction with Weakly-Supervised Learning", section 3: a ResNet-50
+Deng et al. 2019, "Accurate 3D Face Reconstruction with Weakly-Supervised Learning": a ResNet-50
 whose last layer gives identity 80, expression 64, texture 80, angles 3, light 27 and translation 3. Yang et
 al. 2021 (rerenderable), section 4.1, take it as it is. Parameter names are those of ``net_recon`` in
 ``epoch_20.pth``.

@@ -1,9 +1,9 @@
 """DECA's networks: the coarse and the detail encoder, and the decoder of displacements.
 
 Feng et al. 2021, "Learning an Animatable Detailed 3D Face Model from In-The-Wild Images": section 4.1
-(coarse: 236 coefficients of FLAME, albedo, camera and light), section 4.2 (detail: a code of 128, decoded
-together with expression and jaw pose into a UV displacement map). Parameter names are those of ``E_flame``,
-``E_detail`` and ``D_detail`` in ``deca_model.tar``.
+(coarse: 236 coefficients of FLAME, albedo, camera and light), section 4.2, equation 9 (detail: a code of
+128, decoded together with expression and jaw pose into a UV displacement map). Parameter names are those of
+``E_flame``, ``E_detail`` and ``D_detail`` in ``deca_model.tar``.
 """
 
 from __future__ import annotations

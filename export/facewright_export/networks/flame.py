@@ -1,7 +1,7 @@
 """FLAME as a network: shape, expression, pose correctives and linear blend skinning, so that it runs in an
 engine.
 
-Li et al. 2017, "Learning a model of facial shape and expression from 4D scans", section 3, equations 1 to 5:
+Li et al. 2017, "Learning a model of facial shape and expression from 4D scans", section 3:
 the template plus shape, pose and expression offsets, posed by blend skinning about joints that are regressed
 from the shaped vertices. FLAME's frame is ours up to the origin: metres, +Y up, +Z out of the face, +X to the
 subject's left.
@@ -101,7 +101,7 @@ class Flame(nn.Module):
         bends = (rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
         unposed = shaped + (bends @ self.pose_basis).reshape(-1, *self.template.shape)
         turns, shifts, posed_joints = self._transforms(rotations, joints)
-        # equation 5: the blended transform of each vertex, Σ weight (turn · v + shift)
+        # the blended transform of each vertex, Σ weight (turn · v + shift)
         blended = (self.skin_weights @ turns.flatten(2)).reshape(-1, *self.template.shape, 3)
         return (blended * unposed[:, :, None]).sum(3) + self.skin_weights @ shifts, posed_joints
 

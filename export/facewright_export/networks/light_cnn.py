@@ -1,8 +1,8 @@
 """LightCNN-29 v2: a face crop to the 256-d identity feature of the "twin" pipeline.
 
-Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels" (Max-Feature-Map: section 3.1; the
-29-layer network: table 2). Version 2 pools by the sum of maximum and mean and ends in one linear layer; layer
-sizes and parameter names are those of the authors' published weights. The Digital Twin paper uses it as its
+Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels" (section 3). Version 2 of the
+29-layer network pools by the sum of maximum and mean and ends in one linear layer; layer sizes and parameter
+names are those of the authors' published weights. The Digital Twin paper uses it as its
 shape regressor's feature encoder (section 3.3).
 """
 

@@ -2,8 +2,8 @@
 
 Zielonka et al. 2022, "Towards Metrical Reconstruction of Human Faces": an ArcFace IResNet-100 whose last
 layers are refined, and a mapping network of layers 300 wide that gives FLAME's 300 shape coefficients in
-metric units. Rai et al. 2023 (AlbedoGAN), section 4.2, add a second mapping network for expression (50), pose
-(6), camera (3) and light (27).
+metric units. Rai et al. 2023 (AlbedoGAN), section 4.2, regress expression (50), pose (6), camera and light
+too; that a second mapping network does so, with 3 numbers of camera and 27 of light, is the released code's.
 """
 
 from __future__ import annotations

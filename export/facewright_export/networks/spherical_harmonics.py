@@ -89,5 +89,5 @@ def _deep3d_order() -> LightOrder:
 
 #: DECA, ``light`` reshaped to [9, 3] (Feng et al. 2021, section 3, equation 3).
 DECA_LIGHT: Final = _deca_order()
-#: Deep3D, ``gamma`` reshaped to [3, 9] and transposed (Deng et al. 2019, section 3).
+#: Deep3D, ``gamma`` reshaped to [3, 9] and transposed (Deng et al. 2019).
 DEEP3D_LIGHT: Final = _deep3d_order()

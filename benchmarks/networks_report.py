@@ -12,8 +12,10 @@ def parity_section(result: dict[str, Any]) -> str:
         "",
         "Each network at its published size, its file on ONNX Runtime beside the torch module in float32, "
         "on one or two seeded inputs. Weights are seeded: published ones may not be redistributed. That "
-        "the modules are the published ones is held by goldens of the official code (`tests/networks`). bf16 "
-        "files run with every result rounded to bfloat16, because ONNX Runtime has no bfloat16 on a CPU. "
+        "the modules are the published ones is held by goldens of the official code (`tests/networks`). "
+        "fp16 and bf16 files run with every operator's float32 result rounded to their type once, as a "
+        "tensor core does: ONNX Runtime has no bfloat16 on a CPU and rounds nothing between fp16 operators "
+        "there. "
         "`facewright export` stops where an error exceeds what is allowed here. No TensorRT engine was "
         "built.",
         "",

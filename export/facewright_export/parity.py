@@ -170,8 +170,8 @@ def run_onnx(
     """The graph's outputs on ONNX Runtime's CPU provider.
 
     Args:
-        model: with types that ONNX Runtime has kernels for; a bfloat16 file is run as `precision.emulated`
-            says, because ONNX Runtime has no bfloat16 kernels on a CPU.
+        model: in this precision; a narrow file is run as `precision.emulated` says, because ONNX Runtime has
+            no bfloat16 kernels on a CPU and does not round between float16 operators there.
         inputs: by name.
         precision: of the file.
         threads: of one run.
@@ -180,8 +180,8 @@ def run_onnx(
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    if precision is Precision.BF16:
-        model = emulated(model)
+    if precision is not Precision.FP32:
+        model = emulated(model, precision)
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]

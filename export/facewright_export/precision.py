@@ -1,8 +1,11 @@
 """Precision as a property of the file: a float32 graph made narrower, with float32 islands.
 
 TensorRT 11 builds strongly typed networks only: a tensor has the type that the file says, and a builder flag
-can no longer ask for another. So the file says it. ONNX Runtime runs the same float16 file, which makes the
-parity gate's numbers those of the file that is served.
+can no longer ask for another. So the file says it.
+
+ONNX Runtime's CPU provider is no judge of a narrow file: it has no bfloat16 kernels, and computes chains of
+float16 operators in float32 with no rounding, and no overflow, between them. The parity gate therefore runs
+narrow files as `emulated` says.
 """
 
 from __future__ import annotations
@@ -99,19 +102,24 @@ def narrow(model: onnx.ModelProto, narrowing: Narrowing) -> onnx.ModelProto:
     return _Narrower(model, narrowing).run()
 
 
-def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The arithmetic of a bfloat16 file in operators that ONNX Runtime has on a CPU: none are bfloat16.
+def emulated(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
+    """The arithmetic of a narrow file in float32 operators, so that a CPU computes what a GPU does.
 
-    Every operator computes in float32 and its result is rounded to bfloat16: what a tensor core with float32
-    accumulation does. Run it with graph optimisation off, or the roundings may be taken out.
+    Every operator computes in float32 and its result is rounded to the narrow type once, beyond float16's
+    range to infinity: what a tensor core with float32 accumulation does. Run it with graph optimisation off,
+    or the roundings may be taken out.
 
     Args:
-        model: what `narrow` gave for `Precision.BF16`.
+        model: what `narrow` gave for this precision.
+        precision: `Precision.FP16` or `Precision.BF16`.
+
+    Returns:
+        A graph whose float inputs and outputs are all float32; narrow ones hold values of the narrow type.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    narrow_type = TensorProto.BFLOAT16
+    narrow_type = precision.onnx_type
     types = _types(model)
     for tensor in graph.initializer:
         if tensor.data_type == narrow_type:

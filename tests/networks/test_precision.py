@@ -86,6 +86,43 @@ def test_narrow_files_round_and_stay_near(
     assert kernel.data_type == narrow_type
 
 
+class Loud(nn.Module):
+    """Two convolutions, the first of which leaves float16's range and the second of which brings it back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Conv2d(3, 3, 1, bias=False)
+        self.down = nn.Conv2d(3, 3, 1, bias=False)
+        with torch.no_grad():
+            self.up.weight.copy_(1e4 * torch.eye(3)[..., None, None])
+            self.down.weight.copy_(1e-4 * torch.eye(3)[..., None, None])
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.down(self.up(image))
+
+
+def test_float16_overflows_between_operators_as_on_a_gpu() -> None:
+    narrowed = narrow(export_onnx(Loud(), INPUTS, ["IMAGE"], opset=20), Narrowing(Precision.FP16))
+    image = INPUTS["FACE_IMAGE"].numpy()
+    got = outputs(narrowed, Precision.FP16)["IMAGE"]
+    overflows = np.abs(1e4 * image.astype(np.float16).astype(np.float32)) >= 65520
+    assert 0.5 < overflows.mean() < 1
+    # an infinity times the second kernel's zeros makes its pixel's other channels NaN
+    np.testing.assert_array_equal(np.isfinite(got).all(axis=1), ~overflows.any(axis=1))
+
+
+def test_every_float16_result_is_rounded_once() -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(4)))
+    narrowed = narrow(export_onnx(layers, INPUTS, ["IMAGE"], opset=20), Narrowing(Precision.FP16))
+    wanted = INPUTS["FACE_IMAGE"].half().float()
+    for layer in layers.half().float():
+        wanted = layer(wanted).half().float()
+    got = outputs(narrowed, Precision.FP16)["IMAGE"]
+    same = got == wanted.detach().numpy()
+    assert same.mean() > 0.9, "sums in another order round a few numbers the other way"
+
+
 def test_types_at_the_border_are_the_contract(models: dict[int, onnx.ModelProto]) -> None:
     narrowed = narrow(models[20], Narrowing(Precision.FP16, ("norm/*",)))
     border = {

@@ -33,6 +33,7 @@ def _answer(glb: bytes, **changes: Any) -> Avatar:
         "report": {},
         "preview": None,
         "identity": _IDENTITY,
+        "eye_rotation": np.zeros((2, 2), np.float32),
         "expression": empty,
         "landmarks": _LANDMARKS,
         "intrinsics": empty,

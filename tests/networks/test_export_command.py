@@ -115,10 +115,11 @@ def test_the_perceptual_distance_over_alexnet_is_exported(tmp_path: Path) -> Non
 
 @pytest.fixture
 def decoder(tmp_path: Path) -> Path:
-    """A shape decoder of 50 vertices."""
+    """A shape decoder of 50 vertices, a few centimetres apart."""
     torch.manual_seed(0)
     path = tmp_path / "decoder.pt"
-    torch.save(ShapeDecoder(50).state_dict(), path)
+    state = ShapeDecoder(50).state_dict()
+    torch.save(state | {"vertices.weight": state["vertices.weight"] / 4}, path)
     return path
 
 

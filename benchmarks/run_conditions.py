@@ -86,7 +86,7 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     commit = git("rev-parse", "--short=12", "HEAD") or "unknown"
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "kernels", "model_repository")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "kernels", "export", "client", "model_repository")
     return commit + ("+changes" if changed else "")
 
 

@@ -86,7 +86,8 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     commit = git("rev-parse", "--short=12", "HEAD") or "unknown"
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "kernels", "export", "client", "model_repository")
+    sources = ("src", "kernels", "export", "client", "model_repository")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", *sources)
     return commit + ("+changes" if changed else "")
 
 

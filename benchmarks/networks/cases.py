@@ -75,7 +75,8 @@ def measure_network(
 
 
 def _prepare(network: Network, onnx_file: Path, device: str) -> Prepared:
-    module = network.seeded()
+    # torch's counter cannot follow a parameter that wants a gradient into a module that is called without.
+    module = network.seeded().requires_grad_(False)
     examples = network.examples(1)
     with FlopCounterMode(display=False) as counter:
         expected = network.reference(module, examples)

@@ -7,6 +7,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 import urllib.request
 from io import BytesIO
 from pathlib import Path
@@ -81,11 +82,20 @@ def test_preview_costs_nothing_unless_asked_for(client: Client, photo: bytes) ->
         models = {model["name"]: model for model in client.statistics()["model_stats"]}
         return int(models["render_preview"]["inference_stats"]["success"].get("count", 0))
 
-    before = renders()
+    def settled() -> int:
+        """Triton counts a request a moment after it has answered."""
+        count = renders()
+        while True:
+            time.sleep(0.3)
+            if renders() == count:
+                return count
+            count = renders()
+
+    before = settled()
     client.create(photo)
-    assert renders() == before
+    assert settled() == before
     client.create(photo, preview=True)
-    assert renders() == before + 1
+    assert settled() == before + 1
 
 
 def test_the_file_alone_can_be_asked_for(server: Server, photo: bytes) -> None:

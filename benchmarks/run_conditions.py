@@ -51,15 +51,19 @@ def run_conditions() -> dict[str, Any]:
     }
 
 
-def write_result(name: str, result: dict[str, Any]) -> Path:
-    """Writes ``<name>.json``, replacing the last run of the same benchmark: into ``benchmarks/results``, or
-    its folder ``gpu`` where the result's ``device`` is ``cuda``, or the folder that
-    ``FACEWRIGHT_BENCHMARK_RESULTS`` names.
+def result_path(name: str, device: str = "cpu") -> Path:
+    """Where the result of a benchmark lies: ``<name>.json`` in ``benchmarks/results``, or in its folder
+    ``gpu`` for ``cuda``, or in the folder that ``FACEWRIGHT_BENCHMARK_RESULTS`` names.
     """
     chosen = os.environ.get(RESULTS_VARIABLE)
-    folder = Path(chosen) if chosen else RESULTS / ("gpu" if result.get("device") == "cuda" else "")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
+    folder = Path(chosen) if chosen else RESULTS / ("gpu" if device == "cuda" else "")
+    return folder / f"{name}.json"
+
+
+def write_result(name: str, result: dict[str, Any]) -> Path:
+    """Writes the result to its `result_path`, replacing the last run of the same benchmark."""
+    path = result_path(name, result.get("device", "cpu"))
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")  # a benchmark may be stopped while it writes
     unfinished.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     return unfinished.replace(path)

@@ -3,7 +3,8 @@
     .venv-export/bin/python -m benchmarks.networks [--device cuda] [--network NAME ...] [--batch 1 8 32]
 
 Weights are seeded: times do not depend on them. The roofline is the larger of operations over the rate of a
-large matrix product and weights over the rate of a large copy, both measured here. On the CPU everything runs
+large matrix product (torch's or ONNX Runtime's, the better) and weights over the rate of a large copy, both
+measured before each network; the best counts. On the CPU everything runs
 on one thread and its processor time is counted; a server runs requests side by side instead. On a GPU, torch
 replays a CUDA graph and ONNX Runtime has its buffers bound. A result is checked before it is timed.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import sys
 import time
 from typing import Any
@@ -19,9 +21,11 @@ from typing import Any
 import torch
 
 from benchmarks.networks.cases import measure_network, runs_onnx_on
-from benchmarks.networks.roofline import measure_ceiling
-from benchmarks.run_conditions import run_conditions, write_result
+from benchmarks.networks.roofline import Ceiling, measure_ceiling
+from benchmarks.run_conditions import result_path, run_conditions, write_result
 from facewright_export.network_table import NETWORKS, network
+
+_ORDER = [row.name for row in NETWORKS]
 
 
 def main() -> int:
@@ -32,7 +36,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--network", nargs="+", choices=[row.name for row in NETWORKS], metavar="NAME")
+    parser.add_argument("--network", nargs="+", choices=_ORDER, metavar="NAME")
     parser.add_argument("--batch", nargs="+", type=int, default=(1, 8, 32))
     parser.add_argument(
         "--seconds",
@@ -46,38 +50,57 @@ def main() -> int:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     ceiling = measure_ceiling(options.device)
     sys.stdout.write(f"ceiling {ceiling.gflop_per_s:.0f} GFLOP/s, {ceiling.gb_per_s:.1f} GB/s\n")
-    rows: list[dict[str, Any]] = []
+    rows = _rows_of_last_run(options.device)
     limit = options.seconds or (80.0 if options.device == "cuda" else float("inf"))
     started = time.monotonic()
-    for name in options.network or [row.name for row in NETWORKS]:
+    for name in options.network or _ORDER:
         if time.monotonic() - started > limit:
             break
-        for row in measure_network(network(name), tuple(options.batch), options.device, ceiling):
-            rows.append(row)
-            if "ms" in row:
-                sys.stdout.write(
-                    f"{row['network']:24} {row['batch']:3} {row['runner']:18} {row['ms']:10.2f} ms "
-                    f"{row['gflop_per_s']:8.1f} GFLOP/s   roofline {row['roofline_ms']:.2f} ms\n"
-                )
-            else:
-                sys.stdout.write(f"{row['network']:24} {row['batch']:3} left out: it would take too long\n")
-            sys.stdout.flush()
+        ceiling = ceiling.larger(measure_ceiling(options.device))
+        measured = measure_network(network(name), tuple(options.batch), options.device)
+        for row in measured:
+            sys.stdout.write(f"{_line(row, ceiling)}\n")
+        sys.stdout.flush()
         gc.collect()
-        measured = {row["network"] for row in rows}
-        result = {
-            "benchmark": "networks",
-            **conditions,
-            "device": options.device,
-            "threads": 1,
-            "ceiling_gflop_per_s": round(ceiling.gflop_per_s, 1),
-            "ceiling_gb_per_s": round(ceiling.gb_per_s, 1),
-            "rows": rows,
-            "not_run": [row.name for row in NETWORKS if row.name not in measured],
-            "onnx_runtime": runs_onnx_on(options.device),
-        }
-        path = write_result("networks", result)  # after each: a run that is stopped leaves what it measured
+        rows = [row for row in rows if row["network"] != name]
+        rows += [{**row, "commit": conditions["commit"]} for row in measured]
+        rows.sort(key=lambda row: _ORDER.index(row["network"]))  # stable: batches stay in their order
+        path = write_result(  # after each: a run that is stopped leaves what it measured
+            "networks",
+            {
+                "benchmark": "networks",
+                **conditions,
+                "device": options.device,
+                "threads": 1,
+                "ceiling_gflop_per_s": round(ceiling.gflop_per_s, 1),
+                "ceiling_gb_per_s": round(ceiling.gb_per_s, 1),
+                "rows": [{**row, "roofline_ms": _roofline_ms(row, ceiling)} for row in rows],
+                "not_run": [name for name in _ORDER if name not in {row["network"] for row in rows}],
+                "onnx_runtime": runs_onnx_on(options.device),
+            },
+        )
     sys.stdout.write(f"{path}\n")
     return 0
+
+
+def _rows_of_last_run(device: str) -> list[dict[str, Any]]:
+    """Rows of networks that are not measured again stay, each with the commit it was measured at."""
+    path = result_path("networks", device)
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.is_file() else []
+    return rows
+
+
+def _roofline_ms(row: dict[str, Any], ceiling: Ceiling) -> float:
+    return round(ceiling.milliseconds(row["gflop"], row["weights_gb"]), 2)
+
+
+def _line(row: dict[str, Any], ceiling: Ceiling) -> str:
+    if "ms" not in row:
+        return f"{row['network']:24} {row['batch']:3} left out: it would take too long"
+    return (
+        f"{row['network']:24} {row['batch']:3} {row['runner']:18} {row['ms']:10.2f} ms "
+        f"{row['gflop_per_s']:8.1f} GFLOP/s   roofline {_roofline_ms(row, ceiling):.2f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import json
 import sys
 from typing import Any
 
-from benchmarks.run_conditions import RESULTS, run_conditions, write_result
+from benchmarks.run_conditions import result_path, run_conditions, write_result
 from facewright_export.network_table import NETWORKS, network
 from facewright_export.parity_command import measure_parity, rows_for_report
 from facewright_export.precision import Precision
@@ -29,7 +29,7 @@ def main() -> int:
     chosen = [network(name) for name in options.network] if options.network else NETWORKS
     precisions = [Precision(name) for name in options.precision]
     order = [row.name for row in NETWORKS]
-    path = RESULTS / "parity.json"
+    path = result_path("parity")
     kept: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.is_file() else []
     failed = False
     for row, precision, results in measure_parity(chosen, precisions, lambda what: None):

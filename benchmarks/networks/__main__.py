@@ -3,10 +3,10 @@
     .venv-export/bin/python -m benchmarks.networks [--device cuda] [--network NAME ...] [--batch 1 8 32]
 
 Weights are seeded: times do not depend on them. The roofline is the larger of operations over the rate of a
-large matrix product (torch's or ONNX Runtime's, the better) and weights over the rate of a large copy, both
-measured before each network; the best counts. On the CPU everything runs
-on one thread and its processor time is counted; a server runs requests side by side instead. On a GPU, torch
-replays a CUDA graph and ONNX Runtime has its buffers bound. A result is checked before it is timed.
+large matrix product or convolution and weights over the rate of a large copy, both measured before each
+network; the best counts. On the CPU everything runs on one thread and its processor time is counted; a server
+runs requests side by side instead. On a GPU, torch replays a CUDA graph and ONNX Runtime has bound buffers.
+A result is checked before it is timed.
 """
 
 from __future__ import annotations

@@ -25,14 +25,20 @@ def parity_section(result: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
-        verdict = "" if row["passed"] else " **fails**"
         unit = "" if row["unit"] == "1" else f" {row['unit']}"
+        error = _number(row["in_unit"], ".2g") + (unit if row["in_unit"] is not None else "")
+        if row["failures"]:
+            error = f"{error} **fails**: {', '.join(row['failures'])}"
         lines.append(
-            f"| {row['network']} | {row['precision']} | {row['tensor']} | {row['cosine']:.6f} "
-            f"| {row['relative_l2']:.1e} | {row['in_unit']:.2g}{unit}{verdict} "
-            f"| {row['allowed']:g}{unit} |"
+            f"| {row['network']} | {row['precision']} | {row['tensor']} | {_number(row['cosine'], '.6f')} "
+            f"| {_number(row['relative_l2'], '.1e')} | {error} | {row['allowed']:g}{unit} |"
         )
     return "\n".join([*lines, ""])
+
+
+def _number(value: float | None, form: str) -> str:
+    """A dash for what is not finite."""
+    return "–" if value is None else format(value, form)
 
 
 def networks_section(result: dict[str, Any]) -> str:

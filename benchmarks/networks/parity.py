@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.run_conditions import result_path, run_conditions, write_result
 from facewright_export.network_table import NETWORKS, network
 from facewright_export.parity_command import measure_parity, rows_for_report
+from facewright_export.parity_gates import result_line
 from facewright_export.precision import Precision
 
 
@@ -36,13 +37,10 @@ def main() -> int:
         kept = [old for old in kept if (old["network"], old["precision"]) != (row.name, precision)]
         for entry in rows_for_report(row, precision, results):
             kept.append({**entry, "commit": conditions["commit"]})
-            failed = failed or not entry["passed"]
-            sys.stdout.write(
-                f"{entry['network']:24} {precision} {entry['tensor']:20} cosine {entry['cosine']:.7f} "
-                f"L2 {entry['relative_l2']:.1e} {entry['in_unit']:.3g} {entry['unit']} "
-                f"of {entry['allowed']:g} {'ok' if entry['passed'] else 'FAILS'}\n"
-            )
-            sys.stdout.flush()
+            failed = failed or bool(entry["failures"])
+        for result in results:
+            sys.stdout.write(f"{row.name:24} {precision} {result_line(result)}\n")
+        sys.stdout.flush()
         kept.sort(key=lambda old: (order.index(old["network"]), list(Precision).index(old["precision"])))
         write_result("parity", {"benchmark": "parity", **conditions, "rows": kept})
     return int(failed)

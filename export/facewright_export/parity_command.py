@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -47,17 +48,23 @@ def measure_parity(
 def rows_for_report(
     network: Network, precision: Precision, results: Sequence[GateResult]
 ) -> list[dict[str, Any]]:
-    """Plain rows of one network, for a file."""
+    """Plain rows of one network, for a JSON file: ``failures`` says which bounds are broken, in words, and a
+    number that is not finite, which JSON does not have, is None.
+    """
     return [
         {
             "network": network.name,
             "precision": str(precision),
-            **asdict(result.parity),
+            **{name: _finite_or_none(value) for name, value in asdict(result.parity).items()},
             "allowed": result.bounds.in_unit,
-            "passed": not result.failures,
+            "failures": list(result.failures),
         }
         for result in results
     ]
+
+
+def _finite_or_none(value: str | float) -> str | float | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def run_parity(pipelines: Sequence[str], precisions: Sequence[Precision], json_file: Path | None) -> int:
@@ -74,5 +81,5 @@ def run_parity(pipelines: Sequence[str], precisions: Sequence[Precision], json_f
             gate_table(f"ONNX Runtime in {precision} beside torch in fp32, seeded weights", networks)
         )
     if json_file is not None:
-        json_file.write_text(json.dumps(rows, indent=1) + "\n")
-    return int(not all(row["passed"] for row in rows))
+        json_file.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n")
+    return int(any(row["failures"] for row in rows))

@@ -16,14 +16,18 @@ PARITY: dict[str, Any] = {
     "in_unit": 0.0123,
     "unit": "σ",
     "allowed": 0.02,
-    "passed": True,
+    "failures": [],
 }
 
 
 def test_parity_rows_and_failures() -> None:
-    text = parity_section({"rows": [PARITY, {**PARITY, "in_unit": 0.5, "passed": False}]})
+    far = {**PARITY, "in_unit": 0.5, "failures": ["0.5 σ > 0.02 σ"]}
+    numbers = dict.fromkeys(("cosine", "relative_l2", "largest", "in_unit"))
+    endless = {**PARITY, **numbers, "failures": ["values that are not finite"]}
+    text = parity_section({"rows": [PARITY, far, endless]})
     assert "| mica | fp16 | IDENTITY | 0.999999 | 4.2e-04 | 0.012 σ | 0.02 σ |" in text
-    assert "| 0.5 σ **fails** | 0.02 σ |" in text
+    assert "| 0.5 σ **fails**: 0.5 σ > 0.02 σ | 0.02 σ |" in text
+    assert "| mica | fp16 | IDENTITY | – | – | – **fails**: values that are not finite | 0.02 σ |" in text
     assert "python -m benchmarks.networks.parity" in text
 
 

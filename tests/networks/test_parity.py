@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from torch import Tensor, nn
 
+from benchmarks.networks import parity as parity_benchmark
+from benchmarks.networks_report import parity_section
+from benchmarks.run_conditions import RESULTS_VARIABLE
 from facewright_export import parity
+from facewright_export.network import Example, Input, Network
 from facewright_export.parity_gates import GateError, gate, judge, require_passed
 from facewright_export.precision import Precision
 
@@ -51,6 +59,49 @@ def test_values_that_are_not_finite_pass_no_gate() -> None:
     require_passed("recogniser", Precision.FP32, judge(gates, Precision.FP32, good, good))
     with pytest.raises(GateError, match="not finite"):
         require_passed("recogniser", Precision.FP32, judge(gates, Precision.FP32, good, bad))
+
+
+class Overflowing(nn.Module):
+    """Numbers that float16 cannot hold between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(8, 8, bias=False)
+        self.down = nn.Linear(8, 8, bias=False)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """[B, 8] → [B, 8]."""
+        return self.down(self.up(feature))
+
+
+OVERFLOWING = Network(
+    name="overflowing",
+    build=Overflowing,
+    load=Overflowing,
+    files=("overflowing.pt",),
+    inputs=(Input("FEATURE", (8,), Example.NORMAL),),
+    gates={"IDENTITY": gate(parity.coefficient_sigma(), 0.1, 1, 10)},
+    source="this test",
+    seeded_scales={"up.weight": 3e4, "down.weight": 1e-4},
+)
+
+
+def test_a_network_that_overflows_is_a_failed_row_of_result_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(parity_benchmark, "NETWORKS", (OVERFLOWING,))
+    monkeypatch.setattr("sys.argv", ["parity", "--precision", "fp16", "bf16"])
+    assert parity_benchmark.main() == 1
+    assert "FAILS: values that are not finite" in capsys.readouterr().out
+    result = json.loads((tmp_path / "parity.json").read_text())
+    narrow, wide = result["rows"]
+    assert (narrow["precision"], narrow["failures"]) == ("fp16", ["values that are not finite"])
+    assert [narrow[name] for name in ("cosine", "relative_l2", "largest", "in_unit")] == [None] * 4
+    assert (wide["precision"], wide["failures"]) == ("bf16", [])
+    text = parity_section(result)
+    assert "| overflowing | fp16 | IDENTITY | – | – | – **fails**: values that are not finite | 1 σ |" in text
+    assert "| overflowing | bf16 | IDENTITY | 0.99" in text
 
 
 def test_a_failing_gate_shows_every_tensor_and_names_the_worst() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(bool)": np.dtype(np.bool_),
 }
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+#: CUDA graphs of one session: ONNX Runtime frees them only together with it.
+_MOST_GRAPHS: Final = 64
+#: The run option that names a CUDA graph, and the name of none.
+_GRAPH_ID: Final = "gpu_graph_id"
+_NO_GRAPH: Final = "-1"
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ class Engine(Protocol):
                 device: NumPy for the CPU, CuPy for a GPU. The result keeps them alive.
 
         Returns:
-            Each call runs the network once: it reads the inputs' buffers and overwrites the outputs'.
+            Each call runs the network once: it reads the inputs' buffers and overwrites the outputs'. On a
+            GPU it is to be called on the thread that bound it.
 
         Raises:
             ValueError: a name is missing or unknown, or a buffer has another dtype or shape, is not
@@ -87,23 +94,80 @@ class Engine(Protocol):
         """
 
 
-class OnnxEngine:
+class NamedTensors:
+    """The tensors of a network that is open, and the checks of what it is given: what all engines share.
+
+    Args:
+        network: its file's name, for messages.
+        inputs, outputs: by name.
+    """
+
+    def __init__(
+        self, network: str, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+    ) -> None:
+        self._name, self._inputs, self._outputs = network, inputs, outputs
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """What `Engine.run` takes, by name."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """What `Engine.run` gives, by name."""
+        return self._outputs
+
+    def require_inputs(self, arrays: Mapping[str, Array]) -> None:
+        """Raises ValueError unless the arrays are the network's inputs, of their dtypes and shapes."""
+        if arrays.keys() != self._inputs.keys():
+            raise ValueError(f"{self._name} takes {sorted(self._inputs)}, got {sorted(arrays)}")
+        for name, array in arrays.items():
+            if not self._inputs[name].accepts(array):
+                got = TensorSpec(array.dtype, array.shape)
+                raise ValueError(f"{self._name}: input {name} must be {self._inputs[name]}, got {got}")
+
+    def require_buffers(self, buffers: Mapping[str, Array]) -> None:
+        """Raises ValueError unless the buffers are what `Engine.bind` wants, on whichever device."""
+        specs = {**self._inputs, **self._outputs}
+        if buffers.keys() != specs.keys():
+            raise ValueError(f"{self._name} binds {sorted(specs)}, got {sorted(buffers)}")
+        for name, array in buffers.items():
+            if not (specs[name].accepts(array) and array.flags.c_contiguous):
+                got = f"{TensorSpec(array.dtype, array.shape)} with strides {array.strides}"
+                raise ValueError(f"{self._name}: {name} must be C-contiguous {specs[name]}, got {got}")
+
+    def address(self, name: str, array: Array, device: Literal["cpu", "cuda"]) -> int:
+        """Where the array's memory begins; ValueError where that is not the device's."""
+        on = "cpu" if isinstance(array, np.ndarray) else "cuda"
+        if on != device:
+            raise ValueError(f"{self._name} runs on {device}, {name} is an array of the {on}")
+        return int(array.ctypes.data if on == "cpu" else array.data.ptr)  # type: ignore[attr-defined]
+
+
+class OnnxEngine(NamedTensors):
     """A network in an ONNX file, run by ONNX Runtime on the CPU or, through its CUDA provider, on a GPU.
 
     `run` takes host arrays on both devices (the CUDA provider copies them) and, on a GPU, CuPy arrays. One
     thread by default: the networks of the default pipeline are small, and a server runs several requests side
     by side instead.
 
+    With a stream, what `bind` gives is one CUDA graph: its first call runs three times (ONNX Runtime
+    allocates, then captures), every later one is a launch for which the host does not wait. Bindings of the
+    same addresses and shapes share a graph. Nothing but its session frees a graph, so that a session captures
+    at most 64; what is bound after them runs layer by layer. No other thread may wait for the GPU or allocate
+    on it during a first call: the capture forbids both to the whole process.
+
     Args:
         path: the ``.onnx`` file.
         device: where it runs.
         threads: CPU threads of one run.
         stream: a CUDA stream's address, such as ``cupy.cuda.Stream().ptr``: every run is queued on it and the
-            host does not wait. None: a stream of the engine's own, waited for.
+            host does not wait. None: a stream of the engine's own, waited for, and no CUDA graphs.
 
     Raises:
         FacewrightError: ENGINE_MISMATCH when the device is not available to ONNX Runtime, or the file is not
-            a network it can load. There is no silent fallback to the CPU.
+            a network it can load; with a stream also when a layer does not run on the GPU. There is no silent
+            fallback to the CPU.
     """
 
     def __init__(
@@ -137,7 +201,9 @@ class OnnxEngine:
             raise FacewrightError(
                 ErrorCode.ENGINE_MISMATCH,
                 f"ONNX Runtime {ort.__version__} cannot load {path}: {_first_line(error)}",
-                "rebuild it with: python -m facewright_export.open_assets",
+                _ONLY_GPU_LAYERS
+                if "graph capture" in str(error)
+                else "rebuild it with: python -m facewright_export.open_assets",
             ) from error
         self._session.disable_fallback()
         if self._session.get_providers()[0] != provider:
@@ -147,55 +213,42 @@ class OnnxEngine:
                 f"{self._session.get_providers()[0]}",
                 "look for a missing CUDA or cuDNN library in ONNX Runtime's log, or choose the cpu profile",
             )
-        self._inputs = {value.name: _spec(value) for value in self._session.get_inputs()}
-        self._outputs = {value.name: _spec(value) for value in self._session.get_outputs()}
-        self._name = path.name
-        self._device = device
-        self._run_options = ort.RunOptions()
-        if stream is not None:
-            self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """What `run` takes, by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """What `run` gives, by name."""
-        return self._outputs
+        super().__init__(
+            path.name,
+            {value.name: _spec(value) for value in self._session.get_inputs()},
+            {value.name: _spec(value) for value in self._session.get_outputs()},
+        )
+        self._device: Literal["cpu", "cuda"] = device
+        self._stream = stream
+        self._graph_numbers: dict[tuple[Any, ...], int] = {}
+        self._queued = self._run_options(_NO_GRAPH)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Engine.run`."""
-        if inputs.keys() != self._inputs.keys():
-            raise ValueError(f"{self._name} takes {sorted(self._inputs)}, got {sorted(inputs)}")
-        for name, array in inputs.items():
-            if not self._inputs[name].accepts(array):
-                got = TensorSpec(array.dtype, array.shape)
-                raise ValueError(f"{self._name}: input {name} must be {self._inputs[name]}, got {got}")
+        self.require_inputs(inputs)
         if not all(isinstance(array, np.ndarray) for array in inputs.values()):
             return self._run_on_device(inputs)
         fed = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        results = self._session.run(None, fed)
+        results = self._session.run(None, fed, self._run_options(_NO_GRAPH, waits=True))
         return dict(zip(self._outputs, results, strict=True))
 
     def bind(self, buffers: Mapping[str, Array]) -> Callable[[], None]:
         """See `Engine.bind`."""
-        specs = {**self._inputs, **self._outputs}
-        if buffers.keys() != specs.keys():
-            raise ValueError(f"{self._name} binds {sorted(specs)}, got {sorted(buffers)}")
+        self.require_buffers(buffers)
         binding = self._session.io_binding()
+        addresses = {name: self.address(name, array, self._device) for name, array in buffers.items()}
         for name, array in buffers.items():
-            if not (specs[name].accepts(array) and array.flags.c_contiguous):
-                got = f"{TensorSpec(array.dtype, array.shape)} with strides {array.strides}"
-                raise ValueError(f"{self._name}: {name} must be C-contiguous {specs[name]}, got {got}")
             tie = binding.bind_input if name in self._inputs else binding.bind_output
-            tie(name, self._device, 0, array.dtype, array.shape, self._address(name, array))
+            tie(name, self._device, 0, array.dtype, array.shape, addresses[name])
         kept = dict(buffers)  # ONNX Runtime knows only their addresses
+        options = self._run_options(self._graph_number(buffers, addresses))
+        bound_on = threading.get_ident()
 
         def run() -> None:
             assert kept
-            self._session.run_with_iobinding(binding, self._run_options)
+            # ONNX Runtime keeps a session's graphs for each thread, and those of a thread that has ended too.
+            here = threading.get_ident() == bound_on
+            self._session.run_with_iobinding(binding, options if here else self._queued)
 
         return run
 
@@ -203,28 +256,53 @@ class OnnxEngine:
         binding = self._session.io_binding()
         fed = {name: array if array.flags.c_contiguous else array.copy() for name, array in inputs.items()}
         for name, array in fed.items():
-            address = self._address(name, array)
+            address = self.address(name, array, self._device)
             binding.bind_input(name, self._device, 0, array.dtype, array.shape, address)
         for name in self._outputs:
             binding.bind_output(name, self._device)
-        self._session.run_with_iobinding(binding, self._run_options)
+        self._session.run_with_iobinding(binding, self._queued)
         return {
             name: _cupy_view(value, self._outputs[name].dtype)
             for name, value in zip(self._outputs, binding.get_outputs(), strict=True)
         }
 
-    def _address(self, name: str, array: Array) -> int:
-        """Where the array's memory begins, if it is this engine's device's."""
-        on = "cpu" if isinstance(array, np.ndarray) else "cuda"
-        if on != self._device:
-            raise ValueError(f"{self._name} runs on {self._device}, {name} is an array of the {on}")
-        return int(array.ctypes.data if on == "cpu" else array.data.ptr)  # type: ignore[attr-defined]
+    def _graph_number(self, buffers: Mapping[str, Array], addresses: Mapping[str, int]) -> str:
+        """The CUDA graph of these shapes and addresses, by which ONNX Runtime finds it again."""
+        if self._stream is None:
+            return _NO_GRAPH
+        key = tuple((name, buffers[name].shape, addresses[name]) for name in sorted(buffers))
+        if key not in self._graph_numbers:
+            if len(self._graph_numbers) == _MOST_GRAPHS:
+                return _NO_GRAPH
+            self._graph_numbers[key] = 1 + len(self._graph_numbers)
+        return str(self._graph_numbers[key])
+
+    def _run_options(self, graph: str, waits: bool = False) -> ort.RunOptions:
+        options = ort.RunOptions()
+        if self._stream is not None:
+            # Without a number a run would be captured as graph 0, with buffers that it does not keep.
+            options.add_run_config_entry(_GRAPH_ID, graph)
+            options.add_run_config_entry("disable_synchronize_execution_providers", "0" if waits else "1")
+        return options
+
+
+_ONLY_GPU_LAYERS: Final = (
+    "export it without the layers that python -m facewright_export.onnx_lint names, or choose the cpu profile"
+)
 
 
 def _cuda_options(stream: int | None) -> dict[str, str]:
-    """Options of the CUDA provider. Convolution algorithms by rule, not by timing them: results repeat."""
+    """Options of the CUDA provider. Convolution algorithms by rule, not by timing them: results repeat.
+
+    The rules of its CUDA graphs that this file keeps are in "CUDA Graphs (Preview)" of ONNX Runtime's CUDA
+    provider and in its source (``cuda_graph.cc``, ``inference_session.cc``): every layer on the GPU but those
+    that compute shapes, inputs and outputs bound to the addresses of the capture, one graph for each number
+    and thread, captured after two runs. That a launch is not waited for came with pull request 28686.
+    """
     options = {"cudnn_conv_algo_search": "HEURISTIC"}
-    return options if stream is None else {**options, "user_compute_stream": str(stream)}
+    if stream is None:
+        return options
+    return {**options, "user_compute_stream": str(stream), "enable_cuda_graph": "1"}
 
 
 def _cupy_view(value: Any, dtype: np.dtype[Any]) -> Array:

@@ -14,24 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facewright.engine import Array, TensorSpec
+from facewright.engine import Array, NamedTensors, TensorSpec
 from facewright.errors import FacewrightError
-from facewright.tensorrt_plan import compute_capability, read_identity, require_fit
+from facewright.tensorrt_plan import compute_capability, content_hash, read_identity, require_fit
 from facewright_client.contract import ErrorCode
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 
-class TensorRTEngine:
+class TensorRTEngine(NamedTensors):
     """A network in a TensorRT plan, an `Engine` whose arrays are CuPy's.
 
-    `run` allocates its outputs. `bind` captures one CUDA graph for the shapes and addresses of its buffers;
-    buffers bound again give the graph that is there. Host arrays are accepted by `run` alone, and are copied
-    both ways.
+    `run` allocates its outputs. `bind` captures a CUDA graph, which goes when its result goes; what layers
+    need while they run is one piece of memory for all of them, since an engine's runs never overlap. Host
+    arrays are accepted by `run` alone, and are copied both ways.
 
     Args:
         plan: made by ``facewright build`` on a GPU like this one.
+        network: the ONNX file that the plan must have been built from; None: not compared.
         stream: a CUDA stream's address, such as ``cupy.cuda.Stream().ptr``: every run is queued on it and the
             host does not wait. None: a stream of the engine's own, waited for.
 
@@ -40,11 +41,11 @@ class TensorRTEngine:
             another machine, TensorRT or network: with the command that builds it again.
     """
 
-    def __init__(self, plan: Path, stream: int | None = None) -> None:
+    def __init__(self, plan: Path, network: Path | None = None, stream: int | None = None) -> None:
         identity = read_identity(plan)
         tensorrt, cupy = _import_tensorrt(plan.name)
-        require_fit(plan, identity, tensorrt.__version__, compute_capability())
-        self._name = plan.name
+        content = None if network is None else content_hash(network)
+        require_fit(plan, identity, tensorrt.__version__, compute_capability(), content)
         self._logger: trt.Logger = tensorrt.Logger(tensorrt.Logger.Severity.WARNING)
         runtime: trt.Runtime = tensorrt.Runtime(self._logger)
         self._runtime = runtime
@@ -56,39 +57,32 @@ class TensorRTEngine:
                 "build it on the GPU that serves it: facewright build REPOSITORY",
             )
         self._engine: trt.ICudaEngine = engine
-        self._inputs: dict[str, TensorSpec] = {}
-        self._outputs: dict[str, TensorSpec] = {}
+        inputs: dict[str, TensorSpec] = {}
+        outputs: dict[str, TensorSpec] = {}
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
             shape = tuple(None if n < 0 else int(n) for n in self._engine.get_tensor_shape(name))
             spec = TensorSpec(_numpy_type(tensorrt, self._engine.get_tensor_dtype(name)), shape)
             is_input = self._engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
-            (self._inputs if is_input else self._outputs)[name] = spec
+            (inputs if is_input else outputs)[name] = spec
+        # Plans of one GPU have one name, so that the network's is the one to tell.
+        super().__init__(f"{identity.network} ({plan.name})", inputs, outputs)
         self._waits = stream is None
         self._stream: Any = (
             cupy.cuda.Stream(non_blocking=True) if stream is None else cupy.cuda.ExternalStream(stream)
         )
-        self._context: trt.IExecutionContext = self._engine.create_execution_context()
+        self._scratch_bytes = int(self._engine.device_memory_size_v2)
+        with self._queued():
+            self._scratch: Any = cupy.cuda.alloc(self._scratch_bytes)
+        self._without_memory = tensorrt.ExecutionContextAllocationStrategy.USER_MANAGED
+        self._context: trt.IExecutionContext = self._new_context()
         self._lock = threading.Lock()
-        self._graphs: dict[tuple[Any, ...], Callable[[], None]] = {}
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """What `run` takes, by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """What `run` gives, by name."""
-        return self._outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Engine.run`."""
         import cupy
 
-        if inputs.keys() != self._inputs.keys():
-            raise ValueError(f"{self._name} takes {sorted(self._inputs)}, got {sorted(inputs)}")
-        self._require(inputs, self._inputs)
+        self.require_inputs(inputs)
         on_host = all(isinstance(array, np.ndarray) for array in inputs.values())
         with self._lock, self._queued():
             buffers = {name: cupy.ascontiguousarray(cupy.asarray(array)) for name, array in inputs.items()}
@@ -104,33 +98,21 @@ class TensorRTEngine:
 
     def bind(self, buffers: Mapping[str, Array]) -> Callable[[], None]:
         """See `Engine.bind`."""
-        specs = {**self._inputs, **self._outputs}
-        if buffers.keys() != specs.keys():
-            raise ValueError(f"{self._name} binds {sorted(specs)}, got {sorted(buffers)}")
-        self._require(buffers, specs)
+        self.require_buffers(buffers)
         for name, array in buffers.items():
-            if isinstance(array, np.ndarray):
-                raise ValueError(f"{self._name} runs on cuda, {name} is an array of the cpu")
-            if not array.flags.c_contiguous:
-                raise ValueError(f"{self._name}: {name} must be C-contiguous, got strides {array.strides}")
-        addresses: dict[str, Any] = dict(buffers)
-        key = tuple((name, array.shape, array.data.ptr) for name, array in sorted(addresses.items()))
-        with self._lock:
-            if key not in self._graphs:
-                self._graphs[key] = self._capture(dict(buffers))
-            return self._graphs[key]
-
-    def _capture(self, buffers: dict[str, Array]) -> Callable[[], None]:
+            self.address(name, array, "cuda")
         # A context of its own: running another shape through a captured context would invalidate the graph.
-        context: trt.IExecutionContext = self._engine.create_execution_context()
-        with self._queued():
+        context: trt.IExecutionContext = self._new_context()
+        with self._lock, self._queued():
             self._set_shapes(context, buffers)
             self._enqueue(context, buffers)  # what TensorRT defers to the first run may not be captured
             self._stream.synchronize()
             self._stream.begin_capture()
-            self._enqueue(context, buffers)
-            graph = self._stream.end_capture()
-        kept = (context, buffers)  # the graph knows only addresses
+            try:
+                self._enqueue(context, buffers)
+            finally:
+                graph = self._stream.end_capture()
+        kept = (context, dict(buffers))  # the graph knows only addresses
 
         def run() -> None:
             assert kept
@@ -138,6 +120,11 @@ class TensorRTEngine:
             self._wait()
 
         return run
+
+    def _new_context(self) -> trt.IExecutionContext:
+        context: trt.IExecutionContext = self._engine.create_execution_context(self._without_memory)
+        context.set_device_memory(self._scratch.ptr, self._scratch_bytes)
+        return context
 
     def _set_shapes(self, context: trt.IExecutionContext, buffers: Mapping[str, Array]) -> None:
         for name in self._inputs:
@@ -155,12 +142,6 @@ class TensorRTEngine:
                 f"TensorRT could not run {self._name}; its log on standard error says why",
                 "restart the server; if it happens again, build the plan again: facewright build REPOSITORY",
             )
-
-    def _require(self, arrays: Mapping[str, Array], specs: Mapping[str, TensorSpec]) -> None:
-        for name, array in arrays.items():
-            if not specs[name].accepts(array):
-                got = TensorSpec(array.dtype, array.shape)
-                raise ValueError(f"{self._name}: {name} must be {specs[name]}, got {got}")
 
     def _queued(self) -> AbstractContextManager[Any]:
         """CuPy queues on the engine's stream inside."""

@@ -8,6 +8,7 @@ wrong one does not say what to do, and some mismatches (a plan of an older netwo
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -108,8 +109,13 @@ def require_fit(
 
 
 def open_plan(network: str, capability: str) -> Path:
-    """Where ``facewright build`` puts the plan of a network of the default pipeline."""
+    """Where ``facewright build`` puts the plan of a network of the default pipeline or of a refinement."""
     return cache_folder() / "plans" / network / plan_name(capability)
+
+
+def content_hash(network: Path) -> str:
+    """What a sidecar knows an ONNX file by: its sha256, hexadecimal."""
+    return hashlib.sha256(network.read_bytes()).hexdigest()
 
 
 def serving_tensorrt() -> str:

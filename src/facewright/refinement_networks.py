@@ -58,9 +58,8 @@ class GeneratorNetwork:
     """Latents to UV maps, and the gradient back; checked when it is made.
 
     Attributes:
-        forward, backward: see the module's text.
-        loss_scale: what the loop multiplies GRAD_UV_MAPS by and divides GRAD_W_PLUS by: the backward graph is
-            linear in it, and gradients by pixels are too small for a half-precision graph (1024 there).
+        forward, backward: see the module's text. Gradients go in and come out as they are: a graph that
+            computes in half precision scales them inside, where they would be too small.
 
     Raises:
         FacewrightError: ENGINE_MISMATCH when a tensor is missing.
@@ -68,7 +67,6 @@ class GeneratorNetwork:
 
     forward: Engine
     backward: Engine
-    loss_scale: float = 1.0
 
     def __post_init__(self) -> None:
         _require("generator_forward", "input", self.forward.inputs, {W_PLUS})
@@ -152,22 +150,19 @@ class RefinementNetworks:
             )
 
 
-def load_refinement_networks(
-    folder: Path, open_engine: Callable[[Path], Engine], suffix: str = ".onnx"
-) -> RefinementNetworks:
+def load_refinement_networks(folder: Path, open_engine: Callable[[Path], Engine]) -> RefinementNetworks:
     """The networks in a folder, by the file names of the module's text.
 
     Args:
         folder: holds ``generator_forward.onnx`` and the others; the identity pair may be missing.
-        open_engine: makes an engine of a file.
-        suffix: of the files.
+        open_engine: makes an engine of an ONNX file.
 
     Raises:
         FacewrightError: ENGINE_MISMATCH when a file or a tensor is missing.
     """
 
     def engine(name: str) -> Engine:
-        path = folder / f"{name}{suffix}"
+        path = folder / f"{name}.onnx"
         if not path.is_file():
             raise FacewrightError(
                 ErrorCode.ENGINE_MISMATCH,
@@ -179,7 +174,7 @@ def load_refinement_networks(
     def image_loss(name: str) -> ImageLossNetwork:
         return ImageLossNetwork(name, engine(f"{name}_targets"), engine(f"{name}_loss"))
 
-    has_identity = any((folder / f"identity_{part}{suffix}").is_file() for part in ("targets", "loss"))
+    has_identity = any((folder / f"identity_{part}.onnx").is_file() for part in ("targets", "loss"))
     return RefinementNetworks(
         GeneratorNetwork(engine("generator_forward"), engine("generator_backward")),
         image_loss("perceptual"),

@@ -18,6 +18,7 @@ from facewright.demo_networks import DEMO_NETWORKS
 from facewright.errors import FacewrightError
 from facewright.head_model import HeadModel
 from facewright.refine import refine
+from facewright.refinement_bindings import BindingsByBatch
 from facewright.refinement_device import Array, RefinementDevice
 from facewright.refinement_history import LOSS_NAMES, Ended, Refinement
 from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
@@ -133,7 +134,7 @@ def refinement_folder() -> Path:
 
 
 class LatentRefiner:
-    """Answers requests; networks and head are loaded once.
+    """Answers requests, one call at a time; networks and head are loaded once.
 
     Args:
         networks: engines on ``device``.
@@ -143,6 +144,7 @@ class LatentRefiner:
 
     def __init__(self, networks: RefinementNetworks, head: HeadModel, device: RefinementDevice) -> None:
         self._networks, self._device = networks, device
+        self._bindings = BindingsByBatch(networks, device)
         self._mean = head.vertices_mean
         with device.queue():
             self._surface = HeadSurface.from_head(head, networks.generator.map_size, device)
@@ -207,7 +209,8 @@ class LatentRefiner:
         options: RefinementOptions,
     ) -> Sequence[RefinedLatent | FacewrightError]:
         batch = RefinementPhotos.stacked(photos, self._device)
-        step = RefinementStep(self._networks, self._surface, batch, options, self._device)
+        bound = self._bindings.of(batch.batch)
+        step = RefinementStep(self._networks, self._surface, batch, options, self._device, bound)
 
         def watch(step: RefinementStep) -> dict[int, Ended]:
             stops = {}

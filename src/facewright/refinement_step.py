@@ -7,21 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from facewright.engine import Engine
 from facewright.errors import FacewrightError
+from facewright.refinement_bindings import BoundLoss, BoundNetworks
 from facewright.refinement_device import Array, RefinementDevice
 from facewright.refinement_history import Parameters, RefinementHistory
-from facewright.refinement_networks import (
-    GRAD_IMAGE,
-    GRAD_UV_MAPS,
-    GRAD_W_PLUS,
-    IMAGE,
-    LOSS,
-    UV_MAPS,
-    W_PLUS,
-    ImageLossNetwork,
-    RefinementNetworks,
-)
+from facewright.refinement_networks import RefinementNetworks
 from facewright.refinement_options import RefinementOptions
 from facewright.refinement_photos import RefinementPhotos
 from facewright.refinement_pose import rotation_gradient, turned_pose
@@ -39,7 +29,7 @@ LIGHT_RATE: Final = 0.005
 class RefinementStep:
     """A batch of photos under refinement: what `facewright.refine.refine`, benchmarks and tests call.
 
-    Buffers are made once and the engines bound to them: no network's input or output is allocated in `step`.
+    The engines are bound to buffers: no network's input or output is allocated in `step`.
 
     Args:
         networks: engines on ``device``.
@@ -47,6 +37,7 @@ class RefinementStep:
         photos: on ``device``, of the size that the networks take.
         options: what to minimise and how.
         device: where to compute.
+        bound: the networks with buffers for so many photos, which this step overwrites; None: with new ones.
 
     Raises:
         FacewrightError: BAD_OPTION or NO_FACE for photos that cannot be refined (see
@@ -61,6 +52,7 @@ class RefinementStep:
         photos: RefinementPhotos,
         options: RefinementOptions,
         device: RefinementDevice,
+        bound: BoundNetworks | None = None,
     ) -> None:
         if options.identity_weight and networks.identity is None:
             raise FacewrightError(
@@ -77,7 +69,7 @@ class RefinementStep:
         #: Iterations done.
         self.iteration = 0
         self._scene = RefinementScene(surface, photos, device.xp)
-        self._loss_scale = np.float32(generator.loss_scale)
+        self._networks = bound or BoundNetworks(networks, photos.batch, device)
         start = Parameters(photos.w_plus, photos.head_to_camera, photos.sh_light)
         with device.queue():
             self._start = photos.w_plus
@@ -88,9 +80,10 @@ class RefinementStep:
             self.history = RefinementHistory(start, options, device)
             self._moments = _Moments(self.parameters, device.xp)
             self._noise = device.xp.random.default_rng(options.seed)
-            self._bind_generator(generator.forward, generator.backward)
-            self._perceptual = _BoundLoss(networks.perceptual, photos.photo)
-            self._identity = self._bind_identity(networks.identity, photos.photo)
+            self._perceptual = self._networks.perceptual
+            self._perceptual.image[...] = photos.photo
+            self._perceptual.compute_targets()
+            self._identity = self._aimed_identity(photos.photo)
         #: The parts of `evaluate` in their order, and at last `update`, by name.
         self.parts: tuple[tuple[str, Callable[[], None]], ...] = (
             ("generator forward", self._generate),
@@ -123,7 +116,7 @@ class RefinementStep:
     def losses(self) -> Array:
         """f32 ``[B, 4]`` of the last evaluation: columns `facewright.refinement_history.LOSS_NAMES`."""
         xp = self.device.xp
-        moved = self._tried_w - self._start
+        moved = self._networks.w_plus - self._start
         latent = xp.sqrt((moved * moved).mean(axis=(1, 2)))
         perceptual = self._perceptual.value
         identity = xp.zeros_like(perceptual) if self._identity is None else self._identity.value
@@ -136,17 +129,17 @@ class RefinementStep:
     def gradients(self) -> Parameters:
         """Gradients of each photo's total loss of the last evaluation."""
         xp = self.device.xp
-        moved = self._tried_w - self._start
+        moved = self._networks.w_plus - self._start
         distance = xp.sqrt((moved * moved).mean(axis=(1, 2)))
         # The distance has no derivative at the start itself; 0 is a subgradient, and `moved` is 0 there.
         pull = self.options.latent_weight / (moved[0].size * xp.maximum(distance, np.float32(1e-20)))
-        by_w = self._grad_w / self._loss_scale + pull.astype(np.float32)[:, None, None] * moved
+        by_w = self._networks.grad_w_plus + pull.astype(np.float32)[:, None, None] * moved
         return Parameters(by_w, self._by_scene.head_to_camera, self._by_scene.sh_light)
 
     def update(self) -> None:
         """Takes the last evaluation into `history` and moves the parameters by one step of Adam."""
         xp, options, now = self.device.xp, self.options, self.parameters
-        tried = Parameters(self._tried_w, now.head_to_camera, now.sh_light)
+        tried = Parameters(self._networks.w_plus, now.head_to_camera, now.sh_light)
         self.history.record(self.iteration, self.losses, tried)
         gradients, moments = self.gradients, self._moments
         factor = options.rate_factor(self.iteration)
@@ -184,36 +177,27 @@ class RefinementStep:
         picture: Array = np.ascontiguousarray(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
         return picture
 
-    def _bind_generator(self, forward: Engine, backward: Engine) -> None:
-        """Residuals flow from one graph's output to the other's input of the same name, in one buffer."""
-        buffers = {W_PLUS: self._start.copy()}
-        buffers |= forward.run(buffers)
-        self._tried_w, self._maps = buffers[W_PLUS], buffers[UV_MAPS]
-        self._run_forward = forward.bind(buffers)
-        saved = {name: buffers[name] for name in backward.inputs if name != GRAD_UV_MAPS}
-        xp = self.device.xp
-        self._grad_maps, self._grad_w = xp.zeros_like(self._maps), xp.zeros_like(self._tried_w)
-        self._run_backward = backward.bind(saved | {GRAD_UV_MAPS: self._grad_maps, GRAD_W_PLUS: self._grad_w})
-
-    def _bind_identity(self, network: ImageLossNetwork | None, photo: Array) -> _BoundLoss | None:
-        if network is None or not self.options.identity_weight:
+    def _aimed_identity(self, photo: Array) -> BoundLoss | None:
+        identity = self._networks.identity if self.options.identity_weight else None
+        if identity is None:
             return None
+        identity.image[...] = photo
         self.device.fork_identity()
-        bound = _BoundLoss(network, photo)
+        identity.compute_targets()
         self.device.join_identity()
-        return bound
+        return identity
 
     def _generate(self) -> None:
         deviation = self.options.noise_deviation(self.iteration)
-        self._tried_w[...] = self.parameters.w_plus
+        self._networks.w_plus[...] = self.parameters.w_plus
         if deviation:
-            noise: Array = self._noise.standard_normal(self._tried_w.shape, np.float32)
-            self._tried_w[...] = self._tried_w + np.float32(deviation) * noise
-        self._run_forward()
+            noise: Array = self._noise.standard_normal(self._networks.w_plus.shape, np.float32)
+            self._networks.w_plus[...] = self._networks.w_plus + np.float32(deviation) * noise
+        self._networks.run_forward()
 
     def _draw(self) -> None:
         now = self.parameters
-        self._drawing: Drawing = self._scene.draw(self._maps, now.head_to_camera, now.sh_light)
+        self._drawing: Drawing = self._scene.draw(self._networks.uv_maps, now.head_to_camera, now.sh_light)
         self._perceptual.image[...] = self._drawing.image
         if self._identity is not None:
             self._identity.image[...] = self._drawing.image
@@ -234,9 +218,8 @@ class RefinementStep:
         self._by_scene: SceneGradients = self._scene.gradients(self._drawing, grad)
 
     def _differentiate_generator(self) -> None:
-        self._grad_maps[...] = self._by_scene.uv_maps
-        self._grad_maps *= self._loss_scale
-        self._run_backward()
+        self._networks.grad_uv_maps[...] = self._by_scene.uv_maps
+        self._networks.run_backward()
 
 
 class _Moments:
@@ -249,16 +232,3 @@ class _Moments:
         self.w_plus, self.sh_light = zeros(start.w_plus), zeros(start.sh_light)
         self.rotation = zeros(start.head_to_camera[:, :, 3])
         self.translation = zeros(start.head_to_camera[:, :, 3])
-
-
-class _BoundLoss:
-    """An image loss on buffers of its own: fill `image`, call `run`, read `value` [B] and `gradient`."""
-
-    def __init__(self, network: ImageLossNetwork, photo: Array) -> None:
-        self.image = photo.copy()
-        targets = network.targets.run({IMAGE: self.image})
-        inputs = {name: targets[name] for name in network.loss.inputs if name != IMAGE}
-        inputs[IMAGE] = self.image
-        outputs = network.loss.run(inputs)
-        self.run = network.loss.bind(inputs | outputs)
-        self.value, self.gradient = outputs[LOSS], outputs[GRAD_IMAGE]

@@ -18,7 +18,7 @@ import onnxruntime
 from facewright.errors import FacewrightError
 from facewright.open_assets_location import BUILD_COMMAND, asset_path, cache_folder
 from facewright.server.served_repository import OPEN_ASSETS, source_repository
-from facewright.server.shared_memory import remove_stale_regions
+from facewright.server.server_traces import remove_stale_regions
 from facewright.server.triton_runtime import (
     VERSION,
     RuntimeMissingError,

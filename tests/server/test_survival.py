@@ -1,4 +1,4 @@
-"""What breaks is noticed and mended: dead stages, servers, supervisors. Each test has its own server."""
+"""What breaks is noticed and mended, what cannot be served is refused. Each test has its own server."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,22 +16,16 @@ import pytest
 from facewright.cli import main
 from facewright.server import Server, ServerFailedError, ServerSettings
 from facewright.server.probe import main as probe
-from facewright.server.shared_memory import remove_stale_regions
 from facewright_client import (
     Client,
     Connection,
     FacewrightClientError,
     OverloadedError,
     RetryPolicy,
-    ServerUnavailableError,
     Tls,
 )
 
 pytestmark = pytest.mark.server
-SERVE = (
-    *(sys.executable, "-m", "facewright.cli", "serve"),
-    *("--grpc-port=0", "--http-port=0", "--metrics-port=0"),
-)
 ONCE = Connection(retries=RetryPolicy(attempts=1))
 
 
@@ -48,15 +40,6 @@ def _processes(parent: int) -> dict[int, str]:
         except OSError:
             continue
     return found
-
-
-def _eventually(holds: Callable[[], bool], within_s: float) -> bool:
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return holds()
 
 
 def test_a_killed_stage_is_restarted_and_everyone_is_answered(tmp_path: Path, photo: bytes) -> None:
@@ -99,68 +82,6 @@ def test_a_killed_stage_is_restarted_and_everyone_is_answered(tmp_path: Path, ph
         last = server.pid
     assert not Path(f"/proc/{last}").exists()
     assert not list(Path("/dev/shm").glob(f"facewright-{os.getpid()}-*"))
-
-
-def test_nothing_is_left_after_everything_was_killed(tmp_path: Path, photo: bytes) -> None:
-    """SIGKILL to the supervisor and every stage at once: no process and no shared memory stay."""
-    output = tmp_path / "serve.txt"
-    with output.open("w") as file:
-        supervisor = subprocess.Popen(
-            [*SERVE, f"--log={tmp_path / 'triton.log'}"],
-            stdout=file,
-            stderr=file,
-        )
-    try:
-        assert _eventually(lambda: "ready" in output.read_text(), 120), output.read_text()
-        url = output.read_text().split("gRPC")[1].split()[0]
-        with Client(url, ONCE) as client:
-            assert client.create(photo, texture_size=512).glb
-            triton = next(
-                pid for pid, command in _processes(supervisor.pid).items() if "tritonserver" in command
-            )
-            stages = list(_processes(triton))
-            assert len(stages) >= 6
-            for pid in (supervisor.pid, triton, *stages):
-                os.kill(pid, signal.SIGKILL)
-            with pytest.raises(ServerUnavailableError):
-                client.create(photo)
-        supervisor.wait()
-        assert _eventually(lambda: not any(_alive(pid) for pid in (triton, *stages)), 10)
-        assert not list(Path("/dev/shm").glob(f"facewright-{supervisor.pid}-*"))
-    finally:
-        supervisor.kill()
-
-
-def test_a_killed_supervisor_takes_its_server_along(tmp_path: Path) -> None:
-    output = tmp_path / "serve.txt"
-    with output.open("w") as file:
-        supervisor = subprocess.Popen(
-            [*SERVE, f"--log={tmp_path / 'triton.log'}"],
-            stdout=file,
-            stderr=file,
-        )
-    # While stages load: the worst moment, regions still have names.
-    assert _eventually(lambda: bool(list(Path("/dev/shm").glob(f"facewright-{supervisor.pid}-*"))), 60)
-    triton = next(pid for pid, command in _processes(supervisor.pid).items() if "tritonserver" in command)
-    supervisor.kill()
-    supervisor.wait()
-    assert _eventually(lambda: not _alive(triton), 40)
-    # Triton that is stopped while it loads leaves the names of its regions; every server sweeps as it starts.
-    remove_stale_regions()
-    assert not _left_by(supervisor.pid)
-
-
-def test_regions_of_dead_servers_are_swept_and_living_ones_kept() -> None:
-    dead = Path("/dev/shm/facewright-4194999-123-test")
-    living = Path(f"/dev/shm/facewright-{os.getpid()}-{_start_time()}-test")
-    for path in (dead, living):
-        path.write_bytes(b"")
-    try:
-        assert remove_stale_regions() >= 1
-        assert not dead.exists()
-        assert living.exists()
-    finally:
-        living.unlink()
 
 
 def test_waiting_too_long_is_overload(photo: bytes) -> None:
@@ -239,20 +160,5 @@ def test_a_port_in_use_is_an_error_at_once(tmp_path: Path) -> None:
             Server(settings).start()
 
 
-def _left_by(pid: int) -> list[Path]:
-    return list(Path("/dev/shm").glob(f"facewright-{pid}-*"))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 def _command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-
-
-def _start_time() -> str:
-    return Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19]

@@ -13,7 +13,7 @@ from typing import Final
 from facewright.server.liveness import LivenessProbe
 from facewright.server.model_configs import INSTANCES_PER_TWO_CORES, Sizing
 from facewright.server.server_settings import ServerSettings
-from facewright.server.shared_memory import remove_stale_regions
+from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
 from facewright.server.triton_process import TritonProcess
 from facewright.server.triton_runtime import installed_runtime
 from facewright_client import FacewrightClientError
@@ -128,11 +128,12 @@ class Server:
         self.stop()
 
     def _supervise(self) -> None:
-        """The life of the server, in one thread: Triton is told to end when this thread does."""
+        """The life of the server, in one thread."""
         failed_starts = 0
         try:
             _check_ports(self._settings)
             remove_stale_regions()
+            remove_stale_folders()
             runtime = installed_runtime()
             while not self._stop.is_set():
                 process = self._process = TritonProcess(runtime, self._settings)

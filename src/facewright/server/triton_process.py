@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
+from typing import Final
 
 from facewright.server.exported_repository import require_servable
+from facewright.server.lifeline import Lifeline
 from facewright.server.model_configs import PROFILES, Sizing
 from facewright.server.served_repository import assemble_repository
 from facewright.server.server_settings import ServerSettings
-from facewright.server.shared_memory import region_prefix, remove_regions
+from facewright.server.server_traces import ServerFolder, remove_regions
 from facewright.server.triton_runtime import TritonRuntime
 
-_STUB = "triton_python_backend_stub"
-_PR_SET_PDEATHSIG = 1
+_STUB: Final = "triton_python_backend_stub"
 #: What no client of an avatar service needs and everyone who reaches its port could misuse.
-_RESTRICTED_APIS = "logging,shared-memory,trace,model-repository"
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_RESTRICTED_APIS: Final = "logging,shared-memory,trace,model-repository"
 
 
 class TritonProcess:
     """Starts Triton on a repository of its own; `stop` leaves no process, file or region behind.
 
-    Triton is told to stop when the thread that starts it ends, so that a killed supervisor leaves no server.
+    When this process ends without it, the kernel kills Triton and the stages, and the next server removes the
+    rest.
 
     Args:
         runtime: the unpacked runtime.
@@ -39,33 +36,36 @@ class TritonProcess:
     """
 
     def __init__(self, runtime: TritonRuntime, settings: ServerSettings) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="facewright-"))
-        self._prefix = region_prefix()
-        self._log: IO[bytes] | None = None
-        try:
-            repository = self._folder / "model_repository"
+        with ExitStack() as held:
+            folder = ServerFolder()
+            held.callback(folder.remove)
+            self._region_prefix = f"{folder.path.name}-"
+            held.callback(remove_regions, self._region_prefix)
+            lifeline = Lifeline()
+            held.callback(lifeline.cut)
+            repository = folder.path / "model_repository"
             repository.mkdir()
             assemble_repository(repository, settings.profile, Sizing(settings.usable_cores))
             if settings.networks is not None:
                 require_servable(settings.networks, settings.profile)
+            log: int = 2
             if settings.log is not None:
                 settings.log.parent.mkdir(parents=True, exist_ok=True)
-                self._log = settings.log.open("ab")
+                log = held.enter_context(settings.log.open("ab")).fileno()
             environment = runtime.environment()
             environment["FACEWRIGHT_LONGEST_WAIT_MS"] = str(settings.longest_wait_ms)
             self._process = subprocess.Popen(
-                [str(runtime.binary), *_arguments(runtime, settings, repository, self._prefix)],
+                [str(runtime.binary), *_arguments(runtime, settings, repository, self._region_prefix)],
                 env=environment,
-                cwd=self._folder,
+                cwd=folder.path,
                 stdin=subprocess.DEVNULL,
-                stdout=self._log or 2,
-                stderr=self._log or 2,
+                stdout=log,
+                stderr=log,
+                pass_fds=(folder.lock, lifeline.tied_end),
                 start_new_session=True,
-                preexec_fn=_stop_with_parent,
+                preexec_fn=lifeline.tie_group,
             )
-        except BaseException:
-            self._remove_files()
-            raise
+            self._held = held.pop_all()
 
     @property
     def pid(self) -> int:
@@ -92,13 +92,13 @@ class TritonProcess:
 
     def forget_regions(self) -> None:
         """Remove the names of the shared-memory regions, once every stage has opened its own."""
-        remove_regions(self._prefix)
+        remove_regions(self._region_prefix)
 
     def stop(self, patience_s: float = 15.0) -> None:
         """Let requests in flight finish for at most ``patience_s``, then kill what is left."""
         if self.running():
             self._process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience_s)
         # The group outlives Triton where a stage hangs or Triton was killed.
         _signal_group(self.pid, signal.SIGKILL)
@@ -106,13 +106,7 @@ class TritonProcess:
         deadline = time.monotonic() + 5
         while _group_lives(self.pid) and time.monotonic() < deadline:
             time.sleep(0.01)
-        self._remove_files()
-
-    def _remove_files(self) -> None:
-        remove_regions(self._prefix)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        if self._log is not None:
-            self._log.close()
+        self._held.close()
 
 
 def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Path, prefix: str) -> list[str]:
@@ -154,11 +148,6 @@ def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Pat
     return arguments
 
 
-def _stop_with_parent() -> None:
-    """In the child: ask the kernel for SIGTERM when the parent's thread ends."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -187,6 +176,10 @@ def _signal_group(group: int, number: int) -> None:
 
 
 def _group_lives(group: int) -> bool:
+    # A container's first process inherits the stages of a Triton that died, and nobody else waits for them.
+    with suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG) != (0, 0):
+            pass
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

@@ -1,0 +1,94 @@
+"""What a server has on this machine while it runs, and how what killed ones left is found and removed.
+
+Each server has a folder, and regions in ``/dev/shm`` through which Triton and its stages exchange tensors,
+named after the process that supervises it. Every process of the server holds a lock on the folder. The names
+of regions are removed as soon as every stage has opened its own: the memory then lives exactly as long as the
+processes that use it, however they end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_SHARED_MEMORY: Final = Path("/dev/shm")
+_NAME: Final = re.compile(r"facewright-(\d+)-(\d+)-")
+
+
+class ServerFolder:
+    """A new folder, locked until the last process that inherits the lock has ended."""
+
+    def __init__(self) -> None:
+        pid = os.getpid()
+        self.path: Final = Path(tempfile.mkdtemp(prefix=f"facewright-{pid}-{_start_time(pid)}-"))
+        #: A descriptor for child processes to inherit.
+        self.lock: Final = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """Remove the folder and what is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.lock)
+
+
+def remove_regions(prefix: str) -> None:
+    """Remove the names of a server's regions; memory that a process still maps stays."""
+    for path in _SHARED_MEMORY.glob(f"{prefix}*"):
+        path.unlink(missing_ok=True)
+
+
+def remove_stale_regions() -> int:
+    """Remove regions of this user's servers that no longer run; returns how many."""
+    removed = 0
+    for path in _left_in(_SHARED_MEMORY):
+        path.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def remove_stale_folders() -> int:
+    """Remove folders of this user's servers of which no process lives; returns how many."""
+    removed = 0
+    for path in _left_in(Path(tempfile.gettempdir())):
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # no folder, or another server that starts was faster
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+            removed += 1
+        except BlockingIOError:  # its supervisor is dead, but not yet what it started
+            continue
+        finally:
+            os.close(lock)
+    return removed
+
+
+def _left_in(folder: Path) -> Iterator[Path]:
+    """What is named after a process that has ended, and is this user's: nobody else's may be removed."""
+    for path in folder.glob("facewright-*"):
+        named = _NAME.match(path.name)
+        if named is None or _start_time(int(named[1])) == named[2]:
+            continue
+        try:
+            if path.lstat().st_uid == os.geteuid():
+                yield path
+        except FileNotFoundError:
+            continue
+
+
+def _start_time(pid: int) -> str:
+    """When a living process started, in clock ticks since boot (pids are used again); "" when none lives."""
+    try:
+        # The command's name is in parentheses and may hold anything; what follows the last one is fixed.
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

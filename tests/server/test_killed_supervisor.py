@@ -1,0 +1,165 @@
+"""SIGKILL to ``facewright serve``: no process stays, and what else does is removed by the next start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from facewright.errors import FacewrightError
+from facewright.server import Server, ServerSettings
+from facewright_client import Client, Connection, RetryPolicy, ServerUnavailableError
+
+pytestmark = pytest.mark.server
+ONCE = Connection(retries=RetryPolicy(attempts=1))
+
+
+class Supervisor:
+    """``facewright serve`` in a process of its own.
+
+    Args:
+        folder: for what it prints and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._output = folder / "serve.txt"
+        ports = ("--grpc-port=0", "--http-port=0", "--metrics-port=0")
+        with self._output.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "facewright.cli", "serve", *ports, f"--log={folder / 'triton.log'}"],
+                stdout=file,
+                stderr=file,
+            )
+        self.traces = f"facewright-{self.process.pid}-"
+
+    def await_ready(self) -> None:
+        """Wait until every stage has answered."""
+        assert eventually(lambda: "ready" in self._output.read_text(), 120), self._output.read_text()
+
+    def address(self, protocol: str) -> str:
+        """What it announced: ``gRPC`` or ``HTTP``."""
+        return self._output.read_text().split(protocol)[1].split()[0]
+
+    def server_processes(self) -> set[int]:
+        """Triton and the stages: each has a path or a region of this server among its arguments."""
+        found = set()
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                if self.traces in path.read_text():
+                    found.add(int(path.parent.name))
+            except OSError:
+                continue
+        return found
+
+    def triton(self) -> int:
+        """Triton's process."""
+        children = [path.read_text() for path in Path(f"/proc/{self.process.pid}/task").glob("*/children")]
+        return int("".join(children))
+
+    def answered(self, stage: str) -> int:
+        """Requests that a stage has answered since the start."""
+        url = self.address("HTTP").replace("avatar_twin", f"{stage}/stats")
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            (statistics,) = json.load(answer)["model_stats"]
+        return int(statistics["inference_stats"]["success"]["count"])
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def folders(self) -> list[Path]:
+        """The server's folders."""
+        return list(Path(tempfile.gettempdir()).glob(f"{self.traces}*"))
+
+    def regions(self) -> list[Path]:
+        """The server's regions that have names."""
+        return list(Path("/dev/shm").glob(f"{self.traces}*"))
+
+
+def eventually(holds: Callable[[], bool], within_s: float) -> bool:
+    """Whether a condition becomes true in time."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return holds()
+
+
+def alive(pid: int) -> bool:
+    """Whether any thread of a process lives."""
+    try:
+        threads = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return True  # ask again: one ended just now
+    return any(thread.rsplit(")", 1)[1].split()[0] not in "ZX" for thread in threads)
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    """One that has just been started."""
+    started = Supervisor(tmp_path)
+    yield started
+    started.kill()
+
+
+def kill_and_look(supervisor: Supervisor) -> None:
+    """No process stays, and when another server starts no folder and no region."""
+    processes = supervisor.server_processes()
+    assert processes
+    supervisor.kill()
+    assert eventually(lambda: not any(alive(pid) for pid in processes), 20)
+    assert not supervisor.server_processes()
+    assert len(supervisor.folders()) == 1, "nobody was left to remove it"
+    free_ports = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, networks=Path("/nonexistent"))
+    with pytest.raises(FacewrightError, match="holds no exported network"):
+        Server(free_ports).start()
+    assert not supervisor.folders()
+    assert not supervisor.regions()
+
+
+@pytest.mark.parametrize("processes", [1, 2, 6])
+def test_while_stages_load(processes: int, supervisor: Supervisor) -> None:
+    assert eventually(lambda: len(supervisor.server_processes()) >= processes, 60)
+    kill_and_look(supervisor)
+
+
+def test_while_a_stage_works(supervisor: Supervisor, photo: bytes) -> None:
+    supervisor.await_ready()
+    fitted, baked = supervisor.answered("fit_head"), supervisor.answered("bake_texture")
+    with Client(supervisor.address("gRPC"), ONCE) as client:
+        pending = client.submit(photo, texture_size=2048, texture_format="png")
+        assert eventually(lambda: supervisor.answered("fit_head") > fitted, 30)
+        assert supervisor.answered("bake_texture") == baked
+        assert not supervisor.regions()
+        kill_and_look(supervisor)
+        with pytest.raises(ServerUnavailableError):
+            pending.result(60)
+
+
+def test_with_a_stage_that_hangs(supervisor: Supervisor) -> None:
+    """A stopped process runs nothing, whatever it was told."""
+    supervisor.await_ready()
+    for pid in supervisor.server_processes():
+        os.kill(pid, signal.SIGSTOP)
+    kill_and_look(supervisor)
+
+
+def test_together_with_triton(supervisor: Supervisor, photo: bytes) -> None:
+    supervisor.await_ready()
+    with Client(supervisor.address("gRPC"), ONCE) as client:
+        assert client.create(photo, texture_size=512).glb
+        os.kill(supervisor.triton(), signal.SIGKILL)
+        kill_and_look(supervisor)
+        with pytest.raises(ServerUnavailableError):
+            client.create(photo)

@@ -12,7 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from facewright.engine import OnnxEngine
+from facewright.engine import Engine, OnnxEngine
+from facewright.tensorrt_engine import TensorRTEngine
+from facewright.tensorrt_plan import compute_capability, open_plan
 
 #: NumPy arrays, or CuPy arrays with the same interface.
 Array = npt.NDArray[Any]
@@ -27,12 +29,14 @@ class RefinementDevice:
         stream: what everything but the identity network is queued on; None on a CPU.
         identity_stream: the identity network's own, so that it fills what the perceptual network leaves idle.
         threads: CPU threads of the networks.
+        plans: whether networks run from TensorRT plans, where there are any.
     """
 
     xp: Any
     stream: Any = None
     identity_stream: Any = None
     threads: int = 1
+    plans: bool = False
 
     @classmethod
     def cpu(cls, threads: int = 1) -> RefinementDevice:
@@ -40,27 +44,37 @@ class RefinementDevice:
         return cls(np, threads=threads)
 
     @classmethod
-    def cuda(cls) -> RefinementDevice:
+    def cuda(cls, plans: bool = False) -> RefinementDevice:
         """The current GPU; ImportError where CuPy is not installed."""
         import cupy
 
-        return cls(cupy, cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True))
+        stream, identity_stream = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        return cls(cupy, stream, identity_stream, plans=plans)
 
     @classmethod
-    def named(cls, device: Literal["cpu", "cuda"]) -> RefinementDevice:
+    def named(cls, device: Literal["cpu", "cuda"], plans: bool = False) -> RefinementDevice:
         """The CPU with at most two of its cores (more gain little at batch 1), or the current GPU."""
-        return cls.cuda() if device == "cuda" else cls.cpu(min(2, len(os.sched_getaffinity(0))))
+        return cls.cuda(plans) if device == "cuda" else cls.cpu(min(2, len(os.sched_getaffinity(0))))
 
     @property
     def is_gpu(self) -> bool:
         """Whether arrays are CuPy's."""
         return self.stream is not None
 
-    def open_engine(self, path: Path) -> OnnxEngine:
-        """An engine on this device, its runs queued on the stream of its network."""
+    def open_engine(self, path: Path) -> Engine:
+        """An engine on this device for an ONNX file, its runs queued on the stream of its network.
+
+        Raises:
+            FacewrightError: ENGINE_MISMATCH when the engine cannot load the file, or its plan was built for
+                another GPU, TensorRT or network; a network without a plan runs on ONNX Runtime.
+        """
         if not self.is_gpu:
             return OnnxEngine(path, "cpu", self.threads)
         stream = self.identity_stream if path.name.startswith("identity_") else self.stream
+        if self.plans:
+            plan = open_plan(path.stem, compute_capability())
+            if plan.is_file():
+                return TensorRTEngine(plan, path, stream.ptr)
         return OnnxEngine(path, "cuda", stream=stream.ptr)
 
     def array(self, values: Any) -> Array:

@@ -26,7 +26,7 @@ class TritonPythonModel:
         """Load networks and head."""
         self._stage = Stage("refine_latent_progress", args)
         self._metrics = RefinementMetrics("refine_latent_progress")
-        device = RefinementDevice.named(self._stage.network_device)
+        device = RefinementDevice.named(self._stage.network_device, self._stage.network_plans)
         head = HeadModel.load(asset_path("head.npz"))
         self._refiner = LatentRefiner.load(refinement_folder(), head, device)
 

@@ -108,6 +108,7 @@ def model_config(model: str, profile: Profile, sizing: Sizing | None = None) -> 
         "dynamic_batching { max_queue_delay_microseconds: 0 }" if batch > 1 else "",
         f"instance_group [ {{ kind: KIND_CPU count: {count} }} ]",
         _parameter("network_device", device) if model in RUNS_NETWORKS else "",
+        _parameter("network_plans", "yes") if on_gpu and profile == "tensorrt" else "",
         _parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "no") if on_gpu else "",
     )
 

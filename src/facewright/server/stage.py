@@ -187,6 +187,8 @@ class Stage:
         on_gpu = parameters.get("network_device", {}).get("string_value") == "cuda"
         #: Where this stage's networks run.
         self.network_device: Literal["cpu", "cuda"] = "cuda" if on_gpu else "cpu"
+        #: Whether it runs the TensorRT plans of its networks that there are.
+        self.network_plans = parameters.get("network_plans", {}).get("string_value") == "yes"
         longest_wait_s = float(os.environ.get("FACEWRIGHT_LONGEST_WAIT_MS", "0")) / 1e3
         self._longest_wait_s = longest_wait_s if name in _GIVE_UP else 0.0
         self._infos = [tensor for tensor in (PHOTO_INFO, FIT_INFO) if tensor in self._inputs]

@@ -150,36 +150,51 @@ class RefinementNetworks:
             )
 
 
-def load_refinement_networks(folder: Path, open_engine: Callable[[Path], Engine]) -> RefinementNetworks:
-    """The networks in a folder, by the file names of the module's text.
-
-    Args:
-        folder: holds ``generator_forward.onnx`` and the others; the identity pair may be missing.
-        open_engine: makes an engine of an ONNX file.
+def refinement_files(folder: Path) -> dict[str, Path]:
+    """The ONNX files of a folder by the names of the module's text; an identity pair may be missing.
 
     Raises:
-        FacewrightError: ENGINE_MISMATCH when a file or a tensor is missing.
+        FacewrightError: ENGINE_MISMATCH when a file is missing.
     """
-
-    def engine(name: str) -> Engine:
-        path = folder / f"{name}.onnx"
+    identity = [name for name in _IDENTITY_FILES if (folder / f"{name}.onnx").is_file()]
+    names = (*_FILES, *(_IDENTITY_FILES if identity else ()))
+    files = {name: folder / f"{name}.onnx" for name in names}
+    for path in files.values():
         if not path.is_file():
             raise FacewrightError(
                 ErrorCode.ENGINE_MISMATCH,
                 f"refinement needs {path.name}, which is not in {folder}",
                 "export the networks with their gradients: python -m facewright_export.gradients --help",
             )
-        return open_engine(path)
+    return files
+
+
+def load_refinement_networks(folder: Path, open_engine: Callable[[Path], Engine]) -> RefinementNetworks:
+    """The networks in a folder, see `refinement_files`.
+
+    Args:
+        folder: holds ``generator_forward.onnx`` and the others.
+        open_engine: makes an engine of an ONNX file.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH when a file or a tensor is missing.
+    """
+    files = refinement_files(folder)
 
     def image_loss(name: str) -> ImageLossNetwork:
-        return ImageLossNetwork(name, engine(f"{name}_targets"), engine(f"{name}_loss"))
+        return ImageLossNetwork(
+            name, open_engine(files[f"{name}_targets"]), open_engine(files[f"{name}_loss"])
+        )
 
-    has_identity = any((folder / f"identity_{part}.onnx").is_file() for part in ("targets", "loss"))
     return RefinementNetworks(
-        GeneratorNetwork(engine("generator_forward"), engine("generator_backward")),
+        GeneratorNetwork(open_engine(files["generator_forward"]), open_engine(files["generator_backward"])),
         image_loss("perceptual"),
-        image_loss("identity") if has_identity else None,
+        image_loss("identity") if "identity_loss" in files else None,
     )
+
+
+_FILES: Final = ("generator_forward", "generator_backward", "perceptual_targets", "perceptual_loss")
+_IDENTITY_FILES: Final = ("identity_targets", "identity_loss")
 
 
 def _require(network: str, kind: str, have: Iterable[str], wanted: set[str]) -> None:

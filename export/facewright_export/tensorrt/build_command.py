@@ -6,13 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
+from facewright.refinement_networks import refinement_files
+from facewright.refinement_service import refinement_folder
 from facewright.server.exported_repository import exported_networks, require_plan, served_versions
-from facewright.server.model_configs import LARGEST_NETWORK_BATCH, NETWORKS
+from facewright.server.model_configs import GPU_BATCHES, LARGEST_NETWORK_BATCH, NETWORKS
 from facewright.tensorrt_plan import compute_capability, open_plan, plan_name
 from facewright_export.export_error import ExportError
 from facewright_export.network_metadata import NetworkMetadata
@@ -45,23 +48,45 @@ def served_files(repository: Path, networks: Sequence[str]) -> list[Path]:
     ]
 
 
-def open_networks() -> dict[str, tuple[Path, NetworkMetadata]]:
-    """The networks of the default pipeline that the tensorrt profile runs as plans, by name.
+def open_networks(networks: Sequence[str] = ()) -> dict[str, tuple[Path, NetworkMetadata]]:
+    """What the tensorrt profile runs as plans without an exported repository: networks of the default
+    pipeline, and those in the refinement stages' folder; by name.
+
+    Args:
+        networks: to choose; () for all.
 
     Raises:
-        FacewrightError: INTERNAL when the open assets are not built.
+        FacewrightError: INTERNAL when the open assets are not built, or there is no such network.
     """
-    batch = (1, LARGEST_NETWORK_BATCH // 2, LARGEST_NETWORK_BATCH)
-    return {
-        name: (asset_path(f"{name}.onnx"), NetworkMetadata(name, "fp32", batch)) for name in sorted(NETWORKS)
+    several = (1, LARGEST_NETWORK_BATCH // 2, LARGEST_NETWORK_BATCH)
+    found = {
+        name: (asset_path(f"{name}.onnx"), NetworkMetadata(name, "fp32", several))
+        for name in sorted(NETWORKS)
     }
+    refined = (1, GPU_BATCHES["refine_latent"] // 4, GPU_BATCHES["refine_latent"])
+    found |= {
+        name: (path, NetworkMetadata(name, _precision(path), refined))
+        for name, path in refinement_files(refinement_folder()).items()
+    }
+    unknown = sorted(set(networks) - set(found))
+    if unknown:
+        raise ExportError(f"there is no open network {', '.join(unknown)}", f"there are: {', '.join(found)}")
+    return {name: network for name, network in found.items() if not networks or name in networks}
+
+
+def _precision(onnx_file: Path) -> str:
+    """Of a file that does not say it: what its layers read; float16 that is cast first only saves space."""
+    graph = onnx.load(onnx_file).graph
+    half = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    read = any(node.op_type != "Cast" and half.intersection(node.input) for node in graph.node)
+    return "fp16" if read else "fp32"
 
 
 def build_repository(repository: Path | None, networks: Sequence[str], options: BuildOptions) -> int:
     """Builds the plan of every version that is served, but for older ones that fit; returns the exit status.
 
     Args:
-        repository: written by ``facewright export``; None: the open networks, for the tensorrt profile.
+        repository: written by ``facewright export``; None: `open_networks`, for the tensorrt profile.
         networks: to build; () for all.
         options: of every plan.
 
@@ -74,7 +99,7 @@ def build_repository(repository: Path | None, networks: Sequence[str], options: 
     if repository is None:
         jobs = {
             name: (path, metadata, open_plan(name, capability).parent)
-            for name, (path, metadata) in open_networks().items()
+            for name, (path, metadata) in open_networks(networks).items()
         }
     else:
         jobs = {

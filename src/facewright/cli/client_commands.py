@@ -1,0 +1,172 @@
+"""``facewright create`` and ``facewright refine``: what is asked of a server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facewright_client.contract import OPTIONS, REFINE_OPTIONS, Option
+
+if TYPE_CHECKING:
+    from facewright_client import Tls
+
+
+def add_create(commands: Any) -> None:
+    """The arguments of ``facewright create``."""
+    create = commands.add_parser(
+        "create",
+        help="make avatars of photos",
+        description="Make an avatar (.glb) of each photo (JPEG, PNG or WebP). What is finished already, by "
+        "the photo's content and the options, is not made again. Exit status 1 when any photo failed.",
+    )
+    create.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    create.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="PATH", help="a .glb for one photo, else a folder"
+    )
+    create.add_argument("--preview", action="store_true", help="also write NAME.preview.png")
+    create.add_argument("--report", action="store_true", help="also write NAME.report.json")
+    create.add_argument("--again", action="store_true", help="make finished avatars again")
+    server = create.add_argument_group("server")
+    _add_connection(server)
+    server.add_argument("--embedded", action="store_true", help="start a server for this, and stop it after")
+    server.add_argument(
+        "--pipeline", default="avatar_twin", help="the ensemble to ask (default: %(default)s)"
+    )
+    server.add_argument(
+        "--parallel",
+        type=_positive,
+        default=4,
+        metavar="N",
+        help="photos under way at once (default: %(default)s)",
+    )
+    server.add_argument(
+        "--timeout",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="seconds for one photo (default: %(default)s)",
+    )
+    _add_options(create.add_argument_group("options of the avatar"), OPTIONS)
+    create.set_defaults(run=_create)
+
+
+def _create(parsed: argparse.Namespace) -> int:
+    from facewright.batch_create import Batch, create_avatars
+    from facewright.options import AvatarOptions
+
+    given = _given(parsed, OPTIONS)
+    validated = AvatarOptions.from_parameters(given).to_dict()
+    batch = Batch(
+        photos=tuple(parsed.photos),
+        output=parsed.output,
+        options={name: validated[name] for name in given},
+        pipeline=parsed.pipeline,
+        preview=parsed.preview,
+        report=parsed.report,
+        again=parsed.again,
+        parallel=parsed.parallel,
+        timeout_s=parsed.timeout,
+    )
+    if not parsed.embedded:
+        return create_avatars(batch, parsed.server, _tls(parsed))
+    from facewright.serve_command import NOT_STARTED, embedded_server
+
+    try:
+        with embedded_server() as server:
+            return create_avatars(batch, server.url)
+    except NOT_STARTED as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def add_refine(commands: Any) -> None:
+    """The arguments of ``facewright refine``."""
+    refine = commands.add_parser(
+        "refine",
+        help="refine the latents of a face",
+        description="Change latents until the render matches the photo, with a progress bar. START is an "
+        ".npz with face_crop, face_mask, intrinsics, head_to_camera, sh_light and w_plus.",
+    )
+    refine.add_argument("start", type=Path, metavar="START")
+    refine.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="PATH", help="the .npz of the result"
+    )
+    refine.add_argument("--preview", type=Path, metavar="JPEG", help="also write the last picture")
+    _add_connection(refine)
+    refine.add_argument("--timeout", type=float, default=600.0, metavar="S", help="(default: %(default)s)")
+    _add_options(refine.add_argument_group("options of the refinement"), REFINE_OPTIONS)
+    refine.set_defaults(run=_refine)
+
+
+def _refine(parsed: argparse.Namespace) -> int:
+    from facewright.options import validated_options
+    from facewright.refine_command import RefineCommand, refine_latents
+
+    return refine_latents(
+        RefineCommand(
+            parsed.start,
+            parsed.output,
+            parsed.server,
+            validated_options(_given(parsed, REFINE_OPTIONS), REFINE_OPTIONS),
+            parsed.preview,
+            parsed.timeout,
+            _tls(parsed),
+        )
+    )
+
+
+def _add_connection(group: Any) -> None:
+    """Where the server is, and who vouches for it."""
+    group.add_argument(
+        "--server",
+        default="localhost:8001",
+        metavar="HOST:PORT",
+        help="(default: %(default)s)",
+    )
+    group.add_argument(
+        "--tls-authority",
+        type=Path,
+        metavar="PEM",
+        help="connect encrypted; who signed the server's certificate, or the certificate itself",
+    )
+
+
+def _tls(parsed: argparse.Namespace) -> Tls | None:
+    from facewright_client import Tls
+
+    return Tls(parsed.tls_authority) if parsed.tls_authority else None
+
+
+def _add_options(group: Any, options: Mapping[str, Option]) -> None:
+    """An argument for each option of the contract, with its values, meaning and default."""
+    for name, option in options.items():
+        group.add_argument(
+            f"--{name.replace('_', '-')}", dest=f"option_{name}", metavar=_values(option), help=_help(option)
+        )
+
+
+def _given(parsed: argparse.Namespace, options: Mapping[str, Option]) -> dict[str, str]:
+    """Those of the options that were given, as they were typed."""
+    return {name: value for name in options if (value := getattr(parsed, f"option_{name}")) is not None}
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _values(option: Option) -> str:
+    if option.choices:
+        return "|".join(map(str, option.choices))
+    return {bool: "true|false", int: "N", float: "X", str: "TEXT"}[option.kind]
+
+
+def _help(option: Option) -> str:
+    allowed = "" if option.minimum is None else f", {option.minimum:g} to {option.maximum:g}"
+    default = str(option.default).lower() if option.kind is bool else option.default
+    return f"{option.meaning}{allowed} (default: {default})"

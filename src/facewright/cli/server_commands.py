@@ -1,0 +1,111 @@
+"""``facewright serve`` and ``facewright doctor``: the server and the machine it runs on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_serve(commands: Any) -> None:
+    """The arguments of ``facewright serve``."""
+    serve = commands.add_parser(
+        "serve",
+        help="start a server and keep it alive",
+        description="Start Triton with every pipeline, wait until each stage has answered a real photo, and "
+        "restart it when a stage dies or falls silent. SIGTERM and Ctrl-C let requests in flight finish.",
+    )
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s; 0.0.0.0: everywhere)"
+    )
+    for port, default in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
+        serve.add_argument(
+            f"--{port}-port",
+            type=int,
+            default=default,
+            metavar="PORT",
+            help="default: %(default)s; 0: a free one",
+        )
+    serve.add_argument(
+        "--profile",
+        choices=("cpu", "cuda", "tensorrt"),
+        default="cpu",
+        help="what networks run on (default: %(default)s); the server does not start where it cannot",
+    )
+    serve.add_argument(
+        "--cores", type=int, default=0, metavar="N", help="CPU cores to size the stages for (default: all)"
+    )
+    serve.add_argument(
+        "--longest-wait",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="answer OVERLOADED to requests that wait longer, seconds (default: %(default)s; 0: never)",
+    )
+    serve.add_argument(
+        "--probe-every",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="prove an idle server alive by a real request this often, seconds (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--networks", type=Path, metavar="REPOSITORY", help="also serve what facewright export wrote there"
+    )
+    serve.add_argument("--log", type=Path, metavar="FILE", help="Triton's log (default: standard error)")
+    serve.add_argument(
+        "--tls-certificate",
+        type=Path,
+        metavar="PEM",
+        help="serve gRPC encrypted, and HTTP to this machine only; needs --tls-key",
+    )
+    serve.add_argument("--tls-key", type=Path, metavar="PEM", help="the certificate's private key")
+    serve.set_defaults(run=_serve)
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from facewright.serve_command import serve
+    from facewright.server import ServerSettings
+
+    if (parsed.tls_certificate is None) != (parsed.tls_key is None):
+        print("error: --tls-certificate and --tls-key go together", file=sys.stderr)
+        return 2
+    return serve(
+        ServerSettings(
+            host=parsed.host,
+            grpc_port=parsed.grpc_port,
+            http_port=parsed.http_port,
+            metrics_port=parsed.metrics_port,
+            profile=parsed.profile,
+            cores=parsed.cores,
+            longest_wait_ms=round(1e3 * parsed.longest_wait),
+            probe_every_s=parsed.probe_every,
+            networks=parsed.networks,
+            log=parsed.log,
+            tls_certificate=parsed.tls_certificate,
+            tls_key=parsed.tls_key,
+        )
+    )
+
+
+def add_doctor(commands: Any) -> None:
+    """The arguments of ``facewright doctor``."""
+    doctor = commands.add_parser(
+        "doctor",
+        help="check this machine",
+        description="Check everything that serving needs, and name the command that mends what is missing.",
+    )
+    doctor.add_argument(
+        "--install",
+        action="store_true",
+        help="install what is missing, where this user may (the Triton runtime)",
+    )
+    doctor.add_argument("--quiet", action="store_true", help="show only what is wrong")
+    doctor.set_defaults(run=_doctor)
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from facewright.doctor import examine
+
+    return examine(install=parsed.install, quiet=parsed.quiet)

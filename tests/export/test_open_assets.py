@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import multiprocessing
+import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,6 +169,31 @@ def test_an_unknown_wheel_names_pip_and_the_mend(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # pip itself runs, without a network
     with pytest.raises(WheelError, match=r"pip could not download fake 1\.0.*by hand"):
         fetch_wheel(WHEEL, _silent(""), tmp_path)
+
+
+def test_a_source_archive_runs_nothing_before_its_hash_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker, archive = tmp_path / "ran", tmp_path / "index" / "fake-1.0.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as file:
+        for name, text in (
+            ("setup.py", f"open({str(marker)!r}, 'w')\n"),
+            ("PKG-INFO", "Metadata-Version: 2.1\nName: fake\nVersion: 1.0\n"),
+        ):
+            member = tarfile.TarInfo(f"fake-1.0/{name}")
+            member.size = len(text)
+            file.addfile(member, io.BytesIO(text.encode()))
+    for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(archive.parent)), ("NO_BUILD_ISOLATION", "0")):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    wrong = Wheel("fake", "1.0", archive.name, WHEEL.sha256, ("--no-binary=fake",))
+    with pytest.raises(WheelError, match=rf"Expected sha256 {WHEEL.sha256}"):
+        fetch_wheel(wrong, _silent(""), tmp_path / "wheels")
+    assert not marker.exists()
+    # with its own hash the archive is one whose code pip would have run
+    with pytest.raises(WheelError):
+        fetch_wheel(replace(wrong, sha256=sha256_of(archive)), _silent(""), tmp_path / "wheels")
+    assert marker.exists()
 
 
 def test_the_networks_are_the_same_bytes_on_every_build(tmp_path: Path) -> None:

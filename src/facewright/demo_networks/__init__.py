@@ -3,6 +3,9 @@
 A generator of UV maps and a perceptual distance, by the names of `facewright.refinement_networks`. They
 were trained by this project on synthetic people: they never saw a photo of a person
 (`facewright_export.demo` says more, and ``python -m facewright_export.demo`` writes them again).
+
+The identity distance goes with them where `IDENTITY_COMMAND` was run: its network is another's, in the public
+domain, and exporting it needs torch.
 """
 
 from __future__ import annotations
@@ -10,5 +13,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from facewright.open_assets_location import open_assets_folder
+
 #: The folder to give to `facewright.refinement_networks.load_refinement_networks`.
 DEMO_NETWORKS: Final = Path(__file__).parent
+#: Builds the identity pair into `identity_folder`.
+IDENTITY_COMMAND: Final = (
+    "scripts/setup --export && .venv-export/bin/python -m facewright_export.demo.identity"
+)
+
+
+def identity_folder() -> Path:
+    """Where the identity pair that goes with the demonstration networks is; it need not exist."""
+    return open_assets_folder() / "identity"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ import pytest
 from facewright.errors import FacewrightError
 from facewright.server import Server, ServerSettings
 from facewright_client import Client, Connection, RetryPolicy, ServerUnavailableError
+from tests.server.processes import alive, answered, eventually, living
 
 pytestmark = pytest.mark.server
 ONCE = Connection(retries=RetryPolicy(attempts=1))
@@ -45,9 +43,15 @@ class Supervisor:
         """Wait until every stage has answered."""
         assert eventually(lambda: "ready" in self._output.read_text(), 120), self._output.read_text()
 
-    def address(self, protocol: str) -> str:
-        """What it announced: ``gRPC`` or ``HTTP``."""
-        return self._output.read_text().split(protocol)[1].split()[0]
+    @property
+    def url(self) -> str:
+        """For a client."""
+        return self._output.read_text().split("gRPC")[1].split()[0]
+
+    def answered(self, stage: str) -> int:
+        """Requests that a stage has answered since the start."""
+        http_port = self._output.read_text().split("http://127.0.0.1:")[1].split("/")[0]
+        return answered(int(http_port), stage)
 
     def server_processes(self) -> set[int]:
         """Triton and the stages: each has a path or a region of this server among its arguments."""
@@ -59,18 +63,6 @@ class Supervisor:
             except OSError:
                 continue
         return found
-
-    def triton(self) -> int:
-        """Triton's process."""
-        children = [path.read_text() for path in Path(f"/proc/{self.process.pid}/task").glob("*/children")]
-        return int("".join(children))
-
-    def answered(self, stage: str) -> int:
-        """Requests that a stage has answered since the start."""
-        url = self.address("HTTP").replace("avatar_twin", f"{stage}/stats")
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            (statistics,) = json.load(answer)["model_stats"]
-        return int(statistics["inference_stats"]["success"]["count"])
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -84,25 +76,6 @@ class Supervisor:
     def regions(self) -> list[Path]:
         """The server's regions that have names."""
         return list(Path("/dev/shm").glob(f"{self.traces}*"))
-
-
-def eventually(holds: Callable[[], bool], within_s: float) -> bool:
-    """Whether a condition becomes true in time."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return holds()
-
-
-def alive(pid: int) -> bool:
-    """Whether any thread of a process lives."""
-    try:
-        threads = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    except OSError:
-        return True  # ask again: one ended just now
-    return any(thread.rsplit(")", 1)[1].split()[0] not in "ZX" for thread in threads)
 
 
 @pytest.fixture
@@ -137,7 +110,7 @@ def test_while_stages_load(processes: int, supervisor: Supervisor) -> None:
 def test_while_a_stage_works(supervisor: Supervisor, photo: bytes) -> None:
     supervisor.await_ready()
     fitted, baked = supervisor.answered("fit_head"), supervisor.answered("bake_texture")
-    with Client(supervisor.address("gRPC"), ONCE) as client:
+    with Client(supervisor.url, ONCE) as client:
         pending = client.submit(photo, texture_size=2048, texture_format="png")
         assert eventually(lambda: supervisor.answered("fit_head") > fitted, 30)
         assert supervisor.answered("bake_texture") == baked
@@ -147,19 +120,14 @@ def test_while_a_stage_works(supervisor: Supervisor, photo: bytes) -> None:
             pending.result(60)
 
 
-def test_with_a_stage_that_hangs(supervisor: Supervisor) -> None:
-    """A stopped process runs nothing, whatever it was told."""
+def test_together_with_triton_while_stages_hang(supervisor: Supervisor, photo: bytes) -> None:
+    """A stopped process does nothing, whatever it notices or is told."""
     supervisor.await_ready()
-    for pid in supervisor.server_processes():
-        os.kill(pid, signal.SIGSTOP)
-    kill_and_look(supervisor)
-
-
-def test_together_with_triton(supervisor: Supervisor, photo: bytes) -> None:
-    supervisor.await_ready()
-    with Client(supervisor.address("gRPC"), ONCE) as client:
-        assert client.create(photo, texture_size=512).glb
-        os.kill(supervisor.triton(), signal.SIGKILL)
+    (triton,) = living(supervisor.process.pid)
+    with Client(supervisor.url, ONCE) as client:
+        for stage in living(triton):
+            os.kill(stage, signal.SIGSTOP)
+        os.kill(triton, signal.SIGKILL)
         kill_and_look(supervisor)
         with pytest.raises(ServerUnavailableError):
             client.create(photo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,32 +26,31 @@ from facewright_client import (
     RetryPolicy,
     Tls,
 )
+from tests.server.processes import alive, answered, command, eventually, living
 
 pytestmark = pytest.mark.server
 ONCE = Connection(retries=RetryPolicy(attempts=1))
 
 
-def _processes(parent: int) -> dict[int, str]:
-    """Living children of a process: pid -> command line."""
-    found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-            if int(fields[1]) == parent and fields[0] not in "ZX":
-                found[int(stat.parent.name)] = stat.with_name("cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue
-    return found
+@pytest.fixture
+def as_first_process() -> Iterator[None]:
+    """As in a container, processes whose parent has died become children of this one."""
+    set_child_subreaper = 36
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(set_child_subreaper, 1) == 0
+    yield
+    prctl(set_child_subreaper, 0)
 
 
+@pytest.mark.usefixtures("as_first_process")
 def test_a_killed_stage_is_restarted_and_everyone_is_answered(tmp_path: Path, photo: bytes) -> None:
     log = tmp_path / "triton.log"
     with Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log)) as server:
         first = server.pid
         folder = next(
-            path for path in Path(tempfile.gettempdir()).glob("facewright-*") if str(path) in _command(first)
+            path for path in Path(tempfile.gettempdir()).glob("facewright-*") if str(path) in command(first)
         )
-        stage = next(pid for pid, command in _processes(first).items() if "bake_texture" in command)
+        stage = next(pid for pid, command in living(first).items() if "bake_texture" in command)
         answers: list[int] = []
         failures: list[Exception] = []
 
@@ -71,17 +72,60 @@ def test_a_killed_stage_is_restarted_and_everyone_is_answered(tmp_path: Path, ph
         assert len(answers) == 6
         assert server.restarts == 1
         assert server.pid != first
-        assert not _processes(first)
+        assert not living(first)
         assert not folder.exists()
 
         # Triton itself, too.
-        os.kill(server.pid, signal.SIGKILL)
+        second = server.pid
+        os.kill(second, signal.SIGKILL)
         with Client(server.url) as client:
             assert client.create(photo, texture_size=512, timeout_s=90).glb
         assert server.restarts == 2
+        with pytest.raises(ChildProcessError):  # no stage is left that nobody waited for
+            os.waitpid(-second, os.WNOHANG)
         last = server.pid
     assert not Path(f"/proc/{last}").exists()
     assert not list(Path("/dev/shm").glob(f"facewright-{os.getpid()}-*"))
+
+
+def test_a_probe_without_an_answer_hides_no_death(tmp_path: Path) -> None:
+    """A stage hangs, so that a probe waits a minute for it; meanwhile another dies."""
+    settings = ServerSettings(
+        grpc_port=0, http_port=0, metrics_port=0, probe_every_s=1.0, log=tmp_path / "triton.log"
+    )
+    with Server(settings) as server:
+        first = server.pid
+        stages = living(first).items()
+        package = next(pid for pid, command in stages if "package_avatar" in command)
+        preview = next(pid for pid, command in stages if "render_preview" in command)
+        os.kill(package, signal.SIGSTOP)
+        # A probe is under way: the stage before has worked for it.
+        before = answered(server.settings.http_port, "bake_texture")
+        assert eventually(lambda: answered(server.settings.http_port, "bake_texture") > before, 30)
+        os.kill(preview, signal.SIGKILL)
+        assert eventually(lambda: server.restarts == 1, 25)
+    assert not alive(first)
+
+
+def test_a_server_that_is_stopped_while_it_starts(tmp_path: Path) -> None:
+    server = Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=tmp_path / "triton.log"))
+    failures: list[Exception] = []
+
+    def start() -> None:
+        try:
+            server.start()
+        except ServerFailedError as error:
+            failures.append(error)
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    assert eventually(lambda: _runs(server), 20)
+    server.stop()
+    starting.join(20)
+    assert not starting.is_alive()
+    assert "stopped before it was ready" in str(failures[0])
+    with pytest.raises(ServerFailedError, match="make another Server"):
+        server.start()
 
 
 def test_waiting_too_long_is_overload(photo: bytes) -> None:
@@ -160,5 +204,8 @@ def test_a_port_in_use_is_an_error_at_once(tmp_path: Path) -> None:
             Server(settings).start()
 
 
-def _command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+def _runs(server: Server) -> bool:
+    try:
+        return bool(server.pid)
+    except ServerFailedError:
+        return False

@@ -6,6 +6,8 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
@@ -70,12 +72,19 @@ class Server:
         Raises:
             ServerFailedError: the server does not run.
         """
-        if self._process is None:
+        process = self._process
+        if process is None:
             raise ServerFailedError("the server does not run")
-        return self._process.pid
+        return process.pid
 
     def launch(self) -> None:
-        """Start without waiting; `wait_ready` or `wait_failed` tell how it went."""
+        """Start without waiting; `wait_ready` or `wait_failed` tell how it went.
+
+        Raises:
+            ServerFailedError: this was started before.
+        """
+        if self._thread is not None:
+            raise ServerFailedError("this server was started before; make another Server to start again")
         self._thread = threading.Thread(target=self._supervise, name="facewright-supervisor", daemon=True)
         self._thread.start()
 
@@ -85,23 +94,30 @@ class Server:
         Raises:
             RuntimeMissingError: the Triton runtime is not installed.
             FacewrightError: an asset is missing or the profile cannot run here.
-            ServerFailedError: Triton or a stage failed; its log says why.
+            ServerFailedError: Triton or a stage failed, and its log says why; or this was started before, or
+                stopped meanwhile.
         """
         self.launch()
         try:
-            self.wait_ready()
+            if not self.wait_ready():
+                raise ServerFailedError("the server was stopped before it was ready")
         except BaseException:
             self.stop()
             raise
         return self
 
     def wait_ready(self, timeout_s: float | None = None) -> bool:
-        """Wait until the server answers (again); False after ``timeout_s``. Raises what ended the server."""
+        """Wait until the server answers (again); False after ``timeout_s`` and when it is stopped.
+
+        Raises what ended the server.
+        """
         with self._changed:
-            answers = self._changed.wait_for(lambda: self._ready.is_set() or self._failure, timeout_s)
+            self._changed.wait_for(
+                lambda: self._ready.is_set() or self._stop.is_set() or self._failure, timeout_s
+            )
         if self._failure is not None:
             raise self._failure
-        return bool(answers)
+        return self._ready.is_set()
 
     def wait_failed(self, timeout_s: float | None = None) -> None:
         """Wait until the server is given up, and raise why; return after ``timeout_s`` or a regular stop."""
@@ -112,7 +128,9 @@ class Server:
 
     def stop(self) -> None:
         """Let requests in flight finish, then stop; nothing is left running or in /dev/shm."""
-        self._stop.set()
+        with self._changed:
+            self._stop.set()
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
 
@@ -137,8 +155,15 @@ class Server:
             runtime = installed_runtime()
             while not self._stop.is_set():
                 process = self._process = TritonProcess(runtime, self._settings)
+                started = False
                 try:
-                    reason = self._run(process)
+                    probe = LivenessProbe(
+                        f"{_reachable(self._settings.http_host)}:{self._settings.http_port}"
+                    )
+                    reason = self._await_start(process, probe)
+                    started = reason is None
+                    if started and not self._stop.is_set():
+                        reason = self._watch(process, probe)
                 finally:
                     self._set_ready(False)
                     # A dead stage would hold up an orderly end for as long as it may take.
@@ -146,7 +171,7 @@ class Server:
                     self._process = None
                 if reason is None:
                     return
-                failed_starts = failed_starts + 1 if reason.startswith("start") else 0
+                failed_starts = 0 if started else failed_starts + 1
                 if failed_starts and (self.restarts == 0 or failed_starts >= _MOST_FAILED_STARTS):
                     raise ServerFailedError(reason)
                 self.restarts += 1
@@ -156,27 +181,6 @@ class Server:
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
-
-    def _run(self, process: TritonProcess) -> str | None:
-        """Start and watch one process; returns why it must be restarted, or None when it is to stop."""
-        probe = LivenessProbe(f"{_reachable(self._settings.http_host)}:{self._settings.http_port}")
-        reason = self._await_start(process, probe)
-        if reason is not None or self._stop.is_set():
-            return reason
-        stubs = process.stubs()
-        self._set_ready(True)
-        next_probe = time.monotonic() + self._settings.probe_every_s
-        while not self._stop.wait(_LOOK_EVERY_S):
-            if not process.running():
-                return f"Triton ended with status {process.exit_status}"
-            dead = process.dead(stubs)
-            if dead:
-                return f"{len(dead)} of {len(stubs)} stage processes died"
-            if time.monotonic() >= next_probe:
-                if not probe.alive(timeout_s=30.0 + self._settings.longest_wait_ms / 1e3):
-                    return "a probe was not answered"
-                next_probe = time.monotonic() + self._settings.probe_every_s
-        return None
 
     def _await_start(self, process: TritonProcess, probe: LivenessProbe) -> str | None:
         """Wait until every stage is loaded and has answered; returns why it failed, else None."""
@@ -192,11 +196,48 @@ class Server:
         process.forget_regions()
         sizing = Sizing(self._settings.usable_cores)
         most = max(sizing.instances(stage) for stage in INSTANCES_PER_TWO_CORES)
-        try:
-            probe.warm_up(most, timeout_s=max(until - time.monotonic(), 1.0))
-        except FacewrightClientError as error:
-            return f"start failed: {error.stage or 'Triton'} answered the first request {error.code}: {error}"
+
+        def warm_up() -> str | None:
+            try:
+                probe.warm_up(most, timeout_s=max(until - time.monotonic(), 1.0))
+            except FacewrightClientError as error:
+                return f"{error.stage or 'Triton'} answered the first request {error.code}: {error}"
+            return None
+
+        reason = self._ask(process, process.stubs(), warm_up)
+        return reason and f"start failed: {reason}"
+
+    def _watch(self, process: TritonProcess, probe: LivenessProbe) -> str | None:
+        """Watch a process that has started; returns why it must be restarted, or None when it is to stop."""
+        stubs = process.stubs()
+        patience_s = 30.0 + self._settings.longest_wait_ms / 1e3
+
+        def unanswered() -> str | None:
+            return None if probe.alive(patience_s) else "a probe was not answered"
+
+        self._set_ready(True)
+        next_probe = time.monotonic() + self._settings.probe_every_s
+        while not self._stop.wait(_LOOK_EVERY_S):
+            reason = _death(process, stubs)
+            if reason is None and time.monotonic() >= next_probe:
+                reason = self._ask(process, stubs, unanswered)
+                next_probe = time.monotonic() + self._settings.probe_every_s
+            if reason is not None:
+                return reason
         return None
+
+    def _ask(self, process: TritonProcess, stubs: set[int], question: Callable[[], str | None]) -> str | None:
+        """What ``question`` finds wrong; a death or the wish to stop is not kept waiting for its answer."""
+        asking = ThreadPoolExecutor(1)
+        answer = asking.submit(question)
+        asking.shutdown(wait=False)
+        while not wait([answer], _LOOK_EVERY_S).done:
+            if self._stop.is_set():
+                return None
+            reason = _death(process, stubs)
+            if reason is not None:
+                return reason
+        return answer.result()
 
     def _set_ready(self, ready: bool) -> None:
         with self._changed:
@@ -207,6 +248,14 @@ class Server:
             self._changed.notify_all()
 
 
+def _death(process: TritonProcess, stubs: set[int]) -> str | None:
+    """What has ended that should not have: Triton, or some of its stages."""
+    if not process.running():
+        return f"Triton ended with status {process.exit_status}"
+    dead = process.dead(stubs)
+    return f"{len(dead)} of {len(stubs)} stage processes died" if dead else None
+
+
 def _reachable(host: str) -> str:
     """Where this machine reaches what listens on ``host``."""
     return "127.0.0.1" if host == "0.0.0.0" else host
@@ -214,16 +263,19 @@ def _reachable(host: str) -> str:
 
 def _check_ports(settings: ServerSettings) -> None:
     """Triton would load every stage before it noticed."""
-    for name in ("grpc_port", "http_port", "metrics_port"):
-        port = getattr(settings, name)
+    addresses = {
+        "grpc-port": (settings.host, settings.grpc_port),
+        "http-port": (settings.http_host, settings.http_port),
+        "metrics-port": (settings.host, settings.metrics_port),
+    }
+    for option, (host, port) in addresses.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((settings.host, port))
+                probe.bind((host, port))
             except OSError as error:
-                option = name.replace("_", "-")
                 raise ServerFailedError(
-                    f"cannot listen on {settings.host}:{port}: {error.strerror}; choose another --{option}"
+                    f"cannot listen on {host}:{port}: {error.strerror}; choose another --{option}"
                 ) from error
 
 

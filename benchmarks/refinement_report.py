@@ -22,19 +22,24 @@ def refinement_section(result: dict[str, Any]) -> str:
         f"On the {device}. Median wall-clock time of an iteration (generator, renderer, perceptual and "
         "identity networks, their gradients, Adam), in brackets least processor time of all threads; loss "
         "and gradient were checked against torch autograd on the same task where torch is installed, and "
-        f"timed beside it. Published sizes: {_PUBLISHED}.",
+        f"timed in turns with it. Published sizes: {_PUBLISHED}. Roofline: processor time of so many "
+        "operations at the rate of a large product or convolution, measured in the same run.",
         "",
         "```\npython -m benchmarks.refinement --published\n```",
         "",
-        "| networks | batch | ms | s per 200 and photo | autograd, ms | parts, ms |",
-        "|---|---|---|---|---|---|",
+        "| networks | batch | ms | s per 200 and photo | autograd, ms | roofline, ms | GB | parts, ms |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
+        name = f"{row['networks']}, {row['precision']}, {row['engine']} | {row['batch']}"
+        if "not_run" in row:
+            lines.append(f"| {name} | {row['not_run']} | – | – | – | – | – |")
+            continue
         parts = ", ".join(f"{name} {ms:.1f}" for name, ms in row["parts_ms"].items() if ms >= 0.1)
         lines.append(
-            f"| {row['networks']}, {row['precision']}, {row['engine']} | {row['batch']} "
-            f"| {row['ms']:.1f} ({row['processor_ms']:.1f}) | {row['seconds_per_200_and_photo']:.2f} "
-            f"| {_autograd(row['autograd'])} | {parts} |"
+            f"| {name} | {row['ms']:.1f} ({row['processor_ms']:.1f}) "
+            f"| {row['seconds_per_200_and_photo']:.2f} | {_autograd(row['autograd'])} "
+            f"| {row.get('roofline_processor_ms', '–')} | {row.get('memory_gb', '–')} | {parts} |"
         )
     if result["convergence"]:
         lines += ["", *_convergence(result["convergence"])]

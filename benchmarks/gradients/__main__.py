@@ -41,8 +41,11 @@ def main() -> None:
 
 def _line(row: GradientParity) -> str:
     spent = "not timed"
-    if row.milliseconds is not None and row.autograd_milliseconds is not None:
-        spent = f"{row.milliseconds:.0f} ms, autograd {row.autograd_milliseconds:.0f} ms"
+    if row.milliseconds is not None:
+        spent = (
+            f"{row.milliseconds:.0f} ms (processor {row.processor_milliseconds:.0f}), autograd "
+            f"{row.autograd_milliseconds:.0f} ms ({row.autograd_processor_milliseconds:.0f})"
+        )
     return (
         f"{row.network} {row.precision}: values {row.value_relative_l2:.1e}, gradient cosine "
         f"{row.gradient_cosine:.7f}, relative L2 {row.gradient_relative_l2:.1e}; {spent}; "

@@ -4,7 +4,9 @@
 .venv-export/bin/python -m benchmarks.refinement --published         # and published sizes, beside autograd
 python -m benchmarks.refinement --device cuda                        # a GPU: published sizes, fp32 and fp16
 
-Loss and gradient are checked against autograd, and that the loss falls, before anything is timed.
+Loss and gradient are checked against autograd, and that the loss falls, before anything is timed. Iterations
+of ours and of autograd take turns. A batch of published size that would not fit into ``--memory`` is not run,
+and its row says how much it needs.
 """
 
 from __future__ import annotations
@@ -12,24 +14,24 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
-
-from benchmarks.refinement.measure import check, convergence, iteration_cost, make_step
+from benchmarks.refinement.measure import check, convergence, iteration_cost
+from benchmarks.refinement.memory import available_gb, resident_gb
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import run_conditions, write_result
 from facewright.demo_networks import DEMO_NETWORKS
 from facewright.refinement_device import RefinementDevice
-from facewright.refinement_networks import load_refinement_networks
+from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
 from facewright_kernels.kernel_source import cpu_threads, set_cpu_threads
 
-#: Least cosine between our gradient and autograd's, fp32 and fp16.
-_LEAST_COSINE = {"fp32": 0.999, "fp16": 0.95}
+#: Autograd's iteration, and the cosine between its gradient and ours.
+Rival = tuple[Callable[[], object], float]
+_BATCHES: Final = (1, 8, 32)
+_NO_TORCH: Final = "not run: torch is not installed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=int,
         default=2,
         help="CPU threads of the networks (default: %(default)s); kernels have one",
+    )
+    parser.add_argument(
+        "--memory",
+        type=float,
+        default=16.0,
+        metavar="GB",
+        help="most that published sizes may take on a CPU (default: %(default)s)",
     )
     parser.add_argument(
         "--iterations", type=int, default=200, help="of the convergence; 0: none (default: %(default)s)"
@@ -84,121 +93,103 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _cpu_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     device = RefinementDevice.cpu(options.threads)
     networks = load_refinement_networks(DEMO_NETWORKS, device.open_engine)
-    for batch in options.batches or (1, 8, 32):
+    for batch in options.batches or _BATCHES:
         problem = make_problem(networks, device, batch)
-        yield _row("demonstration", "fp32", "ONNX Runtime", problem, options, _demo_rival)
+        check(problem)
+        rival = _demo_rival(problem) if find_spec("torch") else _NO_TORCH
+        name = {"networks": "demonstration", "precision": "fp32", "engine": "ONNX Runtime", "batch": batch}
+        yield _row(name, problem, options.runs or max(3, 10 // batch), rival)
     if options.published:
-        from benchmarks.refinement.torch_networks import export, published
-
         with tempfile.TemporaryDirectory() as folder:
-            full = export(published(), Path(folder), device)
-            problem = make_problem(full, device, 1)
-            yield _row("published sizes", "fp32", "ONNX Runtime", problem, options, _published_rival)
+            yield from _published_cpu_rows(options, device, Path(folder))
+
+
+def _published_cpu_rows(
+    options: argparse.Namespace, device: RefinementDevice, folder: Path
+) -> Iterator[dict[str, Any]]:
+    """As many batches as memory allows, told from what batches of one take."""
+    from benchmarks.refinement.autograd_rival import checked_rival
+    from benchmarks.refinement.memory import forget_peak, peak_gb
+    from benchmarks.refinement.torch_networks import PUBLISHED_GFLOP, core_gflop_per_s, export, published
+
+    modules = published()
+    networks = export(modules, folder, device)
+    ceiling = core_gflop_per_s()
+    held = resident_gb()
+    forget_peak()
+    iteration_cost(make_problem(networks, device, 1), 2)
+    ours = peak_gb() - held
+    checked_rival(modules, make_problem(networks, device, 1), "fp32")
+    theirs = peak_gb() - held - ours
+    for batch in options.batches or _BATCHES:
+        limit = min(options.memory, resident_gb() + available_gb())
+        alone, both = held + batch * ours, held + batch * (ours + theirs)
+        name = {"networks": "published sizes", "precision": "fp32", "engine": "ONNX Runtime", "batch": batch}
+        if alone > limit:
+            reason = f"not run: needs about {alone:.0f} GB, {limit:.0f} may be used"
+            sys.stdout.write(f"published sizes batch {batch}: {reason}\n")
+            yield {**name, "not_run": reason}
+            continue
+        problem = make_problem(networks, device, batch)
+        rival: Rival | str = f"not run: would need about {both:.0f} GB, {limit:.0f} may be used"
+        if both <= limit:
+            autograd, cosine = checked_rival(modules, problem, "fp32")
+            rival = autograd.step, cosine
+        row = _row(name, problem, options.runs or max(1, 5 // batch), rival)
+        yield {**row, "roofline_processor_ms": round(1e3 * batch * PUBLISHED_GFLOP / ceiling, 1)}
 
 
 def _gpu_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     import torch
 
-    from benchmarks.refinement.torch_networks import as_graphs, published
+    from benchmarks.refinement.autograd_rival import checked_rival
+    from benchmarks.refinement.torch_networks import as_graphs, published, to_device
 
     device = RefinementDevice.cuda()
     for precision, dtype in (("fp16", torch.float16), ("fp32", torch.float32)):
         networks = as_graphs(published(dtype), device)
-        for batch in options.batches or (1, 8, 32):
+        for batch in options.batches or _BATCHES:
             problem = make_problem(networks, device, batch)
-            rival = _published_rival if precision == "fp32" else _published_half_rival
-            yield _row("published sizes", precision, "torch graphs", problem, options, rival)
+            autograd, cosine = checked_rival(to_device(published(dtype), "cuda"), problem, precision)
+            name = {
+                "networks": "published sizes",
+                "precision": precision,
+                "engine": "torch graphs",
+                "batch": batch,
+            }
+            yield _row(name, problem, options.runs or 20, (autograd.step, cosine))
 
 
-def _row(
-    name: str, precision: str, engine: str, problem: Problem, options: argparse.Namespace, rival: Any
-) -> dict[str, Any]:
-    """One measured case; what is slow is run less often."""
-    if name == "demonstration":
-        check(problem)
-    runs = options.runs or (20 if problem.device.is_gpu else max(3, 10 // problem.truth.batch))
-    row: dict[str, Any] = {
-        "networks": name,
-        "precision": precision,
-        "engine": engine,
-        "batch": problem.truth.batch,
-        **iteration_cost(problem, runs),
-        "autograd": rival(problem, runs, precision)
-        if find_spec("torch")
-        else "not run: torch is not installed",
-    }
-    other = row["autograd"]
-    beside = f"autograd {other['ms']:.1f} ms" if isinstance(other, dict) else f"autograd {other}"
-    parts = ", ".join(f"{part} {ms:.1f}" for part, ms in row["parts_ms"].items())
-    sys.stdout.write(
-        f"{name:16} {precision} batch {row['batch']:2}: {row['ms']:8.1f} ms (processor "
-        f"{row['processor_ms']:.1f}), {row['seconds_per_200']:.1f} s per 200; {beside}\n    {parts}\n"
-    )
-    sys.stdout.flush()
-    return row
-
-
-def _demo_rival(problem: Problem, runs: int, precision: str) -> dict[str, Any]:
+def _demo_rival(problem: Problem) -> Rival:
+    from benchmarks.refinement.autograd_rival import checked_rival
     from benchmarks.refinement.torch_networks import demonstration
 
-    return _autograd(demonstration(), problem, runs, precision)
+    autograd, cosine = checked_rival(demonstration(), problem, "fp32")
+    return autograd.step, cosine
 
 
-def _published_rival(problem: Problem, runs: int, precision: str) -> dict[str, Any]:
-    from benchmarks.refinement.torch_networks import published
-
-    return _autograd(published(), problem, runs, precision)
-
-
-def _published_half_rival(problem: Problem, runs: int, precision: str) -> dict[str, Any]:
-    import torch
-
-    from benchmarks.refinement.torch_networks import published
-
-    return _autograd(published(torch.float16), problem, runs, precision)
-
-
-def _autograd(networks: Any, problem: Problem, runs: int, precision: str) -> dict[str, Any]:
-    """The rival's time; raises AssertionError where its loss or gradient is not ours."""
-    import torch
-
-    from benchmarks.refinement.autograd_rival import AutogradRival
-    from benchmarks.refinement.torch_networks import to_device
-
-    torch.set_num_threads(problem.device.threads)
-    step = make_step(problem, runs + 2)
-    with problem.device.queue():
-        step.evaluate()
-        ours = problem.device.host(step.gradients.w_plus).ravel().astype(np.float64)
-        ours_losses = problem.device.host(step.losses)[:, 0]
-    rival = AutogradRival(
-        to_device(networks, "cuda" if problem.device.is_gpu else "cpu"), problem, step.options
+def _row(name: dict[str, Any], problem: Problem, runs: int, rival: Rival | str) -> dict[str, Any]:
+    """One measured case; ``rival``: or why there is none."""
+    cost = iteration_cost(problem, runs, None if isinstance(rival, str) else rival[0])
+    autograd: dict[str, float] | str
+    if isinstance(rival, str):
+        autograd, beside = rival, f"autograd {rival}"
+    else:
+        autograd = {**cost.pop("rival"), "gradient_cosine": round(rival[1], 6)}
+        beside = f"autograd {autograd['ms']:.1f} ms (processor {autograd['processor_ms']:.1f})"
+    parts = ", ".join(f"{part} {ms:.1f}" for part, ms in cost["parts_ms"].items())
+    sys.stdout.write(
+        f"{name['networks']:16} {name['precision']} batch {name['batch']:2}: {cost['ms']:8.1f} ms (processor "
+        f"{cost['processor_ms']:.1f}), {cost['seconds_per_200']:.1f} s per 200, {cost['memory_gb']:.1f} GB; "
+        f"{beside}\n    {parts}\n"
     )
-    losses = rival.step()
-    problem.device.finish()
-    assert rival.w_plus.grad is not None
-    theirs = rival.w_plus.grad.cpu().numpy().ravel().astype(np.float64)
-    cosine = float(ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs)))
-    assert cosine > _LEAST_COSINE[precision], f"gradients differ: cosine {cosine}"
-    np.testing.assert_allclose(losses.cpu().numpy(), ours_losses, rtol=0.02 if precision == "fp16" else 0.01)
-    wall, processor = [], []
-    for _ in range(runs):
-        started, used = time.perf_counter(), time.process_time()
-        rival.step()
-        problem.device.finish()
-        wall.append(time.perf_counter() - started)
-        processor.append(time.process_time() - used)
-    return {
-        "ms": round(1e3 * float(np.median(wall)), 2),
-        "least_ms": round(1e3 * min(wall), 2),
-        "processor_ms": round(1e3 * min(processor), 2),
-        "gradient_cosine": round(cosine, 6),
-    }
+    sys.stdout.flush()
+    return {**name, **cost, "autograd": autograd}
 
 
 def _convergence(options: argparse.Namespace) -> list[dict[str, Any]]:
     device = RefinementDevice.cpu(options.threads)
-    networks = load_refinement_networks(DEMO_NETWORKS, device.open_engine)
+    networks: RefinementNetworks = load_refinement_networks(DEMO_NETWORKS, device.open_engine)
     rows = convergence(make_problem(networks, device, 1), options.iterations)
     for row in rows:
         sys.stdout.write(f"{row['refined']}: loss {row['loss']}\n  {row['before']}\n  {row['after']}\n")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.refinement.measure import make_step
 from benchmarks.refinement.problem import Problem
 from benchmarks.refinement.torch_networks import TorchNetworks
 from facewright.refinement_device import Array
 from facewright.refinement_options import RefinementOptions
 from facewright.refinement_photos import RefinementPhotos
 from facewright.refinement_scene import Drawing, RefinementScene, SceneGradients
+
+#: Least cosine between our gradient and autograd's, and relative tolerance of losses, by precision.
+_BOUNDS: Final = {"fp32": (0.999, 0.01), "fp16": (0.95, 0.02)}
 
 
 class _Render(torch.autograd.Function):
@@ -92,3 +97,33 @@ class AutogradRival:
     def _torch_stream(self) -> Any:
         stream = self._device.stream
         return None if stream is None else torch.cuda.ExternalStream(stream.ptr)
+
+
+def checked_rival(networks: TorchNetworks, problem: Problem, precision: str) -> tuple[AutogradRival, float]:
+    """Autograd on the problem, one iteration done, and the cosine between its first gradient and ours.
+
+    Args:
+        networks: on the problem's device, in the precision named.
+        problem: what both refine.
+        precision: ``fp32`` or ``fp16``.
+
+    Raises:
+        AssertionError: its loss or gradient is not ours.
+    """
+    device = problem.device
+    torch.set_num_threads(device.threads)
+    step = make_step(problem, 1)
+    with device.queue():
+        step.evaluate()
+        ours = device.host(step.gradients.w_plus).ravel().astype(np.float64)
+        losses = device.host(step.losses)[:, 0]
+    rival = AutogradRival(networks, problem, step.options)
+    found = rival.step()
+    device.finish()
+    assert rival.w_plus.grad is not None
+    theirs = rival.w_plus.grad.cpu().numpy().ravel().astype(np.float64)
+    cosine = float(ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs)))
+    least_cosine, tolerance = _BOUNDS[precision]
+    assert cosine > least_cosine, f"gradients differ: cosine {cosine}"
+    np.testing.assert_allclose(found.cpu().numpy(), losses, rtol=tolerance)
+    return rival, cosine

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.refinement.memory import forget_peak, peak_gb
 from benchmarks.refinement.problem import Problem
 from facewright.refine import refine
 from facewright.refinement_options import RefinementOptions
@@ -37,33 +38,59 @@ def check(problem: Problem, iterations: int = 4) -> None:
         assert losses.min() < losses[0], losses
 
 
-def iteration_cost(problem: Problem, runs: int) -> dict[str, Any]:
-    """Milliseconds of an iteration: of the wall clock (median and least) and of the processor, and by part.
+def iteration_cost(problem: Problem, runs: int, rival: Callable[[], object] | None = None) -> dict[str, Any]:
+    """Milliseconds of an iteration: of the wall clock (median and least) and of the processor, and by part;
+    the most memory that the process held.
 
     Parts are timed in iterations of their own, the device waited for after each: on a GPU they add up to more
     than an iteration, whose parts overlap.
+
+    Args:
+        problem: what to refine.
+        runs: iterations timed; half as many as these and at most two go before them.
+        rival: an iteration of the same task by other means. Both take turns, so that a machine that has
+            other work disturbs both; its milliseconds are the entry ``rival``.
     """
-    step = make_step(problem, _WARM_UP + 2 * runs)
-    for _ in range(_WARM_UP):
+    warm_up = min(_WARM_UP, (runs + 1) // 2)
+    forget_peak()
+    step = make_step(problem, warm_up + 2 * runs)
+    for _ in range(warm_up):
         step.step()
-    times = [_timed(problem, step.step) for _ in range(runs)]
-    wall, processor = zip(*times, strict=True)
+    memory = peak_gb()
+    ours, theirs = [], []
+    if rival:
+        for _ in range(warm_up):
+            rival()
+    for _ in range(runs):
+        ours.append(_timed(problem, step.step))
+        if rival:
+            theirs.append(_timed(problem, rival))
     parts: dict[str, list[float]] = {name: [] for name, _ in step.parts}
     for _ in range(runs):
         for name, part in step.parts:
             parts[name].append(_timed(problem, part)[0])
-    median = float(np.median(wall))
+    cost = _summary(ours)
+    seconds = cost["ms"] * ITERATIONS / 1e3
     return {
-        "ms": round(median, 2),
-        "least_ms": round(min(wall), 2),
-        "processor_ms": round(min(processor), 2),
-        "seconds_per_200": round(median * ITERATIONS / 1e3, 2),
-        "seconds_per_200_and_photo": round(median * ITERATIONS / 1e3 / problem.truth.batch, 3),
+        **cost,
+        "seconds_per_200": round(seconds, 2),
+        "seconds_per_200_and_photo": round(seconds / problem.truth.batch, 3),
+        "memory_gb": round(memory, 2),
         "parts_ms": {name: round(min(times), 2) for name, times in parts.items()},
+        **({"rival": _summary(theirs)} if rival else {}),
     }
 
 
-def _timed(problem: Problem, call: Callable[[], None]) -> tuple[float, float]:
+def _summary(times: list[tuple[float, float]]) -> dict[str, float]:
+    wall, processor = zip(*times, strict=True)
+    return {
+        "ms": round(float(np.median(wall)), 2),
+        "least_ms": round(min(wall), 2),
+        "processor_ms": round(min(processor), 2),
+    }
+
+
+def _timed(problem: Problem, call: Callable[[], object]) -> tuple[float, float]:
     """Wall-clock and processor milliseconds until the device has finished."""
     problem.device.finish()
     wall, processor = time.perf_counter(), time.process_time()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from benchmarks.networks.roofline import measure_ceiling
 from facewright.engine import TensorSpec
 from facewright.refinement_device import Array, RefinementDevice
 from facewright.refinement_networks import (
@@ -86,6 +87,16 @@ def published(precision: torch.dtype = torch.float32) -> TorchNetworks:
         IdentityLoss(random_weights(InceptionResnetV1()), precision=precision),
         1.0 if precision == torch.float32 else HALF_GRADIENT_SCALE,
     )
+
+
+def core_gflop_per_s() -> float:
+    """What one core of this machine computes at best in float32, measured."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return measure_ceiling("cpu").gflop_per_s
+    finally:
+        torch.set_num_threads(threads)
 
 
 def export(networks: TorchNetworks, folder: Path, device: RefinementDevice) -> RefinementNetworks:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.refinement.measure import check, convergence, iteration_cost
+from benchmarks.refinement.memory import available_gb, forget_peak, peak_gb, resident_gb
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.refinement_report import refinement_section
 from facewright.demo_networks import DEMO_NETWORKS
@@ -66,12 +67,34 @@ def test_the_report_shows_cost_and_convergence(problem: Problem, reached: dict[s
     result = {"device": "cpu", "threads": 2, "gpu": None, "rows": [row], "convergence": [*reached.values()]}
     text = refinement_section(result)
     assert "| demonstration, fp32, ONNX Runtime | 1 |" in text
+    assert f"| {cost['memory_gb']} |" in text
     assert "12.0 (11.0), gradient cosine 0.99999" in text
     assert "| camera and light |" in text
+    left_out = {**row, "batch": 32, "not_run": "not run: needs about 61 GB, 16 may be used"}
+    assert "| 32 | not run: needs about 61 GB" in refinement_section(result | {"rows": [row, left_out]})
     rival = row | {"autograd": "not run: torch is not installed"}
     assert "not run: torch is not installed" in refinement_section(
         result | {"rows": [rival], "convergence": []}
     )
+
+
+def test_ours_and_the_rival_take_turns(problem: Problem) -> None:
+    calls: list[int] = []
+    cost = iteration_cost(problem, 2, lambda: calls.append(1))
+    assert len(calls) == 3  # one to warm up
+    assert 0 <= cost["rival"]["processor_ms"] < cost["processor_ms"]
+
+
+def test_the_peak_of_memory_is_of_what_was_held_since_it_was_forgotten() -> None:
+    forget_peak()
+    before = peak_gb()
+    held = np.ones(50_000_000, np.uint8)
+    assert 0.04 < peak_gb() - before < 0.08
+    assert resident_gb() > before
+    del held
+    forget_peak()
+    assert peak_gb() < before + 0.04
+    assert available_gb() > 0
 
 
 def test_disturbed_cameras_and_lights_are_wrong(problem: Problem) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.refinement.__main__ import _autograd
-from benchmarks.refinement.measure import make_step
+from benchmarks.refinement.autograd_rival import AutogradRival, checked_rival
+from benchmarks.refinement.measure import iteration_cost, make_step
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.refinement.torch_networks import TorchNetworks, as_graphs, demonstration
 from facewright.refine import refine
@@ -33,13 +33,13 @@ def test_graphs_run_by_torch_are_engines_of_the_loop(problem: Problem) -> None:
 
 
 def test_autograd_gives_the_same_loss_and_gradient(problem: Problem, networks: TorchNetworks) -> None:
-    found = _autograd(networks, problem, 1, "fp32")  # asserts equal losses itself
-    assert found["gradient_cosine"] > 0.9999
+    rival, cosine = checked_rival(networks, problem, "fp32")  # asserts equal losses itself
+    assert cosine > 0.9999
+    cost = iteration_cost(problem, 1, rival.step)
+    assert cost["rival"].keys() < cost.keys()
 
 
 def test_autograd_takes_the_same_steps(problem: Problem, networks: TorchNetworks) -> None:
-    from benchmarks.refinement.autograd_rival import AutogradRival
-
     step = make_step(problem, 3, warm_up=0.0, ramp_down=0.0)
     rival = AutogradRival(networks, problem, step.options)
     ours, theirs = [], []

@@ -62,7 +62,8 @@ class GradientParity:
         value_relative_l2: of maps or losses.
         gradient_cosine, gradient_relative_l2: of the gradient by codes or image.
         milliseconds: forward and backward of one item by ONNX Runtime, the best of some runs; None where the
-            graph was not run by it. ``autograd_milliseconds``: the same by torch on as many threads.
+            graph was not run by it. ``processor_milliseconds``: of all its threads.
+        autograd_milliseconds, autograd_processor_milliseconds: the same by torch on as many threads.
         residual_megabytes: that pass from the forward to the backward graph for one item; 0 for one graph.
     """
 
@@ -72,7 +73,9 @@ class GradientParity:
     gradient_cosine: float
     gradient_relative_l2: float
     milliseconds: float | None
+    processor_milliseconds: float | None
     autograd_milliseconds: float | None
+    autograd_processor_milliseconds: float | None
     residual_megabytes: float
 
     @property
@@ -153,14 +156,20 @@ def _compare(
     timed: bool = False,
 ) -> GradientParity:
     (value, gradient), (found_value, found_gradient) = autograd(BATCH), run(BATCH)
+    none = None, None
+    (wall, processor), (autograd_wall, autograd_processor) = (
+        _milliseconds(run, autograd) if timed else (none, none)
+    )
     return GradientParity(
         network,
         precision,
         _relative_l2(found_value, value),
         _cosine(found_gradient, gradient),
         _relative_l2(found_gradient, gradient),
-        _milliseconds(run) if timed else None,
-        _milliseconds(autograd) if timed else None,
+        wall,
+        processor,
+        autograd_wall,
+        autograd_processor,
         residual_bytes / 1e6,
     )
 
@@ -199,14 +208,17 @@ def _onnx(
     return run
 
 
-def _milliseconds(run: ValueAndGradient) -> float:
-    """Of one item, the best of `RUNS` after one to warm up."""
-    times = []
+def _milliseconds(*calls: ValueAndGradient) -> list[tuple[float, float]]:
+    """Of one item by each: wall clock and processor time of all threads, the best of `RUNS` after one to warm
+    up. They take turns, so that a machine that has other work disturbs all of them.
+    """
+    times: list[list[tuple[float, float]]] = [[] for _ in calls]
     for _ in range(RUNS + 1):
-        start = time.perf_counter()
-        run(1)
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times[1:])
+        for call, own in zip(calls, times, strict=True):
+            wall, processor = time.perf_counter(), time.process_time()
+            call(1)
+            own.append((time.perf_counter() - wall, time.process_time() - processor))
+    return [(1e3 * min(w for w, _ in own[1:]), 1e3 * min(p for _, p in own[1:])) for own in times]
 
 
 def _seeded(shape: tuple[int, ...], key: str) -> Tensor:

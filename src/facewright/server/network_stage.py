@@ -15,9 +15,8 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from facewright.engine import OnnxEngine
-from facewright.errors import FacewrightError
+from facewright.server.failure import error_response, failure_of
 from facewright.server.stage import lend
-from facewright_client.contract import ErrorCode
 
 
 class TritonPythonModel:
@@ -49,12 +48,4 @@ class TritonPythonModel:
                 [lend(name, array) for name, array in results.items() if name in wanted]
             )
         except Exception as error:
-            if not isinstance(error, FacewrightError):
-                pb_utils.Logger.log_error(f"{self._name}: {type(error).__name__}: {error}")
-                error = FacewrightError(
-                    ErrorCode.INTERNAL,
-                    f"{self._name} failed with {type(error).__name__}",
-                    "the server's log says why",
-                )
-            error.stage = error.stage or self._name
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(error.to_json()))
+            return error_response(failure_of(error, self._name))

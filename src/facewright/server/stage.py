@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from facewright.errors import FacewrightError
 from facewright.server.carried_options import refuse_bad_info
+from facewright.server.failure import error_response, failure_of
 from facewright.server.request_clock import RequestClock
 from facewright.server.stage_metrics import StageMetrics
 from facewright_client.contract import FIT_INFO, MAX_PHOTO_BYTES, PHOTO, PHOTO_INFO, STAGES, ErrorCode, Tensor
@@ -27,20 +27,6 @@ from facewright_client.contract import FIT_INFO, MAX_PHOTO_BYTES, PHOTO, PHOTO_I
 Outputs = Mapping[Tensor, NDArray[Any] | bytes]
 #: What a stage makes of a request before it computes.
 Accepted = TypeVar("Accepted")
-
-_STATUS: Final = {
-    ErrorCode.BAD_PHOTO: "INVALID_ARG",
-    ErrorCode.PHOTO_TOO_LARGE: "INVALID_ARG",
-    ErrorCode.NO_FACE: "INVALID_ARG",
-    ErrorCode.FACE_TOO_SMALL: "INVALID_ARG",
-    ErrorCode.BAD_OPTION: "INVALID_ARG",
-    ErrorCode.OVERLOADED: "UNAVAILABLE",
-    ErrorCode.DEADLINE_EXCEEDED: "CANCELLED",
-    ErrorCode.CANCELLED: "CANCELLED",
-    ErrorCode.ENGINE_MISMATCH: "INTERNAL",
-    ErrorCode.INTERNAL: "INTERNAL",
-}
-
 
 #: Where a request that has waited too long is given up: before the costly work, never after it, or an
 #: overloaded server would do it all in vain.
@@ -218,14 +204,14 @@ class Stage:
             try:
                 accepted.append((index, accept(self._accepted(request))))
             except Exception as error:
-                responses[index] = self._failure_of(error)
+                responses[index] = self._failed(error)
         try:
             answers: Sequence[Outputs | Exception] = compute([value for _, value in accepted])
         except Exception as error:
             answers = [error] * len(accepted)
         for (index, _), answer in zip(accepted, answers, strict=True):
             if isinstance(answer, Exception):
-                responses[index] = self._failure_of(answer)
+                responses[index] = self._failed(answer)
             else:
                 responses[index] = self._response(requests[index], answer, self._outputs)
                 self._metrics.answered(time.perf_counter() - started)
@@ -262,7 +248,7 @@ class Stage:
             outputs = compute(self._accepted(request))
             response = self._response(request, outputs, self._outputs if whole else tuple(outputs))
         except Exception as error:
-            return self._failure_of(error)
+            return self._failed(error)
         self._metrics.answered(time.perf_counter() - started)
         return response
 
@@ -287,26 +273,7 @@ class Stage:
             [_lent(tensor.name, outputs[tensor]) for tensor in tensors if tensor.name in wanted]
         )
 
-    def _failure_of(self, error: Exception) -> Any:
-        if isinstance(error, FacewrightError):
-            return self._failure(error)
-        if isinstance(error, MemoryError):
-            return self._failure(
-                FacewrightError(ErrorCode.OVERLOADED, "the server ran out of memory", "retry later")
-            )
-        # The frames and the kind of error, not its message: that may quote what came from a photo.
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        pb_utils.Logger.log_error(f"{self.name}: {type(error).__name__}\n{frames}")
-        return self._failure(
-            FacewrightError(
-                ErrorCode.INTERNAL,
-                f"{self.name} failed with {type(error).__name__}",
-                "the server's log has the traceback",
-            )
-        )
-
-    def _failure(self, error: FacewrightError) -> Any:
-        error.stage = error.stage or self.name
-        self._metrics.failed(error.code)
-        status = getattr(pb_utils.TritonError, _STATUS[error.code])
-        return pb_utils.InferenceResponse(error=pb_utils.TritonError(error.to_json(), status))
+    def _failed(self, error: Exception) -> Any:
+        failure = failure_of(error, self.name)
+        self._metrics.failed(failure.code)
+        return error_response(failure)

@@ -176,16 +176,21 @@ def run_onnx(
         precision: of the file.
         threads: of one run.
     """
+    narrow = precision is not Precision.FP32
+    session = onnx_session(emulated(model, precision) if narrow else model, not narrow, threads)
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def onnx_session(model: onnx.ModelProto, optimised: bool, threads: int = 1) -> ort.InferenceSession:
+    """A graph on ONNX Runtime's CPU provider; one that `precision.emulated` made may not be optimised."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    if precision is not Precision.FP32:
-        model = emulated(model, precision)
+    if not optimised:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 _TINY: Final = 1e-300

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from facewright_export.export_error import ExportError
 from facewright_export.parity import Array, Measure, TensorParity, compare, worst
+from facewright_export.parity_layers import LayerDeviation, deviation_line
 from facewright_export.precision import Precision
 
 
@@ -92,15 +93,24 @@ class GateError(ExportError):
         network: its name.
         precision: of the file.
         results: all outputs.
+        layers: where in the file the error comes from.
     """
 
-    def __init__(self, network: str, precision: Precision, results: Sequence[GateResult]) -> None:
+    def __init__(
+        self,
+        network: str,
+        precision: Precision,
+        results: Sequence[GateResult],
+        layers: Sequence[LayerDeviation] = (),
+    ) -> None:
         bad = worst([result.parity for result in results if result.failures])
-        table = "\n".join(f"  {result_line(result)}" for result in results)
+        table = [f"  {result_line(result)}" for result in results]
+        if layers:
+            table += ["layers where it comes from:", *(f"  {deviation_line(layer)}" for layer in layers)]
         super().__init__(
             f"{network} in {precision} does not compute what the published network does; the worst tensor is "
-            f"{bad.tensor}:\n{table}",
-            "use a wider --precision, or name the layers that overflow among the row's fp32_islands"
+            + "\n".join([f"{bad.tensor}:", *table]),
+            "use a wider --precision, or name the layers where it comes from among the row's islands"
             if precision is not Precision.FP32
             else "a float32 file must agree: the graph differs from the module, please report it",
         )
@@ -135,7 +145,12 @@ def judge(
     ]
 
 
-def require_passed(network: str, precision: Precision, results: Sequence[GateResult]) -> None:
-    """Raises `GateError` where a bound is broken."""
+def require_passed(
+    network: str,
+    precision: Precision,
+    results: Sequence[GateResult],
+    layers: Callable[[], Sequence[LayerDeviation]] = tuple,
+) -> None:
+    """Raises `GateError` where a bound is broken, with the layers that ``layers`` then finds."""
     if any(result.failures for result in results):
-        raise GateError(network, precision, results)
+        raise GateError(network, precision, results, layers())

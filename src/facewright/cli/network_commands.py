@@ -149,27 +149,44 @@ def add_parity(commands: Any) -> None:
     """The arguments of ``facewright parity``."""
     parity = commands.add_parser(
         "parity",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         help="how exactly exported files compute",
-        description="Export every network at its published size with seeded weights, run each file on ONNX "
-        "Runtime beside the module in torch float32, and print cosine, relative L2, the largest difference, "
-        "and the error in millimetres, degrees, ΔE or σ beside what its gate allows. Exit status 1 when a "
-        "gate fails. Takes minutes.",
+        description="""\
+Export networks at their published size with seeded weights, run each file on ONNX Runtime beside the module
+in torch float32, and print cosine, relative L2, and the error in millimetres, degrees, ΔE or σ beside what
+its gate allows. Exit status 1 when a gate fails. Takes minutes.
+
+  facewright parity                                         every network in fp32 and fp16
+  facewright parity --pipeline twin --precision bf16        those of one pipeline
+  facewright parity --network mica --precision fp16 --layers
+                                      the layers of the narrow file where errors come from, and how large""",
     )
     parity.add_argument(
         "--pipeline", nargs="+", choices=_PIPELINES, default=(), help="only these (default: all)"
     )
+    parity.add_argument("--network", nargs="+", default=(), metavar="NAME", help="only these of them")
     parity.add_argument(
         "--precision", nargs="+", choices=_PRECISIONS, default=("fp32", "fp16"), help="(default: fp32 fp16)"
     )
-    parity.add_argument("--json", type=Path, metavar="FILE", help="also write the rows")
+    what = parity.add_mutually_exclusive_group()
+    what.add_argument("--json", type=Path, metavar="FILE", help="also write the rows")
+    what.add_argument(
+        "--layers",
+        action="store_true",
+        help="compare the tensors inside fp16 and bf16 files with float32 instead: which layer deviates",
+    )
     parity.set_defaults(run=_parity)
 
 
 def _parity(parsed: argparse.Namespace) -> int:
     with _export_environment():
-        from facewright_export.parity_command import run_parity
+        from facewright_export.parity_command import networks_of, run_layers, run_parity
         from facewright_export.precision import Precision
-    return run_parity(parsed.pipeline, [Precision(name) for name in parsed.precision], parsed.json)
+    networks = networks_of(parsed.pipeline, parsed.network)
+    precisions = [Precision(name) for name in parsed.precision]
+    if parsed.layers:
+        return run_layers(networks, precisions)
+    return run_parity(networks, precisions, parsed.json)
 
 
 @contextmanager

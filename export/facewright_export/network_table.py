@@ -78,6 +78,9 @@ _ARCFACE: Final = PixelNormalisation((127.5,) * 3, (127.5,) * 3)
 _DEMODULATION: Final = ("*[0-9]/Gemm", "*[0-9]/Add", "*[0-9]/Sqrt", "*[0-9]/Reciprocal")
 #: Normalising to unit length: a sum of squares over the embedding, and the 1e-24 that keeps it from 0.
 _UNIT_LENGTH: Final = ("graph/*",)
+#: Networks that make a mesh compute in float32 in narrower files too: fp16 has steps of 0.06 mm at 0.1 m and
+#: bf16 of 0.5 mm, which a mesh shows as a grain, and their work is little beside that of what feeds them.
+_WHOLE: Final = ("*",)
 #: Weights that StyleGAN2 scales itself are stored at unit variance; the last ones smaller, for images in -1 …
 #: 1.
 _STYLEGAN2_SCALES: Final = {
@@ -85,6 +88,7 @@ _STYLEGAN2_SCALES: Final = {
     "*.conv.weight": 1.0,
     "*modulation.weight": 1.0,
     "*.modulation.bias": 1.0,
+    "*to_rgb*.bias": 0.1,  # one for each resolution, all added: larger ones push whole channels out of -1 … 1
     "*noises.*": 1.0,
     "*input.input": 1.0,
 }
@@ -157,9 +161,9 @@ NETWORKS: Final[tuple[Network, ...]] = (
         load=_load_shape_decoder,
         files=("shape_decoder.pt",),
         inputs=(Input("IDENTITY_FEATURE", (FEATURE_WIDTH,), Example.NORMAL),),
-        gates={"VERTICES": gate(vertex_millimetres(), 0.001, 0.2, 1.5)},
+        gates={"VERTICES": gate(vertex_millimetres(), 0.001, 0.001, 0.001)},
         source="Wang et al. 2019 (twin), section 3.3",
-        islands=("vertices/*",),  # fp16 has steps of 0.06 mm at 0.1 m, and a mesh shows them as a grain
+        islands=_WHOLE,
         seeded_scales={"vertices.weight": 0.005, "vertices.bias": 0.05},
     ),
     Network(
@@ -200,9 +204,10 @@ NETWORKS: Final[tuple[Network, ...]] = (
         load=lambda path: import_state_dict(CameraRegressor(), path),
         files=("camera_regressor.pt",),
         inputs=(_image(224),),
-        gates={"CAMERA": gate(rotation_degrees(slice(3, 6)), 0.001, 0.3, 2)},
+        gates={"CAMERA": gate(rotation_degrees(slice(3, 6)), 0.001, 0.1, 0.8)},
         source="Luo et al. 2021 (normalized), section 3.3",
         pixels=_IMAGENET,
+        seeded_scales={"fc.weight": 0.002},  # angles below a radian
     ),
     Network(
         name="face_parts",
@@ -263,6 +268,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         source="Deng et al. 2019, Accurate 3D Face Reconstruction",
         serve=then(deep3d.named_coefficients),
         pixels=_ZERO_TO_ONE,
+        seeded_scales={"final_layers.*.weight": 0.008},  # angles about a radian
     ),
     Network(
         name="basel_face",
@@ -275,10 +281,11 @@ NETWORKS: Final[tuple[Network, ...]] = (
             Input("TEXTURE", (80,), Example.NORMAL),
         ),
         gates={
-            "VERTICES": gate(vertex_millimetres(metres_per_unit=0.1), 0.001, 0.5, 4),
-            "VERTEX_ALBEDO": gate(plain_difference(), 1e-5, 2e-3, 2e-2),
+            "VERTICES": gate(vertex_millimetres(metres_per_unit=0.1), 0.001, 0.001, 0.001),
+            "VERTEX_ALBEDO": gate(plain_difference(), 1e-5, 1e-5, 1e-5),
         },
         source="Deng et al. 2019; Yang et al. 2021 (rerenderable), section 4.1, equations 1 and 2",
+        islands=_WHOLE,
         kept=("*",),
     ),
     Network(
@@ -384,10 +391,11 @@ NETWORKS: Final[tuple[Network, ...]] = (
             Input("POSE", (15,), Example.SMALL),
         ),
         gates={
-            "VERTICES": gate(vertex_millimetres(), 0.001, 0.5, 4),
-            "JOINTS": gate(vertex_millimetres(), 0.001, 0.5, 4),
+            "VERTICES": gate(vertex_millimetres(), 0.001, 0.001, 0.001),
+            "JOINTS": gate(vertex_millimetres(), 0.001, 0.001, 0.001),
         },
         source="Li et al. 2017, FLAME, section 3",
+        islands=_WHOLE,
         kept=("*",),
     ),
     Network(
@@ -401,10 +409,11 @@ NETWORKS: Final[tuple[Network, ...]] = (
             Input("POSE", (15,), Example.SMALL),
         ),
         gates={
-            "VERTICES": gate(vertex_millimetres(), 0.001, 0.5, 4),
-            "JOINTS": gate(vertex_millimetres(), 0.001, 0.5, 4),
+            "VERTICES": gate(vertex_millimetres(), 0.001, 0.001, 0.001),
+            "JOINTS": gate(vertex_millimetres(), 0.001, 0.001, 0.001),
         },
         source="Li et al. 2017, FLAME, section 3",
+        islands=_WHOLE,
         kept=("*",),
     ),
     Network(

@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from facewright.cli import _PIPELINES, _PRECISIONS, main
+from facewright.cli import main
+from facewright.cli.network_commands import _PIPELINES, _PRECISIONS
 from facewright.engine import OnnxEngine
 from facewright.server.model_configs import PROFILES
 from facewright_export import network_table
@@ -115,11 +116,10 @@ def test_the_perceptual_distance_over_alexnet_is_exported(tmp_path: Path) -> Non
 
 @pytest.fixture
 def decoder(tmp_path: Path) -> Path:
-    """A shape decoder of 50 vertices, a few centimetres apart."""
+    """A shape decoder of 50 vertices."""
     torch.manual_seed(0)
     path = tmp_path / "decoder.pt"
-    state = ShapeDecoder(50).state_dict()
-    torch.save(state | {"vertices.weight": state["vertices.weight"] / 4}, path)
+    torch.save(ShapeDecoder(50).state_dict(), path)
     return path
 
 
@@ -149,16 +149,22 @@ def test_checking_writes_nothing(decoder: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_network_that_computes_something_else_is_not_written(
-    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A head a thousand times too large: fp16 rounds it by centimetres."""
-    state = torch.load(decoder)
-    torch.save({key: 1000 * value for key, value in state.items()}, decoder)
-    arguments = ("--weights", decoder, "--precision", "bf16", "--output", tmp_path / "r")
-    assert run("export", "twin", "--network", "shape_decoder", *arguments) == 1
+    """Weights of an identity regressor whose second layer leaves fp16's range, and whose third comes back."""
+    row = network("identity_regressor")
+    (path,) = write_files(tmp_path, row)
+    state = torch.load(path)
+    state |= {"layers.2.weight": 1e7 * state["layers.2.weight"].clamp(-0.004, 0.004)}
+    state |= {"layers.4.weight": 1e-4 * state["layers.4.weight"]}
+    torch.save(state, path)
+    arguments = ("--weights", path, "--precision", "fp16", "--output", tmp_path / "r")
+    assert run("export", "normalized", "--network", row.name, *arguments) == 1
     said = capsys.readouterr().err
-    assert "worst tensor is VERTICES" in said
-    assert "FAILS" in said
+    assert "worst tensor is W_PLUS" in said
+    assert "FAILS: values that are not finite" in said
+    assert "  layers.2/Gemm: values that are not finite, from relative L2 " in said, "the layer to be mended"
+    assert "layers.4/Gemm" not in said, "it passes on what it is given"
     assert not (tmp_path / "r").exists()
 
 

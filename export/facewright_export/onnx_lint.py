@@ -122,7 +122,7 @@ def require_clean(model: onnx.ModelProto, name: str) -> None:
 
 
 class _Graph:
-    """Types, shapes and constants by name."""
+    """Types, shapes and constants by name; names of what may be a layer's weights."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.constants: dict[str, onnx.TensorProto] = {t.name: t for t in model.graph.initializer}
@@ -131,6 +131,9 @@ class _Graph:
                 tensor = next((a.t for a in node.attribute if a.name == "value"), None)
                 if tensor is not None:
                     self.constants[node.output[0]] = tensor
+        # A constant that is cast, as weights stored in half precision are, is folded when the plan is built.
+        casts = [node for node in model.graph.node if node.op_type == "Cast"]
+        self.weights = {*self.constants, *(n.output[0] for n in casts if n.input[0] in self.constants)}
         values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
         self.types = {value.name: value.type.tensor_type.elem_type for value in values}
         self.types |= {name: tensor.data_type for name, tensor in self.constants.items()}
@@ -264,7 +267,7 @@ def _control_flow(node: onnx.NodeProto, given: dict[str, Any], graph: _Graph) ->
 
 
 def _convolution(node: onnx.NodeProto, given: dict[str, Any], graph: _Graph) -> Iterator[tuple[str, str]]:
-    if node.input[1] not in graph.constants:
+    if node.input[1] not in graph.weights:
         yield (
             f"{node.op_type} whose kernel is computed",
             "scale the input and the output instead, and keep the kernel constant (StyleGAN2's modulation)",

@@ -186,6 +186,12 @@ def test_a_clean_graph_passes() -> None:
     require_clean(model, "small")
 
 
+def test_a_kernel_that_is_stored_in_half_precision_is_a_constant() -> None:
+    cast = helper.make_node("Cast", ["KERNEL"], ["WIDE"], "a/Cast", to=FLOAT)
+    convolution = node("Conv", "X", "WIDE", pads=[1, 1, 1, 1])
+    assert lint(graph([cast, convolution], {"KERNEL": KERNEL["KERNEL"].astype(np.float16)})) == []
+
+
 def test_the_error_shows_every_finding() -> None:
     model = graph([node("Resize", "X", "", "", "SIZES", mode="cubic", antialias=1)], SIZES)
     with pytest.raises(OnnxLintError, match=r"would refuse decoder, 2 finding\(s\)") as caught:

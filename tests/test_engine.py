@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, save_model
 
+from facewright import engine as engine_module
 from facewright.engine import OnnxEngine
 from facewright.errors import FacewrightError
 from facewright_client.contract import ErrorCode
@@ -101,6 +104,137 @@ def test_bound_buffers_are_read_and_overwritten_at_every_run(network: Path) -> N
 def test_wrong_buffers_are_named(network: Path, change: dict[str, npt.NDArray[Any]], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         OnnxEngine(network).bind(_buffers() | change)
+
+
+class _RecordingSession:
+    """What ONNX Runtime is told, on a machine without a GPU: provider options, and each run's options.
+
+    Everything else is a session's on the CPU, of which the test asks nothing but the tensors.
+    """
+
+    def __init__(
+        self, path: str, options: ort.SessionOptions, providers: list[tuple[str, dict[str, str]]]
+    ) -> None:
+        ((self.provider, self.provider_options),) = providers
+        self._session = _Session(path, options)
+        self.runs: list[tuple[str, str]] = []
+        self.get_inputs, self.get_outputs = self._session.get_inputs, self._session.get_outputs
+
+    def get_providers(self) -> list[str]:
+        return [self.provider]
+
+    def disable_fallback(self) -> None:
+        pass
+
+    def io_binding(self) -> Any:
+        return SimpleNamespace(bind_input=lambda *_: None, bind_output=lambda *_: None)
+
+    def run_with_iobinding(self, binding: Any, options: ort.RunOptions) -> None:
+        self._record(options)
+
+    def run(self, names: None, fed: dict[str, npt.NDArray[Any]], options: ort.RunOptions) -> Any:
+        self._record(options)
+        return self._session.run(names, fed)
+
+    def _record(self, options: ort.RunOptions) -> None:
+        keys = ("gpu_graph_id", "disable_synchronize_execution_providers")
+        try:
+            graph, queued = (options.get_run_config_entry(key) for key in keys)
+        except RuntimeError:
+            graph = queued = "unset"
+        self.runs.append((graph, queued))
+
+
+_Session = ort.InferenceSession
+
+
+def _gpu_engine(
+    network: Path, monkeypatch: pytest.MonkeyPatch, stream: int | None
+) -> tuple[OnnxEngine, _RecordingSession]:
+    monkeypatch.setattr(engine_module.ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(engine_module.ort, "InferenceSession", _RecordingSession)
+    engine = OnnxEngine(network, "cuda", stream=stream)
+    session = engine._session
+    assert isinstance(session, _RecordingSession)
+    return engine, session
+
+
+def _gpu_buffers(address: int, batch: int = 2) -> dict[str, Any]:
+    """Like CuPy's arrays: everything but host memory."""
+    return {
+        name: SimpleNamespace(
+            **{part: getattr(array, part) for part in ("dtype", "shape", "ndim", "flags", "strides")},
+            data=SimpleNamespace(ptr=address + index),
+        )
+        for index, (name, array) in enumerate(_buffers(batch).items())
+    }
+
+
+def test_with_a_stream_bindings_are_captured_and_nothing_else(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, session = _gpu_engine(network, monkeypatch, stream=4096)
+    assert session.provider_options == {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "user_compute_stream": "4096",
+        "enable_cuda_graph": "1",
+    }
+    first, second = engine.bind(_gpu_buffers(1000)), engine.bind(_gpu_buffers(1000, batch=3))
+    again = engine.bind(_gpu_buffers(1000))
+    for run in (first, second, first, again):
+        run()
+    assert session.runs == [("1", "1"), ("2", "1"), ("1", "1"), ("1", "1")]
+
+    session.runs.clear()
+    elsewhere = threading.Thread(target=first)
+    elsewhere.start()
+    elsewhere.join()
+    a = np.zeros((2, 3), np.float32)
+    engine.run({"A": a, "B": a})
+    assert session.runs == [("-1", "1"), ("-1", "0")]
+
+
+def test_graphs_of_a_session_are_limited(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, session = _gpu_engine(network, monkeypatch, stream=4096)
+    for place in range(70):
+        engine.bind(_gpu_buffers(1000 * place))()
+    engine.bind(_gpu_buffers(0))()
+    graphs = [int(graph) for graph, _ in session.runs]
+    assert graphs == [*range(1, 65), *[-1] * 6, 1]
+
+
+def test_without_a_stream_there_are_no_graphs(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, session = _gpu_engine(network, monkeypatch, stream=None)
+    assert session.provider_options == {"cudnn_conv_algo_search": "HEURISTIC"}
+    engine.bind(_gpu_buffers(1000))()
+    assert session.runs == [("unset", "unset")]
+    with pytest.raises(ValueError, match=r"arithmetic\.onnx runs on cuda, A is an array of the cpu"):
+        engine.bind(_buffers())
+
+
+@pytest.mark.gpu
+def test_cuda_graphs_of_several_shapes_and_addresses(network: Path) -> None:
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("ONNX Runtime has no CUDA provider")
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        engine = OnnxEngine(network, "cuda", stream=stream.ptr)
+        bound = []
+        for batch in (2, 5, 2):
+            buffers = {name: cupy.zeros((batch, 3), cupy.float32) for name in ("A", "B", "SUM", "DIFFERENCE")}
+            bound.append((engine.bind(buffers), buffers))
+        for value in (1, 5, 7):
+            for run, buffers in bound:
+                buffers["A"][...] = value
+                buffers["B"][0] = 10 * value
+                run()
+            stream.synchronize()
+            for _, buffers in bound:
+                a, b = buffers["A"].get(), buffers["B"].get()
+                np.testing.assert_array_equal(buffers["SUM"].get(), a + b)
+                np.testing.assert_array_equal(buffers["DIFFERENCE"].get(), a - b)
+        host = np.ones((4, 3), np.float32)
+        np.testing.assert_array_equal(engine.run({"A": host, "B": host})["SUM"], 2 * host)
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this machine has CUDA")

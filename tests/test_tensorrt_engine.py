@@ -7,12 +7,16 @@ import ctypes
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from facewright import tensorrt_plan
+from facewright import refinement_device, tensorrt_plan
+from facewright.demo_networks import DEMO_NETWORKS
 from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
+from facewright.refinement_device import RefinementDevice
 from facewright.server import served_repository
 from facewright.server.model_configs import Sizing
 from facewright.tensorrt_engine import TensorRTEngine
@@ -142,3 +146,25 @@ def test_the_tensorrt_profile_refuses_to_start_without(
         served_repository.assemble_repository(tmp_path / "repository", "tensorrt", Sizing())
     assert caught.value.code == ErrorCode.ENGINE_MISMATCH
     assert "facewright build" in caught.value.hint
+
+
+@pytest.mark.skipif(_driver_is_here(), reason="this machine has an NVIDIA driver")
+def test_refinement_opens_the_plans_that_there_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Which engine was to be opened shows in what it lacks on this machine."""
+    monkeypatch.setattr(refinement_device, "compute_capability", lambda: "9.0")
+    monkeypatch.setattr(tensorrt_plan, "cache_folder", lambda: tmp_path)
+    stream = SimpleNamespace(ptr=4096)
+    device = RefinementDevice(np, stream, stream, plans=True)
+    network = DEMO_NETWORKS / "generator_forward.onnx"
+    with pytest.raises(FacewrightError, match="run on cuda, but ONNX Runtime"):
+        device.open_engine(network)
+    plan = open_plan("generator_forward", "9.0")
+    plan.parent.mkdir(parents=True)
+    plan.write_bytes(b"plan")
+    with pytest.raises(FacewrightError, match=r"model_9\.0\.plan\.json does not say"):
+        device.open_engine(network)
+    write_identity(plan, IDENTITY)
+    with pytest.raises(FacewrightError, match="TensorRT and CuPy"):
+        device.open_engine(network)
+    with pytest.raises(FacewrightError, match="run on cuda, but ONNX Runtime"):
+        replace(device, plans=False).open_engine(network)

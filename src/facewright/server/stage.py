@@ -210,10 +210,13 @@ class Stage:
         except Exception as error:
             answers = [error] * len(accepted)
         for (index, _), answer in zip(accepted, answers, strict=True):
-            if isinstance(answer, Exception):
-                responses[index] = self._failed(answer)
-            else:
+            try:
+                if isinstance(answer, Exception):
+                    raise answer
                 responses[index] = self._response(requests[index], answer, self._outputs)
+            except Exception as error:
+                responses[index] = self._failed(error)
+            else:
                 self._metrics.answered(time.perf_counter() - started)
         return responses
 

@@ -18,7 +18,7 @@ import onnxruntime
 from facewright.errors import FacewrightError
 from facewright.open_assets_location import BUILD_COMMAND, asset_path, cache_folder
 from facewright.server.served_repository import OPEN_ASSETS, source_repository
-from facewright.server.server_traces import remove_stale_regions
+from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
 from facewright.server.triton_runtime import (
     VERSION,
     RuntimeMissingError,
@@ -76,9 +76,9 @@ def examine(install: bool = False, quiet: bool = False) -> int:
             print(f"{mark} {finding.subject}: {finding.problem}\n  {what}: {finding.mend}")
         elif not quiet:
             print(f"✓ {finding.subject}")
-    removed = remove_stale_regions()
-    if removed and not quiet:
-        print(f"✓ removed {removed} shared-memory regions of servers that were killed")
+    regions, folders = remove_stale_regions(), remove_stale_folders()
+    if (regions or folders) and not quiet:
+        print(f"✓ removed {regions} shared-memory regions and {folders} folders of servers that were killed")
     return int(any(finding.problem and not finding.warning for finding in findings))
 
 

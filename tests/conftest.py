@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from facewright.demo_networks import DEMO_NETWORKS
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
 
@@ -12,3 +15,11 @@ from facewright.open_assets_location import asset_path
 def open_head() -> HeadModel:
     """The open head as `make test` builds it."""
     return HeadModel.load(asset_path("head.npz"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_of_the_repository() -> Iterator[None]:
+    """Refinement takes the committed networks, whatever else was built on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(DEMO_NETWORKS))
+        yield

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facewright.demo_networks import DEMO_NETWORKS
+from facewright.demo_networks import DEMO_NETWORKS, networks_with_identity
 from facewright.errors import FacewrightError
 from facewright.head_model import HeadModel
 from facewright.refine import refine
@@ -128,9 +128,14 @@ class RefinementRequest:
 
 
 def refinement_folder() -> Path:
-    """Where the networks are: ``$FACEWRIGHT_REFINEMENT_NETWORKS``, by default the demonstration networks."""
+    """Where the networks are: ``$FACEWRIGHT_REFINEMENT_NETWORKS``, by default the demonstration networks,
+    with an identity network where one was built (`facewright.demo_networks`).
+    """
     configured = os.environ.get("FACEWRIGHT_REFINEMENT_NETWORKS")
-    return Path(configured) if configured else DEMO_NETWORKS
+    if configured:
+        return Path(configured)
+    built = networks_with_identity()
+    return built if (built / "identity_loss.onnx").is_file() else DEMO_NETWORKS
 
 
 class LatentRefiner:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from facewright.demo_networks import IDENTITY_COMMAND
 from facewright.errors import FacewrightError
 from facewright.refinement_bindings import BoundLoss, BoundNetworks
 from facewright.refinement_device import Array, RefinementDevice
@@ -58,7 +59,8 @@ class RefinementStep:
             raise FacewrightError(
                 ErrorCode.ENGINE_MISMATCH,
                 f"identity_weight is {options.identity_weight:g}, but there is no identity network",
-                "ask for identity_weight 0, or install an identity network with its gradient",
+                f"ask for identity_weight 0; or build the demonstration's ({IDENTITY_COMMAND}), or export "
+                "your own (docs/refinement.md), and start again",
             )
         generator = networks.generator
         mean = device.host(surface.vertices_mean)

@@ -2,10 +2,11 @@
 
     .venv-export/bin/python -m facewright_export.demo.identity
 
-writes ``identity_targets.onnx`` and ``identity_loss.onnx`` to where the refinement stages look for them. The
-network is dlib's face recognition (`facewright_export.networks.dlib_resnet`), a trained network in the public
-domain, read from the pinned source archive of ``face_recognition_models``: unlike the other demonstration
-networks it knows photos of people. It is no part of this repository, and set-up does not need it.
+writes ``identity_targets.onnx`` and ``identity_loss.onnx``, with links to the other demonstration networks,
+to where the refinement stages look for them before they take those others alone. The network is dlib's face
+recognition (`facewright_export.networks.dlib_resnet`), a trained network in the public domain, read from the
+pinned source archive of ``face_recognition_models``: unlike the other demonstration networks it knows photos
+of people. It is no part of this repository, and set-up does not need it.
 
 dlib turns and scales a face by its landmarks before it describes it. The refinement's picture is framed as
 FACE_CROP, which is made by landmarks too, except that a tilted head stays tilted: the network is shown a
@@ -25,7 +26,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from facewright.demo_networks import identity_folder
+from facewright.demo_networks import DEMO_NETWORKS, networks_with_identity
+from facewright.refinement_networks import refinement_files
 from facewright_export.checkpoints import CheckpointError, UnreadableCheckpointError
 from facewright_export.checkpoints.dlib import import_dlib_face_descriptor
 from facewright_export.gradients.refinement_export import export_image_loss
@@ -84,11 +86,17 @@ def read_published_descriptor(archive: Path) -> DlibFaceDescriptor:
 
 
 def build(network: DlibFaceDescriptor, folder: Path) -> list[Path]:
-    """Write the pair into ``folder``, both files or none; their paths."""
+    """Write the identity pair into ``folder``, and links to the other networks; the paths of the pair."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
-        files = export_image_loss("identity", DemoIdentity(network), IMAGE_SIZE, Path(unfinished))
-        return [file.replace(folder / file.name) for file in files]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
+        unfinished = Path(temporary)
+        pair = export_image_loss("identity", DemoIdentity(network), IMAGE_SIZE, unfinished)
+        links = [unfinished / file.name for file in refinement_files(DEMO_NETWORKS).values()]
+        for link in links:
+            link.symlink_to(DEMO_NETWORKS / link.name)
+        # Whole files take the place of old ones; the pair comes last, because with it the folder is complete.
+        moved = [file.replace(folder / file.name) for file in (*links, *pair)]
+    return moved[len(links) :]
 
 
 def main() -> int:
@@ -96,7 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=identity_folder(), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=networks_with_identity(), help="default: %(default)s")
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:

@@ -17,12 +17,12 @@ from facewright.open_assets_location import open_assets_folder
 
 #: The folder to give to `facewright.refinement_networks.load_refinement_networks`.
 DEMO_NETWORKS: Final = Path(__file__).parent
-#: Builds the identity pair into `identity_folder`.
+#: Builds `networks_with_identity`.
 IDENTITY_COMMAND: Final = (
     "scripts/setup --export && .venv-export/bin/python -m facewright_export.demo.identity"
 )
 
 
-def identity_folder() -> Path:
-    """Where the identity pair that goes with the demonstration networks is; it need not exist."""
-    return open_assets_folder() / "identity"
+def networks_with_identity() -> Path:
+    """Where `IDENTITY_COMMAND` puts the identity pair, beside links to `DEMO_NETWORKS`; it need not exist."""
+    return open_assets_folder() / "refinement"

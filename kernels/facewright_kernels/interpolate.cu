@@ -50,22 +50,26 @@ extern "C" __global__ void interpolate_pixels(const float* __restrict__ attribut
     }
 }
 
-// First pass of the VJP: barycentrics are at most 1, so a vertex's terms are at most the gradient at its pixels.
+// First pass of the VJP: barycentrics are at most 1, so a vertex's terms are at most the gradient at its pixels. `copies`
+// images share each row of the raster.
 extern "C" __global__ void interpolate_vjp_measure(const float* __restrict__ grad, const int* __restrict__ triangles,
                                                    const int* __restrict__ triangle_id, int* magnitudes,
-                                                   long long rows, int height, int width, int segment,
+                                                   long long rows, int height, int width, int segment, int copies,
                                                    int shared_attributes, int vertex_count, int triangle_count,
                                                    int channels) {
     for_each_run(triangle_id, rows, width, segment, [&](int triangle, long long row, int first, int length) {
         if (!corners_of(triangles, triangle, triangle_count, vertex_count)) return;
-        const float* values = grad + (row * width + first) * channels;
-        int largest = 0;
-        for (int k = 0; k < length * channels; ++k) {
-            const int bits = magnitude_bits(values[k]);
-            largest = bits > largest ? bits : largest;
+        for (int copy = 0; copy < copies; ++copy) {
+            const long long image_row = row + (long long)copy * height;
+            const float* values = grad + (image_row * width + first) * channels;
+            int largest = 0;
+            for (int k = 0; k < length * channels; ++k) {
+                const int bits = magnitude_bits(values[k]);
+                largest = bits > largest ? bits : largest;
+            }
+            int* image = magnitudes + (shared_attributes ? 0 : image_row / height * vertex_count);
+            for (int k = 0; k < 3; ++k) atomic_maximum(&image[triangles[(long long)triangle * 3 + k]], largest);
         }
-        int* image = magnitudes + (shared_attributes ? 0 : row / height * vertex_count);
-        for (int k = 0; k < 3; ++k) atomic_maximum(&image[triangles[(long long)triangle * 3 + k]], largest);
     });
 }
 
@@ -105,30 +109,34 @@ extern "C" __global__ void interpolate_vjp_add(const float* __restrict__ attribu
                                                const float* __restrict__ barycentric, const float* __restrict__ grad,
                                                int* magnitudes, unsigned long long* sums,
                                                float* __restrict__ grad_barycentric, long long rows, int height,
-                                               int width, int segment, int shared_attributes, int vertex_count,
-                                               int triangle_count, int channels, int headroom) {
+                                               int width, int segment, int copies, int shared_attributes,
+                                               int vertex_count, int triangle_count, int channels, int headroom) {
     const VertexSums target = {magnitudes, sums, channels, headroom};
     for_each_run(triangle_id, rows, width, segment, [&](int triangle, long long row, int first, int length) {
-        const long long pixel = row * width + first;
         const int* corners = corners_of(triangles, triangle, triangle_count, vertex_count);
-        if (!corners || channels == 0) {
-            for (int k = 0; k < 2 * length; ++k) grad_barycentric[2 * pixel + k] = 0.0f;
-            return;
-        }
-        const long long image = shared_attributes ? 0 : row / height * vertex_count;
-        for (int c = 0; c < channels; c += 4) {
-            const float* values[3];
-            for (int k = 0; k < 3; ++k) values[k] = attributes + (image + corners[k]) * channels + c;
-            const float *from = grad + pixel * channels + c, *weights = barycentric + 2 * pixel;
-            float *to = grad_barycentric + 2 * pixel, run[3][4];
-            const int count = channels - c < 4 ? channels - c : 4;
-            switch (count) {
-                case 1: run_vjp<1>(values, from, weights, to, length, channels, c == 0, run); break;
-                case 2: run_vjp<2>(values, from, weights, to, length, channels, c == 0, run); break;
-                case 3: run_vjp<3>(values, from, weights, to, length, channels, c == 0, run); break;
-                default: run_vjp<4>(values, from, weights, to, length, channels, c == 0, run);
+        const float* weights = barycentric + 2 * (row * width + first);
+        for (int copy = 0; copy < copies; ++copy) {
+            const long long image_row = row + (long long)copy * height, pixel = image_row * width + first;
+            float* to = grad_barycentric + 2 * pixel;
+            if (!corners || channels == 0) {
+                for (int k = 0; k < 2 * length; ++k) to[k] = 0.0f;
+                continue;
             }
-            for (int k = 0; k < 3; ++k) add_to_vertex(target, image + corners[k], c, run[k], count);
+            const long long image = shared_attributes ? 0 : image_row / height * vertex_count;
+            for (int c = 0; c < channels; c += 4) {
+                const float* values[3];
+                for (int k = 0; k < 3; ++k) values[k] = attributes + (image + corners[k]) * channels + c;
+                const float* from = grad + pixel * channels + c;
+                float run[3][4];
+                const int count = channels - c < 4 ? channels - c : 4;
+                switch (count) {
+                    case 1: run_vjp<1>(values, from, weights, to, length, channels, c == 0, run); break;
+                    case 2: run_vjp<2>(values, from, weights, to, length, channels, c == 0, run); break;
+                    case 3: run_vjp<3>(values, from, weights, to, length, channels, c == 0, run); break;
+                    default: run_vjp<4>(values, from, weights, to, length, channels, c == 0, run);
+                }
+                for (int k = 0; k < 3; ++k) add_to_vertex(target, image + corners[k], c, run[k], count);
+            }
         }
     });
 }

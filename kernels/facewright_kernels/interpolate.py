@@ -52,9 +52,7 @@ def interpolate(attributes: FloatArray, triangles: IntArray, raster: Raster) -> 
         ValueError: wrong shape, dtype, mixed devices, or (on a CPU) an index out of range.
     """
     check = Boundary("interpolate")
-    attributes, triangles, triangle_id, barycentric = _checked(
-        check, attributes, triangles, raster, raster_may_be_shared=True
-    )
+    attributes, triangles, triangle_id, barycentric = _checked(check, attributes, triangles, raster)
     channels, batch = check.size("C"), check.size("B") if check.size("N") == 1 else check.size("N")
     out: FloatArray = array_module(attributes).empty((batch, *triangle_id.shape[1:], channels), np.float32)
     pixels = batch * triangle_id.shape[1] * triangle_id.shape[2]
@@ -86,25 +84,26 @@ def interpolate_vjp(
 
     Args:
         attributes, triangles, raster: as in the forward call.
-        grad: f32 ``[B, H, W, C]``, gradient of a loss with respect to the interpolated attributes. What it
-            holds at empty pixels does not matter; where it is not finite, all channels of the pixel's
-            vertices get NaN.
+        grad: f32 ``[B, H, W, C]``, gradient of a loss with respect to the interpolated attributes, B images
+            also where they share the raster. What it holds at empty pixels does not matter; where it is not
+            finite, all channels of the pixel's vertices get NaN.
 
     Raises:
         ValueError: wrong shape, dtype, mixed devices, or (on a CPU) an index out of range.
     """
     check = Boundary("interpolate_vjp")
     attributes, triangles, triangle_id, barycentric = _checked(check, attributes, triangles, raster)
-    grad = check.array("grad", grad, "float32", "B H W C")
+    batch = check.size("B") if check.size("N") == 1 else check.size("N")
+    grad = check.array("grad", grad, "float32", f"{batch} H W C")
     xp = array_module(attributes)
     height, width = triangle_id.shape[1:]
     rows, segment = triangle_id.shape[0] * height, run_segment(triangle_id, width)
     pieces = run_pieces(rows, width, segment)
-    shared = int(attributes.shape[0] == 1)
+    copies, shared = batch // max(check.size("B"), 1), int(attributes.shape[0] == 1)
     # An image's sums must not depend on its batch, unless they are sums over the batch.
-    sums = make_vertex_sums(xp, attributes.shape, triangle_id.size if shared else height * width)
-    shape = (rows, height, width, segment, shared, check.size("V"), check.size("F"), check.size("C"))
-    grad_barycentric: FloatArray = xp.empty(barycentric.shape, np.float32)
+    sums = make_vertex_sums(xp, attributes.shape, (batch if shared else 1) * height * width)
+    shape = (rows, height, width, segment, copies, shared, check.size("V"), check.size("F"), check.size("C"))
+    grad_barycentric: FloatArray = xp.empty((batch, height, width, 2), np.float32)
     _SOURCE.launch("interpolate_vjp_measure", pieces, grad, triangles, triangle_id, sums.magnitudes, *shape)
     _SOURCE.launch(
         "interpolate_vjp_add",
@@ -124,19 +123,13 @@ def interpolate_vjp(
 
 
 def _checked(
-    check: Boundary,
-    attributes: FloatArray,
-    triangles: IntArray,
-    raster: Raster,
-    *,
-    raster_may_be_shared: bool = False,
+    check: Boundary, attributes: FloatArray, triangles: IntArray, raster: Raster
 ) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
     attributes = check.array("attributes", attributes, "float32", "N V C")
     triangles = check.array("triangles", triangles, "int32", "F 3")
     triangle_id = check.array("raster.triangle_id", raster.triangle_id, "int32", "B H W")
     barycentric = check.array("raster.barycentric", raster.barycentric, "float32", "B H W 2")
-    shared = raster_may_be_shared and check.size("B") == 1
-    if check.size("N") not in (1, check.size("B")) and not shared:
+    if check.size("N") not in (1, check.size("B")) and check.size("B") != 1:
         raise ValueError(
             f"{check.function}: attributes must have batch 1 or {check.size('B')} like the raster, "
             f"got {check.size('N')}"

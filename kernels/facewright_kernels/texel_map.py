@@ -35,16 +35,13 @@ class TexelMap:
         ``triangles`` are the position triangles i32 ``[F, 3]`` that correspond to the UV triangles row by
         row.
         """
-        return interpolate(attributes, triangles, self.raster(1))
+        return interpolate(attributes, triangles, self.raster)
 
-    def raster(self, batch: int) -> Raster:
-        """The same texels for every image of a batch, without depths."""
-        xp = array_module(self.triangle_id)
-        return Raster(
-            xp.broadcast_to(self.triangle_id, (batch, *self.triangle_id.shape)),
-            xp.broadcast_to(self.barycentric, (batch, *self.barycentric.shape)),
-            xp.empty((batch, 0, 0), np.float32),
-        )
+    @property
+    def raster(self) -> Raster:
+        """The texels as a raster that all images of a batch share, without depths."""
+        no_depth = array_module(self.triangle_id).empty((1, 0, 0), np.float32)
+        return Raster(self.triangle_id[None], self.barycentric[None], no_depth)
 
 
 def make_texel_map(uv: FloatArray, uv_triangles: IntArray, size: int) -> TexelMap:

@@ -222,8 +222,7 @@ def uv_projection_vjp(
         check.size("W"),
         sums.headroom,
     )
-    raster = texel_map.raster(batch)
-    at_vertices = interpolate_vjp(points[:, :, :3], triangles, raster, grad_points).attributes
+    at_vertices = interpolate_vjp(points[:, :, :3], triangles, texel_map.raster, grad_points).attributes
     seen = pinhole_points_vjp(vertices, camera, at_vertices)
     return UvProjectionGradients(read_texture_sums(sums), seen.vertices, seen.intrinsics, seen.head_to_camera)
 

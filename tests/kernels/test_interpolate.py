@@ -169,6 +169,24 @@ def test_vjp_ignores_what_a_gradient_holds_at_empty_pixels(device):
     np.testing.assert_array_equal(device.fetch(clean.barycentric), device.fetch(dirty.barycentric))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_vjp_of_images_that_share_a_raster_is_that_of_each_with_its_own(device, batch):
+    clip, triangles, rng = _scene(1)
+    attribute_triangles = device.send(rng.integers(0, 30, triangles.shape).astype(np.int32))
+    triangles = device.send(triangles)
+    shared = rasterize(device.send(clip), triangles, 40, 31)
+    repeated = rasterize(device.send(clip.repeat(batch, 0)), triangles, 40, 31)
+    attributes = device.send(rng.normal(size=(batch, 30, 5)).astype(np.float32))
+    grad = device.send(rng.normal(size=(batch, 40, 31, 5)).astype(np.float32))
+    got, expected = (
+        interpolate_vjp(attributes, attribute_triangles, raster, grad) for raster in (shared, repeated)
+    )
+    for name in ("attributes", "barycentric"):
+        one, other = device.fetch(getattr(got, name)), device.fetch(getattr(expected, name))
+        assert np.abs(other).max() > 0.1
+        np.testing.assert_array_equal(one, other)
+
+
 def test_vjp_of_an_empty_mesh_and_of_nothing_is_zero(device):
     clip, _, _ = _scene(1)
     empty = device.send(np.zeros((0, 3), np.int32))
@@ -187,7 +205,7 @@ def test_vjp_boundary_says_what_is_wrong():
     raster = rasterize(clip, triangles, 8, 8)
     attributes = np.zeros((1, 30, 2), np.float32)
     with pytest.raises(
-        ValueError, match=r"interpolate_vjp: grad must be float32 \[B, H, W, C\].*\[2, 8, 8, 3\]"
+        ValueError, match=r"interpolate_vjp: grad must be float32 \[2, H, W, C\].*\[2, 8, 8, 3\]"
     ):
         interpolate_vjp(attributes, triangles, raster, np.zeros((2, 8, 8, 3), np.float32))
     with pytest.raises(ValueError, match="interpolate_vjp: triangles must hold indices 0 to 4"):

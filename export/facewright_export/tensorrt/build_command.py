@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -25,6 +25,10 @@ from facewright_export.tensorrt.plan_builder import (
     import_tensorrt,
     restore_weights,
 )
+
+#: Of an ONNX file and the plan that was built from it: says in a line or more that they compute the same, or
+#: raises.
+Check = Callable[[Path, Path], str]
 
 
 def served_files(repository: Path, networks: Sequence[str]) -> list[Path]:
@@ -82,13 +86,16 @@ def _precision(onnx_file: Path) -> str:
     return "fp16" if read else "fp32"
 
 
-def build_repository(repository: Path | None, networks: Sequence[str], options: BuildOptions) -> int:
+def build_repository(
+    repository: Path | None, networks: Sequence[str], options: BuildOptions, check: Check | None = None
+) -> int:
     """Builds the plan of every version that is served, but for older ones that fit; returns the exit status.
 
     Args:
         repository: written by ``facewright export``; None: `open_networks`, for the tensorrt profile.
         networks: to build; () for all.
         options: of every plan.
+        check: of each plan that is built.
 
     Raises:
         FacewrightError: ENGINE_MISMATCH without a GPU; see `build_plan` for the rest.
@@ -119,6 +126,9 @@ def build_repository(repository: Path | None, networks: Sequence[str], options: 
 
             plan = build_plan(path, options, report, metadata, folder)
             console.print(f"built {plan}", soft_wrap=True, highlight=False)
+            if check is not None:
+                report(1.0, "parity with the ONNX file")
+                console.print(check(path, plan), soft_wrap=True, highlight=False)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -110,6 +110,11 @@ def add_build(commands: Any) -> None:
     weights.add_argument(
         "--refittable", action="store_true", help="plans whose weights can be exchanged later"
     )
+    build.add_argument(
+        "--check",
+        action="store_true",
+        help="hold each plan to its ONNX file by the bounds of the export; needs scripts/setup --export",
+    )
     build.add_argument("--tf32", action="store_true", help="let fp32 layers round their inputs to 10 bits")
     build.add_argument(
         "--aux-streams", type=int, metavar="N", help="more streams for branches (default: TensorRT's)"
@@ -132,8 +137,16 @@ def _build(parsed: argparse.Namespace) -> int:
     if parsed.restore and parsed.repository is None:
         print("error: --restore needs a REPOSITORY", file=sys.stderr)
         return 2
+    if parsed.check and (parsed.repository is None or parsed.strip or parsed.restore):
+        print("error: --check needs a REPOSITORY, and builds plans with weights", file=sys.stderr)
+        return 2
     if parsed.restore:
         return restore_repository(parsed.repository, parsed.network)
+    check: Callable[[Path, Path], str] | None = None
+    if parsed.check:
+        with _export_environment():
+            from facewright_export.tensorrt.plan_parity import plan_parity
+        check = plan_parity
     options = BuildOptions(
         strip=parsed.strip,
         refittable=parsed.refittable,
@@ -142,7 +155,7 @@ def _build(parsed: argparse.Namespace) -> int:
         workspace_bytes=None if parsed.workspace_gb is None else round(parsed.workspace_gb * 2**30),
         optimisation_level=parsed.level,
     )
-    return build_repository(parsed.repository, parsed.network, options)
+    return build_repository(parsed.repository, parsed.network, options, check)
 
 
 def add_parity(commands: Any) -> None:

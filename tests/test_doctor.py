@@ -51,6 +51,22 @@ def test_no_shared_memory_is_a_failure(
     assert capsys.readouterr().out.startswith("✗")
 
 
+def test_an_older_export_environment_is_told_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it has is written as a list of Python's own modules, which are there in any environment."""
+    monkeypatch.setattr(doctor, "_EXPORT_PACKAGES", ("json", "no_such_package"))
+    assert _examine(doctor._check_export(), monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "exporting networks: no_such_package cannot be imported" in shown
+    assert "recommended: scripts/setup --export" in shown
+    monkeypatch.setattr(doctor, "_EXPORT_PACKAGES", ("json",))
+    assert doctor._check_export() == doctor.Finding("exporting networks")
+    monkeypatch.setattr(doctor, "_EXPORT_PACKAGES", ("torch", "json"))
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert doctor._check_export().problem == "", "a machine that only serves lacks nothing"
+
+
 def test_package_lists_are_fetched_before_a_package_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fresh container has none, and finds no package without them."""
     commands: list[list[str]] = []

@@ -38,6 +38,8 @@ from facewright.tensorrt_plan import (
 #: Containers start with 64 MB and may serve a few requests with it: less is no failure.
 _AMPLE_SHARED_MEMORY = 256 << 20
 _SHARED_MEMORY = Path("/dev/shm")
+#: What `scripts/setup --export` brings; an environment of an earlier version may lack some.
+_EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnx_graphsurgeon", "polygraphy")
 
 
 @dataclass(frozen=True)
@@ -253,8 +255,12 @@ def _check_plans() -> Finding:
 
 
 def _check_export() -> Finding:
-    if importlib.util.find_spec("torch") is None:
+    missing = [name for name in _EXPORT_PACKAGES if importlib.util.find_spec(name) is None]
+    if "torch" in missing:
         return Finding("serving only; exporting networks needs: scripts/setup --export")
+    if missing:
+        problem = f"{', '.join(missing)} cannot be imported"
+        return Finding("exporting networks", problem, "scripts/setup --export", warning=True)
     return Finding("exporting networks")
 
 

@@ -45,16 +45,18 @@ class AutogradRival:
     """
 
     def __init__(self, networks: TorchNetworks, problem: Problem, options: RefinementOptions) -> None:
-        self.photos: RefinementPhotos = problem.start()
         self._networks, self._options, self._device = networks, options, problem.device
-        self._scene = RefinementScene(problem.surface, self.photos, problem.device.xp)
-        photo = self.tensor(self.photos.photo)
-        with torch.no_grad():
-            self._perceptual_targets = networks.perceptual.targets(photo)
-            if networks.identity is not None:
-                self._identity_targets = networks.identity.targets(photo)
-        self._start = self.tensor(self.photos.w_plus)
-        self.w_plus = self._start.clone().requires_grad_(True)
+        # On the stream that iterations run on: it waits for no other.
+        with problem.device.queue(), torch.cuda.stream(self._torch_stream()):
+            self.photos: RefinementPhotos = problem.start()
+            self._scene = RefinementScene(problem.surface, self.photos, problem.device.xp)
+            photo = self.tensor(self.photos.photo)
+            with torch.no_grad():
+                self._perceptual_targets = networks.perceptual.targets(photo)
+                if networks.identity is not None:
+                    self._identity_targets = networks.identity.targets(photo)
+            self._start = self.tensor(self.photos.w_plus)
+            self.w_plus = self._start.clone().requires_grad_(True)
         self._adam = torch.optim.Adam([self.w_plus], lr=options.learning_rate)
 
     def tensor(self, array: Array) -> Tensor:

@@ -148,6 +148,18 @@ def test_the_tensorrt_profile_refuses_to_start_without(
     assert "facewright build" in caught.value.hint
 
 
+def test_the_tensorrt_profile_refuses_a_refinement_plan_of_another_network(
+    gpu_machine: Path, tmp_path: Path
+) -> None:
+    _build(gpu_machine, "11.4.0.106")
+    plan = open_plan("perceptual_loss", "9.0")
+    plan.parent.mkdir(parents=True)
+    plan.write_bytes(b"plan")
+    write_identity(plan, replace(IDENTITY, network="perceptual_loss"))
+    with pytest.raises(FacewrightError, match=r"perceptual_loss.* from a network with sha256 abababababab"):
+        served_repository.assemble_repository(tmp_path / "repository", "tensorrt", Sizing())
+
+
 @pytest.mark.skipif(_driver_is_here(), reason="this machine has an NVIDIA driver")
 def test_refinement_opens_the_plans_that_there_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Which engine was to be opened shows in what it lacks on this machine."""

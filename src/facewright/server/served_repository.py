@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
 from facewright.errors import FacewrightError
 from facewright.open_assets_location import asset_path
+from facewright.refinement_networks import refinement_files
+from facewright.refinement_service import refinement_folder
 from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
 from facewright.tensorrt_plan import (
     compute_capability,
+    content_hash,
     open_plan,
     read_identity,
     require_fit,
@@ -41,7 +43,8 @@ def assemble_repository(folder: Path, profile: Profile, sizing: Sizing) -> None:
     Raises:
         FacewrightError: INTERNAL when the source tree or an open asset is missing, ENGINE_MISMATCH when
             the profile needs a TensorRT plan that is not there, or is for another GPU, TensorRT or network:
-            no server starts with another profile than it was asked for.
+            no server starts with another profile than it was asked for. Refinement's networks may have no
+            plans, but no others'.
     """
     source = source_repository()
     for asset in OPEN_ASSETS:
@@ -58,15 +61,18 @@ def assemble_repository(folder: Path, profile: Profile, sizing: Sizing) -> None:
         if model in ENSEMBLES:
             continue
         if profile == "tensorrt" and model in NETWORKS:
-            version.joinpath("model.plan").symlink_to(_fitting_plan(model).resolve())
+            plan = open_plan(model, compute_capability())
+            _require_fit(plan, asset_path(f"{model}.onnx"))
+            version.joinpath("model.plan").symlink_to(plan.resolve())
         else:
             shutil.copy(source / model / "1" / "model.py", version)
+    if profile == "tensorrt":
+        for network, path in refinement_files(refinement_folder()).items():
+            plan = open_plan(network, compute_capability())
+            if plan.is_file():
+                _require_fit(plan, path)
     write_configs(folder, sizing)
 
 
-def _fitting_plan(network: str) -> Path:
-    capability = compute_capability()
-    plan = open_plan(network, capability)
-    content = hashlib.sha256(asset_path(f"{network}.onnx").read_bytes()).hexdigest()
-    require_fit(plan, read_identity(plan), serving_tensorrt(), capability, content)
-    return plan
+def _require_fit(plan: Path, network: Path) -> None:
+    require_fit(plan, read_identity(plan), serving_tensorrt(), compute_capability(), content_hash(network))

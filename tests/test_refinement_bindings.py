@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from facewright.engine import OnnxEngine, TensorSpec
+from facewright.engine import NamedTensors, OnnxEngine, TensorSpec
 from facewright.errors import FacewrightError
 from facewright.head_model import HeadModel
 from facewright.light import STUDIO
@@ -98,8 +98,9 @@ def test_the_identity_network_is_bound_when_it_is_needed(networks: RefinementNet
 
 def test_an_axis_that_is_free_beside_the_batch_is_refused() -> None:
     spec = TensorSpec(np.dtype(np.float32), (None, 3, None))
+    graph = NamedTensors("identity_loss.onnx", {"IMAGE": spec}, {})
     with pytest.raises(FacewrightError, match=r"IMAGE of the identity network is float32\[\?, 3, \?\]"):
-        BufferMemory(2, CPU).buffers("identity", {"IMAGE": spec}, 2)
+        BufferMemory(2, CPU).buffers("identity", [graph], 2)
 
 
 @pytest.mark.gpu

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-from facewright.engine import TensorSpec
+from facewright.engine import Engine, TensorSpec
 from facewright.errors import FacewrightError
 from facewright.refinement_device import Array, RefinementDevice
 from facewright.refinement_networks import (
@@ -34,26 +34,31 @@ class BufferMemory:
         self._room, self._device = room, device
         self._whole: dict[str, Array] = {}
 
-    def buffers(self, network: str, specs: Mapping[str, TensorSpec], batch: int) -> dict[str, Array]:
-        """C-contiguous buffers for tensors of a network, contents undefined; the same ones for the same name.
+    def buffers(self, network: str, graphs: Iterable[Engine], batch: int) -> dict[str, Array]:
+        """C-contiguous buffers for all tensors of a network's graphs, contents undefined; one for each name.
 
         Raises:
             FacewrightError: ENGINE_MISMATCH when another axis than the first is free.
         """
-        found = {}
-        for name, spec in specs.items():
-            sizes = [size for size in spec.shape[1:] if size is not None]
-            if len(sizes) != len(spec.shape) - 1:
-                raise FacewrightError(
-                    ErrorCode.ENGINE_MISMATCH,
-                    f"{name} of the {network} network is {spec}: only the batch may be free",
-                    "export it again with this version's facewright_export.gradients",
-                )
-            key = f"{network} {name}"
-            if key not in self._whole:
-                self._whole[key] = self._device.xp.empty((self._room, *sizes), spec.dtype)
-            found[name] = self._whole[key][:batch]
-        return found
+        specs = {
+            name: spec for graph in graphs for name, spec in (*graph.inputs.items(), *graph.outputs.items())
+        }
+        return {
+            name: self._buffer(f"{name} of the {network} network", spec)[:batch]
+            for name, spec in specs.items()
+        }
+
+    def _buffer(self, name: str, spec: TensorSpec) -> Array:
+        sizes = [size for size in spec.shape[1:] if size is not None]
+        if len(sizes) != len(spec.shape) - 1:
+            raise FacewrightError(
+                ErrorCode.ENGINE_MISMATCH,
+                f"{name} is {spec}: only the batch may be free",
+                "export it again with this version's facewright_export.gradients",
+            )
+        if name not in self._whole:
+            self._whole[name] = self._device.xp.empty((self._room, *sizes), spec.dtype)
+        return self._whole[name]
 
 
 class BoundLoss:
@@ -63,12 +68,10 @@ class BoundLoss:
 
     def __init__(self, network: ImageLossNetwork, memory: BufferMemory, batch: int) -> None:
         targets, loss = network.targets, network.loss
-        tensors = memory.buffers(
-            network.name, {**targets.inputs, **targets.outputs, **loss.inputs, **loss.outputs}, batch
-        )
+        tensors = memory.buffers(network.name, (targets, loss), batch)
         self.image, self.value, self.gradient = tensors[IMAGE], tensors[LOSS], tensors[GRAD_IMAGE]
-        self.compute_targets = targets.bind(_some(tensors, targets.inputs, targets.outputs))
-        self.run = loss.bind(_some(tensors, loss.inputs, loss.outputs))
+        self.compute_targets = targets.bind(_of(tensors, targets))
+        self.run = loss.bind(_of(tensors, loss))
 
 
 class BoundNetworks:
@@ -98,13 +101,12 @@ class BoundNetworks:
         self._networks, self._batch, self._device = networks, batch, device
         self._memory = memory or BufferMemory(batch, device)
         forward, backward = networks.generator.forward, networks.generator.backward
-        specs = {**forward.inputs, **forward.outputs, **backward.inputs, **backward.outputs}
         with device.queue():
-            tensors = self._memory.buffers("generator", specs, batch)
+            tensors = self._memory.buffers("generator", (forward, backward), batch)
             self.w_plus, self.uv_maps = tensors[W_PLUS], tensors[UV_MAPS]
             self.grad_uv_maps, self.grad_w_plus = tensors[GRAD_UV_MAPS], tensors[GRAD_W_PLUS]
-            self.run_forward = forward.bind(_some(tensors, forward.inputs, forward.outputs))
-            self.run_backward = backward.bind(_some(tensors, backward.inputs, backward.outputs))
+            self.run_forward = forward.bind(_of(tensors, forward))
+            self.run_backward = backward.bind(_of(tensors, backward))
             self.perceptual = BoundLoss(networks.perceptual, self._memory, batch)
 
     @cached_property
@@ -144,5 +146,5 @@ class BindingsByBatch:
         return self._bound[batch]
 
 
-def _some(tensors: Mapping[str, Array], *names: Mapping[str, TensorSpec]) -> dict[str, Array]:
-    return {name: tensors[name] for group in names for name in group}
+def _of(tensors: Mapping[str, Array], network: Engine) -> dict[str, Array]:
+    return {name: tensors[name] for name in (*network.inputs, *network.outputs)}

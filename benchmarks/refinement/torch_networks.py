@@ -42,6 +42,7 @@ from facewright_export.gradients.refinement_export import (
     export_image_loss,
 )
 from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss, UvMapGenerator
+from facewright_export.gradients.styled_layers import with_lean_gradients
 from facewright_export.networks.inception_resnet_v1 import InceptionResnetV1
 from facewright_export.networks.lpips import Lpips
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
@@ -119,17 +120,19 @@ def as_graphs(networks: TorchNetworks, device: RefinementDevice) -> RefinementNe
 
     def image_loss(name: str, loss: PerceptualLoss | IdentityLoss) -> ImageLossNetwork:
         image = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE)
-        with torch.no_grad():
-            targets = loss.targets(image)
-        names = tuple(f"TARGET_{i}" for i in range(len(targets)))
-        traced = trace_losses_with_gradient(loss, [image, *targets], 0, networks.gradient_scale)
+        targets = trace_function(loss.targets, [image])
+        # Shapes and dtypes are enough: a processor takes minutes to compute with halves.
+        values = [node.meta["val"] for node in targets.graph.output_node().args[0]]
+        examples = [torch.zeros(2, *(int(n) for n in value.shape[1:]), dtype=value.dtype) for value in values]
+        traced = trace_losses_with_gradient(loss, [image, *examples], 0, networks.gradient_scale)
+        names = tuple(f"TARGET_{i}" for i in range(len(values)))
         return ImageLossNetwork(
             name,
-            graph(trace_function(loss.targets, [image]), (IMAGE,), names, name),
+            graph(targets, (IMAGE,), names, name),
             graph(traced, (IMAGE, *names), (LOSS, GRAD_IMAGE), name),
         )
 
-    generator = networks.generator
+    generator = with_lean_gradients(networks.generator)
     joint = trace_joint_graph(
         lambda w_plus: (generator(w_plus),), [torch.zeros(2, *LATENT_SHAPE)], [0], networks.gradient_scale
     )
@@ -145,6 +148,15 @@ def as_graphs(networks: TorchNetworks, device: RefinementDevice) -> RefinementNe
     )
 
 
+def graph_on(graph: fx.GraphModule, device: str) -> fx.GraphModule:
+    """The graph and its constants moved, in place, from the device that it was traced on."""
+    for node in graph.graph.nodes:
+        if node.kwargs.get("device") is not None:  # autograd's casts name the device of the trace
+            node.kwargs = {**node.kwargs, "device": torch.device(device)}
+    graph.recompile()
+    return graph.to(device)
+
+
 class TorchGraphEngine:
     """A traced graph as a `facewright.engine.Engine`; arrays change hands by DLPack, without copies.
 
@@ -157,7 +169,7 @@ class TorchGraphEngine:
     def __init__(
         self, graph: fx.GraphModule, inputs: tuple[str, ...], outputs: tuple[str, ...], stream: Any
     ) -> None:
-        self._graph = graph.to("cpu" if stream is None else "cuda")
+        self._graph = graph_on(graph, "cpu" if stream is None else "cuda")
         self._stream = None if stream is None else torch.cuda.ExternalStream(stream.ptr)
         arguments = [node for node in graph.graph.nodes if node.op == "placeholder"]
         results = graph.graph.output_node().args[0]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.refinement.autograd_rival import AutogradRival, checked_rival
 from benchmarks.refinement.measure import iteration_cost, make_step
 from benchmarks.refinement.problem import Problem, make_problem
-from benchmarks.refinement.torch_networks import TorchNetworks, as_graphs, demonstration
+from benchmarks.refinement.torch_networks import TorchNetworks, as_graphs, demonstration, graph_on
 from facewright.refine import refine
 from facewright.refinement_device import RefinementDevice
+from facewright_export.demo.perceptual import DemoPerceptual
+from facewright_export.gradients.joint_graph import trace_losses_with_gradient
+from facewright_export.gradients.refinement_functions import PerceptualLoss
 
 CPU = RefinementDevice.cpu()
 
@@ -30,6 +34,23 @@ def test_graphs_run_by_torch_are_engines_of_the_loop(problem: Problem) -> None:
     for result in results:
         assert result.losses.shape == (5, 4)
         assert result.losses[:, 0].min() < 0.95 * result.losses[0, 0]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_graphs_compute_on_the_device_they_are_moved_to(precision: torch.dtype) -> None:
+    loss = PerceptualLoss(DemoPerceptual(), precision)
+    image = torch.zeros(2, 3, 64, 64)
+    traced = trace_losses_with_gradient(loss, [image, *loss.targets(image)], 0)
+    on_meta = graph_on(traced, "meta")
+    inputs = [
+        torch.zeros(
+            3, *(int(n) for n in node.meta["val"].shape[1:]), dtype=node.meta["val"].dtype, device="meta"
+        )
+        for node in traced.graph.find_nodes(op="placeholder")
+    ]
+    values, gradient = on_meta(*inputs)
+    assert (values.device.type, gradient.device.type) == ("meta", "meta")
+    assert gradient.shape == (3, 3, 64, 64)
 
 
 def test_autograd_gives_the_same_loss_and_gradient(problem: Problem, networks: TorchNetworks) -> None:

@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from facewright.demo_networks import IDENTITY_COMMAND, networks_with_identity
 from facewright.engine import Engine
 from facewright.errors import FacewrightError
 from facewright_client.contract import ErrorCode
@@ -161,10 +162,11 @@ def refinement_files(folder: Path) -> dict[str, Path]:
     files = {name: folder / f"{name}.onnx" for name in names}
     for path in files.values():
         if not path.is_file():
+            # Links to the demonstration networks end nowhere where those were moved.
+            linked = folder == networks_with_identity()
+            mend = IDENTITY_COMMAND if linked else "export it with its gradient: see docs/refinement.md"
             raise FacewrightError(
-                ErrorCode.ENGINE_MISMATCH,
-                f"refinement needs {path.name}, which is not in {folder}",
-                "export the networks with their gradients: python -m facewright_export.gradients --help",
+                ErrorCode.ENGINE_MISMATCH, f"refinement needs {path.name}, which is not in {folder}", mend
             )
     return files
 

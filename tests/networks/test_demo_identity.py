@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.refinement.loss_terms import ASTRONAUT, photo_subject, refine_by_columns
-from facewright.demo_networks import DEMO_NETWORKS, networks_with_identity
+from facewright.demo_networks import DEMO_NETWORKS, IDENTITY_COMMAND, networks_with_identity
 from facewright.engine import OnnxEngine
+from facewright.errors import FacewrightError
 from facewright.face_networks import FaceNetworks
 from facewright.find_face import find_face
 from facewright.options import AvatarOptions
@@ -104,6 +105,19 @@ def test_the_stages_find_what_the_command_built(
     assert refinement_folder() == DEMO_NETWORKS
     monkeypatch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(folder))
     assert refinement_folder() == folder
+
+
+def test_links_that_end_nowhere_are_an_error_that_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
+    made = networks_with_identity()
+    made.mkdir(parents=True)
+    for name in refinement_files(DEMO_NETWORKS):
+        (made / f"{name}.onnx").symlink_to(tmp_path / "moved" / f"{name}.onnx")
+    with pytest.raises(FacewrightError, match=r"generator_forward\.onnx, which is not in") as caught:
+        refinement_files(made)
+    assert caught.value.hint == IDENTITY_COMMAND
 
 
 def test_each_term_does_on_a_photo_what_the_figure_shows(folder: Path) -> None:

@@ -198,12 +198,12 @@ class OnnxEngine(NamedTensors):
                 str(path), session_options, providers=[(provider, provider_options)]
             )
         except Exception as error:  # ONNX Runtime raises a different class for each cause
+            if "graph capture" in str(error):
+                raise _cannot_be_captured(path, error) from error
             raise FacewrightError(
                 ErrorCode.ENGINE_MISMATCH,
                 f"ONNX Runtime {ort.__version__} cannot load {path}: {_first_line(error)}",
-                _ONLY_GPU_LAYERS
-                if "graph capture" in str(error)
-                else "rebuild it with: python -m facewright_export.open_assets",
+                "rebuild it with: python -m facewright_export.open_assets",
             ) from error
         self._session.disable_fallback()
         if self._session.get_providers()[0] != provider:
@@ -286,11 +286,6 @@ class OnnxEngine(NamedTensors):
         return options
 
 
-_ONLY_GPU_LAYERS: Final = (
-    "export it without the layers that python -m facewright_export.onnx_lint names, or choose the cpu profile"
-)
-
-
 def _cuda_options(stream: int | None) -> dict[str, str]:
     """Options of the CUDA provider. Convolution algorithms by rule, not by timing them: results repeat.
 
@@ -303,6 +298,26 @@ def _cuda_options(stream: int | None) -> dict[str, str]:
     if stream is None:
         return options
     return {**options, "user_compute_stream": str(stream), "enable_cuda_graph": "1"}
+
+
+def _cannot_be_captured(path: Path, error: Exception) -> FacewrightError:
+    """What to say of a network that ONNX Runtime does not run on the GPU alone."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    session = ort.InferenceSession(str(path), options, providers=[(_PROVIDERS["cuda"], _cuda_options(None))])
+    elsewhere = {
+        node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name != _PROVIDERS["cuda"]
+        for node in part.get_nodes()
+    }
+    return FacewrightError(
+        ErrorCode.ENGINE_MISMATCH,
+        f"{path.name} cannot be one CUDA graph ({_first_line(error)}); on the CPU it would run "
+        f"{', '.join(sorted(elsewhere)) or 'none of its layers'}",
+        "export it without those layers (what only computes shapes may stay), or choose the cpu profile",
+    )
 
 
 def _cupy_view(value: Any, dtype: np.dtype[Any]) -> Array:

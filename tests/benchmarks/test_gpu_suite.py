@@ -79,7 +79,7 @@ def test_parts_that_cannot_run_are_listed(suite, tmp_path):
     missing = suite.Part("rooflines", "benchmarks.rooflines", ("-m", "benchmarks.rooflines"), 1)
     outcome = suite.run_part(missing, tmp_path, {}, 1)
     assert (outcome.state, outcome.detail) == ("not run", "benchmarks.rooflines is not there")
-    late = suite.run_part(suite.PARTS[1], tmp_path, {}, 0)
+    late = suite.run_part(suite.PARTS[0], tmp_path, {}, 0)
     assert late.state == "not run"
     assert "used up" in late.detail
     needs = suite.Part(
@@ -87,6 +87,29 @@ def test_parts_that_cannot_run_are_listed(suite, tmp_path):
     )
     outcome = suite.run_part(needs, tmp_path, {}, 1)
     assert (outcome.state, outcome.detail) == ("not run", "not installed: no_such_module, nor_this")
+    tool = suite.Part(
+        "memcheck", "benchmarks.kernels", ("-c", "pass"), 1, under=("no-such-sanitizer", "--tool")
+    )
+    assert suite.why_not(tool) == "not installed: no-such-sanitizer"
+
+
+def test_a_part_without_its_open_assets_is_not_run(suite, tmp_path, monkeypatch):
+    part = suite.Part("refinement", "benchmarks.kernels", ("-c", "pass"), 1, assets=("head.npz",))
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path / "cache"))
+    assert suite.why_not(part) == "not in cache/open: head.npz"
+    (tmp_path / "cache" / "open").mkdir(parents=True)
+    (tmp_path / "cache" / "open" / "head.npz").touch()
+    assert suite.why_not(part) is None
+
+
+def test_what_runs_under_a_tool_has_plain_allocations(suite, tmp_path):
+    program = f"import os; open(os.environ['{RESULTS_VARIABLE}'] + '/kernels.json', 'w').write('{{}}')"
+    program += f"; print('plain', os.environ.get('{suite.PLAIN_ALLOCATIONS}'))"
+    for under, seen in (("env", "TOOL=1"), "plain 1"), ((), "plain None"):
+        part = suite.Part("kernels", "benchmarks.kernels", ("-c", program), 1, under=under)
+        outcome = suite.run_part(part, tmp_path, suite.suite_environment(tmp_path), 30)
+        assert outcome.state == "ran"
+        assert seen in (tmp_path / "suite.log").read_text().splitlines()
 
 
 def test_what_a_part_could_not_measure_is_said(suite, tmp_path):
@@ -165,7 +188,7 @@ def test_the_benchmarks_know_the_options_that_the_suite_gives(suite):
         for option in part.arguments[2:]:
             if option.startswith("--"):
                 assert re.search(rf'add_argument\(\s*"{option}"', source), (part.name, option)
-        assert re.search(rf"write_result\(['\"]{part.name}['\"]", source), part.name
+        assert re.search(rf"write_result\([^'\"]*['\"]{part.name}['\"]", source), part.name
 
 
 def test_results_go_where_the_suite_says(monkeypatch, tmp_path):
@@ -192,6 +215,10 @@ def test_the_summary_lists_what_ran_failed_and_did_not_run(suite, monkeypatch, t
     assert summary["commit"]
     assert "refinement     failed" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["gpu-suite", "--output", str(tmp_path), "--only", "kernels"])
+    assert suite.main() == 0
+    summary = json.loads((tmp_path / "suite.json").read_text())
+    assert [part["state"] for part in summary["parts"][:3]] == ["ran", "failed", "not run"]  # as before
+    (tmp_path / "suite.json").write_text(json.dumps({**summary, "commit": "another"}))
     assert suite.main() == 0
     summary = json.loads((tmp_path / "suite.json").read_text())
     assert [part["detail"] for part in summary["parts"]][1:3] == ["left out by --only"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ def _gpu() -> Device:
         count = 0
     if not count:
         pytest.skip("no NVIDIA GPU")
+    if "FACEWRIGHT_PLAIN_ALLOCATIONS" in os.environ:  # scripts/gpu-suite, under compute-sanitizer
+        cupy.cuda.set_allocator(None)
     return Device("gpu", cupy)
 
 

@@ -14,11 +14,15 @@ from PIL import Image
 from facewright.bake_texture import BakedTexture, TextureBaker
 from facewright.colour import linear_from_srgb, srgb_from_linear
 from facewright.errors import FacewrightError
+from facewright.fine_detail import fine_detail
 from facewright.head_model import HeadModel
+from facewright.head_template import head_template
 from facewright.open_assets_location import asset_path
+from facewright.surface_diffusion import SurfaceDiffusion
 from facewright.texel_layout import TexelPoints, padded_texel_map
+from facewright.texture_evidence import vertex_zones
 from facewright.texture_info import TextureInfo
-from facewright.texture_layers import light_gain
+from facewright.texture_layers import hair_line, interpolated_zones, light_gain
 from facewright_client.contract import ErrorCode
 from tests.rendered_photo import (
     HAIR,
@@ -253,6 +257,104 @@ def test_bald_head_gets_no_hair(head: HeadModel, baker: TextureBaker, points: Te
     linear = linear_from_srgb(baked.texture).reshape(-1, 3)
     assert np.median(linear[back].mean(axis=1)) > 0.1
     assert baked.info.hair_seen < 0.3
+
+
+def long_hair(head: HeadModel, photo: RenderedPhoto, sides: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The crop with hair from above the ears down to the neck, on the left (1) or the right (-1)."""
+    crop = photo.crop
+    for side in sides:
+        for x, y in ((0.083, 0.0), (0.083, -0.03), (0.08, -0.06), (0.072, -0.09)):
+            place = np.array([side * x, y, -0.06], np.float32)
+            crop = paint_ellipse(dataclasses.replace(photo, crop=crop), place, 62.0, tuple(HAIR))
+    return crop
+
+
+@pytest.mark.parametrize("covered", [(1, -1), (1,)])
+def test_hair_over_an_ear_falls_down_the_neck(
+    head: HeadModel,
+    baker: TextureBaker,
+    points: TexelPoints,
+    frontal: RenderedPhoto,
+    covered: tuple[int, ...],
+) -> None:
+    mean = points.interpolate(head.vertices_mean)
+    ears = points.covered & (points.interpolate(head.region("ears")) > 0.8) & (mean[:, 1] < -0.024)
+    nape = points.covered & (mean[:, 2] < -0.11) & (np.abs(mean[:, 1] + 0.11) < 0.01)
+    throat = points.covered & (mean[:, 2] > -0.03) & (np.abs(mean[:, 1] + 0.11) < 0.01)
+    cheeks = face_core(head, points)
+
+    def tone(crop: NDArray[np.uint8], texels: NDArray[np.bool_]) -> float:
+        return float(np.median(linear_from_srgb(bake(baker, frontal, crop).texture).reshape(-1, 3)[texels]))
+
+    crop = long_hair(head, frontal, covered)
+    hair, skin = float(np.median(HAIR)), float(np.median(SKIN))
+    assert tone(frontal.crop, nape) > 0.6 * skin
+    assert tone(crop, nape) < 2.0 * hair
+    assert tone(crop, throat) > 0.6 * tone(frontal.crop, throat)
+    assert tone(crop, cheeks) == pytest.approx(tone(frontal.crop, cheeks), rel=0.1)
+    for side in (1, -1):
+        ear = tone(crop, ears & (side * mean[:, 0] > 0))
+        assert (ear < 2.0 * hair) == (side in covered), (side, ear)
+
+
+def test_curls_over_the_upper_ear_do_not_fall(
+    head: HeadModel, baker: TextureBaker, points: TexelPoints, frontal: RenderedPhoto
+) -> None:
+    crop = frontal.crop
+    for side in (1, -1):
+        place = np.array([side * 0.085, 0.012, -0.06], np.float32)
+        crop = paint_ellipse(dataclasses.replace(frontal, crop=crop), place, 45.0, tuple(HAIR))
+    mean = points.interpolate(head.vertices_mean)
+    nape = points.covered & (mean[:, 2] < -0.11) & (np.abs(mean[:, 1] + 0.11) < 0.01)
+    clean, curly = (
+        linear_from_srgb(baked.texture).reshape(-1, 3)[nape]
+        for baked in (bake(baker, frontal), bake(baker, frontal, crop))
+    )
+    assert np.median(curly / clean) > 0.8
+
+
+def test_lashes_do_not_cover_a_closed_eye(
+    head: HeadModel, baker: TextureBaker, points: TexelPoints, frontal: RenderedPhoto
+) -> None:
+    template = head_template(head)
+    lids = head.region("eyelids") > 0.05
+    assert (template.folded[~lids] < 0.5).all()
+    folded = points.interpolate(template.folded) > 0.9
+    mean = points.interpolate(head.vertices_mean)
+    crop = frontal.crop
+    for side in (1, -1):
+        line = np.median(mean[folded & (side * mean[:, 0] > 0)], axis=0)
+        for step in np.linspace(-0.012, 0.012, 9):
+            place = (line + np.array([step, 0, 0])).astype(np.float32)
+            crop = paint_ellipse(dataclasses.replace(frontal, crop=crop), place, 7.0, (0.004, 0.004, 0.005))
+    clean, lashes = (
+        linear_from_srgb(baked.texture).reshape(-1, 3)[folded].mean(axis=1)
+        for baked in (bake(baker, frontal), bake(baker, frontal, crop))
+    )
+    # The lashes are 50 times darker than skin, and as wide as what an open eye shows of the folds.
+    assert np.median(lashes / clean) > 0.4
+
+
+def test_hair_ends_at_the_ear_without_a_comb(head: HeadModel, points: TexelPoints) -> None:
+    surface = SurfaceDiffusion(head.triangles[head.part_triangles("skin")], head.vertices_mean)
+    zones = interpolated_zones(vertex_zones(head, surface), points)
+    line = hair_line(points.interpolate(head.vertices_mean), zones)
+    assert (line[zones.pinna > 0.7] == 0.0).all()
+    beside = points.covered & (zones.pinna > 0.05) & (zones.pinna < 0.3) & (zones.scalp > 0.8)
+    assert beside.sum() > 50
+    assert line[beside].min() > 0.9
+
+
+def test_there_are_gaps_between_teeth(head: HeadModel, points: TexelPoints) -> None:
+    detail = fine_detail(head, points.texels).reshape(-1, 2)[:, 1].astype(int)
+    mean = points.interpolate(head.vertices_mean)
+    part = head.triangle_part[points.texels.triangle_id.ravel()]
+    upper = points.covered & (part == list(head.part_names).index("teeth_upper")) & (mean[:, 2] > 0.0)
+    # Two incisors of 8.5 mm side by side, in an arch of 58 mm.
+    width = 0.0085  # of the middle incisors, in an arch of 58 mm; this one is 67 mm wide
+    across = np.abs(mean[:, 0])
+    assert np.median(detail[upper & (across < 0.0003)]) < 40
+    assert np.median(detail[upper & (np.abs(across - 0.5 * width) < 0.001)]) > 110
 
 
 def test_equal_inputs_give_equal_bytes(baker: TextureBaker, frontal: RenderedPhoto) -> None:

@@ -23,6 +23,7 @@ from PIL import Image
 from facewright.colour import luminance, srgb_from_linear
 from facewright.errors import FacewrightError
 from facewright.eye_texture import EyeEvidence, EyeTexels, eye_texels, paint_eye
+from facewright.falling_hair import HairOverEars, room_for_hair
 from facewright.fine_detail import fine_detail
 from facewright.fit_info import FitInfo
 from facewright.head_model import HeadModel
@@ -32,7 +33,7 @@ from facewright.sh_light import ShLight
 from facewright.skin_model import SkinModel
 from facewright.surface_diffusion import SurfaceDiffusion
 from facewright.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
-from facewright.texture_completion import Completion, brow_colour, complete_colours
+from facewright.texture_completion import Completion, HeadSurface, brow_colour, complete_colours
 from facewright.texture_encoding import encode_texture
 from facewright.texture_evidence import (
     Evidence,
@@ -43,6 +44,7 @@ from facewright.texture_evidence import (
 )
 from facewright.texture_info import TextureInfo
 from facewright.texture_layers import (
+    HairTexels,
     LayerStack,
     TexelEvidence,
     build_layers,
@@ -112,7 +114,17 @@ class TextureBaker:
         self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
         self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
         self._template = head_template(head)
-        self._hairy = hair_line(self._points, head.vertices_mean, self._texel_zones)
+        position = self._points.interpolate(head.vertices_mean)
+        self._hair = HairTexels(
+            hair_line(position, self._texel_zones), room_for_hair(position, self._texel_zones)
+        )
+        self._surface = HeadSurface(
+            self._vertex_zones,
+            self._template,
+            head.region("eyelids"),
+            self._diffusion,
+            HairOverEars(head.vertices_mean, self._vertex_zones, self._diffusion),
+        )
         self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
         self._vertices = np.arange(head.vertex_count, dtype=np.int32)
         self._region_shares = region_shares(head, self._points)
@@ -175,15 +187,14 @@ class TextureBaker:
         colours = vertices.colour * gain
         brows = np.maximum(self.head.region("brow_left"), self.head.region("brow_right"))
         completion = complete_colours(
+            self._surface,
+            vertices,
             colours,
             evidence,
-            self._vertex_zones,
-            self._template,
-            self._diffusion,
             light.tone,
             brow_colour(colours, evidence, brows, skin),
         )
-        stack = build_layers(self._points, texels, completion, self._template, self._hairy, delight)
+        stack = build_layers(self._points, texels, completion, self._template, self._hair, delight)
         clock.lap("complete")
 
         tables = self._tables(int(options["texture_size"]))

@@ -1,8 +1,9 @@
-"""Fine structure for what no photo showed: strands where hair is filled in, pores where skin is.
+"""Fine structure for what no photo showed: strands where hair is filled in, pores where skin is, and the gaps
+that make teeth of a smooth arch.
 
-Both are static per head and texture size, deterministic, and neutral on average; the baker only sets how
-strong they are. Without them a filled back of the head looks like a swimming cap and filled skin like
-plastic.
+All of it is static per head and texture size, and deterministic; the baker only sets how strong it is.
+Without it a filled back of the head looks like a swimming cap, filled skin like plastic, and teeth like a
+boxer's guard.
 """
 
 from __future__ import annotations
@@ -18,12 +19,25 @@ from facewright_kernels import TexelMap
 
 Floats = NDArray[np.float32]
 
+#: Widths of the crowns from the middle outward, metres: incisors, canine, premolars, molars. Source:
+#: mesiodistal crown diameters in Wheeler's Dental Anatomy.
+CROWN_WIDTHS = {
+    "teeth_upper": (0.0085, 0.0065, 0.0075, 0.007, 0.007, 0.010, 0.009),
+    "teeth_lower": (0.005, 0.0055, 0.007, 0.007, 0.007, 0.011, 0.0105),
+}
+#: Half-width of the arch that these teeth stand in, and of a gap with its shadow, metres.
+ARCH = 0.029
+GAP = 0.0006
+#: How much darker a crown is at its rounded sides than in its middle, as a share of a gap's darkness.
+ROUNDNESS = 0.3
+
 #: Strands are generated at most at this size and enlarged for larger textures.
 LARGEST_GENERATED = 1024
 
 
 def fine_detail(head: HeadModel, texels: TexelMap) -> NDArray[np.uint8]:
-    """u8 ``[S, S, 2]``: strands and pores, 128 is neutral, ±127 the strongest.
+    """u8 ``[S, S, 2]``: strands and pores, 128 is neutral, ±127 the strongest. On teeth, the second channel
+    darkens the gaps between them.
 
     Strands run down meridians from the crown (back of the top of the scalp), wave a little, and gather in
     locks; they are computed from the texel's place on the mean head, so UV cuts do not show.
@@ -58,7 +72,13 @@ def fine_detail(head: HeadModel, texels: TexelMap) -> NDArray[np.uint8]:
         rng.standard_normal((texels.size, texels.size)).astype(np.float32), 0.8, mode="wrap"
     )
     pores /= pores.std()
-    signed = np.stack([(strands / (3 * strands.std())).reshape(pores.shape), pores / 3.0], axis=-1)
+    fine = pores.ravel() / 3.0
+    part = np.where(points.covered, head.triangle_part[texels.triangle_id.ravel()], -1)
+    for name, widths in CROWN_WIDTHS.items():
+        if name in head.part_names:
+            own = part == list(head.part_names).index(name)
+            fine[own] = -_gaps(position[own], widths)
+    signed = np.stack([strands / (3 * strands.std()), fine], axis=-1).reshape(*pores.shape, 2)
     result: NDArray[np.uint8] = (np.clip(signed, -1.0, 1.0) * 127.0 + 128.5).astype(np.uint8)
     return result
 
@@ -75,4 +95,26 @@ def _lattice(rng: np.random.Generator, around: int, along: int, azimuth: Floats,
     low = grid[i, j] * (1 - fu) + grid[i + 1, j] * fu
     high = grid[i, j + 1] * (1 - fu) + grid[i + 1, j + 1] * fu
     result: Floats = (low * (1 - fv) + high * fv).astype(np.float32)
+    return result
+
+
+def _gaps(position: Floats, widths: tuple[float, ...]) -> Floats:
+    """Darkness f32 ``[N]``, 1 in a gap, at points ``[N, 3]`` of an arch of teeth, taken as half an
+    ellipse."""
+    x, z = position[:, 0], position[:, 2]
+    half, back = float(np.abs(x).max()), float(z.min())
+    depth = max(float(z.max()) - back, 1e-6)
+    # Where along the arch a point is: its angle, turned into length by a table.
+    steps = np.linspace(0.0, np.pi / 2, 200)
+    lengths = np.hypot(np.diff(half * np.sin(steps)), np.diff(depth * np.cos(steps)))
+    along = np.concatenate([[0.0], np.cumsum(lengths)])
+    angle = np.arctan2(np.abs(x) / half, (z - back) / depth)
+    scale = half / ARCH
+    place = np.interp(angle, steps, along) / scale
+    edges = np.concatenate([[0.0], np.cumsum(widths)])
+    tooth = np.clip(np.searchsorted(edges, place) - 1, 0, len(widths) - 1)
+    side = np.minimum(place - edges[tooth], edges[tooth + 1] - place)
+    middle = np.clip(side / (0.5 * np.asarray(widths)[tooth]), 0.0, 1.0)
+    gap = np.exp(-((side / GAP) ** 2))
+    result: Floats = np.maximum(gap, ROUNDNESS * (1.0 - middle) ** 2).astype(np.float32)
     return result

@@ -30,6 +30,8 @@ CREASE_FLOOR = 0.15
 MOUTH = np.array([0.16, 0.045, 0.04], np.float32)
 TEETH = np.array([0.60, 0.55, 0.46], np.float32)
 TONGUE = np.array([0.36, 0.13, 0.12], np.float32)
+#: Growth of a triangle's area from an open to a closed eye between which it counts as folded away.
+FOLD_STRETCH = (1.5, 3.0)
 
 
 #: The hairline in side view: (height y, depth z) in metres on the mean head; hair grows behind it. From the
@@ -76,11 +78,15 @@ class HeadTemplate:
         tint: f32 ``[V, 3]``, albedo relative to mean skin, > 0.
         inner_colour: f32 ``[V, 3]``, linear albedo of mouth, teeth and tongue.
         inner: f32 ``[V]``, 1 where ``inner_colour`` applies.
+        teeth: f32 ``[V]``, 1 on teeth.
+        folded: f32 ``[V]``, 0–1, the part of the upper lids that an open eye folds away.
     """
 
     tint: Floats
     inner_colour: Floats
     inner: Floats
+    teeth: Floats
+    folded: Floats
 
 
 def head_template(head: HeadModel) -> HeadTemplate:
@@ -114,7 +120,34 @@ def head_template(head: HeadModel) -> HeadTemplate:
         depth = mean[lining, 2]
         forward = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6)
         inner_colour[lining] = MOUTH * (0.15 + 0.85 * forward[:, None] ** 2)
-    return HeadTemplate(tint, inner_colour, inner)
+    teeth = np.zeros(count, np.float32)
+    teeth[_part_vertices(head, ("teeth_upper", "teeth_lower"))] = 1.0
+    return HeadTemplate(tint, inner_colour, inner, teeth, _folded_lids(head))
+
+
+def _folded_lids(head: HeadModel) -> Floats:
+    """Where the skin of the lids is stretched when the eyes close, f32 ``[V]`` in 0-1: triangles that grow to
+    `FOLD_STRETCH` times their area."""
+    blinks = np.isin(head.expression_names, ("eyeBlinkLeft", "eyeBlinkRight"))
+    mean = head.vertices_mean
+    closed = mean + head.expression_basis[blinks].sum(axis=0)
+    skin = head.triangles[head.part_triangles("skin")]
+    stretch = _areas(closed[skin]) / np.maximum(_areas(mean[skin]), 1e-12)
+    low, high = FOLD_STRETCH
+    on_lids = head.region("eyelids")[skin].mean(axis=1) > 0.3
+    folds = on_lids * np.clip((stretch - low) / (high - low), 0.0, 1.0)
+    total = np.bincount(skin.ravel(), np.repeat(folds, 3), len(mean))
+    around = np.maximum(np.bincount(skin.ravel(), minlength=len(mean)), 1)
+    # At the rim of the lid only half of the triangles fold: the lashes themselves stay.
+    result: Floats = np.minimum(1.5 * total / around, 1.0).astype(np.float32)
+    return result
+
+
+def _areas(corners: Floats) -> Floats:
+    """Twice the areas f32 ``[F]`` of triangles ``[F, 3, 3]``."""
+    sides = corners[:, 1:] - corners[:, :1]
+    result: Floats = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
+    return result
 
 
 def _creases(head: HeadModel) -> Floats:

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facewright.colour import luminance
+from facewright.falling_hair import HairOverEars
 from facewright.head_template import HeadTemplate
+from facewright.photo_view import Sighting
 from facewright.skin_model import SkinModel, smooth_step
 from facewright.surface_diffusion import SurfaceDiffusion
 from facewright.texture_evidence import Evidence, ZoneWeights
@@ -32,6 +34,24 @@ DEFAULT_HAIR = np.array([0.045, 0.03, 0.02], np.float32)
 
 
 @dataclass(frozen=True)
+class HeadSurface:
+    """What colours are completed on.
+
+    Attributes:
+        zones, template: at the vertices.
+        lids: f32 ``[V]``, 0–1, the eyelids.
+        diffusion: over the skin.
+        over_ears: finds long hair.
+    """
+
+    zones: ZoneWeights
+    template: HeadTemplate
+    lids: Floats
+    diffusion: SurfaceDiffusion
+    over_ears: HairOverEars
+
+
+@dataclass(frozen=True)
 class Completion:
     """Colours for every vertex, whether seen or not, already with the photo's remaining light.
 
@@ -42,6 +62,7 @@ class Completion:
         hair_seen: share of the visible scalp that is not skin.
         hair_tone: typical hair colour, linear f32 ``[3]``.
         skin_tone: mean skin colour, linear f32 ``[3]``.
+        falling: f32 ``[V]``, 0–1, how likely hair falls over the skin there; None where it falls nowhere.
     """
 
     skin: Floats
@@ -50,41 +71,43 @@ class Completion:
     hair_seen: float
     hair_tone: Floats
     skin_tone: Floats
+    falling: Floats | None
 
 
 def complete_colours(
+    surface: HeadSurface,
+    seen: Sighting,
     colours: Floats,
     evidence: Evidence,
-    zones: ZoneWeights,
-    template: HeadTemplate,
-    diffusion: SurfaceDiffusion,
     tone: Floats,
     brow_colour: Floats | None,
 ) -> Completion:
     """Skin and hair at every vertex.
 
     Args:
-        colours: f32 ``[V, 3]``, linear, of the vertices in the photo with its light divided out as asked.
+        surface: of the head.
+        seen: the vertices in the photo.
+        colours: f32 ``[V, 3]``, linear, theirs with the light divided out as asked.
         evidence: at the vertices.
-        zones: at the vertices.
-        template: of the head.
-        diffusion: over the skin's surface.
         tone: mean skin, f32 ``[3]``, in the same light as ``colours``.
         brow_colour: linear f32 ``[3]``, stands in for hair that the crop cuts off; None where brows are
             unseen.
     """
-    background = template.tint * tone
+    zones, diffusion = surface.zones, surface.diffusion
+    background = surface.template.tint * tone
     floor = np.float32(0.004)
     offset = np.log((np.maximum(colours, 0.0) + floor) / (background + floor))
     offset = np.clip(offset, -1.2, 0.9)
-    # Long hair beside the cheeks is dark where skin should continue; a beard is dark and should.
-    skin_like = 1.0 - smooth_step(evidence.deviation, 2.0, 4.0) * (1.0 - zones.beard)
+    # Long hair beside the cheeks is dark where skin should continue; a beard or eyeshadow is dark and should.
+    own = np.maximum(zones.beard, surface.lids * (1.0 - surface.template.folded))
+    skin_like = 1.0 - smooth_step(evidence.deviation, 2.0, 4.0) * (1.0 - own)
     pinned = PIN * evidence.weight * (1.0 - smooth_step(zones.scalp, 0.1, 0.5)) * skin_like
     skin = background * np.exp(diffusion.complete(offset, pinned, SKIN_SCREENING))
 
     scalp_weight = evidence.weight * smooth_step(zones.scalp, 0.3, 0.7)
     mass = float(scalp_weight.sum())
     scalp_seen = mass > 6.0
+    falling = None
     if scalp_seen:
         not_skin = smooth_step(evidence.deviation, 1.8, 3.2)
         hair_seen = float((scalp_weight * not_skin).sum()) / mass
@@ -92,6 +115,10 @@ def complete_colours(
         # A bald patch or a forehead under the hairline must not bleach the hair, nor hair tan a bald head.
         hair_tone = _hair_tone(colours, scalp_weight * (1.0 - 0.75 * hairiness * (1.0 - not_skin)))
         scalp_weight = scalp_weight * (1.0 - min(1.0, 2.0 * hairiness) * (1.0 - not_skin))
+        beside = surface.over_ears.find(seen, colours, evidence, hair_tone)
+        if beside is not None:
+            falling = np.float32(hairiness) * beside.likely
+            scalp_weight = np.maximum(scalp_weight, hairiness * beside.seen)
         reference = np.maximum(hair_tone, 0.004)
         offset = np.clip(np.log((np.maximum(colours, 0.0) + floor) / (reference + floor)), -0.9, 0.4)
         hair = reference * np.exp(diffusion.complete(offset, PIN * scalp_weight, HAIR_SCREENING))
@@ -106,6 +133,7 @@ def complete_colours(
         hair_seen,
         hair_tone.astype(np.float32),
         tone.astype(np.float32),
+        falling,
     )
 
 

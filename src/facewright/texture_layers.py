@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facewright.colour import luminance
+from facewright.falling_hair import hides_skin
 from facewright.head_model import HeadModel
 from facewright.head_template import HeadTemplate, hair_growth
 from facewright.photo_view import Sighting
@@ -36,9 +37,15 @@ HUE_PULL = np.float32(0.75)
 #: Distances to the hairline between which hair becomes dense, metres: wider, the strands that fray it become
 #: the teeth of a comb.
 HAIR_LINE_WIDTH = (-0.0035, 0.0035)
+#: Weights of the ear between which hair ends: wider, it would hang over the ear as a comb.
+EAR_RIM = (0.3, 0.7)
+#: Share of the photo that goes where an upper lid is folded away.
+LASHES_REMOVED = 0.8
 #: Amplitudes of fine structure where texels are filled in.
 STRAND_AMPLITUDE = 0.5
 PORE_AMPLITUDE = 0.05
+#: Contrast of the gaps between teeth.
+TEETH_AMPLITUDE = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,19 @@ class TexelEvidence:
     shade: Floats
     mirrored_shade: Floats
     zones: ZoneWeights
+
+
+@dataclass(frozen=True)
+class HairTexels:
+    """Where hair may be, at the N texels.
+
+    Attributes:
+        grows: :func:`hair_line`.
+        room: :func:`facewright.falling_hair.room_for_hair`.
+    """
+
+    grows: Floats
+    room: Floats
 
 
 @dataclass(frozen=True)
@@ -105,7 +125,7 @@ def build_layers(
     texels: TexelEvidence,
     completion: Completion,
     template: HeadTemplate,
-    hairy: Floats,
+    hair: HairTexels,
     delight: float,
 ) -> LayerStack:
     """Combines evidence and completion.
@@ -115,12 +135,20 @@ def build_layers(
         texels: what is known about them.
         completion: fill colours per vertex.
         template: of the head.
-        hairy: :func:`hair_line` of the texels.
+        hair: of the texels.
         delight: as in :func:`light_gain`.
     """
-    photo = _feathered(points, texels.evidence.weight)
+    # Of the lids' folds an open eye shows a line of lashes, which would cover a closed one.
+    folded = points.interpolate(template.folded)
+    photo = (1.0 - LASHES_REMOVED * folded) * _feathered(points, texels.evidence.weight)
     other_side = texels.mirrored_evidence.weight * smooth_step(texels.mirrored.facing, *MIRROR_FACING)
-    mirror = (1.0 - photo) * _feathered(points, other_side)
+    mirror = (1.0 - photo) * (1.0 - np.minimum(2.0 * folded, 1.0)) * _feathered(points, other_side)
+    hairy = hair.grows
+    if completion.falling is not None:
+        # What hair hides on this side is not to be copied from the other.
+        falling = hides_skin(points.interpolate(completion.falling), hair.room)
+        mirror *= 1.0 - falling
+        hairy = np.maximum(hairy, falling)
 
     used = np.flatnonzero(photo + mirror)
     gain = np.ones_like(texels.shade)
@@ -149,7 +177,7 @@ def build_layers(
     stack[:, 12] = 1.0 - photo - mirror
     stack[:, 13] = hairy
     stack[:, 14] = STRAND_AMPLITUDE * completion.hairiness
-    stack[:, 15] = PORE_AMPLITUDE * (1.0 - inner[:, 0])
+    stack[:, 15] = PORE_AMPLITUDE * (1.0 - inner[:, 0]) + TEETH_AMPLITUDE * points.interpolate(template.teeth)
     # Outside every island: plain skin, so that far mip levels stay skin-coloured.
     empty = ~points.covered
     stack[empty] = 0.0
@@ -196,17 +224,17 @@ def _hue_gain(colour: Floats, share: Floats, zones: ZoneWeights, completion: Com
     return result
 
 
-def hair_line(points: TexelPoints, mean: Floats, zones: ZoneWeights) -> Floats:
+def hair_line(position: Floats, zones: ZoneWeights) -> Floats:
     """How likely a filled texel is hair, 0–1 f32 ``[N]``; strands fray the border when texels are composed.
 
     Args:
-        points: the texels.
-        mean: f32 ``[V, 3]``, the mean head.
+        position: f32 ``[N, 3]``, the texels' points on the mean head, metres.
         zones: at the texels.
     """
-    growth = hair_growth(points.interpolate(mean))
+    growth = hair_growth(position)
     soft = np.clip((growth - HAIR_LINE_WIDTH[0]) / (HAIR_LINE_WIDTH[1] - HAIR_LINE_WIDTH[0]), 0.0, 1.0)
-    result: Floats = (soft * (1.0 - zones.pinna) * zones.skin_part).astype(np.float32)
+    ear = smooth_step(zones.pinna, *EAR_RIM)
+    result: Floats = (soft * (1.0 - ear) * zones.skin_part).astype(np.float32)
     return result
 
 

@@ -79,6 +79,8 @@ class _Convolution:
 
 @dataclass(frozen=True)
 class _Pooling:
+    """Of windows without padding; a size of 0 is the whole picture."""
+
     kind: str
     size: int
     stride: int
@@ -119,14 +121,14 @@ def _layers() -> Iterator[_Layer]:
             yield _Named("add_prev_")
             yield relu
             channels, number = width, number + 1
-    yield _Pooling("avg_pool_2", 0, 1)  # over everything
+    yield _Pooling("avg_pool_2", 0, 1)
 
 
 def _read_network(fields: _Fields) -> StateDict:
     layers = list(_layers())
     fields.expect("version of the file", 1)
     fields.expect_text("loss_metric_2")
-    fields.number(), fields.number()  # margin and distance threshold of the training
+    fields.pass_numbers(2)  # margin and distance threshold of the training
     versions = [version for layer in layers for version in _versions(layer)]
     versions[0] = 3  # the innermost layer is of a kind of its own
     for version in [2, *reversed(versions)]:
@@ -172,8 +174,7 @@ def _read_convolution(fields: _Fields, layer: _Convolution, innermost: bool) -> 
     fields.expect(f"strides and padding of {name}", *2 * (layer.stride,), *2 * (layer.padding,))
     fields.expect(f"filters of {name}", 1, *shape)
     fields.expect(f"biases of {name}", 1, 1, outputs, 1, 1)
-    for _ in range(4):  # rates of training
-        fields.number()
+    fields.pass_numbers(4)  # rates of training
     fields.end_of_layer(innermost=innermost)
 
     fields.expect_text("affine_")
@@ -196,8 +197,7 @@ def _read_linear(fields: _Fields, inputs: int) -> F32:
     fields.expect("weights of the last layer", 1, inputs, DESCRIPTOR_SIZE, 1, 1)
     fields.expect("biases of the last layer", 1, 0, 0, 0, 0)
     fields.expect("bias mode of the last layer", 1)  # none
-    for _ in range(4):
-        fields.number()
+    fields.pass_numbers(4)
     fields.end_of_layer()
     return np.ascontiguousarray(weight.reshape(inputs, DESCRIPTOR_SIZE).T)
 
@@ -231,6 +231,11 @@ class _Fields:
             return math.ldexp(mantissa, exponent)
         except OverflowError:
             raise self.wrong("a setting", f"{mantissa} times 2^{exponent}", "a number") from None
+
+    def pass_numbers(self, count: int) -> None:
+        """Numbers that only training reads."""
+        for _ in range(count):
+            self.number()
 
     def expect(self, what: str, *values: int) -> None:
         """Integers that must be these."""

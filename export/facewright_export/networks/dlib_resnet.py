@@ -6,8 +6,8 @@ The network of ``dlib_face_recognition_resnet_model_v1.dat`` (Davis King 2017): 
 followed by a scale and shift per channel ("affine": a trained batch normalisation), which are part of the
 convolutions here. Where a block halves the resolution, its shortcut is the 2 x 2 mean of what it was given,
 and of the two that are added the one with fewer channels, rows or columns is filled up with zeros behind
-(``add_prev``): nothing is padded before a convolution of stride 2, so the last two blocks lose a row and a
-column against their shortcuts.
+(``add_prev``): nothing is padded before a convolution of stride 2, so the last two blocks that halve come out
+a row and a column smaller than their shortcuts.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _ORDER = [row.name for row in NETWORKS]
 
 
 def main() -> int:
-    """Prints a line for each case and writes the result file."""
+    """Prints a line for each case and writes the result file; 1 where a result was wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.networks",
         description=__doc__,
@@ -52,12 +52,18 @@ def main() -> int:
     sys.stdout.write(f"ceiling {ceiling.gflop_per_s:.0f} GFLOP/s, {ceiling.gb_per_s:.1f} GB/s\n")
     rows = _rows_of_last_run(options.device)
     limit = options.seconds or (80.0 if options.device == "cuda" else float("inf"))
+    failed: list[dict[str, str]] = []
     started = time.monotonic()
     for name in options.network or _ORDER:
         if time.monotonic() - started > limit:
             break
         ceiling = ceiling.larger(measure_ceiling(options.device))
-        measured = measure_network(network(name), tuple(options.batch), options.device)
+        try:
+            measured = measure_network(network(name), tuple(options.batch), options.device)
+        except Exception as error:  # a wrong network does not hide the others
+            failed.append({"network": name, "error": f"{type(error).__name__}: {error}"[:400]})
+            sys.stdout.write(f"{name:24} NOT TIMED: {failed[-1]['error']}\n")
+            measured = []
         for row in measured:
             sys.stdout.write(f"{_line(row, ceiling)}\n")
         sys.stdout.flush()
@@ -76,11 +82,12 @@ def main() -> int:
                 "ceiling_gb_per_s": round(ceiling.gb_per_s, 1),
                 "rows": [{**row, "roofline_ms": _roofline_ms(row, ceiling)} for row in rows],
                 "not_run": [name for name in _ORDER if name not in {row["network"] for row in rows}],
+                "failed": failed,
                 "onnx_runtime": runs_onnx_on(options.device),
             },
         )
     sys.stdout.write(f"{path}\n")
-    return 0
+    return 1 if failed else 0
 
 
 def _rows_of_last_run(device: str) -> list[dict[str, Any]]:

@@ -131,6 +131,7 @@ def test_what_a_part_could_not_measure_is_said(suite, tmp_path):
         "not_reached": ["uv_gather 1", "adam_step 1"],
     }
     assert suite.left_out(result) == ["wrong: displace 1", "not reached: uv_gather 1, adam_step 1"]
+    assert suite.left_out({"failed": [{"network": "lpips", "error": "?"}]}) == ["wrong: lpips"]
     assert (
         suite.left_out({"failed": [], "not_run": [], "onnx_runtime": True, "nvdiffrast_parity": [{}]}) == []
     )

@@ -46,7 +46,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     conditions = run_conditions()
-    torch.set_num_threads(1)
+    if options.device == "cpu":
+        torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     ceiling = measure_ceiling(options.device)
     sys.stdout.write(f"ceiling {ceiling.gflop_per_s:.0f} GFLOP/s, {ceiling.gb_per_s:.1f} GB/s\n")

@@ -113,7 +113,8 @@ def checked_rival(networks: TorchNetworks, problem: Problem, precision: str) -> 
         AssertionError: its loss or gradient is not ours.
     """
     device = problem.device
-    torch.set_num_threads(device.threads)
+    if not device.is_gpu:
+        torch.set_num_threads(device.threads)
     step = make_step(problem, 1)
     with device.queue():
         step.evaluate()

@@ -28,10 +28,14 @@ NARROW: Final = {
 }
 
 
-def write_files(folder: Path, row: Network) -> tuple[Path, ...]:
-    """The files that the network is published in, in the row's order."""
+def write_files(folder: Path, row: Network, full_size: bool = False) -> tuple[Path, ...]:
+    """The files that the network is published in, in the row's order; generators `NARROW` or full-sized."""
     paths = tuple(folder / name.replace(" ", "_") for name in row.files)
-    _WRITERS[row.name](row, *paths)
+    if full_size and row.name in NARROW:
+        module = row.build()
+        _WRITERS[row.name](row, *paths, getattr(module, "synthesis", module).layout)
+    else:
+        _WRITERS[row.name](row, *paths)
     return paths
 
 
@@ -58,8 +62,8 @@ def _save_light_cnn(row: Network, path: Path) -> None:
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 1}, path)
 
 
-def _generator_state(row: Network) -> State:
-    modules: list[nn.Module] = [StyleGan2Synthesis(NARROW[row.name]), StyleGan2Mapping()]
+def _generator_state(row: Network, layout: GeneratorLayout | None = None) -> State:
+    modules: list[nn.Module] = [StyleGan2Synthesis(layout or NARROW[row.name]), StyleGan2Mapping()]
     state: State = {}
     for module in modules:
         shapes = {k: tuple(v.shape) for k, v in module.state_dict().items() if not k.endswith(".kernel")}
@@ -68,9 +72,9 @@ def _generator_state(row: Network) -> State:
     return state
 
 
-def _save_generator(section: str) -> Callable[[Network, Path], None]:
-    def save(row: Network, path: Path) -> None:
-        torch.save({section: _generator_state(row), "latent_avg": torch.zeros(512)}, path)
+def _save_generator(section: str) -> Callable[..., None]:
+    def save(row: Network, path: Path, layout: GeneratorLayout | None = None) -> None:
+        torch.save({section: _generator_state(row, layout), "latent_avg": torch.zeros(512)}, path)
 
     return save
 

@@ -1,7 +1,7 @@
 """`facewright export` from files in the published formats to a model repository, for every pipeline.
 
 By default each pipeline exports its quicker networks, generators narrow; `FACEWRIGHT_FULL_EXPORT=1` exports
-all.
+all that a pipeline can use, at full size.
 """
 
 from __future__ import annotations
@@ -48,13 +48,9 @@ def run(*arguments: object) -> int:
 def test_a_pipeline_goes_from_its_files_to_a_repository(
     pipeline: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = (
-        [network(group[0]) for group in PIPELINES[pipeline]]
-        if FULL
-        else [network(n) for n in QUICK[pipeline]]
-    )
+    rows = pipeline_networks(pipeline) if FULL else [network(name) for name in QUICK[pipeline]]
     (tmp_path / "weights").mkdir()
-    files = sorted({path for row in rows for path in write_files(tmp_path / "weights", row)})
+    files = sorted({path for row in rows for path in write_files(tmp_path / "weights", row, full_size=FULL)})
     only = () if FULL else ("--network", *QUICK[pipeline])
     repository = tmp_path / "repository"
     assert run("export", pipeline, "--weights", *files, *only, "--output", repository) == 0

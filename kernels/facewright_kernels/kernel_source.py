@@ -24,8 +24,8 @@ from facewright_kernels.cpu_library import build_cpu_library
 SOURCE_FOLDER: Final = Path(__file__).parent
 GPU_BLOCK: Final = 256
 GPU_MAXIMUM_BLOCKS: Final = 65535
-#: What CuPy appends to the options of every kernel (cupy/cupy#9576): denormals are 0 on a GPU.
-CUPY_OPTIONS: Final = ("-ftz=true",)
+#: What CuPy 14 appends to the options of every kernel; the first (cupy/cupy#9576) makes denormals 0 on a GPU.
+CUPY_OPTIONS: Final = ("-ftz=true", "--device-as-default-execution-space")
 
 _SIGNATURE: Final = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 _SCALARS: Final[dict[str, tuple[Any, Any]]] = {

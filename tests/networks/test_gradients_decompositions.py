@@ -87,11 +87,28 @@ def test_activations_at_negative_positive_and_zero(activation) -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_relu_stops_an_infinite_gradient_instead_of_making_it_nan() -> None:
-    graph = trace_joint_graph(lambda x: (functional.relu(x),), [torch.zeros(2, 2)], [0])
-    x = torch.tensor([[-1.0, 1.0], [0.0, 2.0]])
-    gradient = graph(x, torch.tensor([[float("inf"), 1.0], [float("inf"), 3.0]]))[1]
-    torch.testing.assert_close(gradient, torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
+def test_half_precision_relu_stops_an_infinite_gradient_instead_of_making_it_nan() -> None:
+    graph = trace_joint_graph(lambda x: (functional.relu(x),), [torch.zeros(2, 2).half()], [0])
+    x = torch.tensor([[-1.0, 1.0], [0.0, 2.0]]).half()
+    gradient = graph(x, torch.tensor([[float("inf"), 1.0], [float("inf"), 3.0]]).half())[1]
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 1.0], [0.0, 3.0]]).half())
+
+
+@pytest.mark.parametrize("activation", [functional.relu, lambda x: functional.leaky_relu(x, 0.2)])
+def test_the_smallest_and_largest_floats_lie_on_their_sides(activation) -> None:
+    smallest, largest = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+    x = torch.tensor([[-largest, -smallest, -0.0, smallest, largest]] * 2)
+    expected, found = _gradients(activation, x)
+    torch.testing.assert_close(found, expected)
+
+
+def test_sums_over_channels() -> None:
+    x = _image(3, 5, 4, 6)
+    expected, found = _gradients(lambda x: x * x.sum(1, keepdim=True), x)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    for rest in ({"dim": 1}, {"dim": (1, 2), "keepdim": True}, {"dim": 2, "keepdim": True}):
+        expected, found = _gradients(lambda x, rest=rest: x.sum(**rest).sin(), x)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_that_want_gradients_are_refused() -> None:

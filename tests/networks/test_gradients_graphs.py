@@ -110,6 +110,18 @@ def test_sums_are_not_written_out_before_they_are_multiplied() -> None:
     torch.testing.assert_close(graph(x, grad)[1], grad[:, :, None, None] * 2 * x / 64)
 
 
+def test_the_derivative_of_a_square_is_no_sum_of_images() -> None:
+    def function(x: Tensor) -> tuple[Tensor]:
+        return (x * 3 + x * (x * x).mean((2, 3), keepdim=True),)
+
+    graph = trace_joint_graph(function, [torch.zeros(2, 3, 8, 8)], [0])
+    sums = [node for node in graph.graph.nodes if node.target is torch.ops.aten.add.Tensor]
+    assert len(sums) == 3  # one of the values, two of the gradient
+    x, grad = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
+    expected, pull_back = torch.func.vjp(lambda x: function(x)[0], x)
+    torch.testing.assert_close(graph(x, grad), (expected, pull_back(grad)[0]))
+
+
 def test_half_precision_is_rounded_at_every_operator() -> None:
     def overflows(x: Tensor) -> tuple[Tensor]:
         return ((x.half() * 1000 / 1000).float(),)

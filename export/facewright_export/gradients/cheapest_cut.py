@@ -117,8 +117,9 @@ def _cheapest_cut(primal: Sequence[fx.Node], backward: set[fx.Node]) -> list[fx.
     rest = capacity - maximum_flow(capacity, source, sink).flow
     rest.data[rest.data < 0] = 0
     rest.eliminate_zeros()
-    reached = set(breadth_first_order(rest, source, return_predecessors=False).tolist())
-    return [node for node in primal if entry[node] in reached and entry[node] + 1 not in reached]
+    # Of cuts that cost the same the one nearest to the sink: what lies behind it is computed again.
+    behind = set(breadth_first_order(rest.T.tocsr(), sink, return_predecessors=False).tolist())
+    return [node for node in primal if entry[node] not in behind and entry[node] + 1 in behind]
 
 
 def _subgraph(joint: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> fx.GraphModule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,8 +53,8 @@ def trace_joint_graph(
             return function(*inputs)
 
         outputs, pull_back = torch.func.vjp(of_differentiated, *(inputs[i] for i in wrt))
-        gradients = pull_back(tuple(g * gradient_scale for g in grad_outputs))
-        return (*outputs, *(g / gradient_scale for g in gradients))
+        gradients = pull_back(tuple(_times(g, gradient_scale) for g in grad_outputs))
+        return (*outputs, *(_times(g, 1 / gradient_scale) for g in gradients))
 
     inputs, mode = _without_values(examples)
     with mode:
@@ -76,7 +77,8 @@ def trace_losses_with_gradient(
             return function(*arguments[:wrt], value, *arguments[wrt + 1 :])
 
         losses, pull_back = torch.func.vjp(of_differentiated, arguments[wrt])
-        return losses, pull_back(torch.ones_like(losses) * gradient_scale)[0] / gradient_scale
+        gradient = pull_back(torch.full_like(losses, gradient_scale))[0]
+        return losses, _times(gradient, 1 / gradient_scale)
 
     return _traced(losses_and_gradient, _without_values(examples)[0])
 
@@ -90,6 +92,11 @@ def trace_function(function: TensorFunction, examples: Sequence[Tensor]) -> fx.G
     return _traced(function, _without_values(examples)[0])
 
 
+def _times(gradient: Tensor, scale: float) -> Tensor:
+    """The product; a gradient that is not scaled is not read either."""
+    return gradient if scale == 1 else gradient * scale
+
+
 def _traced(function: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.GraphModule:
     def plain_function(*values: Tensor) -> Any:  # make_fx miscounts the arguments of a method
         return function(*values)
@@ -99,6 +106,7 @@ def _traced(function: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Gra
     drop_round_trips(graph)
     leave_expanding_to_operators(graph)
     share_repeated_operators(graph)
+    double_small_factors(graph)
     fold_constants(graph)
     return graph
 
@@ -146,6 +154,38 @@ def leave_expanding_to_operators(graph: fx.GraphModule) -> None:
     graph.recompile()
 
 
+def double_small_factors(graph: fx.GraphModule) -> None:
+    """Rewrite, in place, x s + x s as x (2 s) and (a + x s) + x s as a + x (2 s), where s is smaller than x.
+
+    The derivative of x x is written so; the sums would read and write whole images.
+    """
+    for node in list(graph.graph.nodes):
+        if node.target is not _aten.add.Tensor or node.kwargs:
+            continue
+        rest, term = node.args
+        before: tuple[fx.Node, ...] = ()
+        if rest is not term:
+            if not isinstance(rest, fx.Node) or rest.target is not _aten.add.Tensor or rest.kwargs:
+                continue
+            if rest.args[1] is not term or len(rest.users) != 1:
+                continue
+            before = (rest.args[0],)
+        if term.target is not _aten.mul.Tensor or set(term.users) - {node, rest}:
+            continue
+        factors = sorted(term.args, key=lambda factor: isinstance(factor, fx.Node) and _elements(factor))
+        if not all(isinstance(f, fx.Node) for f in factors) or _elements(factors[0]) >= _elements(term):
+            continue
+        with graph.graph.inserting_before(node):
+            double = graph.graph.call_function(_aten.mul.Tensor, (factors[0], 2.0))
+            product = graph.graph.call_function(_aten.mul.Tensor, (factors[1], double))
+            result = graph.graph.call_function(_aten.add.Tensor, (*before, product)) if before else product
+        double.meta["val"] = factors[0].meta["val"] * 2.0
+        product.meta, result.meta = dict(term.meta), dict(node.meta)
+        node.replace_all_uses_with(result)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+
+
 def fold_constants(graph: fx.GraphModule) -> None:
     """Compute, in place, every node that depends on constants alone (turned-over weights)."""
     values: dict[fx.Node, Any] = {}
@@ -182,6 +222,11 @@ def share_repeated_operators(graph: fx.GraphModule) -> None:
             seen[key] = node
     graph.graph.eliminate_dead_code()
     graph.recompile()
+
+
+def _elements(node: fx.Node) -> int:
+    """Of one item of the batch, or of a tensor without one."""
+    return math.prod(size for size in node.meta["val"].shape if isinstance(size, int))
 
 
 def _check(examples: Sequence[Tensor], wrt: Sequence[int]) -> None:

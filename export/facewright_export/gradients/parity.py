@@ -35,6 +35,7 @@ from facewright_export.gradients.refinement_export import (
     export_image_loss,
 )
 from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss, UvMapGenerator
+from facewright_export.gradients.styled_layers import with_lean_gradients
 from facewright_export.networks.inception_resnet_v1 import InceptionResnetV1
 from facewright_export.networks.lpips import Lpips
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
@@ -100,7 +101,8 @@ def generator_parity(
     grad_maps = 2 * difference / difference[0].numel()
     autograd = _autograd(generator, codes, grad_maps)
 
-    joint = trace_joint_graph(lambda w_plus: (half(w_plus),), [codes], [0], HALF_GRADIENT_SCALE)
+    lean = with_lean_gradients(half)
+    joint = trace_joint_graph(lambda w_plus: (lean(w_plus),), [codes], [0], HALF_GRADIENT_SCALE)
     half_size = split_at_cheapest_cut(joint, [W_PLUS], 1).residual_bytes
     rounded = _compare("generator", "fp16", autograd, _rounded(joint, [codes, grad_maps]), half_size)
     with tempfile.TemporaryDirectory() as folder:

@@ -16,6 +16,7 @@ from facewright_export.gradients.export_with_gradient import (
     export_with_gradient,
 )
 from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss
+from facewright_export.gradients.styled_layers import with_lean_gradients
 
 #: Multiplies gradients inside graphs that compute in half precision.
 HALF_GRADIENT_SCALE = 1024.0
@@ -32,8 +33,9 @@ def export_generator(
         folder: exists.
         gradient_scale: `HALF_GRADIENT_SCALE` for one that computes in half precision.
     """
+    lean = with_lean_gradients(generator)
     return export_with_gradient(
-        lambda w_plus: (generator(w_plus),),
+        lambda w_plus: (lean(w_plus),),
         [torch.zeros(2, *latent_shape)],
         [W_PLUS],
         GradientNames((W_PLUS,), (UV_MAPS,)),

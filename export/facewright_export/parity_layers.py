@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import onnx
-from polygraphy.backend.onnx import modify_outputs
-from polygraphy.backend.onnxrt import OnnxrtRunner
-from polygraphy.comparator import Comparator, IterationResult
-from polygraphy.logger import G_LOGGER
 
 from facewright_export.parity import Array, TensorParity, compare, onnx_session, plain_difference
 from facewright_export.precision import Precision, emulated
+
+if TYPE_CHECKING:
+    from polygraphy.comparator import IterationResult
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,12 @@ def layer_deviations(
     Returns:
         In the order in which the graph computes them.
     """
+    # Here, not above: gates and benchmarks run where Polygraphy is not installed.
+    from polygraphy.backend.onnx import modify_outputs
+    from polygraphy.backend.onnxrt import OnnxrtRunner
+    from polygraphy.comparator import Comparator
+    from polygraphy.logger import G_LOGGER
+
     rounded = emulated(narrow, precision)
     parities: dict[str, TensorParity] = {}
     for names in _groups(exact, inputs):

@@ -23,7 +23,7 @@ from facewright.texel_layout import TexelPoints, padded_texel_map
 from facewright.texture_evidence import vertex_zones
 from facewright.texture_info import TextureInfo
 from facewright.texture_layers import hair_line, interpolated_zones, light_gain
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import PERSON_MASK, ErrorCode
 from tests.rendered_photo import (
     HAIR,
     IRIS,
@@ -295,6 +295,41 @@ def test_hair_over_an_ear_falls_down_the_neck(
     for side in (1, -1):
         ear = tone(crop, ears & (side * mean[:, 0] > 0))
         assert (ear < 2.0 * hair) == (side in covered), (side, ear)
+
+
+@pytest.mark.parametrize(("sides", "masked"), [((1, -1), True), ((1,), True), ((1, -1), False)])
+def test_hair_beside_the_neck_hangs_behind_it(
+    head: HeadModel,
+    baker: TextureBaker,
+    points: TexelPoints,
+    frontal: RenderedPhoto,
+    sides: tuple[int, ...],
+    masked: bool,
+) -> None:
+    crop = frontal.crop
+    for side in sides:
+        place = np.array([side * 0.095, -0.064, -0.065], np.float32)
+        crop = paint_ellipse(dataclasses.replace(frontal, crop=crop), place, 60.0, tuple(HAIR))
+    person = (crop != frontal.crop[0, 0]).any(axis=2)
+    mask = np.asarray(Image.fromarray(person).resize(PERSON_MASK.shape), np.uint8) * np.uint8(255)
+    view = frontal.view
+    baked = baker.bake(
+        crop,
+        view.intrinsics,
+        view.head_to_camera,
+        frontal.vertices,
+        frontal.vertices,
+        frontal.info,
+        mask if masked else None,
+    )
+    linear = linear_from_srgb(baked.texture).reshape(-1, 3).mean(axis=1)
+    mean = points.interpolate(head.vertices_mean)
+    nape = points.covered & (mean[:, 2] < -0.11) & (np.abs(mean[:, 1] + 0.11) < 0.01)
+    ears = points.covered & (points.interpolate(head.region("ears")) > 0.8)
+    # A collar or a person behind may be as dark on one side; and without a mask so may the background.
+    hangs = len(sides) == 2 and masked
+    assert (np.median(linear[nape]) < 2.0 * HAIR.mean()) == hangs
+    assert np.median(linear[ears]) > 0.3 * SKIN.mean()
 
 
 def test_curls_over_the_upper_ear_do_not_fall(

@@ -123,7 +123,7 @@ class TextureBaker:
             self._template,
             head.region("eyelids"),
             self._diffusion,
-            HairOverEars(head.vertices_mean, self._vertex_zones, self._diffusion),
+            HairOverEars(head, self._vertex_zones, self._diffusion),
         )
         self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
         self._vertices = np.arange(head.vertex_count, dtype=np.int32)
@@ -189,6 +189,7 @@ class TextureBaker:
         completion = complete_colours(
             self._surface,
             vertices,
+            self._surface.over_ears.look_beside(view, fitted_vertices),
             colours,
             evidence,
             light.tone,

@@ -109,8 +109,10 @@ class PhotoView:
         radius = int(np.clip(round(SILHOUETTE_MARGIN * pixels_per_metre), 1, 64))
         margin = silhouette_weight(self._depth, jump=SILHOUETTE_JUMP, radius=radius)
         self._trusted = margin * _inside(valid_box, DEPTH_SIZE / crop_size)
+        self._person: Floats | None = None
         if person_mask is not None:
-            self._trusted *= _person(person_mask)
+            self._person = _person(person_mask)
+            self._trusted *= self._person
 
     def look(self, texels: TexelMap, vertices: Floats, normals: Floats) -> Sighting:
         """What is seen of the N = S² points of ``texels`` on a surface f32 ``[V, 3]`` (the fitted one or its
@@ -140,6 +142,24 @@ class PhotoView:
         trusted = self._trusted[0, at[:, 1], at[:, 0]]
         result: Floats = (np.clip(2.0 - behind / EYE_DEPTH_BIAS, 0.0, 1.0) * trusted).astype(np.float32)
         return result
+
+    def person_at(self, points: Floats) -> tuple[Floats, Floats]:
+        """What the photo shows at points ``[N, 3]`` (head space, metres), on the head or beside it: linear
+        colours f32 ``[N, 3]``, and whether that is the person, 0–1 f32 ``[N]``. Without a person mask nothing
+        is known to be."""
+        camera = self._camera
+        seen = (
+            points @ camera.head_to_camera[0, :, :3].T + camera.head_to_camera[0, :, 3]
+        ) @ camera.intrinsics[0].T
+        pixels = (seen[:, :2] / np.maximum(seen[:, 2:], 1e-6)).astype(np.float32)
+        colours = sample_srgb(self._small, pixels)
+        if self._person is None:
+            return colours, np.zeros(len(points), np.float32)
+        at = np.floor(pixels * (DEPTH_SIZE / ANALYSIS_SIZE)).astype(np.int32)
+        within = ((at >= 0) & (at < DEPTH_SIZE)).all(axis=1)
+        at = np.clip(at, 0, DEPTH_SIZE - 1)
+        person: Floats = within * self._person[0, at[:, 1], at[:, 0]]
+        return colours, person
 
 
 def sample_srgb(image: Bytes, at: Floats) -> Floats:

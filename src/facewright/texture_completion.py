@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facewright.colour import luminance
-from facewright.falling_hair import HairOverEars
+from facewright.falling_hair import BesideEars, HairOverEars
 from facewright.head_template import HeadTemplate
 from facewright.photo_view import Sighting
 from facewright.skin_model import SkinModel, smooth_step
@@ -77,6 +77,7 @@ class Completion:
 def complete_colours(
     surface: HeadSurface,
     seen: Sighting,
+    beside: BesideEars,
     colours: Floats,
     evidence: Evidence,
     tone: Floats,
@@ -87,6 +88,7 @@ def complete_colours(
     Args:
         surface: of the head.
         seen: the vertices in the photo.
+        beside: what the photo shows beside the ears.
         colours: f32 ``[V, 3]``, linear, theirs with the light divided out as asked.
         evidence: at the vertices.
         tone: mean skin, f32 ``[3]``, in the same light as ``colours``.
@@ -115,10 +117,10 @@ def complete_colours(
         # A bald patch or a forehead under the hairline must not bleach the hair, nor hair tan a bald head.
         hair_tone = _hair_tone(colours, scalp_weight * (1.0 - 0.75 * hairiness * (1.0 - not_skin)))
         scalp_weight = scalp_weight * (1.0 - min(1.0, 2.0 * hairiness) * (1.0 - not_skin))
-        beside = surface.over_ears.find(seen, colours, evidence, hair_tone)
-        if beside is not None:
-            falling = np.float32(hairiness) * beside.likely
-            scalp_weight = np.maximum(scalp_weight, hairiness * beside.seen)
+        long_hair = surface.over_ears.find(seen, beside, colours, evidence, (hair_tone, tone))
+        if long_hair is not None:
+            falling = np.float32(hairiness) * long_hair.likely
+            scalp_weight = np.maximum(scalp_weight, hairiness * long_hair.seen)
         reference = np.maximum(hair_tone, 0.004)
         offset = np.clip(np.log((np.maximum(colours, 0.0) + floor) / (reference + floor)), -0.9, 0.4)
         hair = reference * np.exp(diffusion.complete(offset, PIN * scalp_weight, HAIR_SCREENING))

@@ -138,8 +138,9 @@ def build_layers(
         hair: of the texels.
         delight: as in :func:`light_gain`.
     """
+    fixed = np.stack([template.inner, template.teeth, template.folded], axis=1)
+    inner, teeth, folded = np.ascontiguousarray(points.interpolate(fixed).T)
     # Of the lids' folds an open eye shows a line of lashes, which would cover a closed one.
-    folded = points.interpolate(template.folded)
     photo = (1.0 - LASHES_REMOVED * folded) * _feathered(points, texels.evidence.weight)
     other_side = texels.mirrored_evidence.weight * smooth_step(texels.mirrored.facing, *MIRROR_FACING)
     mirror = (1.0 - photo) * (1.0 - np.minimum(2.0 * folded, 1.0)) * _feathered(points, other_side)
@@ -166,8 +167,7 @@ def build_layers(
     mirror_gain = mirror_gain * _hue_gain(texels.mirrored.colour, shown, texels.zones, completion)
 
     skin = points.interpolate(completion.skin)
-    inner = points.interpolate(template.inner)[:, None]
-    skin = skin * (1.0 - inner) + points.interpolate(template.inner_colour) * inner
+    skin = skin * (1.0 - inner[:, None]) + points.interpolate(template.inner_colour) * inner[:, None]
 
     stack = np.empty((points.size * points.size, 16), np.float32)
     stack[:, 0:3] = photo[:, None] * gain
@@ -177,7 +177,7 @@ def build_layers(
     stack[:, 12] = 1.0 - photo - mirror
     stack[:, 13] = hairy
     stack[:, 14] = STRAND_AMPLITUDE * completion.hairiness
-    stack[:, 15] = PORE_AMPLITUDE * (1.0 - inner[:, 0]) + TEETH_AMPLITUDE * points.interpolate(template.teeth)
+    stack[:, 15] = PORE_AMPLITUDE * (1.0 - inner) + TEETH_AMPLITUDE * teeth
     # Outside every island: plain skin, so that far mip levels stay skin-coloured.
     empty = ~points.covered
     stack[empty] = 0.0

@@ -48,7 +48,7 @@ def networks_section(result: dict[str, Any]) -> str:
         f"## Exported networks: time on the {'CPU, one thread' if result['device'] == 'cpu' else 'GPU'}",
         "",
         f"float32, seeded weights, least of several runs{_counted(result)}. Roofline: operations at "
-        f"{result['ceiling_gflop_per_s']:g} GFLOP/s (a large matrix product) or weights at "
+        f"{result['ceiling_gflop_per_s']:g} GFLOP/s (a large product or convolution) or weights at "
         f"{result['ceiling_gb_per_s']:g} GB/s (a large copy), whichever takes longer, "
         "both measured in the same run; small weights that stay in the cache beat it.",
         "",
@@ -60,7 +60,8 @@ def networks_section(result: dict[str, Any]) -> str:
     for row in result["rows"]:
         if "ms" not in row:
             lines.append(
-                f"| {row['network']} | {row['batch']} | – | not run: it takes too long | – | – | – |"
+                f"| {row['network']} | {row['batch']} | {row['gflop']:g} | not run: {row['left_out']} "
+                f"| – | – | {row['roofline_ms']:g} |"
             )
             continue
         lines.append(

@@ -104,7 +104,7 @@ def _roofline_ms(row: dict[str, Any], ceiling: Ceiling) -> float:
 
 def _line(row: dict[str, Any], ceiling: Ceiling) -> str:
     if "ms" not in row:
-        return f"{row['network']:24} {row['batch']:3} left out: it would take too long"
+        return f"{row['network']:24} {row['batch']:3} left out: {row['left_out']}"
     return (
         f"{row['network']:24} {row['batch']:3} {row['runner']:18} {row['ms']:10.2f} ms "
         f"{row['gflop_per_s']:8.1f} GFLOP/s   roofline {_roofline_ms(row, ceiling):.2f} ms"

@@ -14,13 +14,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks.roofline import least_ms
+from benchmarks.refinement.memory import available_gb, forget_peak, peak_gb, resident_gb
 from facewright.engine import OnnxEngine
 from facewright_export.network import Array, Network
 from facewright_export.network_export import build_graph
 from facewright_export.parity_gates import judge, require_passed
 from facewright_export.precision import Precision
 
-#: A batch is left out when it would take longer than this by the time of the batch before it, seconds.
+#: A batch is left out when one run would take longer than this by the time of the batch before it, seconds.
 LONGEST_RUN_S = 120.0
 
 
@@ -58,16 +59,28 @@ def measure_network(network: Network, batches: tuple[int, ...], device: str) -> 
     with TemporaryDirectory() as folder:
         prepared = _prepare(network, Path(folder) / "model.onnx", device)
         rows: list[dict[str, Any]] = []
-        seconds_per_item = 0.0
+        seconds_per_item = gb_per_item = 0.0
         for batch in batches:
-            if seconds_per_item * batch > LONGEST_RUN_S:
-                left_out = {"batch": batch, "left_out_after_s": round(seconds_per_item, 2)}
-                rows.append({**_work(prepared, batch), **left_out})
+            reason = _reason_to_leave_out(seconds_per_item * batch, gb_per_item * batch, device)
+            if reason:
+                rows.append({**_work(prepared, batch), "batch": batch, "left_out": reason})
                 continue
+            forget_peak()
+            before_gb = resident_gb()
             timed = _time(prepared, batch, device)
             seconds_per_item = max(timed.values()) / 1e3 / batch
+            gb_per_item = (peak_gb() - before_gb) / batch
             rows += [_row(prepared, batch, runner, ms) for runner, ms in timed.items()]
         return rows
+
+
+def _reason_to_leave_out(seconds: float, gigabytes: float, device: str) -> str | None:
+    """By what one of the batch before it took; None: it can be run."""
+    if seconds > LONGEST_RUN_S:
+        return f"a run would take about {seconds:.0f} s"
+    if device == "cpu" and gigabytes > available_gb():
+        return f"a run would need about {gigabytes:.0f} GB"
+    return None
 
 
 def _prepare(network: Network, onnx_file: Path, device: str) -> Prepared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -41,8 +42,15 @@ def test_what_takes_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(cases, "LONGEST_RUN_S", 0.0)
     rows = cases.measure_network(network("identity_regressor"), (1, 2), "cpu")
     assert [row["batch"] for row in rows] == [1, 1, 2]
-    assert "left_out_after_s" in rows[2]
+    assert rows[2]["left_out"].startswith("a run would take about 0 s")
     assert "ms" not in rows[2]
+
+
+def test_what_needs_too_much_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cases, "available_gb", lambda: 0.01)
+    rows = cases.measure_network(network("camera_regressor"), (1, 32), "cpu")
+    assert [row["batch"] for row in rows] == [1, 1, 32]
+    assert re.fullmatch(r"a run would need about [1-9]\d? GB", rows[2]["left_out"])
 
 
 def test_nothing_wrong_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:

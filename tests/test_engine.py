@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +52,35 @@ def test_runs_by_name(network: Path) -> None:
         "B": "float32[?, 3]",
     }
     assert list(engine.outputs) == ["SUM", "DIFFERENCE"]
+
+
+def test_networks_share_the_memory_of_what_lies_between_input_and_output(tmp_path: Path) -> None:
+    """Four networks with 64 MB each of it, run one after the other, in a process of their own."""
+    size = helper.make_node("Constant", [], ["SIZE"], value_ints=[16 << 20])
+    nodes = [
+        size,
+        helper.make_node("Expand", ["A", "SIZE"], ["BETWEEN"]),
+        helper.make_node("ReduceSum", ["BETWEEN"], ["SUM"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("A", "SUM")]
+    graph = helper.make_graph(nodes, "large", values[:1], values[1:])
+    for name in "abcd":
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        save_model(model, str(tmp_path / f"{name}.onnx"))
+    program = f"""
+from pathlib import Path
+import numpy as np
+from facewright.engine import OnnxEngine
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+engines = [OnnxEngine(path) for path in Path({str(tmp_path)!r}).glob("*.onnx")]
+before = resident()
+sums = [engine.run({{"A": np.ones(1, np.float32)}})["SUM"][0] for engine in engines]
+assert sums == [16 << 20] * 4, sums
+print(resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 60e6 < int(done.stdout) < 100e6
 
 
 def test_takes_arrays_that_are_not_contiguous(network: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -31,6 +32,7 @@ _MOST_GRAPHS: Final = 64
 #: The run option that names a CUDA graph, and the name of none.
 _GRAPH_ID: Final = "gpu_graph_id"
 _NO_GRAPH: Final = "-1"
+_HOST_MEMORY_LOCK: Final = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,12 @@ class OnnxEngine(NamedTensors):
         # A spinning worker on a busy machine steals the core that its own next step needs.
         session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session_options.log_severity_level = 3
+        if device == "cpu":
+            # A session that plans its memory keeps it between runs; one arena serves all sessions in turn.
+            session_options.enable_mem_pattern = False
+            session_options.add_session_config_entry("session.use_env_allocators", "1")
+            with _HOST_MEMORY_LOCK:
+                _share_host_memory()
         provider_options = {} if device == "cpu" else _cuda_options(stream)
         try:
             self._session = ort.InferenceSession(
@@ -284,6 +292,15 @@ class OnnxEngine(NamedTensors):
             options.add_run_config_entry(_GRAPH_ID, graph)
             options.add_run_config_entry("disable_synchronize_execution_providers", "0" if waits else "1")
         return options
+
+
+@cache
+def _share_host_memory() -> None:
+    """Once in a process: the arena that intermediate results of all its sessions come from."""
+    unlimited, extended_by_what_is_asked, default = 0, 1, -1
+    arena = ort.OrtArenaCfg(unlimited, extended_by_what_is_asked, default, default)
+    kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    ort.create_and_register_allocator(ort.OrtMemoryInfo("Cpu", kind, 0, ort.OrtMemType.DEFAULT), arena)
 
 
 def _cuda_options(stream: int | None) -> dict[str, str]:

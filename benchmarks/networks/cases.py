@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks.roofline import least_ms
-from benchmarks.refinement.memory import available_gb, forget_peak, peak_gb, resident_gb
+from benchmarks.process_memory import available_gb, forget_peak, peak_gb, resident_gb
 from facewright.engine import OnnxEngine
 from facewright_export.network import Array, Network
 from facewright_export.network_export import build_graph

@@ -19,8 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.process_memory import available_gb, resident_gb
 from benchmarks.refinement.measure import check, convergence, iteration_cost
-from benchmarks.refinement.memory import available_gb, resident_gb
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import run_conditions, write_result
 from facewright.demo_networks import DEMO_NETWORKS
@@ -111,8 +111,8 @@ def _published_cpu_rows(
     options: argparse.Namespace, device: RefinementDevice, folder: Path
 ) -> Iterator[dict[str, Any]]:
     """As many batches as memory allows, told from what batches of one take."""
+    from benchmarks.process_memory import forget_peak, peak_gb
     from benchmarks.refinement.autograd_rival import checked_rival
-    from benchmarks.refinement.memory import forget_peak, peak_gb
     from benchmarks.refinement.torch_networks import PUBLISHED_GFLOP, core_gflop_per_s, export, published
 
     modules = published()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.refinement.memory import forget_peak, peak_gb
+from benchmarks.process_memory import forget_peak, peak_gb
 from benchmarks.refinement.problem import Problem
 from facewright.refine import refine
 from facewright.refinement_options import RefinementOptions

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.process_memory import available_gb, forget_peak, peak_gb, resident_gb
 from benchmarks.refinement.measure import check, convergence, iteration_cost
-from benchmarks.refinement.memory import available_gb, forget_peak, peak_gb, resident_gb
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.refinement_report import refinement_section
 from facewright.demo_networks import DEMO_NETWORKS

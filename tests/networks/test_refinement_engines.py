@@ -73,6 +73,8 @@ def test_a_gradient_too_small_for_half_precision_comes_through_a_served_generato
     export_generator(generator, latent, tmp_path, HALF_GRADIENT_SCALE)
     for name in ("perceptual_targets", "perceptual_loss"):
         (tmp_path / f"{name}.onnx").symlink_to(DEMO_NETWORKS / f"{name}.onnx")
+    backward = onnx.load(tmp_path / "generator_backward.onnx")
+    assert "ScatterND" not in {node.op_type for node in backward.graph.node}
     served = load_refinement_networks(tmp_path, OnnxEngine).generator
     rng = np.random.default_rng(0)
     w_plus = rng.normal(size=(2, *latent)).astype(np.float32)

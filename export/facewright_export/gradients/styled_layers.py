@@ -65,7 +65,7 @@ class _LeanToImage(nn.Module):
         layer = self.layer
         batch, channels, rows, columns = features.shape
         weights = layer.conv.weight.reshape(-1, channels) * layer.conv.weight_scale
-        styled = weights * layer.conv.modulation(style)[:, None]
+        styled = weights * layer.conv.modulation(style).unsqueeze(1)
         pixels = features.reshape(batch, channels, rows * columns)
         increment = torch.bmm(styled, pixels).reshape(batch, -1, rows, columns) + layer.bias
         return increment if image is None else increment + layer.upsample(image)

@@ -155,7 +155,7 @@ class _ModulatedConvolution(nn.Module):
 
     def modulated(self, features: Tensor, scales: Tensor) -> Tensor:
         """The convolution of features scaled by channel, scales [B, I], before demodulation."""
-        scaled = features * scales[:, :, None, None]
+        scaled = features * _of_images(scales)
         weight = self.weight[0] * self.weight_scale
         if self.upsample:
             return self.blur(functional.conv_transpose2d(scaled, weight.transpose(0, 1), stride=2))
@@ -164,9 +164,12 @@ class _ModulatedConvolution(nn.Module):
     def demodulation(self, scales: Tensor) -> Tensor:
         """The factor of each output channel, [B, O, 1, 1]."""
         energy = (self.weight[0] * self.weight_scale).square().sum(dim=(2, 3))
-        return torch.rsqrt(functional.linear(scales * scales, energy) + _DEMODULATION_EPSILON)[
-            :, :, None, None
-        ]
+        return _of_images(torch.rsqrt(functional.linear(scales * scales, energy) + _DEMODULATION_EPSILON))
+
+
+def _of_images(factors: Tensor) -> Tensor:
+    """[B, C] as [B, C, 1, 1]; not by an index, whose gradient would scatter into zeros."""
+    return factors.unsqueeze(2).unsqueeze(3)
 
 
 class _FixedNoise(nn.Module):

@@ -88,12 +88,12 @@ def test_ours_and_the_rival_take_turns(problem: Problem) -> None:
 def test_the_peak_of_memory_is_of_what_was_held_since_it_was_forgotten() -> None:
     forget_peak()
     before = peak_gb()
-    held = np.ones(50_000_000, np.uint8)
-    assert 0.04 < peak_gb() - before < 0.08
+    held = np.ones(400_000_000, np.uint8)  # far more than what other tests may have left to be freed
+    assert 0.3 < peak_gb() - before < 0.5
     assert resident_gb() > before
     del held
     forget_peak()
-    assert peak_gb() < before + 0.04
+    assert peak_gb() < before + 0.1
     assert available_gb() > 0
 
 

@@ -6,7 +6,7 @@ Weights are seeded: times do not depend on them. The roofline is the larger of o
 large matrix product or convolution and weights over the rate of a large copy, both measured before each
 network; the best counts. On the CPU everything runs on one thread and its processor time is counted; a server
 runs requests side by side instead. On a GPU, torch replays a CUDA graph and ONNX Runtime has bound buffers.
-A result is checked before it is timed.
+What was timed is checked, and what is wrong is not written.
 """
 
 from __future__ import annotations

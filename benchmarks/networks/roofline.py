@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime as ort
 import torch
 from onnx import TensorProto, helper, numpy_helper
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,36 @@ def measure_ceiling(device: str) -> Ceiling:
 
 
 def least_ms(call: Callable[[], Any], device: str, seconds: float = 2.0, runs: int = 20) -> float:
-    """Least time over runs that take at most about ``seconds`` together, after one that warms up.
+    """The time of `timed`."""
+    return timed(call, device, seconds, runs)[0]
+
+
+def timed(
+    call: Callable[[], Result], device: str, seconds: float = 2.0, runs: int = 20
+) -> tuple[float, Result]:
+    """Least milliseconds over runs that take at most about ``seconds`` together, after one that warms up, and
+    what the last run gave. A run of half a minute and more is its own warming up.
 
     On the CPU, processor time of this thread, which does all the work: waiting for a busy processor is not
     counted. On a GPU, wall time until the GPU is done.
     """
     clock = time.thread_time if device == "cpu" else time.perf_counter
     wait = torch.cuda.synchronize if device == "cuda" else _no_wait
-    call()
-    wait()
-    times: list[float] = []
-    while len(times) < runs and (len(times) < 2 or sum(times) < seconds):
+
+    def run() -> Result:
         started = clock()
-        call()
+        result = call()
         wait()
         times.append(clock() - started)
-    return min(times) * 1e3
+        return result
+
+    times: list[float] = []
+    result = run()
+    if times[0] < 30.0:
+        times.clear()
+        while len(times) < runs and (len(times) < 2 or sum(times) < seconds):
+            result = run()
+    return min(times) * 1e3, result
 
 
 def _onnx_gflop_per_s() -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import signal
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
@@ -152,16 +153,27 @@ def test_tests_that_were_all_skipped_are_a_failure(suite, tmp_path):
 
 
 def test_a_test_that_was_interrupted_is_not_counted(suite, tmp_path):
-    """pytest's own report of an interrupt, here sent by the test itself."""
+    """pytest's own report of an interrupt, here raised by the test itself: the signal is ignored in a
+    shell's background jobs.
+    """
     tests, report = tmp_path / "test_slow.py", tmp_path / "report.xml"
-    tests.write_text(
-        "import os, signal\n\ndef test_fast():\n    pass\n\n"
-        "def test_slow():\n    os.kill(os.getpid(), signal.SIGINT)\n"
-    )
+    tests.write_text("def test_fast():\n    pass\n\ndef test_slow():\n    raise KeyboardInterrupt\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tests), f"--junitxml={report}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "KeyboardInterrupt" in done.stdout
     assert suite.count_tests(report, interrupted=True) == {"passed": 1, "failed": 0, "skipped": 0}
+
+
+def test_a_part_can_be_interrupted_in_a_background_job_too(suite, tmp_path):
+    """A shell starts those with interrupts ignored, and what they start inherits it."""
+    program = f"import signal; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler; {_WRITE}"
+    part = suite.Part("kernels", "benchmarks.kernels", ("-c", program), 1)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        outcome = suite.run_part(part, tmp_path, suite.suite_environment(tmp_path), 30)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert outcome.state == "ran"
 
 
 def test_all_parts_together_fit_the_budget_and_exist(suite):

@@ -24,7 +24,7 @@ class Measure:
     """An error in a unit of the domain.
 
     Args:
-        unit: as printed: ``mm``, ``px``, ``°``, ``ΔE``, ``%``, ``σ`` or ``1`` (a plain number).
+        unit: as printed: ``mm``, ``°``, ``ΔE``, ``%``, ``σ`` or ``1`` (a plain number).
         error: of (reference, other), both float64 and of one shape with the batch as axis 0; the worst of
             the batch.
     """
@@ -42,16 +42,6 @@ def vertex_millimetres(metres_per_unit: float = 1.0) -> Measure:
 
     def error(reference: Array, other: Array) -> float:
         distances = np.linalg.norm(reference - other, axis=-1)
-        return float(distances.max()) * 1e3 * metres_per_unit
-
-    return Measure("mm", error)
-
-
-def map_millimetres(metres_per_unit: float, channels: slice = slice(0, 3)) -> Measure:
-    """Largest distance between two positions of UV position maps ``[B, C, H, W]``."""
-
-    def error(reference: Array, other: Array) -> float:
-        distances = np.linalg.norm(reference[:, channels] - other[:, channels], axis=1)
         return float(distances.max()) * 1e3 * metres_per_unit
 
     return Measure("mm", error)
@@ -98,11 +88,6 @@ def rotation_degrees(columns: slice) -> Measure:
 def coefficient_sigma() -> Measure:
     """Largest difference of coefficients that are distributed like N(0, 1)."""
     return Measure("σ", _largest_difference)
-
-
-def landmark_pixels() -> Measure:
-    """Largest distance between two points ``[B, N, 2]``."""
-    return Measure("px", lambda a, b: float(np.linalg.norm(a - b, axis=-1).max()))
 
 
 def label_percent() -> Measure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from benchmarks.networks_report import parity_section
 from benchmarks.run_conditions import RESULTS_VARIABLE
 from facewright_export import parity
 from facewright_export.network import Example, Input, Network
+from facewright_export.network_export import export_network
 from facewright_export.parity_gates import GateError, gate, judge, require_passed
+from facewright_export.parity_layers import LayerDeviation
 from facewright_export.precision import Precision
 
 
@@ -23,10 +26,6 @@ def test_millimetres_are_the_largest_distance() -> None:
     other = reference.copy()
     other[1, 2] = (0.003, 0.0, 0.004)
     assert parity.vertex_millimetres().error(reference, other) == pytest.approx(5.0)
-    maps = np.zeros((1, 6, 2, 2))
-    moved = maps.copy()
-    moved[0, 1, 0, 0], moved[0, 5] = 0.5, 9.0
-    assert parity.map_millimetres(0.02).error(maps, moved) == pytest.approx(10.0)
 
 
 def test_small_angles_are_exact() -> None:
@@ -119,6 +118,32 @@ def test_a_failing_gate_shows_every_tensor_and_names_the_worst() -> None:
     assert "VERTICES: cosine 1.000000" in said
     assert "relative L2 2.00e-01 > 0.001" in said
     assert "σ > 0.001 σ" in said
+
+
+def test_a_failing_gate_is_told_where_polygraphy_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "polygraphy"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "polygraphy", None)
+    with pytest.raises(GateError, match="worst tensor is IDENTITY") as caught:
+        export_network(OVERFLOWING, OVERFLOWING.seeded(), Precision.FP16)
+    said = str(caught.value)
+    assert "FAILS: values that are not finite" in said
+    assert "the layers where it comes from are not known: " in said
+    assert "polygraphy" in said
+    assert "scripts/setup --export" in said
+
+
+def test_a_failing_gate_is_told_whatever_the_comparison_of_layers_raises() -> None:
+    gates = {"EMBEDDING": gate(parity.angle_degrees(), 1, 1, 1)}
+    good = {"EMBEDDING": np.array([[1.0, 0.0]])}
+    bad = {"EMBEDDING": np.array([[0.0, 1.0]])}
+
+    def layers() -> list[LayerDeviation]:
+        raise MemoryError("40 GB for one tensor")
+
+    with pytest.raises(GateError, match="not known: MemoryError: 40 GB for one tensor") as caught:
+        require_passed("recogniser", Precision.FP16, judge(gates, Precision.FP16, good, bad), layers)
+    assert isinstance(caught.value.__cause__, MemoryError)
 
 
 def test_wider_precisions_have_tighter_bounds() -> None:

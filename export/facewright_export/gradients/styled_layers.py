@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from facewright_export.gradients.decompositions import side_slope
 from facewright_export.gradients.refinement_functions import constant_copy
-from facewright_export.networks.stylegan2 import _StyledConvolution, _ToImage
+from facewright_export.networks.stylegan2 import StyledConvolution, ToImage
 
 _SLOPE = 0.2
 _GAIN = math.sqrt(2)
@@ -28,9 +28,9 @@ def with_lean_gradients(network: nn.Module) -> nn.Module:
     """
     copy = constant_copy(network)
     for name, layer in list(copy.named_modules()):
-        if isinstance(layer, _StyledConvolution) and layer.clamp is None:
+        if isinstance(layer, StyledConvolution) and layer.clamp is None:
             copy.set_submodule(name, _LeanStyledConvolution(layer))
-        elif isinstance(layer, _ToImage) and layer.clamp is None:
+        elif isinstance(layer, ToImage) and layer.clamp is None:
             copy.set_submodule(name, _LeanToImage(layer))
     return copy
 
@@ -38,7 +38,7 @@ def with_lean_gradients(network: nn.Module) -> nn.Module:
 class _LeanStyledConvolution(nn.Module):
     """A styled convolution; the gain behind its activation, which is positive, is in front of it."""
 
-    def __init__(self, layer: _StyledConvolution) -> None:
+    def __init__(self, layer: StyledConvolution) -> None:
         super().__init__()
         self.layer = layer
 
@@ -57,7 +57,7 @@ class _LeanStyledConvolution(nn.Module):
 class _LeanToImage(nn.Module):
     """Features to image channels; styles scale the few weights instead of the features."""
 
-    def __init__(self, layer: _ToImage) -> None:
+    def __init__(self, layer: ToImage) -> None:
         super().__init__()
         self.layer = layer
 

@@ -196,8 +196,12 @@ def _clamped(features: Tensor, limit: float | None) -> Tensor:
     return features if limit is None else features.clamp(-limit, limit)
 
 
-class _StyledConvolution(nn.Module):
-    """Modulated 3×3 convolution, demodulation, noise, bias, activation."""
+class StyledConvolution(nn.Module):
+    """Modulated 3×3 convolution, demodulation, noise, bias, activation.
+
+    Features f32 [B, inputs, H, W], style f32 [B, style_width], noise f32 [1, 1, H', W'] or None → features
+    f32 [B, outputs, H', W']; with ``upsample`` the sides are twice as long.
+    """
 
     def __init__(self, inputs: int, outputs: int, layout: GeneratorLayout, upsample: bool = False) -> None:
         super().__init__()
@@ -215,8 +219,12 @@ class _StyledConvolution(nn.Module):
         return _clamped(self.activate(features), self.clamp)
 
 
-class _ToImage(nn.Module):
-    """Features to image channels: a modulated 1×1 convolution, not demodulated, added to the image so far."""
+class ToImage(nn.Module):
+    """Features to image channels: a modulated 1×1 convolution, not demodulated, added to the image so far.
+
+    Features f32 [B, inputs, H, W], style f32 [B, style_width], image so far or None → image f32
+    [B, output_channels, H, W]. With ``upsample`` the image so far has sides half as long.
+    """
 
     def __init__(self, inputs: int, layout: GeneratorLayout, upsample: bool = True) -> None:
         super().__init__()
@@ -251,15 +259,15 @@ class StyleGan2Synthesis(nn.Module):
         self.layout = layout = layout or GeneratorLayout()
         width = layout.width(4)
         self.input = _ConstantInput(width)
-        self.conv1 = _StyledConvolution(width, width, layout)
-        self.to_rgb1 = _ToImage(width, layout, upsample=False)
+        self.conv1 = StyledConvolution(width, width, layout)
+        self.to_rgb1 = ToImage(width, layout, upsample=False)
         self.convs = nn.ModuleList()
         self.to_rgbs = nn.ModuleList()
         for resolution in layout.resolutions[1:]:
             outputs = layout.width(resolution)
-            self.convs.append(_StyledConvolution(width, outputs, layout, upsample=True))
-            self.convs.append(_StyledConvolution(outputs, outputs, layout))
-            self.to_rgbs.append(_ToImage(outputs, layout))
+            self.convs.append(StyledConvolution(width, outputs, layout, upsample=True))
+            self.convs.append(StyledConvolution(outputs, outputs, layout))
+            self.to_rgbs.append(ToImage(outputs, layout))
             width = outputs
         if layout.noise:
             self.noises = nn.Module()

@@ -104,12 +104,23 @@ def run_parity(networks: Sequence[Network], precisions: Sequence[Precision], jso
 
 
 def run_layers(networks: Sequence[Network], precisions: Sequence[Precision]) -> int:
-    """Prints where inside the narrow files of these networks the errors come from; returns 0."""
+    """Prints where inside the narrow files of these networks the errors come from; returns 0.
+
+    Raises:
+        ExportError: none of the networks is served in a narrow one of these precisions.
+    """
+    narrow = [precision for precision in precisions if precision is not Precision.FP32]
+    if not any(precision in row.precisions for row in networks for precision in narrow):
+        raise ExportError(
+            "--layers looks inside files narrower than fp32, and none of these networks has one in "
+            f"--precision {' '.join(precisions)}",
+            "add --precision fp16 or bf16, or leave --precision out",
+        )
     console = table_console()
     for row in networks:
         module = row.seeded()
-        for precision in precisions:
-            if precision is Precision.FP32 or precision not in row.precisions:
+        for precision in narrow:
+            if precision not in row.precisions:
                 continue
             with Console(stderr=True).status(f"{row.name} in {precision}"):
                 model = build_graph(row, module, precision)

@@ -94,6 +94,7 @@ class GateError(ExportError):
         precision: of the file.
         results: all outputs.
         layers: where in the file the error comes from.
+        unexplained: why that is not known; "" when it is.
     """
 
     def __init__(
@@ -102,11 +103,14 @@ class GateError(ExportError):
         precision: Precision,
         results: Sequence[GateResult],
         layers: Sequence[LayerDeviation] = (),
+        unexplained: str = "",
     ) -> None:
         bad = worst([result.parity for result in results if result.failures])
         table = [f"  {result_line(result)}" for result in results]
         if layers:
             table += ["layers where it comes from:", *(f"  {deviation_line(layer)}" for layer in layers)]
+        if unexplained:
+            table.append(f"the layers where it comes from are not known: {unexplained}")
         super().__init__(
             f"{network} in {precision} does not compute what the published network does; the worst tensor is "
             + "\n".join([f"{bad.tensor}:", *table]),
@@ -151,6 +155,15 @@ def require_passed(
     results: Sequence[GateResult],
     layers: Callable[[], Sequence[LayerDeviation]] = tuple,
 ) -> None:
-    """Raises `GateError` where a bound is broken, with the layers that ``layers`` then finds."""
-    if any(result.failures for result in results):
-        raise GateError(network, precision, results, layers())
+    """Raises `GateError` where a bound is broken, with the layers that ``layers`` then finds, or what kept it
+    from finding them.
+    """
+    if not any(result.failures for result in results):
+        return
+    try:
+        found = layers()
+    except Exception as error:  # whatever it is: the verdict stands without its explanation
+        raised = f"{type(error).__name__}: {error}"
+        reason = f"{error.message} ({error.hint})" if isinstance(error, ExportError) else raised
+        raise GateError(network, precision, results, unexplained=reason) from error
+    raise GateError(network, precision, results, found)

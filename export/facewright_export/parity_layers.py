@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import onnx
 
+from facewright_export.export_error import ExportError
 from facewright_export.parity import Array, TensorParity, compare, onnx_session, plain_difference
 from facewright_export.precision import Precision, emulated
 
@@ -66,12 +67,20 @@ def layer_deviations(
 
     Returns:
         In the order in which the graph computes them.
+
+    Raises:
+        ExportError: Polygraphy is not installed.
     """
-    # Here, not above: gates and benchmarks run where Polygraphy is not installed.
-    from polygraphy.backend.onnx import modify_outputs
-    from polygraphy.backend.onnxrt import OnnxrtRunner
-    from polygraphy.comparator import Comparator
-    from polygraphy.logger import G_LOGGER
+    try:  # here, not above: gates and benchmarks run where Polygraphy is not installed
+        from polygraphy.backend.onnx import modify_outputs
+        from polygraphy.backend.onnxrt import OnnxrtRunner
+        from polygraphy.comparator import Comparator
+        from polygraphy.logger import G_LOGGER
+    except ModuleNotFoundError as error:
+        raise ExportError(
+            f"the tensors inside two files are compared by Polygraphy, and {error.name} cannot be imported",
+            "scripts/setup --export",
+        ) from error
 
     rounded = emulated(narrow, precision)
     parities: dict[str, TensorParity] = {}

@@ -101,3 +101,11 @@ def test_the_command_tells_layers_and_which_networks_there_are(capsys: pytest.Ca
     assert main(["parity", "--pipeline", "twin", *chosen]) == 1
     assert "there is no network identity_regressor" in (said := capsys.readouterr().err)
     assert "one of: light_cnn, shape_decoder" in said
+
+
+def test_a_float32_file_has_no_deviating_layers_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["parity", "--network", "identity_regressor", "--precision", "fp32", "--layers"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "none of these networks has one in --precision fp32" in said.err
+    assert "mend: add --precision fp16 or bf16" in said.err

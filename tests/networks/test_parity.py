@@ -116,7 +116,7 @@ def test_a_failing_gate_shows_every_tensor_and_names_the_worst() -> None:
         require_passed("decoder", Precision.FP32, results)
     said = str(caught.value)
     assert "VERTICES: cosine 1.000000" in said
-    assert "relative L2 2.00e-01 > 0.001" in said
+    assert "relative L2 2.00e-01 > 0.0001" in said
     assert "σ > 0.001 σ" in said
 
 

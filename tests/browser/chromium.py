@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -98,11 +100,12 @@ def draw_avatar(chromium: str, avatar: bytes, poses: dict[str, Any], timeout_s: 
             f"http://127.0.0.1:{page.server_port}/draw_avatar.html",
         ]
         with tempfile.TemporaryFile() as log:
-            browser = subprocess.Popen(command, stdout=log, stderr=log)
+            # Of its own group: Debian's command is a shell script that waits for the browser.
+            browser = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
             try:
                 finished = page.finished.wait(timeout_s)
             finally:
-                browser.terminate()
+                os.killpg(browser.pid, signal.SIGTERM)
                 browser.wait(20)
                 page.shutdown()
             log.seek(0)

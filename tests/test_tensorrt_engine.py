@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +108,14 @@ def test_a_machine_without_a_gpu_says_so(plan: Path) -> None:
     assert "GPU machine that serves" in caught.value.hint
     with pytest.raises(FacewrightError, match=r"TensorRT and CuPy|no NVIDIA driver"):
         TensorRTEngine(plan)
+
+
+def test_refinement_on_a_gpu_without_cupy_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(FacewrightError, match="needs CuPy, and cupy cannot be imported") as caught:
+        RefinementDevice.named("cuda")
+    assert caught.value.code == ErrorCode.ENGINE_MISMATCH
+    assert "facewright doctor" in caught.value.hint
 
 
 @pytest.fixture

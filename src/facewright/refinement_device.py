@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facewright.engine import Engine, OnnxEngine
+from facewright.errors import FacewrightError
 from facewright.tensorrt_engine import TensorRTEngine
 from facewright.tensorrt_plan import compute_capability, open_plan
+from facewright_client.contract import ErrorCode
 
 #: NumPy arrays, or CuPy arrays with the same interface.
 Array = npt.NDArray[Any]
@@ -45,15 +47,25 @@ class RefinementDevice:
 
     @classmethod
     def cuda(cls, plans: bool = False) -> RefinementDevice:
-        """The current GPU; ImportError where CuPy is not installed."""
-        import cupy
+        """The current GPU.
 
+        Raises:
+            FacewrightError: ENGINE_MISMATCH where CuPy is not installed.
+        """
+        try:
+            import cupy
+        except ImportError as error:
+            raise FacewrightError(
+                ErrorCode.ENGINE_MISMATCH,
+                f"refinement on a GPU needs CuPy, and {error.name} cannot be imported",
+                "install it (facewright doctor says how), or choose the cpu profile",
+            ) from error
         stream, identity_stream = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         return cls(cupy, stream, identity_stream, plans=plans)
 
     @classmethod
     def named(cls, device: Literal["cpu", "cuda"], plans: bool = False) -> RefinementDevice:
-        """The CPU with at most two of its cores (more gain little at batch 1), or the current GPU."""
+        """The CPU with at most two of its cores (more gain little at batch 1), or the current GPU: `cuda`."""
         return cls.cuda(plans) if device == "cuda" else cls.cpu(min(2, len(os.sched_getaffinity(0))))
 
     @property

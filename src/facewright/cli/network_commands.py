@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,8 +131,11 @@ def add_build(commands: Any) -> None:
 
 
 def _build(parsed: argparse.Namespace) -> int:
-    from facewright_export.tensorrt.build_command import build_repository, restore_repository
-    from facewright_export.tensorrt.plan_builder import BuildOptions
+    with _packages_of(
+        "building plans", "pip install --constraint constraints.txt onnx   (in the source tree)"
+    ):
+        from facewright_export.tensorrt.build_command import build_repository, restore_repository
+        from facewright_export.tensorrt.plan_builder import BuildOptions
 
     if parsed.restore and parsed.repository is None:
         print("error: --restore needs a REPOSITORY", file=sys.stderr)
@@ -202,14 +205,20 @@ def _parity(parsed: argparse.Namespace) -> int:
     return run_parity(networks, precisions, parsed.json)
 
 
-@contextmanager
-def _export_environment() -> Iterator[None]:
+def _export_environment() -> AbstractContextManager[None]:
     """Says how to get what only exporting needs, where it is missing."""
+    mend = "scripts/setup --export, then .venv-export/bin/facewright with the same arguments"
+    return _packages_of("exporting networks", mend)
+
+
+@contextmanager
+def _packages_of(work: str, mend: str) -> Iterator[None]:
+    """Says how to get what this work imports, where it is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise FacewrightError(
             ErrorCode.INTERNAL,
-            f"exporting networks needs {error.name}, which this environment, made for serving, does not have",
-            "scripts/setup --export, then .venv-export/bin/facewright with the same arguments",
+            f"{work} needs {error.name}, which this environment, made for serving, does not have",
+            mend,
         ) from error

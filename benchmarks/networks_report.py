@@ -33,7 +33,7 @@ def parity_section(result: dict[str, Any]) -> str:
             f"| {row['network']} | {row['precision']} | {row['tensor']} | {_number(row['cosine'], '.6f')} "
             f"| {_number(row['relative_l2'], '.1e')} | {error} | {row['allowed']:g}{unit} |"
         )
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *_other_commits(result, "precision"), ""])
 
 
 def _number(value: float | None, form: str) -> str:
@@ -50,7 +50,8 @@ def networks_section(result: dict[str, Any]) -> str:
         f"float32, seeded weights, least of several runs{_counted(result)}. Roofline: operations at "
         f"{result['ceiling_gflop_per_s']:g} GFLOP/s (a large product or convolution) or weights at "
         f"{result['ceiling_gb_per_s']:g} GB/s (a large copy), whichever takes longer, "
-        "both measured in the same run; small weights that stay in the cache beat it.",
+        "both the best of the run that wrote the file last, also beside rows that earlier runs measured; "
+        "small weights that stay in the cache beat it.",
         "",
         f"```\npython -m benchmarks.networks{device}\n```",
         "",
@@ -68,11 +69,32 @@ def networks_section(result: dict[str, Any]) -> str:
             f"| {row['network']} | {row['batch']} | {row['gflop']:g} | {row['runner']} | {row['ms']:g} "
             f"| {row['gflop_per_s']:g} | {row['roofline_ms']:g} |"
         )
+    lines += _other_commits(result, "batch")
     if result["not_run"]:
         lines += ["", f"Not run: {', '.join(result['not_run'])}."]
     if not result["onnx_runtime"]:
         lines += ["", "ONNX Runtime had no CUDA provider there."]
     return "\n".join([*lines, ""])
+
+
+def _other_commits(result: dict[str, Any], part: str) -> list[str]:
+    """Which rows were kept from runs at other commits than the last: a paragraph, or nothing.
+
+    Args:
+        part: the key that tells the rows of one network apart.
+    """
+    kept: dict[str, dict[str, dict[str, None]]] = {}
+    for row in result["rows"]:
+        if row["commit"] != result["commit"]:
+            kept.setdefault(row["commit"], {}).setdefault(row["network"], {})[str(row[part])] = None
+    if not kept:
+        return []
+    said = [
+        f"{commit}: " + ", ".join(f"{name} ({part} {', '.join(parts)})" for name, parts in networks.items())
+        for commit, networks in kept.items()
+    ]
+    meaning = "; +changes: with changes that were not committed" if any("+" in key for key in kept) else ""
+    return ["", f"Kept from runs at other commits{meaning}. {'; '.join(said)}."]
 
 
 def _counted(result: dict[str, Any]) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections import namedtuple
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from facewright import doctor
+from facewright.demo_networks import DEMO_NETWORKS
 from facewright.errors import FacewrightError
-from facewright.tensorrt_plan import PlanIdentity, plan_name, write_identity
+from facewright.tensorrt_plan import PlanIdentity, open_plan, plan_name, write_identity
 from facewright_client.contract import ErrorCode
 
 _Usage = namedtuple("_Usage", "total used free")
@@ -113,6 +115,85 @@ def test_plans_of_another_tensorrt_are_named_with_the_mend(
     assert finding.mend.startswith("facewright build")
     (tmp_path / "model_repository/mica/1/model_9.0.plan").unlink()
     assert doctor._check_plans().problem == ""
+
+
+def _write_open_plan(name: str, tensorrt: str, content: bytes) -> None:
+    plan = open_plan(name, "9.0")
+    plan.parent.mkdir(parents=True)
+    plan.write_bytes(b"plan")
+    sha256 = hashlib.sha256(content).hexdigest()
+    write_identity(plan, PlanIdentity(name, tensorrt, "9.0", sha256, "fp32", (1, 4, 8)))
+
+
+def test_plans_of_the_open_networks_are_looked_at_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the default pipeline, by another TensorRT; of refinement, of another file, and one that fits."""
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    monkeypatch.setenv("TRT_VERSION", "11.4.0.106")
+    assert doctor._check_plans() == doctor.Finding("0 exported networks, no TensorRT plans")
+    _write_open_plan("face_landmarks", "10.16.1.11", b"network")
+    _write_open_plan("perceptual_targets", "11.4.0.106", b"another")
+    generator = DEMO_NETWORKS / "generator_forward.onnx"
+    _write_open_plan("generator_forward", "11.4.0.106", generator.read_bytes())
+    finding = doctor._check_plans()
+    first, second = finding.problem.split("; ")
+    assert "face_landmarks" in first
+    assert "10.16.1.11, here is 11.4.0.106" in first
+    assert "perceptual_targets" in second
+    assert "from a network with sha256" in second
+    assert finding.mend == "facewright build"
+    for name in ("face_landmarks", "perceptual_targets"):
+        open_plan(name, "9.0").unlink()
+    assert doctor._check_plans() == doctor.Finding("0 exported networks, 1 plans")
+
+
+def test_a_refinement_folder_without_networks_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(tmp_path))
+    finding = doctor._check_plans()
+    assert finding.subject == "networks of refinement"
+    assert f"which is not in {tmp_path}" in finding.problem
+    assert _examine(finding, monkeypatch) == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "problem", "packages"),
+    [
+        (
+            ("cupy", "tensorrt"),
+            "neither the cuda nor the tensorrt profile serves",
+            "cupy-cuda13x tensorrt-cu13",
+        ),
+        (("cupy",), "neither the cuda nor the tensorrt profile serves", "cupy-cuda13x"),
+        (("tensorrt",), "so the tensorrt profile does not serve", "tensorrt-cu13"),
+    ],
+)
+def test_what_a_gpu_needs_beside_it_is_named_with_what_does_not_serve(
+    missing: tuple[str, ...], problem: str, packages: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    monkeypatch.setattr(doctor.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        doctor.importlib.util, "find_spec", lambda name: None if name in missing else ModuleSpec(name, None)
+    )
+    finding = doctor._check_gpu()
+    assert problem in finding.problem
+    assert finding.mend.split("constraints.txt ")[1] == f"{packages}   (in the source tree)"
+
+
+def test_an_onnx_runtime_without_cuda_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra of pyproject.toml first, which brings back the package for CPUs; then that goes."""
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    monkeypatch.setattr(doctor.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    finding = doctor._check_gpu()
+    assert "only the cpu profile serves" in finding.problem
+    extra, removal, exchange = finding.mend.split(" && ")
+    assert "'.[gpu]'" in extra
+    assert removal == "pip uninstall --yes onnxruntime onnxruntime-gpu"
+    assert exchange.startswith("pip install --constraint constraints.txt --no-deps onnxruntime-gpu")
 
 
 def test_a_machine_without_a_gpu_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

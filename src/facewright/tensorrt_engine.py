@@ -161,7 +161,7 @@ def _import_tensorrt(plan: str) -> tuple[Any, Any]:
         raise FacewrightError(
             ErrorCode.ENGINE_MISMATCH,
             f"{plan} needs TensorRT and CuPy, and {error.name} cannot be imported",
-            "install them (tensorrt-cu13 and cupy-cuda13x), or choose the cuda or cpu profile",
+            "install them (facewright doctor says how), or choose another profile",
         ) from error
     return tensorrt, cupy
 

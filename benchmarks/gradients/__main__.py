@@ -14,7 +14,8 @@ from dataclasses import asdict
 import torch
 
 from benchmarks.run_conditions import run_conditions, write_result
-from facewright_export.gradients.parity import BOUNDS, NETWORKS, GradientParity, published_size_parity
+from facewright_export.gradients.gradient_gates import BOUNDS
+from facewright_export.gradients.parity import NETWORKS, GradientParity, published_size_parity
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """Exported gradient graphs as refinement loads and runs them, against autograd."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from facewright.engine import OnnxEngine
@@ -13,7 +15,7 @@ from facewright.refinement_networks import RefinementNetworks, load_refinement_n
 from facewright_export.demo.perceptual import DemoPerceptual
 from facewright_export.export_error import ExportError
 from facewright_export.gradients.example_images import smooth_images
-from facewright_export.gradients.export_with_gradient import GradientNames, export_with_gradient
+from facewright_export.gradients.export_with_gradient import GradientNames, export_with_gradient, write_onnx
 from facewright_export.gradients.half_arithmetic import HalfArithmetic
 from facewright_export.gradients.joint_graph import trace_losses_with_gradient
 from facewright_export.gradients.parity import generator_parity, loss_parity
@@ -29,6 +31,7 @@ from facewright_export.gradients.refinement_functions import (
     window_resampling,
 )
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
+from facewright_export.parity_gates import GateError
 
 SIZE = 32
 LATENT = (6, 512)
@@ -195,6 +198,50 @@ def test_files_name_no_folder_of_this_machine(tmp_path: Path) -> None:
         contents = path.read_bytes()
         assert b"/site-packages" not in contents
         assert str(Path(__file__).parent).encode() not in contents
+
+
+def test_a_generator_whose_gradient_is_not_autograds_is_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = GeneratorLayout(8, output_channels=6, largest_width=4, noise=False)
+    _break_files(monkeypatch, "generator_backward", "GRAD_W_PLUS")
+    with pytest.raises(GateError, match=r"generator in fp32 .*worst tensor is GRAD_W_PLUS") as caught:
+        export_generator(UvMapGenerator(StyleGan2Synthesis(layout)), (4, 512), tmp_path)
+    assert "GRAD_W_PLUS: cosine 1.000000, relative L2 1.00e-02" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_whose_gradient_is_not_autograds_is_not_exported(
+    identity: IdentityLoss, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _break_files(monkeypatch, "identity_loss", "GRAD_IMAGE")
+    with pytest.raises(GateError, match=r"identity in fp32 .*worst tensor is GRAD_IMAGE") as caught:
+        export_image_loss("identity", identity, SIZE, tmp_path)
+    assert "GRAD_IMAGE: cosine 1.000000, relative L2 1.00e-02" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _break_files(monkeypatch: pytest.MonkeyPatch, stem: str, tensor: str) -> None:
+    """Makes an output of the files of this name too long by a hundredth: its cosine stays what it was."""
+
+    def write_broken(
+        graph: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str], path: Path
+    ) -> None:
+        write_onnx(graph, inputs, outputs, path)
+        if path.stem == stem:
+            _scale_output(path, tensor, 1.01)
+
+    monkeypatch.setattr("facewright_export.gradients.export_with_gradient.write_onnx", write_broken)
+
+
+def _scale_output(path: Path, name: str, factor: float) -> None:
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.output[:] = [f"{name}_right" if output == name else output for output in node.output]
+        node.input[:] = [f"{name}_right" if given == name else given for given in node.input]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(factor), "factor"))
+    model.graph.node.append(onnx.helper.make_node("Mul", [f"{name}_right", "factor"], [name]))
+    onnx.save(model, path)
 
 
 def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:

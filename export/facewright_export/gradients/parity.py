@@ -27,6 +27,7 @@ from facewright.refinement_networks import IMAGE, LOSS, UV_MAPS, W_PLUS
 from facewright_export.gradients.cheapest_cut import split_at_cheapest_cut
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.gradients.export_with_gradient import GradientNames, export_with_gradient
+from facewright_export.gradients.gradient_gates import BOUNDS, seeded_codes
 from facewright_export.gradients.half_arithmetic import HalfArithmetic
 from facewright_export.gradients.joint_graph import trace_joint_graph, trace_losses_with_gradient
 from facewright_export.gradients.refinement_export import (
@@ -39,14 +40,11 @@ from facewright_export.gradients.styled_layers import with_lean_gradients
 from facewright_export.networks.inception_resnet_v1 import InceptionResnetV1
 from facewright_export.networks.lpips import Lpips
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
-from facewright_export.seeded_weights import seeded_uniform
 
 F32 = NDArray[np.float32]
 #: Computes values and gradient of the first items of the batch, as many as asked for.
 ValueAndGradient = Callable[[int], tuple[F32, F32]]
 
-#: Least cosine and largest relative L2 of a gradient against float32 autograd, by precision.
-BOUNDS: Final = {"fp32": (0.99999, 5e-3), "fp16": (0.98, 0.2)}
 BATCH: Final = 2
 IMAGE_SIZE: Final = 256
 NETWORKS: Final = ("generator", "perceptual", "identity")
@@ -95,7 +93,7 @@ def generator_parity(
     over pixels makes it.
     """
     generator, half = UvMapGenerator(synthesis), UvMapGenerator(synthesis, torch.float16)
-    codes, others = (_seeded((BATCH, *latent_shape), name) * 3**0.5 for name in ("codes", "other codes"))
+    codes, others = (seeded_codes(name, BATCH, latent_shape) for name in ("codes", "other codes"))
     with torch.no_grad():
         difference = generator(codes) - generator(others)
     grad_maps = 2 * difference / difference[0].numel()
@@ -221,10 +219,6 @@ def _milliseconds(*calls: ValueAndGradient) -> list[tuple[float, float]]:
             call(1)
             own.append((time.perf_counter() - wall, time.process_time() - processor))
     return [(1e3 * min(w for w, _ in own[1:]), 1e3 * min(p for _, p in own[1:])) for own in times]
-
-
-def _seeded(shape: tuple[int, ...], key: str) -> Tensor:
-    return torch.from_numpy(seeded_uniform(shape, key, seed=0))
 
 
 def _cosine(found: F32, expected: F32) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from facewright_export.gradients.export_with_gradient import (
     export_loss,
     export_with_gradient,
 )
+from facewright_export.gradients.gradient_gates import require_generator_gradient, require_loss_gradient
 from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss
 from facewright_export.gradients.styled_layers import with_lean_gradients
 
@@ -25,23 +27,30 @@ HALF_GRADIENT_SCALE = 1024.0
 def export_generator(
     generator: nn.Module, latent_shape: tuple[int, int], folder: Path, gradient_scale: float = 1.0
 ) -> GradientGraphs:
-    """Write ``generator_forward.onnx`` and ``generator_backward.onnx``.
+    """Write ``generator_forward.onnx`` and ``generator_backward.onnx``, held to autograd.
 
     Args:
         generator: a `UvMapGenerator`.
         latent_shape: L and 512.
-        folder: exists.
+        folder: exists; files of these names in it stay as they are if the export fails.
         gradient_scale: `HALF_GRADIENT_SCALE` for one that computes in half precision.
+
+    Raises:
+        GateError: the graphs compute other maps or another gradient than the generator.
     """
     lean = with_lean_gradients(generator)
-    return export_with_gradient(
-        lambda w_plus: (lean(w_plus),),
-        [torch.zeros(2, *latent_shape)],
-        [W_PLUS],
-        GradientNames((W_PLUS,), (UV_MAPS,)),
-        folder / "generator",
-        gradient_scale,
-    )
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
+        graphs = export_with_gradient(
+            lambda w_plus: (lean(w_plus),),
+            [torch.zeros(2, *latent_shape)],
+            [W_PLUS],
+            GradientNames((W_PLUS,), (UV_MAPS,)),
+            Path(unfinished) / "generator",
+            gradient_scale,
+        )
+        require_generator_gradient(generator, latent_shape, graphs.forward, graphs.backward)
+        forward, backward = (file.replace(folder / file.name) for file in (graphs.forward, graphs.backward))
+    return GradientGraphs(forward, backward, graphs.residual_bytes)
 
 
 def export_image_loss(
@@ -51,26 +60,35 @@ def export_image_loss(
     folder: Path,
     gradient_scale: float = 1.0,
 ) -> list[Path]:
-    """Write ``<name>_targets.onnx`` and ``<name>_loss.onnx``; both files.
+    """Write ``<name>_targets.onnx`` and ``<name>_loss.onnx``, held to autograd; both files.
 
     Args:
         name: ``perceptual`` or ``identity``.
         loss: the function; its targets become ``TARGET_0``, ``TARGET_1`` …
         image_size: of IMAGE, pixels.
         folder, gradient_scale: see `export_generator`.
+
+    Raises:
+        GateError: the graphs compute other targets, losses or another gradient than the function.
     """
     image = torch.zeros(2, 3, image_size, image_size)
     with torch.no_grad():
         targets = loss.targets(image)
     names = tuple(f"TARGET_{i}" for i in range(len(targets)))
-    return [
-        export_function(loss.targets, [image], GradientNames((IMAGE,), names), folder / f"{name}_targets"),
-        export_loss(
-            loss,
-            [image, *targets],
-            IMAGE,
-            GradientNames((IMAGE, *names), (LOSS,)),
-            folder / f"{name}_loss",
-            gradient_scale,
-        ),
-    ]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
+        unfinished = Path(temporary)
+        files = [
+            export_function(
+                loss.targets, [image], GradientNames((IMAGE,), names), unfinished / f"{name}_targets"
+            ),
+            export_loss(
+                loss,
+                [image, *targets],
+                IMAGE,
+                GradientNames((IMAGE, *names), (LOSS,)),
+                unfinished / f"{name}_loss",
+                gradient_scale,
+            ),
+        ]
+        require_loss_gradient(name, loss, image_size, *files)
+        return [file.replace(folder / file.name) for file in files]

@@ -143,6 +143,15 @@ def constant_copy(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 
+def in_float32(network: nn.Module) -> nn.Module:
+    """A constant copy of one of these functions that computes in float32: the reference of a half one."""
+    exact = constant_copy(network).float()
+    for part in exact.modules():
+        if isinstance(part, (UvMapGenerator, IdentityLoss, _AtPrecision)):
+            part.precision = torch.float32
+    return exact
+
+
 def without_batch_norms(network: nn.Module) -> fx.GraphModule:
     """A constant copy whose batch normalisations are part of the convolutions and linear layers before them.
 

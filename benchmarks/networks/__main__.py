@@ -4,9 +4,10 @@
 
 Weights are seeded: times do not depend on them. The roofline is the larger of operations over the rate of a
 large matrix product or convolution and weights over the rate of a large copy, both measured before each
-network; the best of this run counts, also for rows that are kept from earlier ones. On the CPU everything runs on one thread and its processor time is counted; a server
-runs requests side by side instead. On a GPU, torch replays a CUDA graph and ONNX Runtime has bound buffers.
-What was timed is checked, and what is wrong is not written.
+network; the best of this run counts, also for rows that are kept from earlier ones. On the CPU everything
+runs on one thread and its processor time is counted; a server runs requests side by side instead. On a GPU,
+torch replays a CUDA graph, and so does ONNX Runtime where it can capture the network. What was timed is
+checked, and what is wrong is not written.
 """
 
 from __future__ import annotations

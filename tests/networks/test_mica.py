@@ -38,6 +38,20 @@ def test_iresnet50_embedding_is_the_official_one(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+def test_iresnet100_embedding_is_the_official_one(tmp_path: Path) -> None:
+    """The backbone in MICA's and AlbedoGAN's files, which hold insightface's 100-layer one."""
+    weights = _section("arcface")
+    blocks = [
+        len({key.split(".")[1] for key in weights if key.startswith(f"layer{i}.")}) for i in range(1, 5)
+    ]
+    assert blocks == [3, 13, 30, 3]
+    path = tmp_path / "backbone.pth"
+    torch.save(weights, path)
+    embedding = import_arcface(path)(seeded_input((2, 3, 112, 112)))
+    assert relative_difference(embedding, _REGRESSORS.outputs["embedding"]) < 1e-5
+
+
+@torch.no_grad()
 def test_mica_and_albedo_gan_are_the_official_ones(tmp_path: Path) -> None:
     faces = seeded_input((2, 3, 112, 112))
     arcface, shape, face = (_section(name) for name in ("arcface", "flameModel", "otherParamModel"))

@@ -13,6 +13,7 @@ from facewright.engine import OnnxEngine
 from facewright.head_model import HeadModel
 from facewright.open_assets_location import asset_path
 from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
+from facewright_export.demo.__main__ import build
 from facewright_export.demo.generator import (
     LAYERS,
     WEIGHTS_FILE,
@@ -148,6 +149,20 @@ def test_the_files_that_travel_are_the_perceptual_loss_and_its_gradient(networks
     gradient = pull_back(torch.ones(2))[0].numpy()
     np.testing.assert_allclose(found["LOSS"], expected.numpy(), rtol=1e-4)
     assert np.linalg.norm(found["GRAD_IMAGE"] - gradient) < 0.01 * np.linalg.norm(gradient)
+
+
+def test_the_files_that_travel_are_what_the_exporter_makes(tmp_path: Path) -> None:
+    """Same operators in the same order; constants may differ by a rounding where they were folded."""
+    for made in build(tmp_path):
+        ours, theirs = onnx.load(made).graph, onnx.load(DEMO_NETWORKS / made.name).graph
+        for part in ("input", "output", "node"):
+            assert list(getattr(ours, part)) == list(getattr(theirs, part)), f"{made.name}: {part}"
+        assert [tensor.name for tensor in ours.initializer] == [tensor.name for tensor in theirs.initializer]
+        for tensor, other in zip(ours.initializer, theirs.initializer, strict=True):
+            values, others = onnx.numpy_helper.to_array(tensor), onnx.numpy_helper.to_array(other)
+            assert values.dtype == others.dtype
+            np.testing.assert_allclose(values, others, rtol=2**-10, atol=1e-6, err_msg=tensor.name)
+    assert {file.name for file in tmp_path.iterdir()} == {file.name for file in DEMO_NETWORKS.glob("*.onnx")}
 
 
 def test_files_are_small_and_name_no_folder_of_a_machine() -> None:

@@ -2,7 +2,11 @@
 
 .venv/bin/python -m benchmarks.refinement                            # demonstration networks on the CPU
 .venv-export/bin/python -m benchmarks.refinement --published         # and published sizes, beside autograd
-python -m benchmarks.refinement --device cuda                        # a GPU: published sizes, fp32 and fp16
+python -m benchmarks.refinement --device cuda                        # a GPU, see below
+python -m benchmarks.refinement --device cuda --published            # and published sizes on ONNX Runtime
+
+On a GPU the demonstration networks run as they are served, on ONNX Runtime with CUDA graphs, and published
+sizes as torch graphs in fp32 and fp16: they need no export, which takes minutes.
 
 Loss and gradient are checked against autograd, and that the loss falls, before anything is timed. Iterations
 of ours and of autograd take turns. A batch of published size that would not fit into ``--memory`` is not run,
@@ -15,11 +19,15 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import onnxruntime
 
 from benchmarks.process_memory import available_gb, resident_gb
+from benchmarks.refinement import PUBLISHED_GFLOP
 from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import run_conditions, write_result
@@ -27,6 +35,9 @@ from facewright.demo_networks import DEMO_NETWORKS
 from facewright.refinement_device import RefinementDevice
 from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
 from facewright_kernels.kernel_source import cpu_threads, set_cpu_threads
+
+if TYPE_CHECKING:
+    from benchmarks.refinement.torch_networks import TorchNetworks
 
 #: Autograd's iteration, and the cosine between its gradient and ours.
 Rival = tuple[Callable[[], object], float]
@@ -45,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--published", action="store_true", help="published sizes too (needs torch)")
+    parser.add_argument(
+        "--published", action="store_true", help="published sizes on ONNX Runtime too (needs torch)"
+    )
     parser.add_argument("--batches", type=int, nargs="+", help="photos at once (default: 1 8 32)")
     parser.add_argument("--runs", type=int, help="iterations timed of each case (default: as many as fit)")
     parser.add_argument(
@@ -113,7 +126,7 @@ def _published_cpu_rows(
     """As many batches as memory allows, told from what batches of one take."""
     from benchmarks.process_memory import forget_peak, peak_gb
     from benchmarks.refinement.autograd_rival import checked_rival
-    from benchmarks.refinement.torch_networks import PUBLISHED_GFLOP, core_gflop_per_s, export, published
+    from benchmarks.refinement.torch_networks import core_gflop_per_s, export, published
 
     modules = published()
     networks = export(modules, folder, device)
@@ -145,29 +158,53 @@ def _published_cpu_rows(
 def _gpu_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     import torch
 
-    from benchmarks.refinement.autograd_rival import checked_rival
-    from benchmarks.refinement.torch_networks import as_graphs, published, to_device
+    from benchmarks.refinement.torch_networks import as_graphs, demonstration, export, published, to_device
 
     device = RefinementDevice.cuda()
-    for precision, dtype in (("fp16", torch.float16), ("fp32", torch.float32)):
-        networks = as_graphs(published(dtype), device)
-        modules = to_device(published(dtype), "cuda")
+    has_provider = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    onnx_name = {"networks": "demonstration", "precision": "fp32", "engine": "ONNX Runtime, CUDA graphs"}
+    if has_provider:
+        modules = to_device(demonstration(), "cuda")
+        opened = partial(load_refinement_networks, DEMO_NETWORKS, device.open_engine)
+        yield from _gpu_batches(options, device, onnx_name, opened, modules)
+    else:
         for batch in options.batches or _BATCHES:
-            name = {
-                "networks": "published sizes",
-                "precision": precision,
-                "engine": "torch graphs",
-                "batch": batch,
-            }
-            try:
-                problem = make_problem(networks, device, batch)
-                autograd, cosine = checked_rival(modules, problem, precision)
-                yield _row(name, problem, options.runs or 20, (autograd.step, cosine))
-            except Exception as error:  # time on a GPU is rare: the other cases are measured all the same
-                reason = f"{_FAILED} {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                sys.stdout.write(f"published sizes {precision} batch {batch}: {reason}\n")
-                sys.stdout.flush()
-                yield {**name, "not_run": reason}
+            yield {**onnx_name, "batch": batch, "not_run": "not run: ONNX Runtime has no CUDA provider here"}
+    precisions = {"fp16": torch.float16, "fp32": torch.float32}
+    for precision, dtype in precisions.items():
+        name = {"networks": "published sizes", "precision": precision, "engine": "torch graphs"}
+        opened = partial(as_graphs, published(dtype), device)
+        yield from _gpu_batches(options, device, name, opened, to_device(published(dtype), "cuda"))
+    for precision, dtype in precisions.items() if options.published and has_provider else ():
+        name = onnx_name | {"networks": "published sizes", "precision": precision}
+        with tempfile.TemporaryDirectory() as folder:
+            opened = partial(export, published(dtype), Path(folder), device)
+            yield from _gpu_batches(options, device, name, opened, to_device(published(dtype), "cuda"))
+
+
+def _gpu_batches(
+    options: argparse.Namespace,
+    device: RefinementDevice,
+    name: dict[str, str],
+    opened: Callable[[], RefinementNetworks],
+    modules: TorchNetworks,
+) -> Iterator[dict[str, Any]]:
+    """A row for each batch. Time on a GPU is rare: after one that fails the others are measured."""
+    from benchmarks.refinement.autograd_rival import checked_rival
+
+    networks: RefinementNetworks | None = None
+    for batch in options.batches or _BATCHES:
+        try:
+            networks = networks or opened()
+            problem = make_problem(networks, device, batch)
+            autograd, cosine = checked_rival(modules, problem, name["precision"])
+            row = _row({**name, "batch": batch}, problem, options.runs or 20, (autograd.step, cosine))
+        except Exception as error:
+            reason = f"{_FAILED} {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            sys.stdout.write(f"{name['networks']} {name['precision']} batch {batch}: {reason}\n")
+            sys.stdout.flush()
+            row = {**name, "batch": batch, "not_run": reason}
+        yield row
 
 
 def _demo_rival(problem: Problem) -> Rival:

@@ -49,9 +49,6 @@ from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synth
 
 IMAGE_SIZE: Final = 256
 LATENT_SHAPE: Final = (14, 512)
-#: GFLOP of one photo's iteration at published size, forward and data gradient: 181 of the generator, 80 of
-#: VGG16, 5.7 of InceptionResnetV1.
-PUBLISHED_GFLOP: Final = 267.0
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,32 @@ print(resident() - before)
     assert 60e6 < int(done.stdout) < 100e6
 
 
+def test_a_process_may_have_shared_its_memory_already(network: Path) -> None:
+    """In a process of its own, whose older session goes on, and which shares once more afterwards."""
+    program = """
+import sys
+import numpy as np
+import onnxruntime as ort
+from pathlib import Path
+from facewright.engine import OnnxEngine
+def share():
+    kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    memory = ort.OrtMemoryInfo("Cpu", kind, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, 0, -1, -1))
+share()
+options = ort.SessionOptions()
+options.add_session_config_entry("session.use_env_allocators", "1")
+older = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+engine = OnnxEngine(Path(sys.argv[1]))
+given = {"A": np.ones((2, 3), np.float32), "B": np.ones((2, 3), np.float32)}
+sums = [older.run(["SUM"], given)[0], engine.run(given)["SUM"]]
+share()
+sums += [older.run(["SUM"], given)[0], engine.run(given)["SUM"]]
+assert all((total == 2).all() for total in sums), sums
+"""
+    subprocess.run([sys.executable, "-c", program, str(network)], check=True)
+
+
 def test_takes_arrays_that_are_not_contiguous(network: Path) -> None:
     a = np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2]
     np.testing.assert_array_equal(OnnxEngine(network).run({"A": a, "B": a})["SUM"], 2 * a)

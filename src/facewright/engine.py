@@ -296,7 +296,12 @@ class OnnxEngine(NamedTensors):
 
 @cache
 def _share_host_memory() -> None:
-    """Once in a process: the arena that intermediate results of all its sessions come from."""
+    """Once in a process: the arena that intermediate results of all its sessions come from.
+
+    A later registration replaces an earlier one, the embedding process's own too; sessions that are open keep
+    the arena they have. So it is done once (`cache`), or sessions would not share; and under a lock, because
+    `cache` lets two threads that come at once both call.
+    """
     unlimited, extended_by_what_is_asked, default = 0, 1, -1
     arena = ort.OrtArenaCfg(unlimited, extended_by_what_is_asked, default, default)
     kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR

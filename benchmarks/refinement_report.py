@@ -11,7 +11,8 @@ _H200_TFLOP_PER_S: Final = 989.0
 _H200_MS: Final = PUBLISHED_GFLOP / _H200_TFLOP_PER_S
 _PUBLISHED: Final = (
     f"{PUBLISHED_GFLOP:.0f} GFLOP an iteration and photo; not measured: at the "
-    f"{_H200_TFLOP_PER_S:.0f} TFLOP/s of an H200's data sheet (half precision, dense) {_H200_MS:.2f} ms, {_H200_MS / 5:.2f} s per 200"
+    f"{_H200_TFLOP_PER_S:.0f} TFLOP/s of an H200's data sheet (half precision, dense) "
+    f"{_H200_MS:.2f} ms, {_H200_MS / 5:.2f} s per 200"
 )
 
 

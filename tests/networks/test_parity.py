@@ -16,6 +16,7 @@ from benchmarks.run_conditions import RESULTS_VARIABLE
 from facewright_export import parity
 from facewright_export.network import Example, Input, Network
 from facewright_export.network_export import export_network
+from facewright_export.network_table import network
 from facewright_export.parity_gates import GateError, gate, judge, require_passed
 from facewright_export.parity_layers import LayerDeviation
 from facewright_export.precision import Precision
@@ -101,6 +102,15 @@ def test_a_network_that_overflows_is_a_failed_row_of_result_and_report(
     text = parity_section(result)
     assert "| overflowing | fp16 | IDENTITY | – | – | – **fails**: values that are not finite | 1 σ |" in text
     assert "| overflowing | bf16 | IDENTITY | 0.99" in text
+
+
+def test_a_row_of_an_earlier_run_is_judged_by_the_bounds_of_the_table() -> None:
+    numbers = {"cosine": 1.0, "relative_l2": 1e-4, "largest": 1.0, "in_unit": 1.0, "unit": "σ"}
+    earlier = {"network": "mica", "precision": "fp16", "tensor": "IDENTITY", **numbers}
+    now = parity_benchmark.judged_now({**earlier, "allowed": 2.0, "failures": [], "commit": "0123456789ab"})
+    allowed = network("mica").gates["IDENTITY"].bounds[Precision.FP16].in_unit
+    assert (now["allowed"], now["failures"]) == (allowed, [f"1 σ > {allowed:g} σ"])
+    assert now["commit"] == "0123456789ab"
 
 
 def test_a_failing_gate_shows_every_tensor_and_names_the_worst() -> None:

@@ -67,6 +67,10 @@ class TritonRuntime:
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
         environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+        # The server runs in a folder of its own, where a path relative to this one would lead elsewhere.
+        for variable in ("FACEWRIGHT_CACHE", "FACEWRIGHT_REFINEMENT_NETWORKS"):
+            if environment.get(variable):
+                environment[variable] = str(Path(environment[variable]).absolute())
         return environment
 
 

@@ -48,6 +48,12 @@ def refinement_section(result: dict[str, Any]) -> str:
             f"| {row['seconds_per_200_and_photo']:.2f} | {_autograd(row['autograd'])} "
             f"| {row.get('roofline_processor_ms', '–')} | {row.get('memory_gb', '–')} | {parts} |"
         )
+    commits = {(row["networks"], row.get("commit", result["commit"])) for row in result["rows"]}
+    lines += [
+        f"\n{networks.capitalize()}: commit {commit}."
+        for networks, commit in sorted(commits)
+        if commit != result["commit"]
+    ]
     if result["convergence"]:
         lines += ["", *_convergence(result["convergence"])]
     return "\n".join([*lines, ""])

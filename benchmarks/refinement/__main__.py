@@ -16,6 +16,7 @@ and its row says how much it needs.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ from benchmarks.process_memory import available_gb, resident_gb
 from benchmarks.refinement import PUBLISHED_GFLOP
 from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
-from benchmarks.run_conditions import run_conditions, write_result
+from benchmarks.run_conditions import result_path, run_conditions, write_result
 from facewright.demo_networks import DEMO_NETWORKS
 from facewright.refinement_device import RefinementDevice
 from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
@@ -58,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
         "--published", action="store_true", help="published sizes on ONNX Runtime too (needs torch)"
+    )
+    parser.add_argument(
+        "--demonstration-stays",
+        action="store_true",
+        help="rows and convergence of the last run with demonstration networks on the CPU stay",
     )
     parser.add_argument("--batches", type=int, nargs="+", help="photos at once (default: 1 8 32)")
     parser.add_argument("--runs", type=int, help="iterations timed of each case (default: as many as fit)")
@@ -91,13 +97,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rows": [],
         "convergence": [],
     }
+    if options.demonstration_stays:
+        last = json.loads(result_path("refinement").read_text())
+        rows = ({"commit": last["commit"], **row} for row in last["rows"])
+        result["rows"] = [row for row in rows if row["networks"] == "demonstration"]
+        result["convergence"] = last["convergence"]
     before = cpu_threads()
     set_cpu_threads(1)
     try:
         for row in _gpu_rows(options) if on_gpu else _cpu_rows(options):
-            result["rows"].append(row)
+            result["rows"].append({**row, "commit": conditions["commit"]})
             path = write_result("refinement", result)  # a run that is stopped keeps what it measured
-        if options.iterations and not on_gpu:
+        if options.iterations and not on_gpu and not result["convergence"]:
             result["convergence"] = _convergence(options)
             path = write_result("refinement", result)
     finally:
@@ -109,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _cpu_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     device = RefinementDevice.cpu(options.threads)
     networks = load_refinement_networks(DEMO_NETWORKS, device.open_engine)
-    for batch in options.batches or _BATCHES:
+    for batch in () if options.demonstration_stays else options.batches or _BATCHES:
         problem = make_problem(networks, device, batch)
         check(problem)
         rival = _demo_rival(problem) if find_spec("torch") else _NO_TORCH

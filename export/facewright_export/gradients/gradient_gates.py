@@ -23,9 +23,9 @@ from facewright_export.parity_gates import Bounds, Gate, judge, require_passed
 from facewright_export.precision import Precision
 from facewright_export.seeded_weights import seeded_uniform
 
-#: Least cosine and largest relative L2 of a gradient against float32 autograd, by precision. A ReLU's gradient
-#: jumps at 0, so that rounding alone changes it: by 6e-3 in InceptionResnetV1 with untrained weights, whose
-#: activations lie close to 0; by 1e-3 and less where they do not.
+#: Least cosine and largest relative L2 of a gradient against float32 autograd, by precision. A ReLU's
+#: gradient jumps at 0, so that rounding alone changes it: by 6e-3 in InceptionResnetV1 with untrained
+#: weights, whose activations lie close to 0; by 1e-3 and less where they do not.
 BOUNDS: Final = {"fp32": (0.9999, 9e-3), "fp16": (0.98, 0.2)}
 
 

@@ -64,7 +64,14 @@ def test_the_report_shows_cost_and_convergence(problem: Problem, reached: dict[s
         **cost,
         "autograd": {"ms": 12.0, "processor_ms": 11.0, "gradient_cosine": 0.99999},
     }
-    result = {"device": "cpu", "threads": 2, "gpu": None, "rows": [row], "convergence": [*reached.values()]}
+    result = {
+        "device": "cpu",
+        "threads": 2,
+        "gpu": None,
+        "commit": "abc",
+        "rows": [row],
+        "convergence": [*reached.values()],
+    }
     text = refinement_section(result)
     assert "| demonstration, fp32, ONNX Runtime | 1 |" in text
     assert f"| {cost['memory_gb']} |" in text
@@ -72,6 +79,9 @@ def test_the_report_shows_cost_and_convergence(problem: Problem, reached: dict[s
     assert "| camera and light |" in text
     left_out = {**row, "batch": 32, "not_run": "not run: needs about 61 GB, 16 may be used"}
     assert "| 32 | not run: needs about 61 GB" in refinement_section(result | {"rows": [row, left_out]})
+    assert "commit" not in text
+    kept = refinement_section(result | {"rows": [row | {"commit": "def"}]})
+    assert "Demonstration: commit def." in kept
     rival = row | {"autograd": "not run: torch is not installed"}
     assert "not run: torch is not installed" in refinement_section(
         result | {"rows": [rival], "convergence": []}

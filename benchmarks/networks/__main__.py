@@ -70,9 +70,11 @@ def main() -> int:
             sys.stdout.write(f"{_line(row, ceiling)}\n")
         sys.stdout.flush()
         gc.collect()
-        rows = [row for row in rows if row["network"] != name]
+        rows = [
+            row for row in rows if (row["network"], row["batch"]) not in {(name, b) for b in options.batch}
+        ]
         rows += [{**row, "commit": conditions["commit"]} for row in measured]
-        rows.sort(key=lambda row: _ORDER.index(row["network"]))  # stable: batches stay in their order
+        rows.sort(key=lambda row: (_ORDER.index(row["network"]), row["batch"]))  # stable: runners stay
         path = write_result(  # after each: a run that is stopped leaves what it measured
             "networks",
             {

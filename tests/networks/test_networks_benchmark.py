@@ -87,11 +87,13 @@ def test_the_better_of_two_ceilings() -> None:
 def test_rows_that_are_not_measured_again_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path))
     monkeypatch.setattr(benchmark, "measure_ceiling", lambda device: CEILING)
-    for name in ("identity_regressor", "shape_decoder"):
-        monkeypatch.setattr(sys, "argv", ["networks", "--network", name, "--batch", "1"])
+    for name, batch in (("identity_regressor", "2"), ("identity_regressor", "1"), ("shape_decoder", "1")):
+        monkeypatch.setattr(sys, "argv", ["networks", "--network", name, "--batch", batch])
         assert benchmark.main() == 0
     result = json.loads((tmp_path / "networks.json").read_text())
-    assert [row["network"] for row in result["rows"]] == ["shape_decoder"] * 2 + ["identity_regressor"] * 2
+    assert [(row["network"], row["batch"]) for row in result["rows"]] == (
+        [("shape_decoder", 1)] * 2 + [("identity_regressor", 1)] * 2 + [("identity_regressor", 2)] * 2
+    )
     # 4.46 million weights at 10 GB/s take longer than the operations at 100 GFLOP/s
     assert result["rows"][2]["roofline_ms"] == pytest.approx(1.8, abs=0.1)
     assert "shape_decoder" not in result["not_run"]

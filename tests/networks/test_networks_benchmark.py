@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -47,10 +46,12 @@ def test_what_takes_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_needs_too_much_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cases, "available_gb", lambda: 0.01)
-    rows = cases.measure_network(network("camera_regressor"), (1, 32), "cpu")
-    assert [row["batch"] for row in rows] == [1, 1, 32]
-    assert re.fullmatch(r"a run would need about [1-9]\d? GB", rows[2]["left_out"])
+    for name, gigabytes in (("resident_gb", 1.0), ("peak_gb", 3.0), ("available_gb", 10.0)):
+        monkeypatch.setattr(cases, name, lambda gigabytes=gigabytes: gigabytes)
+    rows = cases.measure_network(network("identity_regressor"), (1, 4, 32), "cpu")
+    assert [row["batch"] for row in rows] == [1, 1, 4, 4, 32]
+    # 0.5 GB each at batch 4, the last that was run
+    assert rows[4]["left_out"] == "a run would need about 16 GB"
 
 
 def test_nothing_wrong_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:

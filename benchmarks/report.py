@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
-from benchmarks.gradients_report import gradients_section
-from benchmarks.kernels_report import kernels_section
-from benchmarks.likeness_report import likeness_section
-from benchmarks.loss_terms_report import loss_terms_section
-from benchmarks.networks_report import networks_section, parity_section
-from benchmarks.refinement_report import refinement_section
+from benchmarks.gradients.gradients_report import gradients_section
+from benchmarks.kernels.kernels_report import kernels_section
+from benchmarks.likeness.likeness_report import likeness_section
+from benchmarks.networks.networks_report import networks_section, parity_section
+from benchmarks.refinement.loss_terms_report import loss_terms_section
+from benchmarks.refinement.refinement_report import refinement_section
 from benchmarks.run_conditions import RESULTS, ROOT
-from benchmarks.serving_report import serving_section
+from benchmarks.serving.serving_report import serving_section
 
 REPORT = ROOT / "benchmarks" / "REPORT.md"
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from facewright.demo_networks import DEMO_NETWORKS
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
+from facewright.core.assets import asset_path
+from facewright.head.head_model import HeadModel
+from facewright.refine.demo_networks import DEMO_NETWORKS
 
 
 @pytest.fixture(scope="session")

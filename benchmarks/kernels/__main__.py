@@ -27,7 +27,7 @@ from benchmarks.kernels.rasterizer_cases import rasterize_case
 from benchmarks.kernels.scene import make_scene
 from benchmarks.kernels.timing import CpuTimer, CudaTimer, Timer
 from benchmarks.run_conditions import run_conditions, write_result
-from facewright_kernels.kernel_source import cpu_threads, set_cpu_threads
+from facewright_kernels._runtime.kernel_source import cpu_threads, set_cpu_threads
 
 
 def measure(name: str, case: Case, timer: Timer) -> dict[str, Any]:

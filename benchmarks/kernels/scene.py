@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import facewright_kernels as kernels
-from facewright_kernels.boundary import ByteArray, FloatArray, IntArray
+from facewright_kernels._runtime.boundary import ByteArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

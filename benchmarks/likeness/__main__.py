@@ -32,8 +32,8 @@ from benchmarks.likeness.identity_statistics import person_of
 from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.likeness.measures import PhotoMeasures, judge_table, measure, table
 from benchmarks.run_conditions import run_conditions, write_result
-from facewright.errors import FacewrightError
-from facewright.options import AvatarOptions
+from facewright.core.errors import FacewrightError
+from facewright.core.options import AvatarOptions
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 

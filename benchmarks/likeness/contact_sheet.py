@@ -11,12 +11,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.likeness.make_avatar import MadeAvatar
-from facewright.colour import linear_from_srgb
-from facewright.head_model import HeadModel
-from facewright.light import STUDIO, Light
-from facewright.preview_sheet import SheetStyle, compose_sheet
-from facewright.render_head import HeadRenderer, View
-from facewright.render_preview import BLINK, JAW_OPEN, SMILE
+from facewright.core.colour import linear_from_srgb
+from facewright.head.head_model import HeadModel
+from facewright.render.light import STUDIO, Light
+from facewright.render.preview_sheet import SheetStyle, compose_sheet
+from facewright.render.render_head import HeadRenderer, View
+from facewright.render.render_preview import BLINK, JAW_OPEN, SMILE
 
 U8 = npt.NDArray[np.uint8]
 #: Captioned pictures of one photo.

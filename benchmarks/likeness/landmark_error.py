@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head_model import HeadModel
+from facewright.head.head_model import HeadModel
 from facewright_kernels import vertex_normals
 
 F64 = npt.NDArray[np.float64]

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from facewright.bake_texture import TextureBaker
-from facewright.find_face import FaceNetworks, FoundFace, find_face
-from facewright.fit_head import HeadFitter
-from facewright.fit_info import HeadFit
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
-from facewright.options import AvatarOptions
+from facewright.core.assets import asset_path
+from facewright.core.options import AvatarOptions
+from facewright.fit.fit_head import HeadFitter
+from facewright.fit.fit_info import HeadFit
+from facewright.head.head_model import HeadModel
+from facewright.photo.find_face import FaceNetworks, FoundFace, find_face
+from facewright.texture.bake_texture import TextureBaker
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]

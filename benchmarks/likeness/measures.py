@@ -13,9 +13,9 @@ from benchmarks.likeness.face_recognition_judge import FaceBox, FaceRecognitionJ
 from benchmarks.likeness.identity_statistics import nearest_is_right, pair_distances, summary
 from benchmarks.likeness.landmark_error import LandmarkSurface, landmark_errors, project
 from benchmarks.likeness.make_avatar import AvatarMaker, MadeAvatar
-from facewright.errors import FacewrightError
-from facewright.light import STUDIO, Light
-from facewright.render_head import HeadRenderer, View
+from facewright.core.errors import FacewrightError
+from facewright.render.light import STUDIO, Light
+from facewright.render.render_head import HeadRenderer, View
 
 U8 = npt.NDArray[np.uint8]
 

@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks.roofline import timed
 from benchmarks.process_memory import available_gb, forget_peak, peak_gb, resident_gb
-from facewright.engine import OnnxEngine
-from facewright.errors import FacewrightError
+from facewright.core.errors import FacewrightError
+from facewright.engines.onnx_engine import OnnxEngine
 from facewright_export.network import Array, Network
 from facewright_export.network_export import build_graph
-from facewright_export.parity_gates import judge, require_passed
-from facewright_export.precision import Precision
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity.parity_gates import judge, require_passed
 
 #: A batch is left out when one run would take longer than this by the time of the batch before it, seconds.
 LONGEST_RUN_S = 300.0

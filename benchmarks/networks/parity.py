@@ -16,10 +16,10 @@ from typing import Any
 
 from benchmarks.run_conditions import result_path, run_conditions, write_result
 from facewright_export.network_table import NETWORKS, network
-from facewright_export.parity import TensorParity
-from facewright_export.parity_command import measure_parity, rows_for_report
-from facewright_export.parity_gates import GateResult, result_line
-from facewright_export.precision import Precision
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity.parity import TensorParity
+from facewright_export.parity.parity_command import measure_parity, rows_for_report
+from facewright_export.parity.parity_gates import GateResult, result_line
 
 
 def main() -> int:

@@ -18,11 +18,11 @@ import onnx
 import onnxruntime as ort
 import torch
 
-from facewright_export.graph_surgery import fold_constants
 from facewright_export.network import Array
 from facewright_export.network_table import network
-from facewright_export.onnx_export import EXAMPLE_BATCH, trace_onnx
-from facewright_export.onnx_lint import lint
+from facewright_export.onnx.graph_surgery import fold_constants
+from facewright_export.onnx.onnx_export import EXAMPLE_BATCH, trace_onnx
+from facewright_export.onnx.onnx_lint import lint
 
 
 def least_ms(model: onnx.ModelProto, inputs: Mapping[str, Array], runs: int = 5) -> float:

@@ -32,10 +32,10 @@ from benchmarks.refinement import PUBLISHED_GFLOP
 from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import result_path, run_conditions, write_result
-from facewright.demo_networks import DEMO_NETWORKS
-from facewright.refinement_device import RefinementDevice
-from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
-from facewright_kernels.kernel_source import cpu_threads, set_cpu_threads
+from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.refine.device import RefinementDevice
+from facewright.refine.networks import RefinementNetworks, load_refinement_networks
+from facewright_kernels._runtime.kernel_source import cpu_threads, set_cpu_threads
 
 if TYPE_CHECKING:
     from benchmarks.refinement.torch_networks import TorchNetworks

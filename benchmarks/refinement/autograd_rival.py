@@ -11,10 +11,10 @@ from torch import Tensor
 from benchmarks.refinement.measure import make_step
 from benchmarks.refinement.problem import Problem
 from benchmarks.refinement.torch_networks import TorchNetworks
-from facewright.refinement_device import Array
-from facewright.refinement_options import RefinementOptions
-from facewright.refinement_photos import RefinementPhotos
-from facewright.refinement_scene import Drawing, RefinementScene, SceneGradients
+from facewright.refine.device import Array
+from facewright.refine.options import RefinementOptions
+from facewright.refine.photos import RefinementPhotos
+from facewright.refine.scene import Drawing, RefinementScene, SceneGradients
 
 #: Least cosine between our gradient and autograd's, and relative tolerance of losses, by precision.
 _BOUNDS: Final = {"fp32": (0.999, 0.01), "fp16": (0.95, 0.02)}

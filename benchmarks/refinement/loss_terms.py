@@ -26,22 +26,22 @@ from scipy.ndimage import binary_fill_holes
 from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import ROOT, run_conditions, write_result
-from facewright.demo_networks import IDENTITY_COMMAND, networks_with_identity
-from facewright.fit_info import HeadFit
-from facewright.head_model import HeadModel
-from facewright.options import AvatarOptions
-from facewright.refine import refine
-from facewright.refinement_device import RefinementDevice
-from facewright.refinement_history import LOSS_NAMES, Parameters
-from facewright.refinement_networks import UV_MAPS, W_PLUS, RefinementNetworks, load_refinement_networks
-from facewright.refinement_options import RefinementOptions
-from facewright.refinement_photos import RefinementPhotos
-from facewright.refinement_scene import HeadSurface, RefinementScene
-from facewright.refinement_step import RefinementStep
-from facewright.render_head import View
+from facewright.core.options import AvatarOptions
+from facewright.fit.fit_info import HeadFit
+from facewright.head.head_model import HeadModel
+from facewright.refine.demo_networks import IDENTITY_COMMAND, networks_with_identity
+from facewright.refine.device import RefinementDevice
+from facewright.refine.history import LOSS_NAMES, Parameters
+from facewright.refine.loop import refine
+from facewright.refine.networks import UV_MAPS, W_PLUS, RefinementNetworks, load_refinement_networks
+from facewright.refine.options import RefinementOptions
+from facewright.refine.photos import RefinementPhotos
+from facewright.refine.scene import HeadSurface, RefinementScene
+from facewright.refine.step import RefinementStep
+from facewright.render.render_head import View
 from facewright_client.contract import CROP_SIZE
 from facewright_kernels import interpolate, rasterize
-from facewright_kernels.kernel_source import cpu_threads, set_cpu_threads
+from facewright_kernels._runtime.kernel_source import cpu_threads, set_cpu_threads
 
 U8 = npt.NDArray[np.uint8]
 

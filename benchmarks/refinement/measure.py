@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.process_memory import forget_peak, peak_gb
 from benchmarks.refinement.problem import Problem
-from facewright.refine import refine
-from facewright.refinement_options import RefinementOptions
-from facewright.refinement_step import RefinementStep
+from facewright.refine.loop import refine
+from facewright.refine.options import RefinementOptions
+from facewright.refine.step import RefinementStep
 
 #: Iterations of a photo in the paper.
 ITERATIONS: Final = 200

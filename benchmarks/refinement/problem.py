@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head_model import HeadModel
-from facewright.light import STUDIO
-from facewright.open_assets_location import asset_path
-from facewright.refinement_device import Array, RefinementDevice
-from facewright.refinement_networks import UV_MAPS, W_PLUS, RefinementNetworks
-from facewright.refinement_photos import RefinementPhotos
-from facewright.refinement_pose import turned_pose
-from facewright.refinement_scene import HeadSurface, RefinementScene
-from facewright.render_head import View
+from facewright.core.assets import asset_path
+from facewright.head.head_model import HeadModel
+from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.networks import UV_MAPS, W_PLUS, RefinementNetworks
+from facewright.refine.photos import RefinementPhotos
+from facewright.refine.pose import turned_pose
+from facewright.refine.scene import HeadSurface, RefinementScene
+from facewright.render.light import STUDIO
+from facewright.render.render_head import View
 from facewright_kernels import sh_shading
 
 F32 = npt.NDArray[np.float32]

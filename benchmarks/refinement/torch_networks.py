@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from benchmarks.networks.roofline import measure_ceiling
-from facewright.engine import TensorSpec
-from facewright.refinement_device import Array, RefinementDevice
-from facewright.refinement_networks import (
+from facewright.engines.onnx_engine import TensorSpec
+from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.networks import (
     GRAD_IMAGE,
     GRAD_UV_MAPS,
     GRAD_W_PLUS,
@@ -53,7 +53,7 @@ LATENT_SHAPE: Final = (14, 512)
 
 @dataclass(frozen=True)
 class TorchNetworks:
-    """Functions with the tensors of `facewright.refinement_networks`.
+    """Functions with the tensors of `facewright.refine.networks`.
 
     Attributes:
         generator: W_PLUS to UV_MAPS.
@@ -155,7 +155,7 @@ def graph_on(graph: fx.GraphModule, device: str) -> fx.GraphModule:
 
 
 class TorchGraphEngine:
-    """A traced graph as a `facewright.engine.Engine`; arrays change hands by DLPack, without copies.
+    """A traced graph as an `Engine`; arrays change hands by DLPack, without copies.
 
     Args:
         graph: traced with a free batch.

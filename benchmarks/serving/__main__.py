@@ -29,7 +29,7 @@ from benchmarks.serving.load import LoadResult, closed_loop, poisson_arrivals
 from benchmarks.serving.process_memory import tree_memory
 from benchmarks.serving.served_process import ServedProcess, served
 from benchmarks.serving.server_statistics import stage_times
-from facewright.options import AvatarOptions
+from facewright.core.options import AvatarOptions
 from facewright.server.triton_runtime import VERSION as TRITON_VERSION
 from facewright_client import AsyncClient, Connection, RetryPolicy
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from facewright.bake_texture import TextureBaker
-from facewright.find_face import FaceNetworks, find_face
-from facewright.fit_head import HeadFitter
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path, open_assets_folder
-from facewright.options import AvatarOptions
-from facewright.package_avatar import AvatarPackager, AvatarParts
-from facewright.provenance import Provenance
+from facewright.asset.package_avatar import AvatarPackager, AvatarParts
+from facewright.core.assets import asset_path, open_assets_folder
+from facewright.core.options import AvatarOptions
+from facewright.core.provenance import Provenance
+from facewright.fit.fit_head import HeadFitter
+from facewright.head.head_model import HeadModel
+from facewright.photo.find_face import FaceNetworks, find_face
+from facewright.texture.bake_texture import TextureBaker
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ CROP_TO_PHOTO: Final = Tensor("CROP_TO_PHOTO", "TYPE_FP32", (3, 3))
 LANDMARK_INPUT: Final = Tensor("LANDMARK_INPUT", "TYPE_FP32", (3, LANDMARK_INPUT_SIZE, LANDMARK_INPUT_SIZE))
 LANDMARK_TO_CROP: Final = Tensor("LANDMARK_TO_CROP", "TYPE_FP32", (3, 3))  # landmark-input px -> crop px
 PERSON_MASK: Final = Tensor("PERSON_MASK", "TYPE_UINT8", (256, 256))  # probability x 255, over FACE_CROP
-PHOTO_INFO: Final = Tensor("PHOTO_INFO", "TYPE_UINT8", (-1,))  # JSON, see facewright.find_face.PhotoInfo
+PHOTO_INFO: Final = Tensor("PHOTO_INFO", "TYPE_UINT8", (-1,))  # JSON: facewright.photo.photo_info
 
 NETWORK_LANDMARKS: Final = Tensor("NETWORK_LANDMARKS", "TYPE_FP32", (LANDMARKS_COUNT, 3))  # input px, z as x
 FACE_SCORE: Final = Tensor("FACE_SCORE", "TYPE_FP32", (1,))  # probability that the input shows a face
@@ -48,13 +48,13 @@ INTRINSICS: Final = Tensor("INTRINSICS", "TYPE_FP32", (3, 3))  # crop pixels
 HEAD_TO_CAMERA: Final = Tensor("HEAD_TO_CAMERA", "TYPE_FP32", (3, 4))  # [R | t], metres
 FITTED_VERTICES: Final = Tensor("FITTED_VERTICES", "TYPE_FP32", (-1, 3))  # head space, with expression
 NEUTRAL_VERTICES: Final = Tensor("NEUTRAL_VERTICES", "TYPE_FP32", (-1, 3))  # head space, without expression
-FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_UINT8", (-1,))  # JSON, see facewright.fit_head.FitInfo
+FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_UINT8", (-1,))  # JSON, see facewright.fit.fit_head.FitInfo
 
 TEXTURE: Final = Tensor("TEXTURE", "TYPE_UINT8", (-1,))  # encoded sRGB albedo texture, as embedded in the GLB
 SH_LIGHT: Final = Tensor("SH_LIGHT", "TYPE_FP32", (9, 3))
 TEXTURE_INFO: Final = Tensor(
     "TEXTURE_INFO", "TYPE_UINT8", (-1,)
-)  # JSON, see facewright.bake_texture.TextureInfo
+)  # JSON, see facewright.texture.bake_texture.TextureInfo
 
 GLB: Final = Tensor("GLB", "TYPE_UINT8", (-1,))
 REPORT: Final = Tensor("REPORT", "TYPE_UINT8", (-1,))  # JSON
@@ -72,7 +72,7 @@ REFINED_SH_LIGHT: Final = Tensor("REFINED_SH_LIGHT", "TYPE_FP32", (9, 3))
 REFINEMENT_LOSSES: Final = Tensor("REFINEMENT_LOSSES", "TYPE_FP32", (-1, 4))
 REFINEMENT_INFO: Final = Tensor(
     "REFINEMENT_INFO", "TYPE_UINT8", (-1,)
-)  # JSON, facewright.refine.RefinementInfo
+)  # JSON, facewright.refine.loop.RefinementInfo
 #: How far a refinement is; the tensors above are left out until the last answer.
 REFINEMENT_PROGRESS: Final = Tensor("REFINEMENT_PROGRESS", "TYPE_UINT8", (-1,))  # JSON: iteration, losses
 REFINEMENT_PREVIEW: Final = Tensor(

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from facewright.open_assets_location import cache_folder
+from facewright.core.assets import cache_folder
 from facewright.server.model_configs import Profile
 from facewright_export.checkpoints import CheckpointError
 from facewright_export.export_error import ExportError
 from facewright_export.network import Network
 from facewright_export.network_export import ExportedNetwork, export_network
 from facewright_export.network_table import PIPELINES, network, pipeline_networks
-from facewright_export.parity_gates import GateResult
-from facewright_export.precision import Precision
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity.parity_gates import GateResult
 from facewright_export.repository_assembly import add_version, parity_rows
 from facewright_export.weight_files import Loaded, WeightFiles, load_network, parse_weights, refusals
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facewright.errors import FacewrightError
+from facewright.core.errors import FacewrightError
 from facewright_client.contract import ErrorCode
 
 

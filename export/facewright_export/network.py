@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from facewright_export.graph_surgery import PixelNormalisation
-from facewright_export.parity_gates import Gate
-from facewright_export.precision import Precision
+from facewright_export.onnx.graph_surgery import PixelNormalisation
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity.parity_gates import Gate
 from facewright_export.seeded_weights import seeded_state_dict, seeded_uniform
 
 Array = npt.NDArray[Any]

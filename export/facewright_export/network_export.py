@@ -9,15 +9,15 @@ import onnx
 from torch import nn
 
 from facewright_export.export_error import ExportError
-from facewright_export.graph_surgery import fuse_pixel_normalisation
 from facewright_export.network import Network
-from facewright_export.network_metadata import NetworkMetadata, write_metadata
-from facewright_export.onnx_export import BF16_OPSET, EXAMPLE_BATCH, OPSET, export_onnx
-from facewright_export.onnx_lint import require_clean
-from facewright_export.parity import run_onnx
-from facewright_export.parity_gates import GateResult, judge, require_passed
-from facewright_export.parity_layers import LayerDeviation, layer_deviations, telling_layers
-from facewright_export.precision import Narrowing, Precision, narrow
+from facewright_export.onnx.graph_surgery import fuse_pixel_normalisation
+from facewright_export.onnx.network_metadata import NetworkMetadata, write_metadata
+from facewright_export.onnx.onnx_export import BF16_OPSET, EXAMPLE_BATCH, OPSET, export_onnx
+from facewright_export.onnx.onnx_lint import require_clean
+from facewright_export.onnx.precision import Narrowing, Precision, narrow
+from facewright_export.parity.parity import run_onnx
+from facewright_export.parity.parity_gates import GateResult, judge, require_passed
+from facewright_export.parity.parity_layers import LayerDeviation, layer_deviations, telling_layers
 
 
 @dataclass(frozen=True)

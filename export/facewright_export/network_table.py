@@ -33,7 +33,6 @@ from facewright_export.checkpoints.lpips import import_lpips
 from facewright_export.checkpoints.mica import import_mica
 from facewright_export.checkpoints.state_dict import import_state_dict
 from facewright_export.checkpoints.stylegan2 import import_stylegan2
-from facewright_export.graph_surgery import PixelNormalisation
 from facewright_export.network import Batch, Example, Input, Network, then
 from facewright_export.networks import coefficient_regressor as deep3d
 from facewright_export.networks import deca
@@ -52,7 +51,8 @@ from facewright_export.networks.mica import AlbedoGanRegressors, Mica
 from facewright_export.networks.pspnet import PspNet
 from facewright_export.networks.shape_decoder import FEATURE_WIDTH, ShapeDecoder
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
-from facewright_export.parity import (
+from facewright_export.onnx.graph_surgery import PixelNormalisation
+from facewright_export.parity.parity import (
     albedo_delta_e,
     angle_degrees,
     coefficient_sigma,
@@ -62,7 +62,7 @@ from facewright_export.parity import (
     rotation_degrees,
     vertex_millimetres,
 )
-from facewright_export.parity_gates import gate, labels_gate
+from facewright_export.parity.parity_gates import gate, labels_gate
 from facewright_export.stand_in_models import basel_stand_in, flame_stand_in
 
 Generator = TypeVar("Generator", bound=nn.Module)

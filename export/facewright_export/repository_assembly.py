@@ -27,12 +27,12 @@ from typing import Final
 import onnx
 from onnx import TensorProto
 
-from facewright.errors import FacewrightError
+from facewright.core.errors import FacewrightError
 from facewright.server.exported_repository import SERVED_VERSIONS, versions_in
 from facewright.server.model_configs import PROFILES, Profile, ServedNetwork, write_network_configs
 from facewright_client.contract import Tensor
 from facewright_export.export_error import ExportError
-from facewright_export.network_metadata import metadata_of
+from facewright_export.onnx.network_metadata import metadata_of
 
 _TRITON_TYPES: Final = {
     TensorProto.FLOAT: "TYPE_FP32",

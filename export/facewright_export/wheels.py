@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from facewright.open_assets_location import cache_folder
+from facewright.core.assets import cache_folder
 
 #: Told the share done (0-1) and what is being done.
 Progress = Callable[[float, str], None]

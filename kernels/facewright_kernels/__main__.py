@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-from facewright_kernels.cpu_library import CompilerError, kernel_cache
-from facewright_kernels.kernel_source import SOURCE_FOLDER, KernelSource
+from facewright_kernels._runtime.cpu_library import CompilerError, kernel_cache
+from facewright_kernels._runtime.kernel_source import SOURCE_FOLDER, KernelSource
 
 
 def main() -> int:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
 
 _SOURCE = KernelSource("adam_step")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from facewright_kernels.boundary import (
+from facewright_kernels._runtime.boundary import (
     Boundary,
     ByteArray,
     Float64Array,
@@ -15,7 +15,7 @@ from facewright_kernels.boundary import (
     IntArray,
     array_module,
 )
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.kernel_source import KernelSource
 from facewright_kernels.rasterize import Raster
 from facewright_kernels.vertex_sums import (
     make_vertex_sums,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
 from facewright_kernels.rasterize import Raster
 from facewright_kernels.vertex_sums import (
     make_vertex_sums,

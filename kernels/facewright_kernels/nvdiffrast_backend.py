@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from facewright_kernels._runtime.boundary import Boundary, FloatArray, IntArray, array_module
 from facewright_kernels.antialias import AntialiasGradients
-from facewright_kernels.boundary import Boundary, FloatArray, IntArray, array_module
 from facewright_kernels.interpolate import InterpolateGradients
 from facewright_kernels.rasterize import Raster
 from facewright_kernels.rasterizer_backend import RasterizerUnavailableError

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
-from facewright_kernels.kernel_source import KernelSource
-from facewright_kernels.partial_sums import part_count, sum_parts
+from facewright_kernels._runtime.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
+from facewright_kernels._runtime.partial_sums import part_count, sum_parts
 from facewright_kernels.rasterize import MAXIMUM_SIDE, draw_keys, resolve_depth_map
 
 _SOURCE = KernelSource("pinhole")

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, array_module
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.boundary import Boundary, Float64Array, FloatArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
 from facewright_kernels.poisson_domain import PoissonDomain, PoissonLevel
 
 _SOURCE = KernelSource("poisson_blend")

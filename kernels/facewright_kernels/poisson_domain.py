@@ -12,7 +12,7 @@ import numpy.typing as npt
 import scipy.sparse
 import scipy.sparse.csgraph
 
-from facewright_kernels.boundary import FloatArray, IntArray
+from facewright_kernels._runtime.boundary import FloatArray, IntArray
 
 _COARSEST = 4
 # Two links of two cells become one link of their coarse cells with their mean coupling times this.

@@ -7,13 +7,13 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from facewright_kernels._runtime.boundary import FloatArray, IntArray
 from facewright_kernels.antialias import (
     AntialiasGradients,
     antialias,
     antialias_vjp,
     make_edge_topology,
 )
-from facewright_kernels.boundary import FloatArray, IntArray
 from facewright_kernels.interpolate import InterpolateGradients, interpolate, interpolate_vjp
 from facewright_kernels.rasterize import Raster, rasterize, rasterize_vjp
 

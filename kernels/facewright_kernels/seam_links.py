@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from facewright_kernels.boundary import Boundary, FloatArray, IntArray
+from facewright_kernels._runtime.boundary import Boundary, FloatArray, IntArray
 from facewright_kernels.texel_map import TexelMap
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, array_module
-from facewright_kernels.kernel_source import KernelSource
-from facewright_kernels.partial_sums import part_count, sum_parts
+from facewright_kernels._runtime.boundary import Boundary, Float64Array, FloatArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
+from facewright_kernels._runtime.partial_sums import part_count, sum_parts
 
 _SOURCE = KernelSource("sh_shading")
 

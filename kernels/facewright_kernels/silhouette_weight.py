@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, array_module
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.boundary import Boundary, Float64Array, FloatArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
 from facewright_kernels.vertex_sums import run_pieces
 
 _SOURCE = KernelSource("silhouette_weight")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, FloatArray, IntArray, array_module
+from facewright_kernels._runtime.boundary import Boundary, FloatArray, IntArray, array_module
 from facewright_kernels.interpolate import interpolate
 from facewright_kernels.rasterize import Raster, rasterize
 

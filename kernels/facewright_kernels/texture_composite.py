@@ -16,9 +16,16 @@ from typing import Final
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, ByteArray, Float64Array, FloatArray, IntArray, array_module
-from facewright_kernels.kernel_source import KernelSource
-from facewright_kernels.transfer_tables import CODE_COUNT, byte_decoding, srgb_encoding, table_beside
+from facewright_kernels._runtime.boundary import (
+    Boundary,
+    ByteArray,
+    Float64Array,
+    FloatArray,
+    IntArray,
+    array_module,
+)
+from facewright_kernels._runtime.kernel_source import KernelSource
+from facewright_kernels._runtime.transfer_tables import CODE_COUNT, byte_decoding, srgb_encoding, table_beside
 
 _SOURCE: Final = KernelSource("texture_composite")
 

@@ -9,16 +9,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from facewright_kernels.boundary import (
+from facewright_kernels._runtime.boundary import (
     Boundary,
     ByteArray,
     Float64Array,
     FloatArray,
     array_module,
 )
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.kernel_source import KernelSource
+from facewright_kernels._runtime.transfer_tables import byte_decoding, table_beside
 from facewright_kernels.texture_sums import make_texture_sums, read_texture_sums
-from facewright_kernels.transfer_tables import byte_decoding, table_beside
 
 _SOURCE = KernelSource("texture_sample")
 

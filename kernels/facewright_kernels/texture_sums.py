@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facewright_kernels.boundary import Float64Array, FloatArray, IntArray, array_module
-from facewright_kernels.kernel_source import KernelSource
-from facewright_kernels.partial_sums import part_count
+from facewright_kernels._runtime.boundary import Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
+from facewright_kernels._runtime.partial_sums import part_count
 
 _SOURCE = KernelSource("texture_sums")
 

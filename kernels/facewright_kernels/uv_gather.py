@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.boundary import Boundary, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
 
 _SOURCE = KernelSource("uv_gather")
 # Beyond it a coordinate counts as not finite, like in texture_sample.

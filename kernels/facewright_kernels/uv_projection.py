@@ -6,13 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facewright_kernels.boundary import Boundary, ByteArray, Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels._runtime.boundary import (
+    Boundary,
+    ByteArray,
+    Float64Array,
+    FloatArray,
+    IntArray,
+    array_module,
+)
+from facewright_kernels._runtime.kernel_source import KernelSource
+from facewright_kernels._runtime.transfer_tables import byte_decoding, table_beside
 from facewright_kernels.interpolate import interpolate_vjp
-from facewright_kernels.kernel_source import KernelSource
 from facewright_kernels.pinhole import PinholeCamera, pinhole_points, pinhole_points_vjp
 from facewright_kernels.texel_map import TexelMap
 from facewright_kernels.texture_sums import make_texture_sums, read_texture_sums
-from facewright_kernels.transfer_tables import byte_decoding, table_beside
 
 _SOURCE = KernelSource("uv_projection")
 

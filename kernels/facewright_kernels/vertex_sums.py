@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facewright_kernels.boundary import Float64Array, FloatArray, IntArray, array_module
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.boundary import Float64Array, FloatArray, IntArray, array_module
+from facewright_kernels._runtime.kernel_source import KernelSource
 
 _SOURCE = KernelSource("vertex_sums")
 #: Pixels that a GPU thread walks: fewer read memory more evenly, more need fewer atomics. A CPU walks rows.

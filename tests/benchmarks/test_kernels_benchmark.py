@@ -17,12 +17,12 @@ from benchmarks.kernels import __main__ as benchmark
 from benchmarks.kernels.__main__ import main, measure, measure_each
 from benchmarks.kernels.case import Case, LazyCase
 from benchmarks.kernels.cases import make_cases
+from benchmarks.kernels.kernels_report import kernels_section
 from benchmarks.kernels.parity import find_nvdiffrast, parity_rows
 from benchmarks.kernels.rasterizer_cases import make_rasterizer_cases
 from benchmarks.kernels.rivals import numpy_pyramid
 from benchmarks.kernels.scene import Scene, make_scene
 from benchmarks.kernels.timing import CpuTimer
-from benchmarks.kernels_report import kernels_section
 from benchmarks.run_conditions import RESULTS_VARIABLE, find_gpu
 from facewright_kernels import AntialiasGradients, Raster
 from facewright_kernels.rasterizer_backend import FacewrightRasterizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.loss_terms_report import loss_terms_section
+from benchmarks.refinement.loss_terms_report import loss_terms_section
 
 
 def test_rows_are_shown_with_and_without_known_errors() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.networks_report import networks_section, parity_section
+from benchmarks.networks.networks_report import networks_section, parity_section
 
 PARITY: dict[str, Any] = {
     "network": "mica",

@@ -10,10 +10,10 @@ import pytest
 from benchmarks.process_memory import available_gb, forget_peak, peak_gb, resident_gb
 from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
-from benchmarks.refinement_report import refinement_section
-from facewright.demo_networks import DEMO_NETWORKS
-from facewright.refinement_device import RefinementDevice
-from facewright.refinement_networks import load_refinement_networks
+from benchmarks.refinement.refinement_report import refinement_section
+from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.refine.device import RefinementDevice
+from facewright.refine.networks import load_refinement_networks
 
 
 @pytest.fixture(scope="module")

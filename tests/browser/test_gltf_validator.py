@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facewright.gltf import write_glb
-from facewright.gltf_layout import LayoutOptions, avatar_layout
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
+from facewright.asset.gltf import write_glb
+from facewright.asset.gltf_layout import LayoutOptions, avatar_layout
+from facewright.core.assets import asset_path
+from facewright.head.head_model import HeadModel
 from tests.browser.chromium import HERE
-from tests.painted_avatar import avatar_geometry, encoded, painted_glb
-from tests.synthetic_head import save_synthetic_head
+from tests.support.painted_avatar import avatar_geometry, encoded, painted_glb
+from tests.support.synthetic_head import save_synthetic_head
 
 pytestmark = [
     pytest.mark.browser,

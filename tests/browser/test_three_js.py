@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facewright.gltf_layout import LayoutOptions
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
-from facewright.visemes import VISEMES
+from facewright.asset.gltf_layout import LayoutOptions
+from facewright.asset.visemes import VISEMES
+from facewright.core.assets import asset_path
+from facewright.head.head_model import HeadModel
 from tests.browser.chromium import HERE, Drawn, draw_avatar, find_chromium
 from tests.browser.picture_difference import difference, picture
-from tests.painted_avatar import encoded, painted_glb, painted_texture
+from tests.support.painted_avatar import encoded, painted_glb, painted_texture
 
 GOLDENS = HERE / "goldens"
 POSES: dict[str, dict[str, Any]] = {

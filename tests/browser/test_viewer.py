@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from facewright.gltf_layout import LayoutOptions
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
+from facewright.asset.gltf_layout import LayoutOptions
+from facewright.core.assets import asset_path
+from facewright.head.head_model import HeadModel
 from tests.browser.chromium import HERE, find_chromium
-from tests.painted_avatar import encoded, painted_glb, painted_texture
+from tests.support.painted_avatar import encoded, painted_glb, painted_texture
 
 ROOT = HERE.parents[1]
 

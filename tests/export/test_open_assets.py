@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from facewright.errors import FacewrightError
-from facewright.open_assets_location import asset_path
+from facewright.core.assets import asset_path
+from facewright.core.errors import FacewrightError
 from facewright_export import open_assets, wheels
 from facewright_export.open_assets import AssetRecipe, ensure_open_assets
 from facewright_export.wheels import Progress, Wheel, WheelError, fetch_wheel, sha256_of

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from facewright.head_model import HeadModel
+from facewright.head.head_model import HeadModel
 from facewright_export.open_head.build import shape_arrays
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.head_file import write_head_file

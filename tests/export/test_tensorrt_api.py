@@ -24,7 +24,7 @@ from facewright_export.wheels import Wheel, WheelError, fetch_wheel
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
-    ROOT / "src/facewright/tensorrt_engine.py",
+    ROOT / "src/facewright/engines/tensorrt_engine.py",
     ROOT / "export/facewright_export/tensorrt/plan_builder.py",
 )
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -199,7 +199,7 @@ _RUN_WITHOUT_GPU = """
 import json, sys
 import tensorrt_bindings
 sys.modules["tensorrt"] = tensorrt_bindings
-from facewright.tensorrt_engine import _numpy_type
+from facewright.engines.tensorrt_engine import _numpy_type
 from facewright_export.tensorrt import plan_builder
 tensorrt = plan_builder.import_tensorrt()
 told = []

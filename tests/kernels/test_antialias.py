@@ -17,12 +17,12 @@ from facewright_kernels import (
     rasterize,
     rasterize_vjp,
 )
+from facewright_kernels._runtime.kernel_source import set_cpu_threads
 from facewright_kernels.antialias import (
     antialias_reference,
     antialias_vjp_reference,
     silhouette_crossings_reference,
 )
-from facewright_kernels.kernel_source import set_cpu_threads
 
 
 def _turned_ball(ball, seed: int, batch: int = 1) -> np.ndarray:

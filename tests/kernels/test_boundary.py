@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from facewright_kernels.boundary import Boundary, device_name
+from facewright_kernels._runtime.boundary import Boundary, device_name
 
 
 def _on_gpu(number: int) -> SimpleNamespace:

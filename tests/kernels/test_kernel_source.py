@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facewright_kernels import cpu_library, kernel_source
-from facewright_kernels.kernel_source import (
+from facewright_kernels._runtime import cpu_library, kernel_source
+from facewright_kernels._runtime.kernel_source import (
     SOURCE_FOLDER,
     KernelSource,
     headers_fingerprint,
@@ -93,7 +93,7 @@ def test_library_is_built_once_and_again_when_the_source_changes(empty_cache):
 
 def test_a_changed_header_is_another_gpu_source(tmp_path, monkeypatch):
     """CuPy's cache looks at the source only; what is appended to it must change with every header."""
-    monkeypatch.setattr(kernel_source, "SOURCE_FOLDER", tmp_path)
+    monkeypatch.setattr(kernel_source, "HEADER_FOLDER", tmp_path)
     seen = [headers_fingerprint()]
     for name, text in (("a.h", "int a;"), ("a.h", "int b;"), ("b.h", "int c;")):
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -119,7 +119,7 @@ def test_compiler_errors_name_the_kernel(empty_cache):
 
 def test_processes_that_start_together_share_one_build(empty_cache):
     code = (
-        "from pathlib import Path; from facewright_kernels.cpu_library import build_cpu_library; "
+        "from pathlib import Path; from facewright_kernels._runtime.cpu_library import build_cpu_library; "
         f"print(build_cpu_library(Path({str(SOURCE_FOLDER / 'tiny.cu')!r}), {_TINY!r}))"
     )
     running = [

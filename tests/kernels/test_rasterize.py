@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial import Delaunay
 
 from facewright_kernels import Raster, rasterize, rasterize_vjp
-from facewright_kernels.kernel_source import set_cpu_threads
+from facewright_kernels._runtime.kernel_source import set_cpu_threads
 from facewright_kernels.rasterize import (
     barycentric_depth_reference,
     rasterize_reference,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facewright_kernels import sh_shading, sh_shading_vjp
-from facewright_kernels.kernel_source import set_cpu_threads
+from facewright_kernels._runtime.kernel_source import set_cpu_threads
 from facewright_kernels.sh_shading import sh_basis, sh_shading_reference, sh_shading_vjp_reference
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from facewright_kernels import CompositeSurface, texture_composite
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.kernel_source import KernelSource
+from facewright_kernels._runtime.transfer_tables import CODE_COUNT, byte_decoding, srgb_encoding
 from facewright_kernels.texture_composite import texture_composite_reference
-from facewright_kernels.transfer_tables import CODE_COUNT, byte_decoding, srgb_encoding
 
 
 def _scene(size: int = 48, seed: int = 3) -> tuple[CompositeSurface, np.ndarray, np.ndarray, np.ndarray]:

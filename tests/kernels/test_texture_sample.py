@@ -14,7 +14,7 @@ from facewright_kernels import (
     texture_sample_mipmap_vjp,
     texture_sample_vjp,
 )
-from facewright_kernels.kernel_source import set_cpu_threads
+from facewright_kernels._runtime.kernel_source import set_cpu_threads
 from facewright_kernels.texture_sample import (
     texture_sample_mipmap_vjp_reference,
     texture_sample_reference,

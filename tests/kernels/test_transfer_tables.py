@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facewright_kernels import texture_sample
-from facewright_kernels.transfer_tables import CODE_COUNT, byte_decoding, srgb_encoding, table_beside
+from facewright_kernels._runtime.transfer_tables import CODE_COUNT, byte_decoding, srgb_encoding, table_beside
 
 
 def test_byte_decoding_is_the_standard_curve():

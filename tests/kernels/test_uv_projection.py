@@ -21,7 +21,7 @@ from facewright_kernels import (
     uv_projection,
     uv_projection_vjp,
 )
-from facewright_kernels.kernel_source import set_cpu_threads
+from facewright_kernels._runtime.kernel_source import set_cpu_threads
 from facewright_kernels.pinhole import pinhole_points_vjp_reference
 from facewright_kernels.uv_projection import uv_projection_reference, uv_projection_vjp_reference
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facewright_kernels import VertexTriangles, make_vertex_triangles, vertex_normals, vertex_normals_vjp
-from facewright_kernels.kernel_source import KernelSource
+from facewright_kernels._runtime.kernel_source import KernelSource
 from facewright_kernels.vertex_normals import vertex_normals_reference, vertex_normals_vjp_reference
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facewright_kernels import Raster, antialias_vjp, interpolate_vjp, rasterize, rasterize_vjp
-from facewright_kernels.kernel_source import set_cpu_threads
+from facewright_kernels._runtime.kernel_source import set_cpu_threads
 from facewright_kernels.vertex_sums import (
     GPU_SEGMENT,
     make_vertex_sums,

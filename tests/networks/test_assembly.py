@@ -14,8 +14,9 @@ import pytest
 import tritonclient.grpc as triton
 from torch import nn
 
-from facewright.engine import OnnxEngine
-from facewright.errors import FacewrightError
+from facewright.core.errors import FacewrightError
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.engines.tensorrt_plan import PlanIdentity, write_identity
 from facewright.server import Server, ServerSettings, exported_repository
 from facewright.server.exported_repository import (
     exported_networks,
@@ -24,14 +25,13 @@ from facewright.server.exported_repository import (
     versions_in,
 )
 from facewright.server.model_configs import PROFILES
-from facewright.tensorrt_plan import PlanIdentity, write_identity
 from facewright_export.export_error import ExportError
-from facewright_export.graph_surgery import PixelNormalisation
 from facewright_export.network import Batch, Example, Input, Network
 from facewright_export.network_export import ExportedNetwork, export_network
-from facewright_export.parity import angle_degrees, plain_difference
-from facewright_export.parity_gates import gate
-from facewright_export.precision import Precision
+from facewright_export.onnx.graph_surgery import PixelNormalisation
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity.parity import angle_degrees, plain_difference
+from facewright_export.parity.parity_gates import gate
 from facewright_export.repository_assembly import (
     add_version,
     describe,

@@ -8,11 +8,11 @@ import onnx
 import pytest
 import torch
 
-from facewright.demo_networks import DEMO_NETWORKS
-from facewright.engine import OnnxEngine
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
-from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
+from facewright.core.assets import asset_path
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.head.head_model import HeadModel
+from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.refine.networks import RefinementNetworks, load_refinement_networks
 from facewright_export.demo.__main__ import build
 from facewright_export.demo.generator import (
     LAYERS,

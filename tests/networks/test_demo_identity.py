@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.refinement.loss_terms import ASTRONAUT, photo_subject, refine_by_columns
-from facewright.demo_networks import DEMO_NETWORKS, IDENTITY_COMMAND, networks_with_identity
-from facewright.engine import OnnxEngine
-from facewright.errors import FacewrightError
-from facewright.face_networks import FaceNetworks
-from facewright.find_face import find_face
-from facewright.options import AvatarOptions
-from facewright.refinement_device import RefinementDevice
-from facewright.refinement_networks import GRAD_IMAGE, IMAGE, LOSS, load_refinement_networks, refinement_files
-from facewright.refinement_service import refinement_folder
+from facewright.core.errors import FacewrightError
+from facewright.core.options import AvatarOptions
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.photo.face_networks import FaceNetworks
+from facewright.photo.find_face import find_face
+from facewright.refine.demo_networks import DEMO_NETWORKS, IDENTITY_COMMAND, networks_with_identity
+from facewright.refine.device import RefinementDevice
+from facewright.refine.networks import GRAD_IMAGE, IMAGE, LOSS, load_refinement_networks, refinement_files
+from facewright.refine.service import refinement_folder
 from facewright_export.demo.identity import DemoIdentity, build, read_published_descriptor
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.networks.dlib_resnet import INPUT_SIZE, DlibFaceDescriptor

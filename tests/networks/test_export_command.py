@@ -18,14 +18,14 @@ from torch import nn
 
 from facewright.cli import main
 from facewright.cli.network_commands import _PIPELINES, _PRECISIONS
-from facewright.engine import OnnxEngine
+from facewright.engines.onnx_engine import OnnxEngine
 from facewright.server.model_configs import PROFILES
 from facewright_export import network_table
 from facewright_export.checkpoints._reading import load_strictly
 from facewright_export.network import Network
 from facewright_export.network_table import NETWORKS, PIPELINES, network, pipeline_networks
 from facewright_export.networks.shape_decoder import ShapeDecoder
-from facewright_export.precision import Precision
+from facewright_export.onnx.precision import Precision
 from facewright_export.weight_files import WeightFiles, load_network
 from tests.networks.published_files import _WRITERS, write_ada_file, write_alexnet_lpips, write_files
 

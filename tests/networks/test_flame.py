@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from facewright.head_model import HeadModel
+from facewright.head.head_model import HeadModel
 from facewright_export.checkpoints import LayoutError, WeightError
 from facewright_export.checkpoints.flame import (
     head_arrays,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from facewright.engine import OnnxEngine
-from facewright.refinement_networks import RefinementNetworks, load_refinement_networks
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.refine.networks import RefinementNetworks, load_refinement_networks
 from facewright_export.demo.perceptual import DemoPerceptual
 from facewright_export.export_error import ExportError
 from facewright_export.gradients.example_images import smooth_images
@@ -31,7 +31,7 @@ from facewright_export.gradients.refinement_functions import (
     window_resampling,
 )
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
-from facewright_export.parity_gates import GateError
+from facewright_export.parity.parity_gates import GateError
 
 SIZE = 32
 LATENT = (6, 512)

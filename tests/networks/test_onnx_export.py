@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from facewright_export.export_error import ExportError
-from facewright_export.graph_surgery import PixelNormalisation, fuse_pixel_normalisation, keep_outputs
-from facewright_export.onnx_export import export_onnx
-from facewright_export.parity import run_onnx
+from facewright_export.onnx.graph_surgery import PixelNormalisation, fuse_pixel_normalisation, keep_outputs
+from facewright_export.onnx.onnx_export import export_onnx
+from facewright_export.parity.parity import run_onnx
 
 
 class SmallNetwork(nn.Module):

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from facewright_export.onnx_lint import OnnxLintError, lint, require_clean
+from facewright_export.onnx.onnx_lint import OnnxLintError, lint, require_clean
 
 FLOAT = TensorProto.FLOAT
 

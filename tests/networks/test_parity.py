@@ -11,15 +11,15 @@ import pytest
 from torch import Tensor, nn
 
 from benchmarks.networks import parity as parity_benchmark
-from benchmarks.networks_report import parity_section
+from benchmarks.networks.networks_report import parity_section
 from benchmarks.run_conditions import RESULTS_VARIABLE
-from facewright_export import parity
 from facewright_export.network import Example, Input, Network
 from facewright_export.network_export import export_network
 from facewright_export.network_table import network
-from facewright_export.parity_gates import GateError, gate, judge, require_passed
-from facewright_export.parity_layers import LayerDeviation
-from facewright_export.precision import Precision
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity import parity
+from facewright_export.parity.parity_gates import GateError, gate, judge, require_passed
+from facewright_export.parity.parity_layers import LayerDeviation
 
 
 def test_millimetres_are_the_largest_distance() -> None:

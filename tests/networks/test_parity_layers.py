@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from facewright.cli import main
-from facewright_export import parity_layers
-from facewright_export.onnx_export import export_onnx
-from facewright_export.parity_layers import LayerDeviation, layer_deviations, telling_layers
-from facewright_export.precision import Narrowing, Precision, narrow
+from facewright_export.onnx.onnx_export import export_onnx
+from facewright_export.onnx.precision import Narrowing, Precision, narrow
+from facewright_export.parity import parity_layers
+from facewright_export.parity.parity_layers import LayerDeviation, layer_deviations, telling_layers
 
 
 class Cancelling(nn.Module):

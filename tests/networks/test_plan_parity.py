@@ -8,13 +8,13 @@ import onnx
 import pytest
 
 from facewright.cli import main
-from facewright.engine import OnnxEngine
+from facewright.engines.onnx_engine import OnnxEngine
 from facewright_export.export_error import ExportError
 from facewright_export.network_export import export_network
-from facewright_export.network_metadata import NetworkMetadata, write_metadata
 from facewright_export.network_table import network
-from facewright_export.parity_gates import GateError
-from facewright_export.precision import Precision
+from facewright_export.onnx.network_metadata import NetworkMetadata, write_metadata
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity.parity_gates import GateError
 from facewright_export.tensorrt.plan_parity import check_plan
 
 

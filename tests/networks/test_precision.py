@@ -10,10 +10,10 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from facewright_export.export_error import ExportError
-from facewright_export.onnx_export import BF16_OPSET, export_onnx
-from facewright_export.onnx_lint import lint
-from facewright_export.parity import run_onnx
-from facewright_export.precision import Narrowing, Precision, narrow
+from facewright_export.onnx.onnx_export import BF16_OPSET, export_onnx
+from facewright_export.onnx.onnx_lint import lint
+from facewright_export.onnx.precision import Narrowing, Precision, narrow
+from facewright_export.parity.parity import run_onnx
 
 
 class Normalised(nn.Module):

@@ -10,9 +10,9 @@ import onnx
 import pytest
 import torch
 
-from facewright.demo_networks import DEMO_NETWORKS
-from facewright.engine import OnnxEngine
-from facewright.refinement_networks import (
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.refine.networks import (
     GRAD_UV_MAPS,
     GRAD_W_PLUS,
     W_PLUS,
@@ -29,11 +29,11 @@ from facewright_export.gradients.refinement_functions import (
     PerceptualLoss,
     UvMapGenerator,
 )
-from facewright_export.network_metadata import NetworkMetadata
 from facewright_export.networks.inception_resnet_v1 import InceptionResnetV1
 from facewright_export.networks.lpips import Lpips
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
-from facewright_export.onnx_lint import lint
+from facewright_export.onnx.network_metadata import NetworkMetadata
+from facewright_export.onnx.onnx_lint import lint
 from facewright_export.tensorrt.build_command import open_networks
 
 LATENT = (14, 512)

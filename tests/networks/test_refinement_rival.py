@@ -10,8 +10,8 @@ from benchmarks.refinement.autograd_rival import AutogradRival, checked_rival
 from benchmarks.refinement.measure import iteration_cost, make_step
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.refinement.torch_networks import TorchNetworks, as_graphs, demonstration, graph_on
-from facewright.refine import refine
-from facewright.refinement_device import RefinementDevice
+from facewright.refine.device import RefinementDevice
+from facewright.refine.loop import refine
 from facewright_export.demo.perceptual import DemoPerceptual
 from facewright_export.gradients.joint_graph import trace_losses_with_gradient
 from facewright_export.gradients.refinement_functions import PerceptualLoss

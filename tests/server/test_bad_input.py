@@ -17,7 +17,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.fuzz.mutated_photos import mutations, photo_formats
-from facewright.open_assets_location import cache_folder
+from facewright.core.assets import cache_folder
 from facewright.server import Server, ServerSettings
 from facewright_client import (
     BadOptionError,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from facewright.errors import FacewrightError
+from facewright.core.errors import FacewrightError
 from facewright.server import Server, ServerSettings
 from facewright_client import Client, Connection, RetryPolicy, ServerUnavailableError
 from tests.server.processes import alive, answered, eventually, living

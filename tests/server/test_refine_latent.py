@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from facewright.cli import main
-from facewright.head_model import HeadModel
-from facewright.light import STUDIO
-from facewright.render_head import View, render_head
+from facewright.head.head_model import HeadModel
+from facewright.render.light import STUDIO
+from facewright.render.render_head import View, render_head
 from facewright.server import Server
 from facewright_client import (
     BadOptionError,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.serving.__main__ import main
-from benchmarks.serving_report import serving_section
+from benchmarks.serving.serving_report import serving_section
 
 pytestmark = pytest.mark.server
 

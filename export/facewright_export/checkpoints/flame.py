@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head_model import HeadModel
+from facewright.head.head_model import HeadModel
 from facewright_client.contract import IDENTITY_SIZE
 from facewright_export.checkpoints._array_files import finite_array, index_array
 from facewright_export.checkpoints._files import WHICH, LayoutError

@@ -1,7 +1,7 @@
 """Write the demonstration networks of refinement as ONNX: ``python -m facewright_export.demo [--out
 FOLDER]``.
 
-They travel with the package (`facewright/demo_networks`), so that set-up needs no torch.
+They travel with the package (`facewright/refine/demo_networks`), so that set-up needs no torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-import facewright
+from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright_export.demo.generator import LAYERS, W_SIZE, WEIGHTS_FILE, load_demo_generator
 from facewright_export.demo.half_storage import store_weights_as_half
 from facewright_export.demo.perceptual import DemoPerceptual
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path(facewright.__file__).parent / "demo_networks")
+    parser.add_argument("--out", type=Path, default=DEMO_NETWORKS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for file in build(options.out):

@@ -26,8 +26,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from facewright.demo_networks import DEMO_NETWORKS, networks_with_identity
-from facewright.refinement_networks import refinement_files
+from facewright.refine.demo_networks import DEMO_NETWORKS, networks_with_identity
+from facewright.refine.networks import refinement_files
 from facewright_export.checkpoints import CheckpointError, UnreadableCheckpointError
 from facewright_export.checkpoints.dlib import import_dlib_face_descriptor
 from facewright_export.gradients.refinement_export import export_image_loss

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
+from facewright.core.assets import asset_path
+from facewright.head.head_model import HeadModel
 from facewright_export.demo.generator import (
     WEIGHTS_FILE,
     FactorSynthesis,

@@ -25,8 +25,8 @@ from facewright_export.gradients.joint_graph import (
     trace_joint_graph,
     trace_losses_with_gradient,
 )
-from facewright_export.onnx_export import EXAMPLE_BATCH, export_onnx
-from facewright_export.onnx_lint import require_clean
+from facewright_export.onnx.onnx_export import EXAMPLE_BATCH, export_onnx
+from facewright_export.onnx.onnx_lint import require_clean
 
 
 @dataclass(frozen=True)

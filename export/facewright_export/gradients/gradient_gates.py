@@ -1,7 +1,7 @@
 """Gates of exported gradients: graphs that give another gradient than autograd are not exported.
 
 The reference is plain torch in float32, of the module as it is and not in the form that was traced. Graphs
-in half precision are run with every result rounded (`facewright_export.precision.emulated`).
+in half precision are run with every result rounded (`facewright_export.onnx.precision.emulated`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from facewright.refinement_networks import GRAD_IMAGE, GRAD_UV_MAPS, GRAD_W_PLUS, IMAGE, LOSS, UV_MAPS, W_PLUS
+from facewright.refine.networks import GRAD_IMAGE, GRAD_UV_MAPS, GRAD_W_PLUS, IMAGE, LOSS, UV_MAPS, W_PLUS
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss, in_float32
-from facewright_export.parity import Array, plain_difference, run_onnx
-from facewright_export.parity_gates import Bounds, Gate, judge, require_passed
-from facewright_export.precision import Precision
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity.parity import Array, plain_difference, run_onnx
+from facewright_export.parity.parity_gates import Bounds, Gate, judge, require_passed
 from facewright_export.seeded_weights import seeded_uniform
 
 #: Least cosine and largest relative L2 of a gradient against float32 autograd, by precision. A ReLU's

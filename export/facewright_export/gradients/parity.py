@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from facewright.engine import OnnxEngine
-from facewright.refinement_networks import IMAGE, LOSS, UV_MAPS, W_PLUS
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.refine.networks import IMAGE, LOSS, UV_MAPS, W_PLUS
 from facewright_export.gradients.cheapest_cut import split_at_cheapest_cut
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.gradients.export_with_gradient import GradientNames, export_with_gradient

@@ -1,4 +1,4 @@
-"""The networks of refinement as files: names of `facewright.refinement_networks`."""
+"""The networks of refinement as files: names of `facewright.refine.networks`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from facewright.refinement_networks import IMAGE, LOSS, UV_MAPS, W_PLUS
+from facewright.refine.networks import IMAGE, LOSS, UV_MAPS, W_PLUS
 from facewright_export.gradients.export_with_gradient import (
     GradientGraphs,
     GradientNames,

@@ -1,4 +1,4 @@
-"""The three networks of refinement as functions with the tensors of `facewright.refinement_networks`.
+"""The three networks of refinement as functions with the tensors of `facewright.refine.networks`.
 
 Each adds to a network what belongs into its graph: units of its outputs, normalisation, cropping and
 resizing of its inputs, and the precision it computes in. Inputs and outputs are float32 in every precision.
@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 #: Metres of one unit of a generator's offset channels.
 OFFSET_SCALE = 0.01
 #: Share of FACE_CROP's side that the identity network is shown: the face with the margin it was trained
-#: with. The crop is 2.2 faces wide (`facewright.face_crop`), a detector's box with facenet-pytorch's margin
+#: with. The crop is 2.2 faces wide (``photo.face_crop``), a detector's box with facenet-pytorch's margin
 #: about 1.2.
 FACE_WINDOW = 0.55
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head_model import HeadModel
+from facewright.head.head_model import HeadModel
 from facewright_client.contract import LANDMARKS_COUNT
 from facewright_export.open_head.expressions import EXPRESSION_NAMES, expression_basis
 from facewright_export.open_head.head_file import rounded, write_head_file

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head_model import HeadModel
+from facewright.head.head_model import HeadModel
 from facewright_export.open_head.regions import REGION_NAMES
 
 FloatArray = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
-from facewright.head_model import HeadModel
+from facewright.head.head_model import HeadModel
 from facewright_client.contract import LANDMARKS_COUNT
 from facewright_export.open_head.landmark_observations import LandmarkObservations
 

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from facewright.engine import OnnxEngine
-from facewright.head_model import HeadModel
-from facewright.landmark_crop import VIEW_SCALE
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.head.head_model import HeadModel
+from facewright.photo.landmark_crop import VIEW_SCALE
 from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT
 from facewright_export.open_head.painted_heads import IMAGE_SIZE, HeadPainter, random_look
 from facewright_kernels import PinholeCamera, make_vertex_triangles, vertex_normals

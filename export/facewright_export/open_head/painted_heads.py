@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head_model import HeadModel
+from facewright.head.head_model import HeadModel
 from facewright_export.open_head.regions import brow_mask
 from facewright_kernels import (
     PinholeCamera,

@@ -10,15 +10,15 @@ import onnx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from facewright.errors import FacewrightError
-from facewright.open_assets_location import asset_path
-from facewright.refinement_networks import refinement_files
-from facewright.refinement_service import refinement_folder
+from facewright.core.assets import asset_path
+from facewright.core.errors import FacewrightError
+from facewright.engines.tensorrt_plan import compute_capability, open_plan, plan_name
+from facewright.refine.networks import refinement_files
+from facewright.refine.service import refinement_folder
 from facewright.server.exported_repository import exported_networks, require_plan, served_versions
 from facewright.server.model_configs import GPU_BATCHES, LARGEST_NETWORK_BATCH, NETWORKS
-from facewright.tensorrt_plan import compute_capability, open_plan, plan_name
 from facewright_export.export_error import ExportError
-from facewright_export.network_metadata import NetworkMetadata
+from facewright_export.onnx.network_metadata import NetworkMetadata
 from facewright_export.tensorrt.plan_builder import (
     BuildOptions,
     build_plan,

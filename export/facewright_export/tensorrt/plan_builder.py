@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facewright.open_assets_location import cache_folder
-from facewright.tensorrt_plan import PlanIdentity, compute_capability, plan_name, write_identity
+from facewright.core.assets import cache_folder
+from facewright.engines.tensorrt_plan import PlanIdentity, compute_capability, plan_name, write_identity
 from facewright_export.export_error import ExportError
-from facewright_export.network_metadata import NetworkMetadata, read_metadata
+from facewright_export.onnx.network_metadata import NetworkMetadata, read_metadata
 from facewright_export.wheels import sha256_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def build_plan(
     if not parser.parse_from_file(str(onnx_file)):
         raise ExportError(
             f"TensorRT {tensorrt.__version__} refuses {onnx_file}:\n{_parser_errors(parser)}",
-            "change the module as `python -m facewright_export.onnx_lint` says, and export it again",
+            "change the module as `python -m facewright_export.onnx.onnx_lint` says, and export it again",
         )
     config: trt.IBuilderConfig = builder.create_builder_config()
     _configure(tensorrt, config, options)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import onnx
 
-from facewright.engine import Engine
-from facewright.tensorrt_engine import TensorRTEngine
+from facewright.engines.onnx_engine import Engine
+from facewright.engines.tensorrt_engine import TensorRTEngine
 from facewright_export.export_error import ExportError
-from facewright_export.network_metadata import metadata_of
 from facewright_export.network_table import NETWORKS
-from facewright_export.parity import run_onnx
-from facewright_export.parity_gates import GateResult, judge, require_passed, result_line
-from facewright_export.precision import Precision
+from facewright_export.onnx.network_metadata import metadata_of
+from facewright_export.onnx.precision import Precision
+from facewright_export.parity.parity import run_onnx
+from facewright_export.parity.parity_gates import GateResult, judge, require_passed, result_line
 
 
 def check_plan(onnx_file: Path, engine: Engine) -> list[GateResult]:

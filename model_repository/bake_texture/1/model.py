@@ -1,14 +1,14 @@
-"""Photo and fitted head to texture and light; what it computes is in ``facewright.bake_texture``."""
+"""Photo and fitted head to texture and light; what it computes is in ``facewright.texture.bake_texture``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from facewright.bake_texture import TextureBaker
-from facewright.fit_info import FitInfo
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
-from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.core.assets import asset_path
+from facewright.fit.fit_info import FitInfo
+from facewright.head.head_model import HeadModel
+from facewright.texture.bake_texture import TextureBaker
 from facewright_client import contract
 
 

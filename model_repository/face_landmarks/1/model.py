@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from facewright.engine import OnnxEngine
-from facewright.open_assets_location import asset_path
-from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.core.assets import asset_path
+from facewright.engines.onnx_engine import OnnxEngine
 from facewright_client import contract
 
 

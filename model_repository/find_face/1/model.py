@@ -1,12 +1,12 @@
-"""Photo bytes to the crop of one face; what it computes is in ``facewright.find_face``."""
+"""Photo bytes to the crop of one face; what it computes is in ``facewright.photo.find_face``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from facewright.find_face import FaceNetworks, find_face
-from facewright.options import AvatarOptions
-from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.core.options import AvatarOptions
+from facewright.photo.find_face import FaceNetworks, find_face
 from facewright_client import contract
 
 

@@ -1,15 +1,15 @@
-"""Landmarks to a fitted head and camera; what it computes is in ``facewright.fit_head``."""
+"""Landmarks to a fitted head and camera; what it computes is in ``facewright.fit.fit_head``."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from facewright.fit_head import HeadFitter
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
-from facewright.photo_info import PhotoInfo
-from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.core.assets import asset_path
+from facewright.fit.fit_head import HeadFitter
+from facewright.head.head_model import HeadModel
+from facewright.photo.photo_info import PhotoInfo
 from facewright_client import contract
 
 

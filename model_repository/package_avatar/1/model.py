@@ -1,18 +1,18 @@
-"""All that is known to one GLB and report; what it computes is in ``facewright.package_avatar``."""
+"""All that is known to one GLB and report; what it computes is in ``facewright.asset.package_avatar``."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from facewright.fit_info import FitInfo
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path, open_assets_folder
-from facewright.package_avatar import AvatarPackager, AvatarParts
-from facewright.photo_info import PhotoInfo
-from facewright.provenance import Provenance
-from facewright.server.stage import Outputs, Stage, StageRequest
-from facewright.texture_info import TextureInfo
+from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.asset.package_avatar import AvatarPackager, AvatarParts
+from facewright.core.assets import asset_path, open_assets_folder
+from facewright.core.provenance import Provenance
+from facewright.fit.fit_info import FitInfo
+from facewright.head.head_model import HeadModel
+from facewright.photo.photo_info import PhotoInfo
+from facewright.texture.texture_info import TextureInfo
 from facewright_client import contract
 
 

@@ -1,17 +1,17 @@
-"""Latents refined until the render matches the photo; what it computes is in ``facewright.refine``."""
+"""Latents refined until the render matches the photo; what it computes is in ``facewright.refine.loop``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from facewright.errors import FacewrightError
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
-from facewright.refinement_device import RefinementDevice
-from facewright.refinement_service import LatentRefiner, RefinementRequest, refinement_folder
-from facewright.server.refinement_tensors import RefinementMetrics, refined_outputs, refinement_request
-from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright.adapter.refinement_tensors import RefinementMetrics, refined_outputs, refinement_request
+from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.core.assets import asset_path
+from facewright.core.errors import FacewrightError
+from facewright.head.head_model import HeadModel
+from facewright.refine.device import RefinementDevice
+from facewright.refine.service import LatentRefiner, RefinementRequest, refinement_folder
 
 
 class TritonPythonModel:

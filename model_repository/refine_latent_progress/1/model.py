@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from facewright.errors import FacewrightError
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
-from facewright.refinement_device import RefinementDevice
-from facewright.refinement_service import LatentRefiner, RefinementProgress, refinement_folder
-from facewright.server.refinement_tensors import (
+from facewright.adapter.refinement_tensors import (
     RefinementMetrics,
     progress_outputs,
     refined_outputs,
     refinement_request,
 )
-from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.core.assets import asset_path
+from facewright.core.errors import FacewrightError
+from facewright.head.head_model import HeadModel
+from facewright.refine.device import RefinementDevice
+from facewright.refine.service import LatentRefiner, RefinementProgress, refinement_folder
 
 
 class TritonPythonModel:

@@ -1,13 +1,13 @@
-"""The avatar's preview sheet; what it computes is in ``facewright.render_preview``."""
+"""The avatar's preview sheet; what it computes is in ``facewright.render.render_preview``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from facewright.head_model import HeadModel
-from facewright.open_assets_location import asset_path
-from facewright.render_preview import FittedPhoto, PreviewRenderer
-from facewright.server.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.core.assets import asset_path
+from facewright.head.head_model import HeadModel
+from facewright.render.render_preview import FittedPhoto, PreviewRenderer
 from facewright_client import contract
 
 

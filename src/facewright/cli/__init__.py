@@ -14,7 +14,7 @@ from typing import Final
 from facewright.cli.client_commands import add_create, add_refine
 from facewright.cli.network_commands import add_build, add_export, add_parity
 from facewright.cli.server_commands import add_doctor, add_serve
-from facewright.errors import FacewrightError
+from facewright.core.errors import FacewrightError
 
 _DESCRIPTION: Final = """\
 One photo in, one game-ready 3D head avatar out.

@@ -54,8 +54,8 @@ def add_create(commands: Any) -> None:
 
 
 def _create(parsed: argparse.Namespace) -> int:
-    from facewright.batch_create import Batch, create_avatars
-    from facewright.options import AvatarOptions
+    from facewright.cli.create_command import Batch, create_avatars
+    from facewright.core.options import AvatarOptions
 
     given = _given(parsed, OPTIONS)
     validated = AvatarOptions.from_parameters(given).to_dict()
@@ -72,7 +72,7 @@ def _create(parsed: argparse.Namespace) -> int:
     )
     if not parsed.embedded:
         return create_avatars(batch, parsed.server, _tls(parsed))
-    from facewright.serve_command import NOT_STARTED, embedded_server
+    from facewright.cli.serve_command import NOT_STARTED, embedded_server
 
     try:
         with embedded_server() as server:
@@ -102,8 +102,8 @@ def add_refine(commands: Any) -> None:
 
 
 def _refine(parsed: argparse.Namespace) -> int:
-    from facewright.options import validated_options
-    from facewright.refine_command import RefineCommand, refine_latents
+    from facewright.cli.refine_command import RefineCommand, refine_latents
+    from facewright.core.options import validated_options
 
     return refine_latents(
         RefineCommand(

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from facewright.errors import FacewrightError
+from facewright.core.errors import FacewrightError
 from facewright_client.contract import ErrorCode
 
 #: What `facewright export` knows; the network table says which networks each has.
@@ -71,7 +71,7 @@ that computes something else is not written. Exporting again adds a version; Tri
 def _export(parsed: argparse.Namespace) -> int:
     with _export_environment():
         from facewright_export.export_command import ExportRequest, default_repository, export_pipeline
-        from facewright_export.precision import Precision
+        from facewright_export.onnx.precision import Precision
     return export_pipeline(
         ExportRequest(
             pipeline=parsed.pipeline,
@@ -196,8 +196,8 @@ its gate allows. Exit status 1 when a gate fails. Takes minutes.
 
 def _parity(parsed: argparse.Namespace) -> int:
     with _export_environment():
-        from facewright_export.parity_command import networks_of, run_layers, run_parity
-        from facewright_export.precision import Precision
+        from facewright_export.onnx.precision import Precision
+        from facewright_export.parity.parity_command import networks_of, run_layers, run_parity
     networks = networks_of(parsed.pipeline, parsed.network)
     precisions = [Precision(name) for name in parsed.precision]
     if parsed.layers:

@@ -65,7 +65,7 @@ def add_serve(commands: Any) -> None:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    from facewright.serve_command import serve
+    from facewright.cli.serve_command import serve
     from facewright.server import ServerSettings
 
     if (parsed.tls_certificate is None) != (parsed.tls_key is None):
@@ -106,6 +106,6 @@ def add_doctor(commands: Any) -> None:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    from facewright.doctor import examine
+    from facewright.cli.doctor import examine
 
     return examine(install=parsed.install, quiet=parsed.quiet)

@@ -7,15 +7,15 @@ import re
 from pathlib import Path
 from typing import Final
 
-from facewright.errors import FacewrightError
-from facewright.server.model_configs import Profile
-from facewright.tensorrt_plan import (
+from facewright.core.errors import FacewrightError
+from facewright.engines.tensorrt_plan import (
     compute_capability,
     plan_name,
     read_identity,
     require_fit,
     serving_tensorrt,
 )
+from facewright.server.model_configs import Profile
 from facewright_client.contract import ErrorCode
 
 #: How many of the newest versions are served, unless a policy names some.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from facewright.tensorrt_plan import plan_name
+from facewright.engines.tensorrt_plan import plan_name
 from facewright_client.contract import AVATAR, STAGES, Tensor
 
 Profile = Literal["cpu", "cuda", "tensorrt"]

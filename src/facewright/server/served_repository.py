@@ -6,12 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
-from facewright.errors import FacewrightError
-from facewright.open_assets_location import asset_path
-from facewright.refinement_networks import refinement_files
-from facewright.refinement_service import refinement_folder
-from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
-from facewright.tensorrt_plan import (
+from facewright.core.assets import asset_path
+from facewright.core.errors import FacewrightError
+from facewright.engines.tensorrt_plan import (
     compute_capability,
     content_hash,
     open_plan,
@@ -19,6 +16,9 @@ from facewright.tensorrt_plan import (
     require_fit,
     serving_tensorrt,
 )
+from facewright.refine.networks import refinement_files
+from facewright.refine.service import refinement_folder
+from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
 from facewright_client.contract import STAGES, ErrorCode
 
 #: What the stages load from the cache.

@@ -16,7 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from facewright.open_assets_location import cache_folder
+from facewright.core.assets import cache_folder
 
 VERSION = "2.51.0"
 

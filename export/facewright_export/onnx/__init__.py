@@ -1,0 +1,1 @@
+"""Modules to ONNX files: export, lint, surgery, precision, metadata."""

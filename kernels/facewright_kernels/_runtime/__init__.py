@@ -1,0 +1,1 @@
+"""What all kernels share: boundary checks, sources, compilers, sums, tables."""

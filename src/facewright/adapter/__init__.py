@@ -1,0 +1,1 @@
+"""Runs stages, in Triton's stub or in this process: requests, options, failure, clock, metrics."""

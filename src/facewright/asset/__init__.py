@@ -1,0 +1,1 @@
+"""What leaves: meshes, morph targets, visemes, the glTF writer, the packager, the report."""

@@ -1,0 +1,1 @@
+"""What every room uses: errors, options, colour, array types, the SH basis, locations, provenance."""

@@ -1,0 +1,46 @@
+"""Where the open assets are: the head model and the face networks that ``facewright_export.open_assets``
+builds.
+
+``$FACEWRIGHT_CACHE/open``, by default ``~/.cache/facewright/open``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from facewright.core.errors import FacewrightError
+from facewright_client.contract import ErrorCode
+
+#: The command that builds, or repairs, every open asset.
+BUILD_COMMAND = "python -m facewright_export.open_assets"
+
+
+def cache_folder() -> Path:
+    """The project's cache: ``$FACEWRIGHT_CACHE``, by default ``~/.cache/facewright``."""
+    root = os.environ.get("FACEWRIGHT_CACHE")
+    return Path(root) if root else Path.home() / ".cache" / "facewright"
+
+
+def open_assets_folder() -> Path:
+    """The folder of the open assets; it need not exist."""
+    return cache_folder() / "open"
+
+
+def asset_path(name: str, folder: Path | None = None) -> Path:
+    """The path of an open asset.
+
+    Args:
+        name: ``head.npz``, ``face_detector.onnx``, ``face_landmarks.onnx``,
+            ``face_landmarks_fast.onnx`` or ``person_mask.onnx``.
+        folder: where to look; the cache by default.
+
+    Raises:
+        FacewrightError: INTERNAL, with the command that builds it, when the file is not there.
+    """
+    path = (folder or open_assets_folder()) / name
+    if not path.is_file():
+        raise FacewrightError(
+            ErrorCode.INTERNAL, f"the open asset {name} is not in {path.parent}", f"run: {BUILD_COMMAND}"
+        )
+    return path

@@ -1,0 +1,146 @@
+"""Request options: the contract's table as a frozen dataclass, validated once where a request enters."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from facewright.core.errors import FacewrightError
+from facewright_client.contract import OPTIONS, ErrorCode, Option
+
+OptionValue = int | float | bool | str
+
+# Python's int() and float() also take "1_000", " 1", "nan" and Arabic digits; a parameter is plainer.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
+
+
+@dataclass(frozen=True)
+class AvatarOptions:
+    """The options of one request; meanings, ranges and defaults are ``facewright_client.contract.OPTIONS``.
+
+    Build it with `from_parameters` where a request enters (this validates), and with `from_dict` where a
+    later stage reads what `to_dict` wrote into PHOTO_INFO.
+    """
+
+    face_index: int = -1
+    texture_size: int = 1024  # texels per side
+    texture_format: str = "jpeg"
+    delight: float = 0.5
+    lods: int = 0
+    visemes: bool = True
+    focal_px: float = 0.0  # photo pixels; 0: unknown
+    deadline_ms: int = 0  # milliseconds; 0: none
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, OptionValue]) -> AvatarOptions:
+        """Validate request parameters against the contract; those absent take their defaults.
+
+        Numbers and booleans may also come as strings ("0.5", "2", "true"): Triton's gRPC parameters have no
+        float in older clients, and URLs and command lines have only strings.
+
+        Raises:
+            FacewrightError: BAD_OPTION for an unknown name, a wrong type, NaN or infinity, a value out of
+                range or not among the choices.
+        """
+        return cls(**validated_options(parameters, OPTIONS))
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> AvatarOptions:
+        """The options written by `to_dict`: already validated, so only unknown names fail (TypeError)."""
+        return cls(**options)
+
+    def to_dict(self) -> dict[str, OptionValue]:
+        """All options by name, as JSON carries them from stage to stage."""
+        return dataclasses.asdict(self)
+
+
+def validated_options(parameters: Mapping[str, OptionValue], table: Mapping[str, Option]) -> dict[str, Any]:
+    """Request parameters as a table of the contract wants them; those absent are left out.
+
+    Args:
+        parameters: what came with the request.
+        table: the options there are, such as ``facewright_client.contract.OPTIONS``.
+
+    Raises:
+        FacewrightError: BAD_OPTION, see `AvatarOptions.from_parameters`.
+    """
+    values: dict[str, Any] = {}
+    for name, value in parameters.items():
+        option = table.get(name)
+        if option is None:
+            near = get_close_matches(str(name)[:64], table, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(table)}"
+            raise FacewrightError(ErrorCode.BAD_OPTION, f"unknown option {_shown(name)}", hint)
+        values[name] = _validated(name, option, value)
+    return values
+
+
+def _validated(name: str, option: Option, value: OptionValue) -> OptionValue:
+    """``value`` as the option's type and within its bounds, else BAD_OPTION."""
+    parsed = _parsed(option.kind, value)
+    if parsed is None:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            f"option {name} is {_shown(value)}, which is not {_KIND_WORDS[option.kind]}",
+            _allowed(name, option),
+        )
+    in_choices = not option.choices or parsed in option.choices
+    in_range = isinstance(parsed, str) or (
+        (option.minimum is None or parsed >= option.minimum)
+        and (option.maximum is None or parsed <= option.maximum)
+    )
+    if not (in_choices and in_range):
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION, f"option {name} is {_shown(value)}", _allowed(name, option)
+        )
+    return parsed
+
+
+_KIND_WORDS = {int: "an integer", float: "a finite number", bool: "true or false", str: "a string"}
+
+
+def _parsed(kind: type, value: OptionValue) -> OptionValue | None:
+    """``value`` as ``kind``, or None where it is not one."""
+    if kind is str:
+        return value if isinstance(value, str) else None
+    if kind is bool:
+        if isinstance(value, str):
+            return {"true": True, "false": False}.get(value.lower())
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return None
+    if kind is int:
+        if isinstance(value, str):
+            return int(value) if _INTEGER.fullmatch(value) else None
+        return value if isinstance(value, int) else None
+    if isinstance(value, str):
+        if not _DECIMAL.fullmatch(value):
+            return None
+    elif not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer too large for a float
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _allowed(name: str, option: Option) -> str:
+    """The hint: what the option may be."""
+    if option.choices:
+        return f"{name} is one of {', '.join(map(str, option.choices))}"
+    if option.minimum is not None and option.maximum is not None:
+        return f"{name} is {_KIND_WORDS[option.kind]} from {option.minimum:g} to {option.maximum:g}"
+    return f"{name} is {_KIND_WORDS[option.kind]}"
+
+
+def _shown(value: object) -> str:
+    """A value as an error message quotes it: bounded, because it comes from outside."""
+    text = repr(value)
+    return text if len(text) <= 64 else text[:61] + "..."

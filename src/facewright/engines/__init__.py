@@ -1,0 +1,1 @@
+"""Networks run: the ``Engine`` protocol, ONNX Runtime, TensorRT."""

@@ -1,0 +1,1 @@
+"""Landmarks to a head: Gauss-Newton, camera, gaze, priors, the corrective field."""

@@ -1,0 +1,411 @@
+"""``fit_head``: from 478 landmarks of one face to a head in front of a camera.
+
+Camera, pose, identity, expression and corrective field are found together (``gauss_newton``), then the eyes
+(``gaze``). Source: Wang et al. 2019, "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image",
+sec. 3.4; the modules named say where they differ from it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facewright.core.errors import FacewrightError
+from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_angles, similarity
+from facewright.fit.confidence import FitConfidence
+from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigid_followers
+from facewright.fit.expression_prior import build_expression_prior
+from facewright.fit.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, LandmarkError
+from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution
+from facewright.fit.gaze import Gaze, SeenIris, seen_irises
+from facewright.fit.landmark_basis import MESH_COUNT, OPENING, build_landmark_basis
+from facewright.hair.volume import HairVolume
+from facewright.head.lip_seal import LipSeal
+from facewright_client.contract import IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
+
+if TYPE_CHECKING:
+    from facewright.head.head_model import HeadModel
+    from facewright.photo.photo_info import PhotoInfo
+
+#: The network's own certainty below which its landmarks are noise.
+LEAST_FACE_SCORE: Final = 0.5
+#: Landmark-input pixels; a face that the network was shown properly spans a hundred.
+LEAST_EXTENT_PX: Final = 10.0
+#: Focal length over face size, both in pixels: below this the lens would be some 20 cm from the head's
+#: middle.
+LEAST_FOCAL_PER_FACE: Final = 1.2
+#: Animals' faces pass that, and are then fitted by a person far from all people. On 86 portraits the score
+#: was 0.99 or more and the norm of the identity at most 4.1; a cat's were 0.83 to 0.96 and 5.1 to 5.8.
+SURE_FACE_SCORE: Final = 0.98
+FARTHEST_IDENTITY: Final = 4.6
+#: Beyond this yaw one half of the face is guesswork.
+LARGEST_RELIABLE_YAW: Final = 40.0
+#: 1 sigma of log focal length where EXIF states one (digital zoom, cropping) and where the caller does.
+EXIF_LOG_FOCAL_SIGMA: Final = 0.05
+GIVEN_LOG_FOCAL_SIGMA: Final = 0.01
+#: Median reprojection error, % of the pupil distance, above which the fit is called poor.
+POOR_MEDIAN_PERCENT: Final = 2.0
+#: Small weights of these shapes stay in the neutral, up to this much of each: one photo cannot tell a hint
+#: of an expression from the person's form (recognition distance at the photo's pose 0.223 without, 0.216
+#: with, on 42 portraits). What parts the lips (`landmark_basis.OPENING`) always goes.
+HABITUAL_SHAPES: Final = ("brow", "cheek", "mouth", "nose")
+LARGEST_HABITUAL: Final = 0.12
+
+
+@dataclass(frozen=True)
+class _Face:
+    """One face's landmarks in the spaces that the fit uses."""
+
+    crop: NDArray[np.float64]  # [478, 2], crop pixels
+    depth: NDArray[np.float64]  # [478], crop pixels, the network's z
+    photo: NDArray[np.float64]  # [478, 2], photo pixels
+    photo_scale: float  # photo pixels per crop pixel
+
+
+@dataclass(frozen=True)
+class _ExpectedFocal:
+    """The focal length a fit starts from, photo pixels, 1 sigma of its logarithm, and where it is from."""
+
+    pixels: float
+    log_sigma: float
+    source: FocalSource
+
+
+class HeadFitter:
+    """Fits one head model to faces. Thread-safe: nothing changes after construction (about one second).
+
+    Args:
+        head: the head model.
+        corrective: regularisation of the corrective field.
+        settings: trust in the landmarks, number of iterations.
+    """
+
+    def __init__(
+        self,
+        head: HeadModel,
+        corrective: CorrectivePrior | None = None,
+        settings: FitSettings | None = None,
+    ) -> None:
+        self.head = head
+        self.basis = build_landmark_basis(head, corrective or CorrectivePrior())
+        self.gaze = Gaze(head)
+        self.optimiser = GaussNewton(
+            self.basis, build_expression_prior(list(head.expression_names)), settings or FitSettings()
+        )
+        self._confidence = FitConfidence(head, self.basis)
+        self._followers = rigid_followers(head)
+        self._mean_joints = head.joints(head.vertices_mean)
+        self._joint_basis = np.matmul(head.joint_regressor, head.identity_basis)  # [160, J, 3]
+        self._hair = HairVolume(head)
+        self._seal = LipSeal(head)
+        names = [str(name) for name in head.expression_names]
+        self._shape_index = {name: index for index, name in enumerate(names)}
+        self._largest_habitual = np.array(
+            [
+                LARGEST_HABITUAL * (name.startswith(HABITUAL_SHAPES) and not name.startswith(OPENING))
+                for name in names
+            ],
+            np.float32,
+        )
+
+    def fit(
+        self,
+        network_landmarks: NDArray[np.floating],
+        face_score: float,
+        landmark_to_crop: NDArray[np.floating],
+        crop_to_photo: NDArray[np.floating],
+        info: PhotoInfo,
+        person_mask: NDArray[np.uint8] | None = None,
+    ) -> HeadFit:
+        """Fits the head to one face.
+
+        Args:
+            network_landmarks: [478, 3], landmark-input pixels; z in the same unit, smaller is nearer.
+            face_score: the network's probability of a face, 0-1.
+            landmark_to_crop: [3, 3], landmark-input pixels to crop pixels, a similarity.
+            crop_to_photo: [3, 3], crop pixels to photo pixels, a similarity.
+            info: the photo's size, focal length, options, warnings.
+            person_mask: u8 [M, M], probability of a person x 255 over the crop; gives the hair its volume.
+                None leaves the bare skull.
+
+        Raises:
+            FacewrightError: NO_FACE where the score says so; BAD_OPTION for an impossible focal_px; INTERNAL
+                for wrong shapes or values that are not finite.
+        """
+        began = time.perf_counter()
+        face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
+        focal, warnings = _expected_focal(face, info)
+        seen = Observation(face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma)
+        start = Solution(
+            self._starting_camera(face, seen, crop_to_photo, info), np.zeros(self.optimiser.size)
+        )
+
+        # Pose and linear model first, then everything. The lids follow the gaze, so it is set before the
+        # expressions have settled.
+        optimiser, settings = self.optimiser, self.optimiser.settings
+        irises = seen_irises(face.crop)
+        try:
+            solution = optimiser.steps(start, seen, optimiser.linear_size, settings.linear_steps - 1)
+            solution = self._with_gaze(solution, irises)
+            solution = optimiser.steps(solution, seen, optimiser.linear_size, 1)
+            solution = optimiser.steps(solution, seen, optimiser.size, settings.joint_steps)
+        except np.linalg.LinAlgError as error:
+            raise FacewrightError(
+                ErrorCode.INTERNAL, f"the fit broke down: {error}", "these landmarks show no face; report it"
+            ) from error
+        posed = time.perf_counter()
+        self._require_person(solution, face_score)
+        fit = self._assembled(solution, face, irises)
+        if person_mask is not None:
+            hair = self._hair.displacement(
+                fit.fitted,
+                solution.camera.intrinsics(),
+                solution.camera.extrinsics(),
+                person_mask,
+                info.crop_valid_box,
+            )
+            fit.fitted[:] += hair
+            fit.neutral[:] += hair
+        assembled = time.perf_counter()
+
+        camera = solution.camera
+        yaw, pitch, roll = pose_angles(camera.rotation)
+        pupils = self._pupil_distance(fit.neutral) * camera.pixels_per_metre
+        before, after = self._errors(solution, seen, pupils)
+        fit_info = FitInfo(
+            yaw=yaw,
+            pitch=pitch,
+            roll=roll,
+            focal_px=camera.focal,
+            focal_photo_px=camera.focal * face.photo_scale,
+            focal_source=focal.source,
+            pupil_distance_px=pupils,
+            error_before=before,
+            error_after=after,
+            region_sigma_mm=self._confidence.region_sigma_mm(solution),
+            left_eye=_eye(irises[0], fit.eyes[0]),
+            right_eye=_eye(irises[1], fit.eyes[1]),
+            face_score=float(face_score),
+            iterations=solution.steps,
+            warnings=[*info.warnings, *warnings, *_warnings(yaw, after, irises)],
+            milliseconds={
+                **info.milliseconds,
+                "fit_head.optimise": 1e3 * (posed - began),
+                "fit_head.assemble": 1e3 * (assembled - posed),
+            },
+            photo=json.loads(info.to_json()),
+        )
+        coefficients = solution.coefficients.astype(np.float32)
+        return HeadFit(
+            landmarks=face.photo.astype(np.float32),
+            identity=self._identity(solution),
+            expression=coefficients[self.optimiser.expression],
+            eye_rotation=fit.eyes.astype(np.float32),
+            intrinsics=camera.intrinsics(),
+            head_to_camera=camera.extrinsics(),
+            fitted_vertices=fit.fitted,
+            neutral_vertices=fit.neutral,
+            info=fit_info,
+        )
+
+    def _require_person(self, solution: Solution, face_score: float) -> None:
+        distance = float(np.linalg.norm(solution.coefficients[: self.basis.identity_size]))
+        if face_score < SURE_FACE_SCORE and distance > FARTHEST_IDENTITY:
+            raise FacewrightError(
+                ErrorCode.NO_FACE,
+                f"the face found is no person's (score {face_score:.2f}, {distance:.1f} standard deviations "
+                "from the mean head)",
+                "send a photo of a person; animals, drawings and masks are refused",
+            )
+
+    def _starting_camera(
+        self, face: _Face, seen: Observation, crop_to_photo: NDArray[np.floating], info: PhotoInfo
+    ) -> Camera:
+        """Pose by a similarity between the mean head and the network's own 3-D points."""
+        centre = np.array([info.photo_width / 2, info.photo_height / 2, 1.0])
+        principal = np.linalg.solve(np.asarray(crop_to_photo, np.float64), centre)
+        principal = principal[:2] / principal[2]
+        points = np.concatenate([face.crop, face.depth[:, None]], axis=1)[:MESH_COUNT]
+        weights = 1.0 / (self.basis.sigma**2 + 0.001**2)
+        scale, rotation, offset = similarity(self.basis.landmarks.mean, points, weights)
+        depth = seen.focal_prior / scale
+        x, y = (offset[:2] - principal) / scale
+        return Camera(rotation, np.array([x, y, depth]), seen.focal_prior, principal)
+
+    def _with_gaze(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> Solution:
+        angles, _ = self.gaze.read(self._joints(solution), solution.camera, irises)
+        coefficients = solution.coefficients.copy()
+        for name, weight in self.gaze.look_weights(angles).items():
+            coefficients[self.basis.identity_size + self._shape_index[name]] = weight
+        return Solution(solution.camera, coefficients, solution.steps)
+
+    def _joints(self, solution: Solution) -> NDArray[np.float32]:
+        """Joints [J, 3] of the fitted identity."""
+        moved = np.tensordot(self._identity(solution), self._joint_basis, 1)
+        return np.asarray(self._mean_joints + moved, np.float32)
+
+    def _identity(self, solution: Solution) -> NDArray[np.float32]:
+        """All identity coefficients, those that the fit does not use as zeros."""
+        identity = np.zeros(IDENTITY_SIZE, np.float32)
+        identity[: self.basis.identity_size] = solution.coefficients[: self.basis.identity_size]
+        return identity
+
+    def _assembled(self, solution: Solution, face: _Face, irises: tuple[SeenIris, SeenIris]) -> _Assembled:
+        """Vertices with and without expression, and the final gaze."""
+        coefficients = solution.coefficients.astype(np.float32)
+        expression = coefficients[self.optimiser.expression]
+        person = self.head.neutral(self._identity(solution))
+        correction = coefficients[self.optimiser.linear_size :]
+        field = self.basis.field.displacement(correction)
+        opening = self.basis.field.displacement(self.basis.opening @ (self.basis.opening.T @ correction))
+        moved = np.tensordot(expression, self.head.expression_basis, 1)
+        for eye in self.gaze.eyes:
+            moved[eye.vertices] = 0.0  # eyeballs turn, below; a linear addition would shrink them
+        share = neutral_share(moved)
+        for vertices, anchors, weights in self._followers:
+            share[vertices] = weights @ share[anchors]
+        fitted = person + field
+        habitual = np.minimum(expression, self._largest_habitual)
+        neutral = person + share[:, None] * (field - opening)
+        neutral += np.tensordot(habitual, self.head.expression_basis, 1)
+        self._seal.close(neutral)
+        joints = self.head.joints(fitted)
+        angles, shifts = self.gaze.read(joints, solution.camera, irises)
+        for eye, shift in zip(self.gaze.eyes, shifts, strict=True):
+            fitted[eye.vertices, 0] += shift
+            neutral[eye.vertices, 0] += shift
+            joints[eye.joint, 0] += shift
+        fitted += moved
+        self.gaze.turn(fitted, joints, angles)
+        return _Assembled(fitted, neutral, angles)
+
+    def _pupil_distance(self, neutral: NDArray[np.float32]) -> float:
+        joints = self.head.joints(neutral)
+        left, right = (joints[eye.joint] + eye.iris_offset for eye in self.gaze.eyes)
+        return float(np.linalg.norm(left - right))
+
+    def _errors(
+        self, solution: Solution, seen: Observation, pupils: float
+    ) -> tuple[LandmarkError, LandmarkError]:
+        """Reprojection of the mesh landmarks without and with the corrective field."""
+        plain = solution.coefficients.copy()
+        plain[self.optimiser.linear_size :] = 0.0
+        errors = []
+        for coefficients in (plain, solution.coefficients):
+            residual, viewed = self.optimiser.residuals(Solution(solution.camera, coefficients), seen)
+            percent = 100.0 * viewed.distances(residual, self.basis.contour) / pupils
+            median, p95 = np.percentile(percent, [50, 95])
+            errors.append(LandmarkError(float(median), float(p95)))
+        return errors[0], errors[1]
+
+
+@dataclass(frozen=True)
+class _Assembled:
+    fitted: NDArray[np.float32]
+    neutral: NDArray[np.float32]
+    eyes: NDArray[np.float64]
+
+
+def _checked(
+    network_landmarks: NDArray[np.floating],
+    face_score: float,
+    landmark_to_crop: NDArray[np.floating],
+    crop_to_photo: NDArray[np.floating],
+) -> _Face:
+    for name, array, shape in (
+        ("network_landmarks", network_landmarks, (LANDMARKS_COUNT, 3)),
+        ("landmark_to_crop", landmark_to_crop, (3, 3)),
+        ("crop_to_photo", crop_to_photo, (3, 3)),
+    ):
+        if array.shape != shape:
+            raise FacewrightError(
+                ErrorCode.INTERNAL, f"{name} has shape {array.shape}, not {shape}", "see contract.FIT_HEAD"
+            )
+        if not np.isfinite(array).all():
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            raise FacewrightError(
+                ErrorCode.INTERNAL,
+                f"{name} has {bad} values that are not finite",
+                "the stage before failed on this photo; report it",
+            )
+    if not face_score >= LEAST_FACE_SCORE:  # also NaN
+        raise FacewrightError(
+            ErrorCode.NO_FACE,
+            f"the landmark network sees no face (score {face_score:.2f}, at least {LEAST_FACE_SCORE} needed)",
+            "send a photo in which the face is unobstructed, sharp and not seen from behind",
+        )
+    landmarks = np.asarray(network_landmarks, np.float64)
+    to_crop, to_photo = np.asarray(landmark_to_crop, np.float64), np.asarray(crop_to_photo, np.float64)
+    crop_scale, photo_scale = (
+        _similarity_scale("landmark_to_crop", to_crop),
+        _similarity_scale("crop_to_photo", to_photo),
+    )
+    extent = np.ptp(landmarks[:MESH_COUNT, :2], axis=0)
+    if extent.min() < LEAST_EXTENT_PX:
+        raise FacewrightError(
+            ErrorCode.INTERNAL,
+            f"the landmarks span only {extent[0]:.1f} x {extent[1]:.1f} pixels of the network's input",
+            "the stage before failed on this photo; report it",
+        )
+    crop = landmarks[:, :2] @ to_crop[:2, :2].T + to_crop[:2, 2]
+    return _Face(crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale)
+
+
+def _expected_focal(face: _Face, info: PhotoInfo) -> tuple[_ExpectedFocal, list[str]]:
+    """The option's focal length, else EXIF's where it is possible, else a guess; and warnings about it."""
+    extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
+    least = LEAST_FOCAL_PER_FACE * extent
+    given, exif = float(info.options.get("focal_px") or 0.0), float(info.focal_px or 0.0)
+    if 0.0 < given < least:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            f"focal_px {given:.0f} would put the camera inside the head: the face spans {extent:.0f} px",
+            f"pass at least {least:.0f}, or 0 to have it estimated",
+        )
+    if given:
+        return _ExpectedFocal(given, GIVEN_LOG_FOCAL_SIGMA, "option"), []
+    if exif >= least:
+        return _ExpectedFocal(exif, EXIF_LOG_FOCAL_SIGMA, "exif"), []
+    warnings = []
+    if exif:
+        warnings.append(f"the photo's focal length ({exif:.0f} px) is impossible for this face: ignored")
+    guess = focal_prior((info.photo_width, info.photo_height), extent)
+    return _ExpectedFocal(guess, LOG_FOCAL_SIGMA, "estimated"), warnings
+
+
+def _similarity_scale(name: str, matrix: NDArray[np.float64]) -> float:
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    affine = np.allclose(matrix[2], [0, 0, 1], atol=1e-6)
+    if not affine or scale < 1e-6:
+        raise FacewrightError(
+            ErrorCode.INTERNAL, f"{name} is no similarity: {matrix.tolist()}", "see contract.FIT_HEAD"
+        )
+    return scale
+
+
+def _eye(iris: SeenIris, angles: NDArray[np.float64]) -> EyeFit:
+    yaw, pitch = np.degrees(angles)
+    return EyeFit(
+        (float(iris.centre[0]), float(iris.centre[1])), iris.radius, iris.openness, float(yaw), float(pitch)
+    )
+
+
+def _warnings(yaw: float, after: LandmarkError, irises: tuple[SeenIris, SeenIris]) -> list[str]:
+    warnings = []
+    if abs(yaw) > LARGEST_RELIABLE_YAW:
+        warnings.append(
+            f"the face is turned by {yaw:.0f} degrees; beyond {LARGEST_RELIABLE_YAW:.0f} "
+            "the far side is guessed"
+        )
+    if after.median > POOR_MEDIAN_PERCENT:
+        warnings.append(
+            f"poor fit: half the landmarks are off by more than {after.median:.1f} % of the pupil distance"
+        )
+    if all(iris.openness < 0.2 for iris in irises):
+        warnings.append("the eyes are closed: gaze and iris colour are guessed")
+    return warnings

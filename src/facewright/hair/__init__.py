@@ -1,0 +1,1 @@
+"""Hair: its volume, what hangs, its colour and its strands."""

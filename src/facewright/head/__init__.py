@@ -1,0 +1,1 @@
+"""The head model and its anatomy: eyeballs, lips, mouth, hairline, occlusion."""

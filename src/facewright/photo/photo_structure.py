@@ -1,0 +1,102 @@
+"""Refuses files that are built to keep a decoder busy, before the decoder sees them.
+
+Pillow reads a JPEG's markers byte by byte and a PNG's chunks one by one, in Python, and libjpeg passes over
+all pixels for each scan: padding, empty segments or scans of 90 bytes would keep a core busy for seconds to
+hours. No camera and no editor writes such files.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from facewright.core.errors import FacewrightError
+from facewright_client.contract import ErrorCode
+
+#: Bytes in a JPEG's header that belong to no segment.
+MAX_JPEG_JUNK: Final = 64 * 1024
+#: Segments before a JPEG's pixels; a depth map in the metadata is split over some hundred of 64 KB.
+MAX_JPEG_SEGMENTS: Final = 4096
+MAX_JPEG_HEADER: Final = 16 * 1024 * 1024  # bytes before the pixels
+#: Encoders write 10 for a progressive photo. Each costs 0.06 s on 60 megapixels, however short it is.
+MAX_JPEG_SCANS: Final = 32
+#: Chunks of a PNG. Encoders write 8 KB and more into each: 4096 in the largest photo.
+MAX_PNG_CHUNKS: Final = 65536
+
+_FILL, _START_OF_SCAN = 0xFF, 0xDA
+# Markers that Pillow takes to have no length: JPG, RST0-7, SOI, EOI, JPG0-13.
+_BARE_MARKERS: Final = frozenset((0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
+# Among a scan's codes FF is followed by 00 or a restart marker.
+_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+
+
+def check_structure(photo: bytes) -> None:
+    """Walk a JPEG's segments and scans, or a PNG's chunks; do nothing for other formats.
+
+    Up to the pixels it looks at no more than 2 · (`MAX_JPEG_JUNK` + 2 · `MAX_JPEG_SEGMENTS`) bytes of a JPEG,
+    and 4 · `MAX_PNG_CHUNKS` of a PNG. A file that is merely damaged passes: the decoder says what is wrong.
+
+    Raises:
+        FacewrightError: BAD_PHOTO above one of the limits.
+    """
+    if photo[:2] == b"\xff\xd8":
+        _walk_jpeg(photo)
+    elif photo[:4] == b"\x89PNG":
+        _walk_png(photo)
+
+
+def _walk_jpeg(photo: bytes) -> None:
+    place, junk, segments = 2, 0, 0
+    while place + 2 <= len(photo):
+        if place > MAX_JPEG_HEADER:
+            raise _refusal(photo, f"more than {MAX_JPEG_HEADER // 2**20} MiB before its pixels")
+        marker = photo[place + 1]
+        if photo[place] != _FILL or marker in (0x00, _FILL):
+            junk += 1
+            if junk > MAX_JPEG_JUNK:
+                raise _refusal(photo, f"more than {MAX_JPEG_JUNK // 1024} KB between its JPEG segments")
+            place += 1
+            continue
+        segments += 1
+        if segments > MAX_JPEG_SEGMENTS:
+            raise _refusal(photo, f"more than {MAX_JPEG_SEGMENTS} JPEG segments before its pixels")
+        if marker == _START_OF_SCAN:
+            _count_scans(photo, place)
+            return
+        place = place + 2 if marker in _BARE_MARKERS else _segment_end(photo, place)
+
+
+def _count_scans(photo: bytes, place: int) -> None:
+    """From the first scan's marker on."""
+    # The quick look also counts scans of a second image behind the first, and chance hits in a film there.
+    if photo.count(b"\xff\xda", place) <= MAX_JPEG_SCANS:
+        return
+    scans = 1
+    while found := _AFTER_SCAN.search(photo, _segment_end(photo, place)):
+        place = found.start()
+        if photo[place + 1] == 0xD9:  # end of image
+            return
+        scans += photo[place + 1] == _START_OF_SCAN
+        if scans > MAX_JPEG_SCANS:
+            raise _refusal(photo, f"more than {MAX_JPEG_SCANS} JPEG scans")
+
+
+def _segment_end(photo: bytes, place: int) -> int:
+    return place + 2 + max(2, int.from_bytes(photo[place + 2 : place + 4], "big"))
+
+
+def _walk_png(photo: bytes) -> None:
+    place, chunks = 8, 0
+    while place + 8 <= len(photo):
+        chunks += 1
+        if chunks > MAX_PNG_CHUNKS:
+            raise _refusal(photo, f"more than {MAX_PNG_CHUNKS} PNG chunks")
+        place += 12 + int.from_bytes(photo[place : place + 4], "big")
+
+
+def _refusal(photo: bytes, excess: str) -> FacewrightError:
+    return FacewrightError(
+        ErrorCode.BAD_PHOTO,
+        f"the photo ({len(photo)} bytes) has {excess}",
+        "open it in an image editor and save it anew",
+    )

@@ -1,0 +1,1 @@
+"""Latents refined until the render matches the photo."""

@@ -1,0 +1,1 @@
+"""The software renderer and the preview sheet."""

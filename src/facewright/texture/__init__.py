@@ -1,0 +1,1 @@
+"""The texture: bake, layers, completion, eyes, fine detail, encoding."""

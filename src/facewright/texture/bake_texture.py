@@ -1,0 +1,372 @@
+"""Stage ``bake_texture``: a photo and its fitted head become a complete UV texture and the light of the
+photo.
+
+Paper "twin" (Wang et al. 2019), sec. 3.5: project the selfie into UV with the fitted camera and shape, and
+blend it into a default texture by Poisson editing. Added here: what is skin and what lies on it, light
+divided out, the other side of the face for what one side hides.
+
+All judging happens on a 256 × 256 texture (about 1 mm of skin per texel) and per vertex; only the final
+composition runs at full size, in one kernel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from facewright.appearance.evidence import (
+    Evidence,
+    ZoneWeights,
+    estimate_light_and_skin,
+    judge,
+    vertex_zones,
+)
+from facewright.appearance.head_template import head_template
+from facewright.appearance.photo_view import FittedSurface, PhotoView, Sighting
+from facewright.appearance.sh_light import ShLight
+from facewright.appearance.skin_model import SkinModel
+from facewright.appearance.surface_diffusion import SurfaceDiffusion
+from facewright.appearance.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
+from facewright.core.colour import luminance, srgb_from_linear
+from facewright.core.errors import FacewrightError
+from facewright.fit.fit_info import FitInfo
+from facewright.hair.falling import HairOverEars, room_for_hair
+from facewright.head.head_model import HeadModel
+from facewright.texture.completion import Completion, HeadSurface, brow_colour, complete_colours
+from facewright.texture.encoding import encode_texture
+from facewright.texture.eyes import EyeEvidence, EyeTexels, eye_texels, paint_eye
+from facewright.texture.fine_detail import fine_detail
+from facewright.texture.layers import (
+    HairTexels,
+    LayerStack,
+    TexelEvidence,
+    build_layers,
+    hair_line,
+    interpolated_zones,
+    light_gain,
+    region_confidence,
+    region_shares,
+)
+from facewright.texture.texture_info import TextureInfo
+from facewright_client.contract import CROP_SIZE, OPTIONS, PERSON_MASK, ErrorCode
+from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
+from facewright_kernels.texture_composite import CompositeSurface, texture_composite
+
+Floats = NDArray[np.float32]
+
+#: Side of the texture in which the photo is judged and masks and fills are made.
+LAYER_SIZE = 256
+#: Of larger textures only the tables last used are kept: at 4096² they hold 270 MB.
+LARGEST_KEPT_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class BakedTexture:
+    """The contract's ``BAKE_TEXTURE`` outputs before encoding.
+
+    Attributes:
+        texture: sRGB u8 ``[S, S, 3]``.
+        sh_light: f32 ``[9, 3]``, the photo's light in head space.
+        info: shares, confidence, warnings.
+    """
+
+    texture: NDArray[np.uint8]
+    sh_light: Floats
+    info: TextureInfo
+
+    def encode(self) -> bytes:
+        """The texture in ``info.format``, as it is embedded in the GLB."""
+        return encode_texture(self.texture, self.info.format)
+
+
+@dataclass(frozen=True)
+class _SizeTables:
+    """What depends on the head and the texture size only."""
+
+    texels: TexelMap
+    detail: NDArray[np.uint8]
+    eyes: tuple[EyeTexels, EyeTexels]
+
+
+class TextureBaker:
+    """Bakes textures for one head model.
+
+    Tables of a texture size are made at its first use (1024²: 0.5 s, 15 MB) and kept; of the sizes above 2048
+    only the last.
+
+    Args:
+        head: the head model that the fits are of.
+    """
+
+    def __init__(self, head: HeadModel) -> None:
+        self.head = head
+        self._points = TexelPoints(head, padded_texel_map(head, LAYER_SIZE))
+        self._vertex_map = vertex_texel_map(head)
+        skin_triangles = head.triangles[head.part_triangles("skin")]
+        self._diffusion = SurfaceDiffusion(skin_triangles, head.vertices_mean)
+        self._vertex_zones = vertex_zones(head, self._diffusion)
+        self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
+        self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
+        self._template = head_template(head)
+        position = self._points.interpolate(head.vertices_mean)
+        self._hair = HairTexels(
+            hair_line(position, self._texel_zones), room_for_hair(position, self._texel_zones)
+        )
+        self._surface = HeadSurface(
+            self._vertex_zones,
+            self._template,
+            head.region("eyelids"),
+            self._diffusion,
+            HairOverEars(head, self._vertex_zones, self._diffusion),
+        )
+        self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
+        self._vertices = np.arange(head.vertex_count, dtype=np.int32)
+        self._region_shares = region_shares(head, self._points)
+        self._sizes: dict[int, _SizeTables] = {}
+
+    def bake(
+        self,
+        face_crop: NDArray[np.uint8],
+        intrinsics: Floats,
+        head_to_camera: Floats,
+        fitted_vertices: Floats,
+        neutral_vertices: Floats,
+        fit_info: FitInfo,
+        person_mask: NDArray[np.uint8] | None = None,
+        between_steps: Callable[[], None] = lambda: None,
+    ) -> BakedTexture:
+        """The texture of one person; equal inputs give equal bytes.
+
+        Args:
+            face_crop: sRGB u8 ``[1024, 1024, 3]``.
+            intrinsics: f32 ``[3, 3]``, crop pixels.
+            head_to_camera: f32 ``[3, 4]``, metres.
+            fitted_vertices: f32 ``[V, 3]``, head space, as in the photo.
+            neutral_vertices: f32 ``[V, 3]``, head space, without expression.
+            fit_info: eyes, options and warnings of the fit.
+            person_mask: u8 ``[M, M]``, probability of a person x 255 over the crop: keeps the background
+                out of hair, ears and cheeks. None: all of the crop is the person.
+            between_steps: called after each step; ends the work by raising.
+
+        Raises:
+            FacewrightError: INTERNAL for wrong shapes or numbers that are not finite.
+        """
+        self._check(face_crop, intrinsics, head_to_camera, fitted_vertices, neutral_vertices)
+        if person_mask is not None and (
+            person_mask.dtype != np.uint8 or person_mask.shape != PERSON_MASK.shape
+        ):
+            raise _bad_input(f"person_mask is {person_mask.dtype} {list(person_mask.shape)}")
+        clock = _Clock(between_steps)
+        options = {name: fit_info.options.get(name, option.default) for name, option in OPTIONS.items()}
+        delight = float(options["delight"])
+        fitted_vertices = np.ascontiguousarray(fitted_vertices, np.float32)
+        triangles = self.head.triangles
+        normals = vertex_normals(fitted_vertices[None], triangles, self._vertex_triangles)[0]
+        box = fit_info.photo.get("crop_valid_box", (0, 0, CROP_SIZE, CROP_SIZE))
+        fitted = FittedSurface(fitted_vertices, normals, triangles)
+        view = PhotoView(face_crop, box, intrinsics, head_to_camera, fitted, person_mask)
+        clock.lap("z_buffer")
+
+        vertices = view.look(self._vertex_map, fitted_vertices, normals).at(self._vertices)
+        partner = self.head.mirror_vertex
+        light, skin = estimate_light_and_skin(vertices, normals, self._vertex_zones)
+        clock.lap("light")
+
+        shade = light.irradiance(normals)
+        texels = self._judge_texels(view, fitted_vertices, normals, shade, skin)
+        evidence = judge(vertices, shade, vertices.at(partner), shade[partner], self._vertex_zones, skin)
+        clock.lap("evidence")
+
+        gain = light_gain(shade, shade[partner], delight)
+        colours = vertices.colour * gain
+        brows = np.maximum(self.head.region("brow_left"), self.head.region("brow_right"))
+        completion = complete_colours(
+            self._surface,
+            vertices,
+            self._surface.over_ears.look_beside(view, fitted_vertices),
+            colours,
+            evidence,
+            light.tone,
+            brow_colour(colours, evidence, brows, skin),
+        )
+        stack = build_layers(self._points, texels, completion, self._template, self._hair, delight)
+        clock.lap("complete")
+
+        tables = self._tables(int(options["texture_size"]))
+        texture = self._compose(view, face_crop, stack, tables)
+        clock.lap("compose")
+        lids = self.head.region("eyelids")
+        exposure = max(float(lids.sum()), 1e-6) / max(float((luminance(gain) * lids).sum()), 1e-6)
+        for eye, fit in zip(tables.eyes, (fit_info.left_eye, fit_info.right_eye), strict=True):
+            paint_eye(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
+        clock.lap("eyes")
+        info = self._info(stack, texels, completion, light, options, clock.milliseconds)
+        return BakedTexture(texture, light.coefficients, info)
+
+    def _judge_texels(
+        self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, skin: SkinModel | None
+    ) -> TexelEvidence:
+        points, partner = self._points, self.head.mirror_vertex
+        seen = view.look(points.texels, vertices, normals)
+        mirrored = view.look(points.texels, vertices[partner], normals[partner])
+        # Texels without a surface are lit by 1, so that dividing by it is harmless.
+        empty = (~points.covered).astype(np.float32)[:, None]
+        here, there = points.interpolate(shade) + empty, points.interpolate(shade[partner]) + empty
+        zones = self._texel_zones
+        return TexelEvidence(
+            seen,
+            mirrored,
+            _judge_visible(seen, here, mirrored, there, zones, skin),
+            _judge_visible(mirrored, there, seen, here, zones, skin),
+            here,
+            there,
+            zones,
+        )
+
+    def _compose(
+        self, view: PhotoView, face_crop: NDArray[np.uint8], stack: LayerStack, tables: _SizeTables
+    ) -> NDArray[np.uint8]:
+        photo, points = face_crop, view.points
+        if tables.texels.size < len(face_crop):
+            # One texel then covers several pixels: average them first.
+            factor = len(face_crop) // tables.texels.size
+            photo = np.asarray(Image.fromarray(face_crop).reduce(factor))
+            points = points * np.array([1.0 / factor, 1.0 / factor, 1.0], np.float32)
+        surface = CompositeSurface(
+            tables.texels.triangle_id,
+            tables.texels.barycentric,
+            self.head.triangles,
+            points[None],
+            points[None, self.head.mirror_vertex],
+        )
+        textures = texture_composite(surface, photo[None], stack.layers[None], tables.detail)
+        texture: NDArray[np.uint8] = textures[0]
+        return texture
+
+    def _tables(self, size: int) -> _SizeTables:
+        tables = self._sizes.get(size)
+        if tables is None:
+            texels = padded_texel_map(self.head, size)
+            eyes = (eye_texels(self.head, texels, 0), eye_texels(self.head, texels, 1))
+            tables = _SizeTables(texels, fine_detail(self.head, texels), eyes)
+            kept = self._sizes
+            if size > LARGEST_KEPT_SIZE:
+                kept = {old: made for old, made in kept.items() if old <= LARGEST_KEPT_SIZE}
+            self._sizes = {**kept, size: tables}
+        return tables
+
+    def _info(
+        self,
+        stack: LayerStack,
+        texels: TexelEvidence,
+        completion: Completion,
+        light: ShLight,
+        options: dict[str, Any],
+        milliseconds: dict[str, float],
+    ) -> TextureInfo:
+        face = self._face
+        total = max(float(face.sum()), 1e-6)
+        visible = float((face * stack.photo_weight).sum()) / total
+        lost = float((face * texels.seen.visible * texels.evidence.occluded).sum())
+        excluded = lost / max(float((face * texels.seen.visible).sum()), 1e-6)
+        warnings = []
+        if visible < 0.4:
+            warnings.append(
+                f"the photo shows {100 * visible:.0f} % of the face; the rest is mirrored or filled in"
+            )
+        if excluded > 0.12:
+            warnings.append(
+                f"{100 * excluded:.0f} % of the visible face is covered by something that is not skin"
+            )
+        if light.contrast > 4.0:
+            warnings.append(
+                f"hard light: {light.contrast:.1f} times brighter on one side; shadows stay in the texture"
+            )
+        return TextureInfo(
+            size=int(options["texture_size"]),
+            format=str(options["texture_format"]),
+            skin_tone=_srgb(light.tone),
+            hair_tone=_srgb(completion.hair_tone),
+            hair_seen=round(completion.hair_seen, 3),
+            visible_share=round(visible, 3),
+            mirrored_share=round(float((face * stack.mirror_weight).sum()) / total, 3),
+            excluded_share=round(excluded, 3),
+            light_contrast=round(light.contrast, 3),
+            light_residual=round(light.residual, 4),
+            region_confidence=region_confidence(self.head, self._region_shares, stack),
+            warnings=warnings,
+            milliseconds=milliseconds,
+        )
+
+    def _check(
+        self,
+        face_crop: NDArray[np.uint8],
+        intrinsics: Floats,
+        head_to_camera: Floats,
+        fitted_vertices: Floats,
+        neutral_vertices: Floats,
+    ) -> None:
+        if face_crop.dtype != np.uint8 or face_crop.shape != (CROP_SIZE, CROP_SIZE, 3):
+            raise _bad_input(f"face_crop is {face_crop.dtype} {list(face_crop.shape)}")
+        for name, value, shape in (
+            ("intrinsics", intrinsics, (3, 3)),
+            ("head_to_camera", head_to_camera, (3, 4)),
+            ("fitted_vertices", fitted_vertices, self.head.vertices_mean.shape),
+            ("neutral_vertices", neutral_vertices, self.head.vertices_mean.shape),
+        ):
+            if value.shape != shape:
+                raise _bad_input(f"{name} has shape {list(value.shape)}, expected {list(shape)}")
+            if not np.isfinite(value).all():
+                raise _bad_input(
+                    f"{name} holds {int((~np.isfinite(value)).sum())} numbers that are not finite"
+                )
+
+
+def _bad_input(message: str) -> FacewrightError:
+    hint = "pass the outputs of find_face and fit_head unchanged"
+    return FacewrightError(ErrorCode.INTERNAL, message, hint, stage="bake_texture")
+
+
+def _judge_visible(
+    seen: Sighting,
+    shade: Floats,
+    mirrored: Sighting,
+    mirrored_shade: Floats,
+    zones: ZoneWeights,
+    skin: SkinModel | None,
+) -> Evidence:
+    """:func:`judge` where something is visible; elsewhere nothing is known, and judging would be in vain."""
+    at = np.flatnonzero(seen.visible).astype(np.int32)
+    own = ZoneWeights(**{name: value[at] for name, value in vars(zones).items()})
+    judged = judge(seen.at(at), shade[at], mirrored.at(at), mirrored_shade[at], own, skin)
+    everywhere = []
+    for value in (judged.weight, judged.occluded, judged.deviation):
+        everywhere.append(np.zeros(len(seen.visible), np.float32))
+        everywhere[-1][at] = value
+    return Evidence(*everywhere)
+
+
+def _srgb(colour: Floats) -> tuple[int, int, int]:
+    red, green, blue = srgb_from_linear(colour)
+    return int(red), int(green), int(blue)
+
+
+class _Clock:
+    """Milliseconds between laps, by name."""
+
+    def __init__(self, between_steps: Callable[[], None]) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._between_steps = between_steps
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.milliseconds[name] = round(1e3 * (now - self._last), 3)
+        self._last = now
+        self._between_steps()

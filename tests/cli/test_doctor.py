@@ -1,0 +1,204 @@
+"""What ``facewright doctor`` counts as a failure, and what it runs to mend one."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections import namedtuple
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+from facewright.cli import doctor
+from facewright.core.errors import FacewrightError
+from facewright.engines.tensorrt_plan import PlanIdentity, open_plan, plan_name, write_identity
+from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright_client.contract import ErrorCode
+
+_Usage = namedtuple("_Usage", "total used free")
+
+
+def _examine(finding: doctor.Finding, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(doctor, "_CHECKS", (lambda: finding,))
+    return doctor.examine(quiet=True)
+
+
+def test_little_shared_memory_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Containers start with 64 MB; setting up must go on there."""
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: _Usage(64 << 20, 0, 64 << 20))
+    finding = doctor._check_shared_memory()
+    assert _examine(finding, monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("! /dev/shm: 64 MB free")
+    assert "recommended: 256 MB or more" in shown
+    assert "--shm-size" in shown
+
+
+def test_enough_shared_memory_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: _Usage(1 << 30, 0, 1 << 30))
+    assert _examine(doctor._check_shared_memory(), monkeypatch) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_no_shared_memory_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "_SHARED_MEMORY", tmp_path / "none")
+    assert _examine(doctor._check_shared_memory(), monkeypatch) == 1
+    assert capsys.readouterr().out.startswith("✗")
+
+
+def test_an_older_export_environment_is_told_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it has is written as a list of Python's own modules, which are there in any environment."""
+    monkeypatch.setattr(doctor, "_EXPORT_PACKAGES", ("json", "no_such_package"))
+    assert _examine(doctor._check_export(), monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "exporting networks: no_such_package cannot be imported" in shown
+    assert "recommended: scripts/setup --export" in shown
+    monkeypatch.setattr(doctor, "_EXPORT_PACKAGES", ("json",))
+    assert doctor._check_export() == doctor.Finding("exporting networks")
+    monkeypatch.setattr(doctor, "_EXPORT_PACKAGES", ("torch", "json"))
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert doctor._check_export().problem == "", "a machine that only serves lacks nothing"
+
+
+def test_package_lists_are_fetched_before_a_package_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh container has none, and finds no package without them."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(doctor, "missing_python_library", lambda: "libpython3.11")
+    monkeypatch.setattr(doctor, "installed_runtime", lambda: None)
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(doctor.subprocess, "run", run)
+    assert doctor._install(quiet=True) == ""
+    assert [command[:2] for command in commands] == [["apt-get", "update"], ["apt-get", "install"]]
+    assert commands[1][-1] == "libpython3.11"
+
+
+def test_plans_of_another_tensorrt_are_named_with_the_mend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine with a GPU of 9.0 and TensorRT 11.4, and three plans in its repository."""
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    monkeypatch.setenv("TRT_VERSION", "11.4.0.106")
+    for network, capability, tensorrt in (
+        ("arcface", "9.0", "11.4.0.106"),
+        ("mica", "9.0", "10.16.1.11"),
+        ("camera_regressor", "8.6", "10.16.1.11"),
+    ):
+        folder = tmp_path / "model_repository" / network / "1"
+        folder.mkdir(parents=True)
+        (folder.parent / "config.pbtxt").touch()
+        (folder / "model.onnx").write_bytes(b"network")
+        plan = folder / plan_name(capability)
+        plan.write_bytes(b"plan")
+        sha256 = hashlib.sha256(b"network").hexdigest()
+        write_identity(plan, PlanIdentity(network, tensorrt, capability, sha256, "fp16", (1, 4, 16)))
+    finding = doctor._check_plans()
+    assert "mica" in finding.problem
+    assert "10.16.1.11, here is 11.4.0.106" in finding.problem
+    assert "arcface" not in finding.problem
+    assert "camera_regressor" not in finding.problem
+    assert finding.mend.startswith("facewright build")
+    (tmp_path / "model_repository/mica/1/model_9.0.plan").unlink()
+    assert doctor._check_plans().problem == ""
+
+
+def _write_open_plan(name: str, tensorrt: str, content: bytes) -> None:
+    plan = open_plan(name, "9.0")
+    plan.parent.mkdir(parents=True)
+    plan.write_bytes(b"plan")
+    sha256 = hashlib.sha256(content).hexdigest()
+    write_identity(plan, PlanIdentity(name, tensorrt, "9.0", sha256, "fp32", (1, 4, 8)))
+
+
+def test_plans_of_the_open_networks_are_looked_at_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the default pipeline, by another TensorRT; of refinement, of another file, and one that fits."""
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    monkeypatch.setenv("TRT_VERSION", "11.4.0.106")
+    assert doctor._check_plans() == doctor.Finding("0 exported networks, no TensorRT plans")
+    _write_open_plan("face_landmarks", "10.16.1.11", b"network")
+    _write_open_plan("perceptual_targets", "11.4.0.106", b"another")
+    generator = DEMO_NETWORKS / "generator_forward.onnx"
+    _write_open_plan("generator_forward", "11.4.0.106", generator.read_bytes())
+    finding = doctor._check_plans()
+    first, second = finding.problem.split("; ")
+    assert "face_landmarks" in first
+    assert "10.16.1.11, here is 11.4.0.106" in first
+    assert "perceptual_targets" in second
+    assert "from a network with sha256" in second
+    assert finding.mend == "facewright build"
+    for name in ("face_landmarks", "perceptual_targets"):
+        open_plan(name, "9.0").unlink()
+    assert doctor._check_plans() == doctor.Finding("0 exported networks, 1 plans")
+
+
+def test_a_refinement_folder_without_networks_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(tmp_path))
+    finding = doctor._check_plans()
+    assert finding.subject == "networks of refinement"
+    assert f"which is not in {tmp_path}" in finding.problem
+    assert _examine(finding, monkeypatch) == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "problem", "packages"),
+    [
+        (
+            ("cupy", "tensorrt"),
+            "neither the cuda nor the tensorrt profile serves",
+            "cupy-cuda13x tensorrt-cu13",
+        ),
+        (("cupy",), "neither the cuda nor the tensorrt profile serves", "cupy-cuda13x"),
+        (("tensorrt",), "so the tensorrt profile does not serve", "tensorrt-cu13"),
+    ],
+)
+def test_what_a_gpu_needs_beside_it_is_named_with_what_does_not_serve(
+    missing: tuple[str, ...], problem: str, packages: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    monkeypatch.setattr(doctor.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        doctor.importlib.util, "find_spec", lambda name: None if name in missing else ModuleSpec(name, None)
+    )
+    finding = doctor._check_gpu()
+    assert problem in finding.problem
+    assert finding.mend.split("constraints.txt ")[1] == f"{packages}   (in the source tree)"
+
+
+def test_an_onnx_runtime_without_cuda_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra of pyproject.toml first, which brings back the package for CPUs; then that goes."""
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    monkeypatch.setattr(doctor.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    finding = doctor._check_gpu()
+    assert "only the cpu profile serves" in finding.problem
+    extra, removal, exchange = finding.mend.split(" && ")
+    assert "'.[gpu]'" in extra
+    assert removal == "pip uninstall --yes onnxruntime onnxruntime-gpu"
+    assert exchange.startswith("pip install --constraint constraints.txt --no-deps onnxruntime-gpu")
+
+
+def test_a_machine_without_a_gpu_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FacewrightError(ErrorCode.ENGINE_MISMATCH, "no NVIDIA driver", "choose the cpu profile")
+
+    monkeypatch.setattr(doctor, "compute_capability", none)
+    assert doctor._check_gpu() == doctor.Finding("no GPU, the cpu profile serves (no NVIDIA driver)")

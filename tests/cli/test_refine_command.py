@@ -1,0 +1,64 @@
+"""``facewright refine``: what it reads, and what it says when it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facewright.cli import main
+from facewright.cli.refine_command import read_start
+from facewright_client.contract import REFINE_OPTIONS
+
+ARRAYS = {
+    "face_crop": np.zeros((1024, 1024, 3), np.uint8),
+    "face_mask": np.zeros((256, 256), np.uint8),
+    "intrinsics": np.eye(3, dtype=np.float32),
+    "head_to_camera": np.eye(3, 4, dtype=np.float32),
+    "sh_light": np.zeros((9, 3), np.float32),
+    "w_plus": np.zeros((14, 512), np.float32),
+}
+
+
+def test_a_start_is_read_by_names(tmp_path: Path) -> None:
+    path = tmp_path / "start.npz"
+    np.savez(path, note=np.zeros(1), **ARRAYS)  # type: ignore[arg-type]
+    start = read_start(path)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(getattr(start, name), array)
+
+
+def test_missing_arrays_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "start.npz"
+    np.savez(path, **{name: array for name, array in ARRAYS.items() if name != "face_mask"})
+    assert main(["refine", str(path), "-o", str(tmp_path / "out.npz"), "--server", "127.0.0.1:1"]) == 1
+    assert "has no face_mask; it has face_crop" in capsys.readouterr().err
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "start.npy"
+    np.save(path, ARRAYS["w_plus"])
+    arguments = ["-o", str(tmp_path / "out.npz"), "--server", "127.0.0.1:1"]
+    assert main(["refine", str(path), *arguments]) == 1
+    assert "is no .npz file" in capsys.readouterr().err
+    assert main(["refine", str(tmp_path / "none.npz"), *arguments]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_a_bad_option_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["refine", str(tmp_path / "none.npz"), "-o", str(tmp_path / "out.npz")]
+    assert main([*arguments, "--iterations", "0"]) == 1
+    assert "iterations is '0'" in capsys.readouterr().err
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["refine", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for name, option in REFINE_OPTIONS.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert option.meaning.split(";")[0] in text

@@ -1,0 +1,82 @@
+"""The commands of the README, as a newcomer's machine meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from facewright.server.model_configs import ENSEMBLES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _run(
+    command: Sequence[str], environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture
+def bare_machine(tmp_path: Path) -> dict[str, str]:
+    """The environment of a user who is not root and has neither Python nor a compiler."""
+    for name in ("bash", "dirname", "uname", "env"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    identity = tmp_path / "id"
+    identity.write_text("#!/bin/sh\necho 1000\n")
+    identity.chmod(0o755)
+    return {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+
+
+def test_setup_names_the_command_for_what_only_root_can_install(bare_machine: dict[str, str]) -> None:
+    done = _run(["bash", "scripts/setup"], bare_machine)
+    assert done.returncode == 1
+    assert "Install it with:  sudo apt-get install g++" in done.stderr
+
+
+def test_setup_names_the_pythons_it_can_use(bare_machine: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "g++").symlink_to("/bin/true")
+    copy = tmp_path / "checkout"  # without a .venv
+    (copy / "scripts").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / "setup", copy / "scripts")
+    done = _run(["bash", str(copy / "scripts" / "setup")], bare_machine)
+    assert done.returncode == 1
+    assert "needs Python 3.11 or 3.12" in done.stderr
+
+
+def test_a_second_setup_installs_nothing() -> None:
+    done = _run(["scripts/setup"])
+    assert done.returncode == 0, done.stderr
+    assert "installing" not in done.stdout
+    assert "creating" not in done.stdout
+
+
+@pytest.mark.server
+def test_demo_writes_avatar_preview_and_report(tmp_path: Path) -> None:
+    photo = ROOT / "tests" / "data" / "astronaut.jpg"
+    python = ROOT / ".venv" / "bin" / "python"
+    done = _run(
+        [str(python), "scripts/demo", str(photo), str(tmp_path / "out")], {**os.environ, "COLUMNS": "120"}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out" / "avatar.glb").read_bytes()[:4] == b"glTF"
+    with Image.open(tmp_path / "out" / "preview.png") as preview:
+        assert preview.width > 1000
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["pipeline"] == "avatar_twin"
+    for stage in ENSEMBLES["avatar_twin"]:
+        assert stage in done.stdout
+
+
+def test_demo_says_what_is_wrong_with_the_photo(tmp_path: Path) -> None:
+    python = ROOT / ".venv" / "bin" / "python"
+    done = _run([str(python), "scripts/demo", str(tmp_path / "me.jpg")])
+    assert done.returncode == 1
+    assert "there is no file" in done.stdout

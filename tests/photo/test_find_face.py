@@ -1,0 +1,290 @@
+"""Finding a face, on the one real photo that is in the repository and on what is made from it."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from facewright.core.errors import FacewrightError
+from facewright.core.options import AvatarOptions
+from facewright.photo.find_face import FaceNetworks, FoundFace, PhotoInfo, find_face
+from facewright.photo.landmark_crop import FaceView, sample_view
+from facewright_client import contract
+from facewright_client.contract import ErrorCode
+
+ASTRONAUT = Path(__file__).parents[1] / "data" / "astronaut.jpg"
+F64 = npt.NDArray[np.float64]
+# In the photo, by eye to the pixel: the pupils (the subject's right, left) and the corners of the mouth.
+PUPILS = np.array([[203.6, 100.9], [246.6, 103.0]])
+MOUTH_CORNERS = np.array([[202.0, 139.3], [246.0, 140.5]])
+
+
+@pytest.fixture(scope="module")
+def networks() -> FaceNetworks:
+    return FaceNetworks.load()
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Image.Image:
+    return Image.open(ASTRONAUT).convert("RGB")
+
+
+@pytest.fixture(scope="module")
+def found(networks: FaceNetworks) -> FoundFace:
+    return find_face(ASTRONAUT.read_bytes(), AvatarOptions(), networks)
+
+
+def _encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _find(image: Image.Image, networks: FaceNetworks, **options: Any) -> FoundFace:
+    return find_face(_encoded(image), AvatarOptions(**options), networks)
+
+
+def _moved(points: npt.NDArray[Any], transform: npt.NDArray[Any]) -> F64:
+    moved = np.c_[points, np.ones(len(points))] @ np.asarray(transform, np.float64).T
+    return np.asarray(moved[:, :2] / moved[:, 2:])
+
+
+def _landmarks(found: FoundFace, networks: FaceNetworks) -> F64:
+    """[478, 2] in photo pixels, as the server's next stage finds them."""
+    landmarks, score = networks.landmarks(found.landmark_input)
+    assert score > 0.9
+    return _moved(_moved(landmarks[:, :2], found.landmark_to_crop), found.crop_to_photo)
+
+
+def test_outputs_are_what_the_contract_says(found: FoundFace) -> None:
+    for tensor, array in (
+        (contract.FACE_CROP, found.face_crop),
+        (contract.CROP_TO_PHOTO, found.crop_to_photo),
+        (contract.LANDMARK_INPUT, found.landmark_input),
+        (contract.LANDMARK_TO_CROP, found.landmark_to_crop),
+        (contract.PERSON_MASK, found.person_mask),
+    ):
+        assert array.shape == tensor.shape
+        assert array.dtype == {"TYPE_UINT8": np.uint8, "TYPE_FP32": np.float32}[tensor.dtype]
+        assert array.flags.c_contiguous
+    assert 0 <= found.landmark_input.min() < found.landmark_input.max() <= 1
+
+
+def test_info(found: FoundFace) -> None:
+    info = found.info
+    assert (info.photo_width, info.photo_height, info.face_count, info.face_index) == (512, 512, 1, 0)
+    x0, y0, x1, y1 = info.face_box
+    assert (np.array([x0, y0]) < PUPILS).all()
+    assert (np.array([x1, y1]) > MOUTH_CORNERS).all()
+    assert info.face_score > 0.99
+    assert info.focal_px is None
+    assert info.warnings == []
+    assert info.deadline_unix_s == 0
+    assert info.options == AvatarOptions().to_dict()
+    assert PhotoInfo.from_json(info.to_json()) == info
+
+
+def test_deadline_counts_from_acceptance(networks: FaceNetworks) -> None:
+    found = find_face(
+        ASTRONAUT.read_bytes(), AvatarOptions(deadline_ms=2500), networks, accepted_unix_s=1000.0
+    )
+    assert (found.info.accepted_unix_s, found.info.deadline_unix_s) == (1000.0, 1002.5)
+
+
+def test_landmarks_lie_on_the_face(found: FoundFace, networks: FaceNetworks) -> None:
+    landmarks = _landmarks(found, networks)
+    np.testing.assert_allclose(landmarks[[468, 473]], PUPILS, atol=1.5)
+    np.testing.assert_allclose(landmarks[[61, 291]], MOUTH_CORNERS, atol=2.5)
+
+
+def test_crop_shows_the_photo_where_its_transform_says(found: FoundFace, astronaut: Image.Image) -> None:
+    """The crop, averaged down to the photo's resolution, equals the photo at the same place."""
+    step = found.crop_to_photo[0, 0]
+    photo = np.asarray(astronaut).astype(np.float64)
+    crop = found.face_crop.astype(np.float64)
+    x0, y0, x1, y1 = found.info.crop_valid_box
+    rng = np.random.default_rng(0)
+    margin = math.ceil(2 / step)
+    columns = rng.integers(x0 + margin, x1 - margin, 4000)
+    rows = rng.integers(y0 + margin, y1 - margin, 4000)
+    at = _moved(np.stack([columns + 0.5, rows + 0.5], axis=1), found.crop_to_photo) - 0.5
+
+    def photo_at(points: F64) -> F64:
+        low = np.floor(points).astype(int)
+        a, b = (points - low).T[:, :, None]
+        x, y = low.T
+        upper = (1 - a) * photo[y, x] + a * photo[y, x + 1]
+        return np.asarray((1 - b) * upper + b * ((1 - a) * photo[y + 1, x] + a * photo[y + 1, x + 1]))
+
+    def difference(shift: float) -> float:
+        return float(np.abs(crop[rows, columns] - photo_at(at + shift)).mean())
+
+    # Half a photo pixel off in either direction is clearly worse: the pixel centres are right.
+    assert difference(0) < 2.5
+    assert difference(0) < 0.7 * min(difference(-0.5), difference(0.5))
+
+
+def test_landmark_input_shows_the_crop_where_its_transform_says(found: FoundFace) -> None:
+    rng = np.random.default_rng(0)
+    places = rng.integers(10, 182, (2000, 2))
+    at = _moved(places + 0.5, found.landmark_to_crop)
+    smooth = np.asarray(Image.fromarray(found.face_crop).reduce(3)).astype(np.float64) / 255
+
+    def difference(shift: float) -> float:
+        x, y = np.floor((at + shift) / 3).astype(int).T
+        return float(np.abs(found.landmark_input[:, places[:, 1], places[:, 0]].T - smooth[y, x]).mean())
+
+    assert difference(0) < 0.015
+    assert difference(0) < 0.8 * min(difference(-4), difference(4))
+
+
+@pytest.mark.parametrize("angle", [-45, 30, 90, 180, 270])
+def test_tilted_faces(angle: int, astronaut: Image.Image, found: FoundFace, networks: FaceNetworks) -> None:
+    turned = astronaut.rotate(-angle, Image.Resampling.BICUBIC, expand=True)
+    other = _find(turned, networks)
+    assert (other.info.face_roll - found.info.face_roll - angle + 180) % 360 - 180 == pytest.approx(0, abs=4)
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    expected = (_landmarks(found, networks) - 256) @ np.array([[c, s], [-s, c]]) + np.array(turned.size) / 2
+    landmarks = _landmarks(other, networks)
+    error = np.linalg.norm(landmarks - expected, axis=1) / np.linalg.norm(PUPILS[1] - PUPILS[0])
+    assert np.median(error) < 0.012
+    assert np.percentile(error, 95) < 0.03
+    # In the crop the eyes are within 45 degrees of horizontal.
+    right, left = _moved(landmarks[[468, 473]], np.linalg.inv(other.crop_to_photo))
+    assert abs(math.degrees(math.atan2(*(left - right)[::-1]))) < 50
+
+
+def test_exif_orientation_and_turned_pixels_agree(
+    astronaut: Image.Image, found: FoundFace, networks: FaceNetworks
+) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # turn clockwise to see it upright
+    lying = _encoded(astronaut.transpose(Image.Transpose.ROTATE_90), exif=exif)
+    other = find_face(lying, AvatarOptions(), networks)
+    np.testing.assert_allclose(other.crop_to_photo, found.crop_to_photo, atol=0.5)
+
+
+def test_crop_beyond_the_photo_repeats_its_border(astronaut: Image.Image, networks: FaceNetworks) -> None:
+    tight = _find(astronaut.crop((160, 60, 300, 200)), networks)
+    x0, y0, x1, y1 = tight.info.crop_valid_box
+    assert 0 < x0 < x1 < 1024
+    assert 0 < y0 < y1 < 1024
+    assert (tight.face_crop[y0:y1, :x0] == tight.face_crop[y0:y1, x0 : x0 + 1]).all()
+    assert (tight.face_crop[y1:] == tight.face_crop[y1 - 1 : y1]).all()
+    corners = _moved(np.array([[x0, y0], [x1, y1]]), tight.crop_to_photo)
+    np.testing.assert_allclose(corners, [[0, 0], [140, 140]], atol=1)
+
+
+def test_a_large_photo_gives_the_same_face(
+    astronaut: Image.Image, found: FoundFace, networks: FaceNetworks
+) -> None:
+    """A JPEG eight times as large is decoded at a fraction, and again finer for the crop where that pays."""
+    canvas = Image.new("RGB", (4096, 3000), (90, 110, 130))
+    canvas.paste(astronaut.resize((1024, 1024), Image.Resampling.BICUBIC), (2000, 900))
+    photo = _encoded(canvas, "JPEG", quality=92)
+    other = find_face(photo, AvatarOptions(), networks)
+    assert "find_face.decode_again" in other.info.milliseconds
+    expected = _landmarks(found, networks) * 2 + [2000, 900]
+    error = np.linalg.norm(_landmarks(other, networks) - expected, axis=1) / 88
+    assert np.median(error) < 0.012
+
+
+@pytest.fixture(scope="module")
+def group(astronaut: Image.Image) -> Image.Image:
+    """Three faces: a small one at the left, a large one right of the middle, a middling one at the right."""
+    face = astronaut.crop((120, 10, 330, 220))
+    canvas = Image.new("RGB", (1400, 800), (120, 130, 140))
+    canvas.paste(face.resize((150, 150)), (60, 80))
+    canvas.paste(face.resize((420, 420)), (600, 200))
+    canvas.paste(face.resize((240, 240)), (1120, 500))
+    return canvas
+
+
+def test_the_largest_most_central_face_is_chosen(group: Image.Image, networks: FaceNetworks) -> None:
+    chosen = _find(group, networks)
+    x0, _, x1, _ = chosen.info.face_box
+    assert 600 < x0 < x1 < 1020
+
+
+@pytest.mark.parametrize(("index", "left", "right"), [(0, 60, 210), (1, 600, 1020), (2, 1120, 1360)])
+def test_face_index(index: int, left: int, right: int, group: Image.Image, networks: FaceNetworks) -> None:
+    chosen = _find(group, networks, face_index=index)
+    assert (chosen.info.face_count, chosen.info.face_index) == (3, index)
+    assert left < chosen.info.face_box[0] < chosen.info.face_box[2] < right
+
+
+def test_face_index_beyond_the_last(group: Image.Image, networks: FaceNetworks) -> None:
+    with pytest.raises(FacewrightError, match="face_index is 3, but 3 faces") as caught:
+        _find(group, networks, face_index=3)
+    assert caught.value.code == ErrorCode.NO_FACE
+
+
+@pytest.mark.parametrize("size", [60, 100])
+def test_a_small_face_is_found_in_tiles(size: int, astronaut: Image.Image, networks: FaceNetworks) -> None:
+    face = astronaut.crop((120, 10, 330, 220))
+    canvas = Image.new("RGB", (1400, 900), (120, 130, 140))
+    scale = size / 44  # pupils are 44 pixels apart in the photo
+    canvas.paste(face.resize((int(210 * scale * 0.5), int(210 * scale * 0.5))), (910, 610))
+    chosen = _find(canvas, networks)
+    assert 900 < chosen.info.face_box[0] < chosen.info.face_box[2] < 920 + 210 * scale * 0.5
+    assert ("small" in " ".join(chosen.info.warnings)) == (size * 0.5 < 40)
+
+
+def test_a_face_too_small(astronaut: Image.Image, networks: FaceNetworks) -> None:
+    face = astronaut.crop((120, 10, 330, 220)).resize((56, 56), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (300, 300), (120, 130, 140))
+    canvas.paste(face, (120, 110))
+    with pytest.raises(FacewrightError, match=r"1\d pixels between the pupils; the minimum is 16") as caught:
+        _find(canvas, networks)
+    assert caught.value.code == ErrorCode.FACE_TOO_SMALL
+
+
+def _stripes() -> Image.Image:
+    return Image.fromarray(np.tile((np.arange(400) // 8 % 2 * 255).astype(np.uint8)[:, None], (1, 400)))
+
+
+def _noise() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [Image.new("RGB", (640, 480)), Image.new("RGB", (640, 480), "white"), _stripes(), _noise()],
+    ids=["black", "white", "stripes", "noise"],
+)
+def test_no_face(picture: Image.Image, networks: FaceNetworks) -> None:
+    with pytest.raises(FacewrightError) as caught:
+        _find(picture, networks)
+    assert caught.value.code == ErrorCode.NO_FACE
+
+
+def test_what_only_resembles_a_face_is_refused(networks: FaceNetworks) -> None:
+    """A colour wheel, which both networks take for a face at first; the landmarks find no hold on it."""
+    y, x = (np.mgrid[:370, :370] - 185) / 185
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    hue = np.where(radius < 1, (angle / (2 * np.pi)) % 1 * 255, 0)
+    saturation = np.where(radius < 1, radius * 255, 0)
+    wheel = np.stack([hue, saturation, np.full_like(hue, 255)], axis=2).astype(np.uint8)
+    picture = Image.fromarray(wheel, "HSV").convert("RGB")
+    with pytest.raises(FacewrightError, match="resemble one but are none") as caught:
+        _find(picture, networks)
+    assert caught.value.code == ErrorCode.NO_FACE
+
+
+@pytest.mark.parametrize("reduction", [1, 3])
+def test_sampling_repeats_the_border_and_keeps_the_grid(reduction: int) -> None:
+    """A view that hangs over the image, of a linear ramp: its values are known everywhere."""
+    x = np.arange(120) + 0.5
+    ramp = Image.fromarray(np.repeat(np.tile(x, (90, 1))[..., None], 3, axis=2).astype(np.uint8))
+    view = FaceView((110.0, 45.0), 64.0 * reduction, 0.0)
+    sampled = sample_view(ramp, view.to_image(64), 64)[0] * 255
+    expected = np.clip(110 - 32 * reduction + (np.arange(64) + 0.5) * reduction, 1.5, 119.5) - 0.5
+    interior = slice(2, 62)
+    np.testing.assert_allclose(sampled[32, interior], expected[interior], atol=1.2)

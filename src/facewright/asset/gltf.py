@@ -56,6 +56,18 @@ class EncodedTexture:
             raise ValueError(f"the texture's {len(self.content)} bytes are not a {self.format} picture")
 
 
+def picture_format(content: bytes) -> str:
+    """``jpeg``, ``png`` or ``webp``, told from the first bytes.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    for name, (start, signature) in _SIGNATURES.items():
+        if content[start : start + len(signature)] == signature:
+            return name
+    raise ValueError(f"the texture's {len(content)} bytes are no {', '.join(_SIGNATURES)} picture")
+
+
 def write_glb(layout: AvatarLayout, geometry: AvatarGeometry, texture: EncodedTexture, asset: Json) -> bytes:
     """The file's bytes.
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from facewright.cli.client_commands import add_create, add_refine
+from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine
 from facewright.cli.network_commands import add_build, add_export, add_parity
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
@@ -35,8 +35,9 @@ For owners of published networks (needs scripts/setup --export, but for build):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 something failed, 2 wrong usage."""
-    parsed = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        parsed = _parser(_asked_pipeline(arguments)).parse_args(arguments)
         status: int = parsed.run(parsed)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -47,12 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _asked_pipeline(arguments: Sequence[str]) -> str:
+    """The pipeline that a command line names: the options that it may have depend on it."""
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--pipeline", default=DEFAULT_PIPELINE)
+    known, _ = asked.parse_known_args([word for word in arguments if word != "--"])
+    return str(known.pipeline)
+
+
+def _parser(pipeline: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "facewright", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_create(commands)
+    add_create(commands, pipeline)
     add_refine(commands)
     add_serve(commands)
     add_doctor(commands)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from facewright.core.errors import FacewrightError
+from facewright.engines.profile import Profile
 from facewright.engines.tensorrt_plan import (
     compute_capability,
+    content_hash,
     plan_name,
     read_identity,
     require_fit,
     serving_tensorrt,
 )
-from facewright.server.model_configs import Profile
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import ErrorCode, Tensor
 
 #: How many of the newest versions are served, unless a policy names some.
 SERVED_VERSIONS: Final = 2
@@ -47,10 +47,42 @@ def versions_in(folder: Path) -> list[int]:
 def served_versions(folder: Path) -> list[int]:
     """The versions that the folder's version policy serves, rising."""
     there = versions_in(folder)
-    named = re.search(r"specific: { versions: \[ ([\d, ]+) \] }", (folder / "config.pbtxt").read_text())
-    if named is None:
-        return there[-SERVED_VERSIONS:]
-    return [version for version in there if version in {int(n) for n in named[1].split(",")}]
+    policy = read_config(folder).version_policy
+    if policy.HasField("specific"):
+        return [version for version in there if version in policy.specific.versions]
+    return there[-(policy.latest.num_versions or SERVED_VERSIONS) :]
+
+
+def read_config(folder: Path) -> Any:
+    """A network's ``config.pbtxt`` as Triton's ``ModelConfig`` message.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH when there is none, or it is no such message.
+    """
+    # Not above: these load gRPC, and stages that import this module must not pay for it.
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
+
+    try:
+        return text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+    except (OSError, text_format.ParseError) as error:
+        raise FacewrightError(
+            ErrorCode.ENGINE_MISMATCH, f"{folder.name}/config.pbtxt: {error}", "export the network again"
+        ) from None
+
+
+def declared_tensors(config: Any) -> Mapping[str, Mapping[str, Tensor]]:
+    """The tensors that a config message declares: ``input`` and ``output``, by name."""
+    from tritonclient.grpc import model_config_pb2
+
+    kinds = model_config_pb2.DataType
+    return {
+        border: {
+            row.name: Tensor(row.name, kinds.Name(row.data_type), tuple(row.dims))
+            for row in getattr(config, border)
+        }
+        for border in ("input", "output")
+    }
 
 
 def require_servable(repository: Path, profile: Profile) -> None:
@@ -72,5 +104,5 @@ def require_servable(repository: Path, profile: Profile) -> None:
 def require_plan(version: Path, capability: str, tensorrt: str) -> None:
     """Raises ENGINE_MISMATCH when a version's folder has no plan that fits; see `require_fit`."""
     plan = version / plan_name(capability)
-    content = hashlib.sha256((version / "model.onnx").read_bytes()).hexdigest()
+    content = content_hash(version / "model.onnx")
     require_fit(plan, read_identity(plan), tensorrt, capability, content)

@@ -11,7 +11,7 @@ import pytest
 
 from facewright.cli import main
 from facewright.cli.create_command import Batch, Finished, _targets, create_avatars, preview_path, report_path
-from facewright_client.contract import OPTIONS
+from facewright.pipelines.twin import AVATAR_TWIN
 
 
 def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +19,7 @@ def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[
         main(["create", "--help"])
     assert caught.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    for name, option in OPTIONS.items():
+    for name, option in AVATAR_TWIN.options.items():
         assert f"--{name.replace('_', '-')}" in text
         assert option.meaning.split(";")[0] in text
 

@@ -33,8 +33,8 @@ class TritonPythonModel(StageModel):
             request.array(tensors.LANDMARK_TO_CROP),
             request.array(tensors.CROP_TO_PHOTO),
             PhotoInfo.from_json(request.content(tensors.PHOTO_INFO)),
-            request.option("focal_px"),
             request.array(tensors.PERSON_MASK),
+            request.option("focal_px"),
         )
         return {
             contract.LANDMARKS: fit.landmarks,

@@ -119,8 +119,8 @@ class HeadFitter:
         landmark_to_crop: NDArray[np.floating],
         crop_to_photo: NDArray[np.floating],
         info: PhotoInfo,
-        focal_px: float = 0.0,
         person_mask: NDArray[np.uint8] | None = None,
+        focal_px: float = 0.0,
     ) -> HeadFit:
         """Fits the head to one face.
 
@@ -130,9 +130,9 @@ class HeadFitter:
             landmark_to_crop: [3, 3], landmark-input pixels to crop pixels, a similarity.
             crop_to_photo: [3, 3], crop pixels to photo pixels, a similarity.
             info: the photo's size and focal length.
-            focal_px: the caller's, photo pixels; 0: unknown. It goes before EXIF's.
             person_mask: u8 [M, M], probability of a person x 255 over the crop; gives the hair its volume.
                 None leaves the bare skull.
+            focal_px: the caller's, photo pixels; 0: unknown. It goes before EXIF's.
 
         Raises:
             FacewrightError: NO_FACE where the score says so; BAD_OPTION for an impossible focal_px; INTERNAL

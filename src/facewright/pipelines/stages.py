@@ -74,24 +74,26 @@ class Stage:
         strangers = [tensor.name for tensor in self.renames.values() if tensor.name not in bordering]
         if strangers:
             raise ValueError(f"{self.name} renames {', '.join(strangers)}, which it neither takes nor gives")
+        if len(set(self.renames.values())) != len(self.renames):
+            raise ValueError(f"{self.name} renames one tensor twice: {', '.join(self.renames)}")
         for names in (self._own_names(self.takes), self._own_names(self.gives)):
             if len(set(names)) != len(names):
                 raise ValueError(f"{self.name} has two tensors of one name: {', '.join(names)}")
 
     def renamed(self, names: Mapping[Tensor, Tensor]) -> Stage:
-        """The same model with other tensors at its border: ``names`` maps its own to the pipeline's.
+        """The same model with other tensors at its border: ``names`` maps those that it has to the new ones.
 
         A tensor has one source in a pipeline: a second stage that gives NEUTRAL_VERTICES needs another name.
         """
 
-        def other(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def changed(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return tuple(
                 replace(names[tensor], optional=tensor.optional) if tensor in names else tensor
                 for tensor in tensors
             )
 
-        renames = {**self.renames, **{own.name: tensor for own, tensor in names.items()}}
-        return replace(self, takes=other(self.takes), gives=other(self.gives), renames=renames)
+        renames = {**self.renames, **{self.own_name(tensor): other for tensor, other in names.items()}}
+        return replace(self, takes=changed(self.takes), gives=changed(self.gives), renames=renames)
 
     def as_model(self) -> Stage:
         """The stage as its model is, under its own names, whatever a pipeline calls its tensors."""

@@ -195,12 +195,12 @@ def test_packaging_again_gives_the_same_bytes(packager: AvatarPackager, head: He
     assert packager.package(parts)[0] == packager.package(parts)[0]
 
 
-def test_the_layout_is_built_once_for_all_avatars(
+def test_the_meshes_are_built_once_for_all_avatars(
     packager: AvatarPackager, head: HeadModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Building it takes far longer than packing one avatar into it."""
     first, _ = packager.package(_parts(head))
-    monkeypatch.delattr("facewright.asset.package_avatar.avatar_layout")
+    monkeypatch.delattr("facewright.asset.package_avatar.head_meshes")
     assert packager.package(_parts(head))[0] == first
 
 

@@ -98,6 +98,7 @@ def test_morph_targets_are_the_expressions_and_visemes(glb: pygltflib.GLTF2, hea
     left_out = set(names) - set(mesh_named(glb, "eyes_mesh").extras["targetNames"])
     eyes = vertex["eyes_mesh"]
     assert all(np.abs(truth[name][eyes]).max() <= 1e-5 for name in left_out)
+    assert all(np.abs(truth[name][eyes]).max() > 1e-5 for name in set(names) - left_out)
     assert "eyeLookInLeft" not in left_out, "the eyeballs must follow the look shapes"
 
 

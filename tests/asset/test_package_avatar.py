@@ -233,12 +233,12 @@ def test_packaging_again_gives_the_same_bytes(packager: AvatarPackager) -> None:
     assert _package(packager).glb == _package(packager).glb
 
 
-def test_the_layout_is_built_once_for_all_avatars(
+def test_the_meshes_are_built_once_for_all_avatars(
     packager: AvatarPackager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Building it takes far longer than packing one avatar into it."""
     first = _package(packager).glb
-    monkeypatch.delattr("facewright.asset.package_avatar.avatar_layout")
+    monkeypatch.delattr("facewright.asset.package_avatar.head_meshes")
     assert _package(packager).glb == first
 
 

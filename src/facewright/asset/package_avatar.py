@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facewright.asset.gltf import AvatarGeometry, EncodedTexture, picture_format, write_glb
-from facewright.asset.gltf_layout import AvatarLayout, LayoutOptions, avatar_layout
+from facewright.asset.gltf import write_glb
+from facewright.asset.gltf_mesh import encoded_mesh
+from facewright.asset.head_meshes import HeadMesh, MeshOptions, head_meshes, head_parts, head_skeleton
 from facewright.asset.report import AvatarSection
 from facewright.asset.visemes import VISEMES
 from facewright.core.errors import FacewrightError
+from facewright.core.mesh_part import MalformedPartError, Texture, triangle_counts
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.request import Request
 from facewright.pipelines.section import Section
 from facewright_client.contract import ErrorCode
-from facewright_kernels import vertex_normals
+from facewright_kernels import VertexTriangles, make_vertex_triangles, vertex_normals
 
 F32 = npt.NDArray[np.float32]
 
@@ -45,16 +47,20 @@ class AvatarPackager:
     """
 
     head: HeadModel
-    _layouts: dict[LayoutOptions, AvatarLayout] = field(default_factory=dict, init=False, repr=False)
+    _meshes: dict[MeshOptions, tuple[HeadMesh, ...]] = field(default_factory=dict, init=False, repr=False)
+    _around: VertexTriangles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.layout(LayoutOptions())  # the default options' first avatar is as fast as the others
+        around = make_vertex_triangles(self.head.triangles, self.head.vertex_count)
+        object.__setattr__(self, "_around", around)
+        for mesh in self.meshes(MeshOptions()):
+            encoded_mesh(mesh.topology)  # the default options' first avatar is as fast as the others
 
-    def layout(self, options: LayoutOptions) -> AvatarLayout:
-        """The constant part of files with these options (at most six of about 2.5 MB are kept)."""
-        if options not in self._layouts:
-            self._layouts[options] = avatar_layout(self.head, options)
-        return self._layouts[options]
+    def meshes(self, options: MeshOptions) -> tuple[HeadMesh, ...]:
+        """The head's meshes with these options (at most six are kept, of about 5 MB with their encoding)."""
+        if options not in self._meshes:
+            self._meshes[options] = head_meshes(self.head, options)
+        return self._meshes[options]
 
     def package(self, neutral_vertices: F32, texture: bytes, request: Request) -> PackedAvatar:
         """One person's file.
@@ -72,21 +78,19 @@ class AvatarPackager:
         started = time.perf_counter()
         vertices = self._checked(neutral_vertices)
         wanted = request.options
-        layout = self.layout(LayoutOptions(lods=int(wanted["lods"]), visemes=bool(wanted["visemes"])))
+        meshes = self.meshes(MeshOptions(lods=int(wanted["lods"]), visemes=bool(wanted["visemes"])))
+        normals = vertex_normals(vertices[None], self.head.triangles, self._around)[0]
         try:
-            encoded = EncodedTexture(texture, picture_format(texture))
-        except ValueError as error:
+            parts = head_parts(meshes, vertices, normals, Texture.of_file("albedo", texture))
+            glb = write_glb(parts, head_skeleton(self.head, vertices), _asset(request))
+        except MalformedPartError as error:
             raise _unusable(str(error)) from error
-        geometry = AvatarGeometry(
-            vertices, vertex_normals(vertices[None], self.head.triangles)[0], self.head.joints(vertices)
-        )
-        glb = write_glb(layout, geometry, encoded, _asset(request))
         members: AvatarSection = {
             "avatar": {
                 "bytes": len(glb),
-                "triangles": list(layout.triangle_counts),
-                "vertices": len(layout.vertex),
-                "morph_targets": len(layout.morph_names),
+                "triangles": triangle_counts(parts),
+                "vertices": sum(len(part.positions) for part in parts),
+                "morph_targets": len({morph.name for part in parts for morph in part.topology.morphs}),
                 "joints": [str(name) for name in self.head.joint_names],
             }
         }

@@ -39,7 +39,10 @@ def serving_section(result: dict[str, Any]) -> str:
 
 
 def readme_rows(result: dict[str, Any]) -> list[str]:
-    """The rows of the README's table that a serving result gives."""
+    """The rows of the README's table that a serving result gives.
+
+    Memory grew by what processes hold (PSS) after all that loads do and before the run's last request.
+    """
     rows = []
     for photos in result["photo_sets"].values():
         one, four = photos["closed_loop"]["1"], photos["closed_loop"]["4"]
@@ -50,6 +53,13 @@ def readme_rows(result: dict[str, Any]) -> list[str]:
             f"| avatars per second, 4 clients | {which} | 4 | 8 "
             f"| **{four['per_second']:.1f}**{busy_mark(four)} |",
         ]
+    _, loaded, *_, last = result["memory"]
+    further, grown = last["requests"] - loaded["requests"], last["pss_mb"] - loaded["pss_mb"]
+    rows.append(
+        f"| memory of all server processes after {last['requests']:,} requests (RSS), refinement loaded too "
+        f"| the same | 1.5 GB, flat | 1 GB | **{last['rss_mb'] / 1e3:.1f} GB**, "
+        f"{grown:+} MB (PSS) in the last {further} |"
+    )
     return rows
 
 

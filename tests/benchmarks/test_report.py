@@ -51,7 +51,10 @@ _SERVING: dict[str, Any] = {
         "portraits": _PHOTOS
         | {"description": "30 portraits of 29 people (1.5 megapixels)", "public": False, "photos": 30},
     },
-    "memory": [{"requests": 1000, "processes": 7, "rss_mb": 1500, "pss_mb": 987, "shm_mb": 30}],
+    "memory": [
+        {"requests": requests, "processes": 7, "rss_mb": 1500, "pss_mb": pss_mb, "shm_mb": 30}
+        for requests, pss_mb in ((1, 900), (400, 990), (1000, 987))
+    ],
 }
 
 
@@ -105,6 +108,7 @@ def test_the_readme_shows_the_committed_serving_numbers() -> None:
     marked = readme_rows(_SERVING)
     assert marked[0].endswith("| **322 ms** (400) |")
     assert marked[1].endswith("| **3.2** † |")
+    assert marked[-1].endswith("| **1.5 GB**, -3 MB (PSS) in the last 600 |")
 
 
 def _likeness() -> dict[str, Any]:

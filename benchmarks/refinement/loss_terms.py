@@ -25,7 +25,7 @@ from scipy.ndimage import binary_fill_holes
 
 from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.refinement.problem import Problem, make_problem
-from benchmarks.run_conditions import ROOT, run_conditions, write_result
+from benchmarks.run_conditions import ROOT, RunConditions, write_result
 from facewright.core.options import AvatarOptions
 from facewright.fit.fit_info import HeadFit
 from facewright.head.head_model import HeadModel
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--renders", type=int, default=3, help="rendered faces (default: %(default)s)")
     parser.add_argument("--pictures", type=Path, help="write photo, start and columns (PNG) into this folder")
     options = parser.parse_args(arguments)
-    conditions = run_conditions()
+    conditions = RunConditions()
     if not networks_with_identity().is_dir():
         sys.stderr.write(f"benchmarks.refinement.loss_terms needs an identity network: {IDENTITY_COMMAND}\n")
         return 2
@@ -193,7 +193,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_cpu_threads(1)
     result: dict[str, Any] = {
         "benchmark": "loss_terms",
-        **conditions,
         "iterations": options.iterations,
         "rows": [],
     }
@@ -208,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 Image.fromarray(pictures).save(options.pictures / f"{subject.name.replace(' ', '_')}.png")
     finally:
         set_cpu_threads(threads)
-    sys.stdout.write(f"{write_result('loss_terms', result)}\n")
+    sys.stdout.write(f"{write_result('loss_terms', result | conditions.as_row())}\n")
     return 0
 
 

@@ -33,7 +33,6 @@ from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.likeness.measures import PhotoMeasures, judge_table, measure, table
 from benchmarks.run_conditions import RunConditions, write_result
 from facewright.core.errors import FacewrightError
-from facewright.core.options import AvatarOptions
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -54,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         console.print(str(error))
         return 2
-    maker = AvatarMaker.from_open_assets(
-        AvatarOptions(texture_size=options.texture_size, delight=options.delight)
-    )
+    maker = AvatarMaker({"texture_size": options.texture_size, "delight": options.delight})
 
     measured: list[PhotoMeasures] = []
     names: list[str] = []

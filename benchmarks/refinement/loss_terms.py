@@ -26,7 +26,6 @@ from scipy.ndimage import binary_fill_holes
 from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import ROOT, RunConditions, write_result
-from facewright.core.options import AvatarOptions
 from facewright.fit.fit_info import HeadFit
 from facewright.head.head_model import HeadModel
 from facewright.refine.demo_networks import IDENTITY_COMMAND, networks_with_identity
@@ -98,7 +97,7 @@ def rendered_subject(networks: RefinementNetworks, device: RefinementDevice, see
 
 def photo_subject(networks: RefinementNetworks, device: RefinementDevice, photo: Path) -> Subject:
     """A photo with the pose, light and mask that the default pipeline finds; the start is the mean face."""
-    maker = AvatarMaker.from_open_assets(AvatarOptions())
+    maker = AvatarMaker()
     avatar = maker.make(photo.read_bytes())
     photos = RefinementPhotos.from_crops(
         avatar.face_crop[None],

@@ -29,16 +29,17 @@ from rich.console import Console
 from benchmarks.machine_load import MachineLoad
 from benchmarks.run_conditions import RunConditions, write_result
 from benchmarks.serving.checked_answer import WrongAnswerError, check_answer
-from benchmarks.serving.in_process import InProcessAvatar, InProcessPipeline
 from benchmarks.serving.load import LoadResult, Request, closed_loop, poisson_arrivals
 from benchmarks.serving.photo_set import PhotoSet, astronaut, portraits
 from benchmarks.serving.process_memory import tree_memory
 from benchmarks.serving.served_process import ServedProcess, served
 from benchmarks.serving.server_statistics import stage_times
+from facewright.adapter.in_process import Run, run_in_process
 from facewright.core.errors import FacewrightError
-from facewright.core.options import AvatarOptions
+from facewright.pipelines.twin import AVATAR_TWIN
 from facewright.server.triton_runtime import VERSION as TRITON_VERSION
 from facewright_client import AsyncClient, Connection, RetryPolicy
+from facewright_client.contract import GLB
 
 #: Closed loops with the portraits; the astronaut is measured with more.
 _CLIENTS_WITH_PORTRAITS = (1, 4)
@@ -56,17 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _CONSOLE.print(f"--photos: {error}")
             return 2
     conditions = RunConditions()
-    pipeline = InProcessPipeline()
     rows: dict[str, dict[str, Any]] = {}
-    known: dict[str, tuple[bytes, InProcessAvatar]] = {}
+    known: dict[str, tuple[bytes, Run]] = {}
     for photos in sets:
         try:
-            known[photos.name] = _first_avatar(pipeline, photos)
+            known[photos.name] = _first_avatar(photos)
         except ValueError as error:
             _CONSOLE.print(error)
             return 2
         load = MachineLoad()
-        baseline = _in_process(pipeline, photos, options.baseline_requests)
+        baseline = _in_process(photos, options.baseline_requests)
         rows[photos.name] = photos.as_row() | {"in_process": baseline.as_row() | load.as_row()}
         _CONSOLE.print(photos.description, "in one process", rows[photos.name]["in_process"])
 
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _first_avatar(pipeline: InProcessPipeline, photos: PhotoSet) -> tuple[bytes, InProcessAvatar]:
+def _first_avatar(photos: PhotoSet) -> tuple[bytes, Run]:
     """The first photo that gives an avatar, and that avatar.
 
     Raises:
@@ -100,7 +100,7 @@ def _first_avatar(pipeline: InProcessPipeline, photos: PhotoSet) -> tuple[bytes,
     """
     for photo in photos.photos:
         try:
-            return photo, pipeline.create(photo, AvatarOptions())
+            return photo, run_in_process(AVATAR_TWIN.name, photo, wanted=(GLB,))
         except FacewrightError as error:
             refused = error
     raise ValueError(
@@ -108,14 +108,14 @@ def _first_avatar(pipeline: InProcessPipeline, photos: PhotoSet) -> tuple[bytes,
     )
 
 
-def _in_process(pipeline: InProcessPipeline, photos: PhotoSet, requests: int) -> LoadResult:
+def _in_process(photos: PhotoSet, requests: int) -> LoadResult:
     result = LoadResult()
     source = cycle(photos.photos)
     for _ in range(photos.rounds(requests)):
         photo = next(source)
         start = time.perf_counter()
         try:
-            pipeline.create(photo, AvatarOptions())
+            run_in_process(AVATAR_TWIN.name, photo, wanted=(GLB,))
         except FacewrightError as error:
             result.failures[str(error.code)] += 1
         else:
@@ -127,7 +127,7 @@ def _in_process(pipeline: InProcessPipeline, photos: PhotoSet, requests: int) ->
 async def _measure(
     server: ServedProcess,
     sets: Sequence[PhotoSet],
-    known: dict[str, tuple[bytes, InProcessAvatar]],
+    known: dict[str, tuple[bytes, Run]],
     rows: dict[str, dict[str, Any]],
     options: argparse.Namespace,
 ) -> list[dict[str, float | int]]:

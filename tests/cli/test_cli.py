@@ -44,6 +44,24 @@ def test_a_bad_option_is_refused_before_anything_is_sent(
     assert "texture_size" in capsys.readouterr().err
 
 
+def test_a_pipeline_that_is_none_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["create", "me.jpg", "-o", "me.glb", "--pipeline", "avatar_twins"]) == 1
+    said = capsys.readouterr().err
+    assert "there is no pipeline 'avatar_twins'" in said
+    assert "did you mean avatar_twin?" in said
+
+
+def test_a_broken_file_of_pipelines_keeps_other_commands_working(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACEWRIGHT_PIPELINES", "/nowhere/mine.py")
+    assert main(["create", "me.jpg", "-o", "me.glb"]) == 1
+    assert "mine.py cannot be run" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["doctor", "--help"])
+    assert caught.value.code == 0
+
+
 def test_tls_needs_both_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--tls-key", "key.pem"]) == 2
     assert "--tls-certificate" in capsys.readouterr().err

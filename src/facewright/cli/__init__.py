@@ -48,15 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _asked_pipeline(arguments: Sequence[str]) -> str:
-    """The pipeline that a command line names: the options that it may have depend on it."""
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+def _asked_pipeline(arguments: Sequence[str]) -> str | None:
+    """The pipeline whose options ``facewright create`` may have; None for the other commands."""
+    if list(arguments[:1]) != ["create"]:
+        return None
+    asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument("--pipeline", default=DEFAULT_PIPELINE)
     known, _ = asked.parse_known_args([word for word in arguments if word != "--"])
     return str(known.pipeline)
 
 
-def _parser(pipeline: str) -> argparse.ArgumentParser:
+def _parser(pipeline: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "facewright", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )

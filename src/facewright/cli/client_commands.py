@@ -18,17 +18,16 @@ if TYPE_CHECKING:
 DEFAULT_PIPELINE: Final = "avatar_twin"
 
 
-def add_create(commands: Any, asked: str) -> None:
+def add_create(commands: Any, asked: str | None) -> None:
     """The arguments of ``facewright create``.
 
     Args:
         commands: argparse's.
-        asked: the pipeline whose options there are.
+        asked: the pipeline whose options there are; None: another command is run.
 
     Raises:
         FacewrightError: BAD_OPTION when there is no such pipeline.
     """
-    row = pipeline(asked)
     create = commands.add_parser(
         "create",
         help="make avatars of photos",
@@ -65,7 +64,9 @@ def add_create(commands: Any, asked: str) -> None:
         metavar="S",
         help="seconds for one photo (default: %(default)s)",
     )
-    _add_options(create.add_argument_group(f"options of {row.name}"), row.options)
+    if asked is not None:
+        row = pipeline(asked)
+        _add_options(create.add_argument_group(f"options of {row.name}"), row.options)
     create.set_defaults(run=_create)
 
 

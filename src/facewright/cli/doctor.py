@@ -89,7 +89,7 @@ def examine(install: bool = False, quiet: bool = False) -> int:
         if problem:
             print(f"✗ {problem}")
             return 1
-    findings = [*(check() for check in _CHECKS), *_check_pipelines()]
+    findings = [*(check() for check in _CHECKS), *_check_table()]
     for finding in findings:
         if finding.problem:
             mark, what = ("!", "recommended") if finding.warning else ("✗", "mend")
@@ -183,12 +183,13 @@ def _check_runtime() -> Finding:
     return Finding(subject)
 
 
-def _check_pipelines() -> list[Finding]:
-    """Of each pipeline whether what its stages load is there."""
+def _check_table() -> list[Finding]:
+    """What the pipelines need: stages, weights, plans."""
     try:
-        return [_check_pipeline(row) for row in pipelines().values()]
+        rows = pipelines().values()
     except FacewrightError as error:
         return [Finding("pipelines", error.message, error.hint)]
+    return [_check_model_repository(), *map(_check_pipeline, rows), _check_plans()]
 
 
 def _check_pipeline(row: Pipeline) -> Finding:
@@ -346,9 +347,7 @@ _CHECKS: tuple[Callable[[], Finding], ...] = (
     _check_compiler,
     _check_python_library,
     _check_runtime,
-    _check_model_repository,
     _check_shared_memory,
     _check_gpu,
-    _check_plans,
     _check_export,
 )

@@ -45,15 +45,12 @@ from facewright_kernels.pinhole import (
     pinhole_points,
     pinhole_points_vjp,
 )
-from facewright_kernels.poisson_blend import poisson_blend
-from facewright_kernels.poisson_domain import PoissonDomain, make_poisson_domain
 from facewright_kernels.rasterize import Raster, rasterize, rasterize_vjp
 from facewright_kernels.rasterizer_backend import (
     RasterizerBackend,
     RasterizerUnavailableError,
     rasterizer_backend,
 )
-from facewright_kernels.seam_links import seam_links
 from facewright_kernels.sh_shading import ShShadingGradients, sh_shading, sh_shading_vjp
 from facewright_kernels.silhouette_weight import silhouette_weight
 from facewright_kernels.texel_map import TexelMap, make_texel_map
@@ -94,7 +91,6 @@ __all__ = [
     "MipPyramid",
     "PinholeCamera",
     "PinholeGradients",
-    "PoissonDomain",
     "ProjectionSurface",
     "ProjectionWeighting",
     "Raster",
@@ -121,7 +117,6 @@ __all__ = [
     "interpolate",
     "interpolate_vjp",
     "make_edge_topology",
-    "make_poisson_domain",
     "make_texel_map",
     "make_texel_readers",
     "make_vertex_triangles",
@@ -131,11 +126,9 @@ __all__ = [
     "pinhole_clip_positions_vjp",
     "pinhole_points",
     "pinhole_points_vjp",
-    "poisson_blend",
     "rasterize",
     "rasterize_vjp",
     "rasterizer_backend",
-    "seam_links",
     "sh_shading",
     "sh_shading_vjp",
     "silhouette_weight",

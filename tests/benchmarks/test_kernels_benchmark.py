@@ -30,12 +30,10 @@ from facewright_kernels.rasterizer_backend import FacewrightRasterizer
 #: Public functions that are no kernels: made once for each topology, layout or process.
 _NO_KERNELS = {
     "make_edge_topology",
-    "make_poisson_domain",
     "make_texel_map",
     "make_texel_readers",
     "make_vertex_triangles",
     "rasterizer_backend",
-    "seam_links",
 }
 
 

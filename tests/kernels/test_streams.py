@@ -16,12 +16,10 @@ from facewright_kernels import CompositeSurface, PinholeCamera, ProjectionSurfac
 #: Made once per layout, most with waits of the host (their docstrings say so); and what starts nothing.
 _ON_THE_HOST = {
     "make_edge_topology",
-    "make_poisson_domain",
     "make_texel_map",
     "make_texel_readers",
     "make_vertex_triangles",
     "rasterizer_backend",
-    "seam_links",
 }
 _SIDE = 32
 
@@ -59,14 +57,6 @@ class _Scene:
         self.around = kernels.make_vertex_triangles(self.triangles, len(ball.vertices))
         self.edges = kernels.make_edge_topology(self.triangles, reach=4)
         self.readers = kernels.make_texel_readers(self.ball_uv, _SIDE)
-        inside = device.fetch(self.texels.triangle_id) >= 0
-        links = kernels.seam_links(
-            ball.uv,
-            ball.uv_triangles,
-            ball.triangles,
-            kernels.make_texel_map(ball.uv, ball.uv_triangles, _SIDE),
-        )
-        self.domain = kernels.make_poisson_domain(inside, links).to_device(device.xp)
         self.detail = device.send(rng.integers(0, 256, (_SIDE, _SIDE, 2)).astype(np.uint8))
         self.steps = device.send(np.array([3, 7], np.int32))
         # What is only the shape of a gradient or of an earlier result.
@@ -122,7 +112,6 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
     "pinhole_clip_positions_vjp": lambda s: kernels.pinhole_clip_positions_vjp(s.vertices, s.camera, s.clip),
     "pinhole_points": lambda s: kernels.pinhole_points(s.vertices, s.normals, s.camera),
     "pinhole_points_vjp": lambda s: kernels.pinhole_points_vjp(s.vertices, s.camera, s.vertices),
-    "poisson_blend": lambda s: kernels.poisson_blend(s.image, s.image[::-1], s.weight, s.domain),
     "rasterize": lambda s: kernels.rasterize(
         kernels.pinhole_clip_positions(s.vertices, s.camera), s.triangles, _SIDE, _SIDE
     ),

@@ -210,28 +210,6 @@ def sample_at_vertices(torch: Any, uv: Any) -> Program:
     return lambda texture: program(texture, at.expand(len(texture), -1, -1, -1))[:, 0]
 
 
-def pyramid(torch: Any, texture: Any) -> Callable[[], Any]:
-    """``avg_pool2d`` from level to level while sides are even; channels first."""
-    planes = torch.from_dlpack(texture).permute(0, 3, 1, 2).contiguous()
-
-    def call() -> Any:
-        levels = [planes]
-        while levels[-1].shape[-1] % 2 == 0:
-            levels.append(torch.nn.functional.avg_pool2d(levels[-1], 2))
-        return torch.cat([level.flatten(2) for level in levels], 2).mT
-
-    return call
-
-
-def numpy_pyramid(texture: Any) -> Any:
-    """Means of 2 × 2 texels from level to level while sides are even: ``[B, N, C]`` of ``[B, S, S, C]``."""
-    levels = [texture]
-    while levels[-1].shape[1] % 2 == 0:
-        batch, side, _, channels = levels[-1].shape
-        levels.append(levels[-1].reshape(batch, side // 2, 2, side // 2, 2, channels).mean((2, 4)))
-    return np.concatenate([level.reshape(len(texture), -1, texture.shape[3]) for level in levels], 1)
-
-
 def detail_normals(torch: Any, spans: Sequence[tuple[Any, Any]], inside: Any) -> Program:
     """Differences of neighbouring texels without the coarse tilt, crossed; spans are flat texel numbers."""
     ends = [tuple(torch.from_dlpack(at).reshape(-1) for at in span) for span in spans]

@@ -56,12 +56,8 @@ from facewright_kernels.silhouette_weight import silhouette_weight
 from facewright_kernels.texel_map import TexelMap, make_texel_map
 from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 from facewright_kernels.texture_sample import (
-    MipPyramid,
     TextureSampleGradients,
-    build_mip_pyramid,
     texture_sample,
-    texture_sample_mipmap,
-    texture_sample_mipmap_vjp,
     texture_sample_vjp,
 )
 from facewright_kernels.uv_gather import TexelReaders, make_texel_readers, uv_gather, uv_gather_vjp
@@ -88,7 +84,6 @@ __all__ = [
     "EdgeTopology",
     "FaceLayerGradients",
     "InterpolateGradients",
-    "MipPyramid",
     "PinholeCamera",
     "PinholeGradients",
     "ProjectionSurface",
@@ -106,7 +101,6 @@ __all__ = [
     "adam_step",
     "antialias",
     "antialias_vjp",
-    "build_mip_pyramid",
     "depth_map",
     "detail_normals",
     "detail_normals_vjp",
@@ -134,8 +128,6 @@ __all__ = [
     "silhouette_weight",
     "texture_composite",
     "texture_sample",
-    "texture_sample_mipmap",
-    "texture_sample_mipmap_vjp",
     "texture_sample_vjp",
     "uv_gather",
     "uv_gather_vjp",

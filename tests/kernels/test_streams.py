@@ -41,7 +41,6 @@ class _Scene:
             "weight": random(*shape),
             "channels_first": random(2, 3, _SIDE, _SIDE),
             "uv": random(2, 100, 2),
-            "level": 3 * random(2, 100),
             "of_samples": random(2, 100, 3),
             "coefficients": random(2, 9, 3),
             "photo": device.send(rng.integers(0, 256, (*shape, 3)).astype(np.uint8)),
@@ -68,10 +67,6 @@ class _Scene:
         return self.__dict__["arrays"][name]
 
     @property
-    def pyramid(self) -> Any:
-        return kernels.build_mip_pyramid(self.image)
-
-    @property
     def surface(self) -> ProjectionSurface:
         return ProjectionSurface(self.texels, self.vertices, self.normals, self.triangles)
 
@@ -92,7 +87,6 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
     "antialias_vjp": lambda s: kernels.antialias_vjp(
         s.image, s.raster, s.clip, s.triangles, s.image, s.edges
     ),
-    "build_mip_pyramid": lambda s: s.pyramid.texels,
     "depth_map": lambda s: kernels.depth_map(s.vertices, s.triangles, s.camera, 24, 24),
     "detail_normals": lambda s: kernels.detail_normals(s.image, _attributes(s), s.image, s.texels),
     "detail_normals_vjp": lambda s: kernels.detail_normals_vjp(
@@ -132,10 +126,6 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
     "texture_sample": lambda s: (
         kernels.texture_sample(s.image, s.uv),
         kernels.texture_sample(s.photo, s.uv, srgb=True),
-    ),
-    "texture_sample_mipmap": lambda s: kernels.texture_sample_mipmap(s.pyramid, s.uv, level=s.level),
-    "texture_sample_mipmap_vjp": lambda s: kernels.texture_sample_mipmap_vjp(
-        s.pyramid, s.uv, s.of_samples, level=s.level
     ),
     "texture_sample_vjp": lambda s: kernels.texture_sample_vjp(s.image, s.uv, s.of_samples),
     "uv_gather": lambda s: kernels.uv_gather(s.image, s.ball_uv),

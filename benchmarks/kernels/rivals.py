@@ -178,11 +178,6 @@ def clip_positions(torch: Any, camera: PinholeCamera) -> Program:
     return program
 
 
-def homogeneous_pixels(vertices: Any, intrinsics: Any, head_to_camera: Any) -> Any:
-    """``K (R v + t)`` of tensors: a program itself."""
-    return (vertices @ head_to_camera[:, :, :3].mT + head_to_camera[:, None, :, 3]) @ intrinsics.mT
-
-
 def sample(torch: Any) -> Program:
     """``grid_sample`` of a texture ``[B, H, W, C]`` at ``[B, h, w, 2]``."""
 
@@ -229,25 +224,6 @@ def detail_normals(torch: Any, spans: Sequence[tuple[Any, Any]], inside: Any) ->
         exists = squared > 0
         unit = sign * side / torch.where(exists, squared, 1.0).sqrt()
         return torch.where(exists, unit, normals) * covered
-
-    return program
-
-
-def project(torch: Any, shape: Sequence[Any], camera: PinholeCamera, weight: Any) -> Program:
-    """Texels' surface points through the camera, then ``grid_sample``, of image and vertices; ``shape``:
-    corners ``[S, S, 3]`` as vertex numbers and their barycentric weights. The image must be square.
-    """
-    corners, shares = (torch.from_dlpack(array) for array in shape)
-    matrices = torch.from_dlpack(camera.intrinsics), torch.from_dlpack(camera.head_to_camera)
-    seen = torch.from_dlpack(weight)[..., None] > 0
-    look_up = sample(torch)
-
-    def program(image: Any, vertices: Any) -> Any:
-        points = homogeneous_pixels(vertices, *matrices)
-        at_corners = points[:, corners.reshape(-1)].reshape(len(points), *corners.shape, 3)
-        texels = (at_corners * shares[..., None]).sum(-2)
-        pixel = torch.where(seen, texels[..., :2] / torch.where(seen, texels[..., 2:], 1.0), 0.0)
-        return look_up(image, pixel / camera.image_width) * seen
 
     return program
 

@@ -21,7 +21,6 @@ from facewright_kernels.uv_gather import uv_gather_reference, uv_gather_vjp_refe
 from facewright_kernels.uv_projection import (
     ProjectionWeighting,
     uv_projection_reference,
-    uv_projection_vjp_reference,
 )
 
 _MAP_SIDE = 256
@@ -40,7 +39,6 @@ def make_texture_cases(scene: Scene) -> list[LazyCase]:
         f"uv_gather {gathered}": _uv_gather,
         f"uv_gather_vjp {gathered}": _uv_gather_vjp,
         f"uv_projection {scene.textures}": _uv_projection,
-        f"uv_projection_vjp {scene.textures}": _uv_projection_vjp,
     }
     return [LazyCase(name, partial(build, scene)) for name, build in builders.items()]
 
@@ -229,35 +227,4 @@ def _uv_projection(scene: Scene) -> Case:
             texels.triangle_id, texels.barycentric, scene.photo, depth_map, result.colour, result.weight
         ),
         25.0 if scene.batch == 1 else None,
-    )
-
-
-def _uv_projection_vjp(scene: Scene) -> Case:
-    texels, triangles, camera, surface = scene.texels, scene.triangles, scene.camera, _surface(scene)
-    image = scene.photo.astype(np.float32) / np.float32(255)
-    weight = kernels.uv_projection(image, surface, camera, scene.depth_map).weight
-    grad = scene.noise(19, *weight.shape, 3)
-
-    def call() -> Any:
-        return kernels.uv_projection_vjp(image, surface, camera, weight, grad)
-
-    def reference() -> Any:
-        seen = host(weight[0]) > 0
-        points = _seen_points(scene, seen)
-        return uv_projection_vjp_reference(first64(image), points, first64(grad)[seen])[0]
-
-    def with_torch(torch: Any) -> Any:
-        corners = triangles[scene.xp.maximum(texels.triangle_id, 0)].astype(np.int64)
-        b0, b1 = texels.barycentric[..., 0], texels.barycentric[..., 1]
-        shape = corners, scene.xp.stack([b0, b1, 1 - b0 - b1], -1)
-        program = programs.project(torch, shape, camera, weight)
-        return programs.vjp(torch, program, (image, scene.vertices), grad)
-
-    return Case(
-        call,
-        lambda: assert_close(call().image[0], reference(), 1e-3),
-        byte_count(texels.triangle_id, texels.barycentric, image, weight, grad, image),
-        rivals=rivals(scene, lambda: reference()[None], with_torch),
-        result=lambda gradients: gradients.image,
-        rival_error=5e-3,
     )

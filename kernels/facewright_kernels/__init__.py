@@ -21,12 +21,8 @@ from facewright_kernels.antialias import (
     make_edge_topology,
 )
 from facewright_kernels.displace import (
-    DetailNormalsGradients,
-    DisplaceGradients,
     detail_normals,
-    detail_normals_vjp,
     displace,
-    displace_vjp,
 )
 from facewright_kernels.interpolate import InterpolateGradients, interpolate, interpolate_vjp
 from facewright_kernels.photo_composite import (
@@ -43,7 +39,6 @@ from facewright_kernels.pinhole import (
     pinhole_clip_positions,
     pinhole_clip_positions_vjp,
     pinhole_points,
-    pinhole_points_vjp,
 )
 from facewright_kernels.rasterize import Raster, rasterize, rasterize_vjp
 from facewright_kernels.rasterizer_backend import (
@@ -65,9 +60,7 @@ from facewright_kernels.uv_projection import (
     ProjectionSurface,
     ProjectionWeighting,
     UvProjection,
-    UvProjectionGradients,
     uv_projection,
-    uv_projection_vjp,
 )
 from facewright_kernels.vertex_normals import (
     VertexTriangles,
@@ -79,8 +72,6 @@ from facewright_kernels.vertex_normals import (
 __all__ = [
     "AntialiasGradients",
     "CompositeSurface",
-    "DetailNormalsGradients",
-    "DisplaceGradients",
     "EdgeTopology",
     "FaceLayerGradients",
     "InterpolateGradients",
@@ -96,16 +87,13 @@ __all__ = [
     "TexelReaders",
     "TextureSampleGradients",
     "UvProjection",
-    "UvProjectionGradients",
     "VertexTriangles",
     "adam_step",
     "antialias",
     "antialias_vjp",
     "depth_map",
     "detail_normals",
-    "detail_normals_vjp",
     "displace",
-    "displace_vjp",
     "face_layer",
     "face_layer_vjp",
     "interpolate",
@@ -119,7 +107,6 @@ __all__ = [
     "pinhole_clip_positions",
     "pinhole_clip_positions_vjp",
     "pinhole_points",
-    "pinhole_points_vjp",
     "rasterize",
     "rasterize_vjp",
     "rasterizer_backend",
@@ -132,7 +119,6 @@ __all__ = [
     "uv_gather",
     "uv_gather_vjp",
     "uv_projection",
-    "uv_projection_vjp",
     "vertex_normals",
     "vertex_normals_vjp",
 ]

@@ -89,11 +89,7 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
     ),
     "depth_map": lambda s: kernels.depth_map(s.vertices, s.triangles, s.camera, 24, 24),
     "detail_normals": lambda s: kernels.detail_normals(s.image, _attributes(s), s.image, s.texels),
-    "detail_normals_vjp": lambda s: kernels.detail_normals_vjp(
-        s.image, _attributes(s), s.image, s.texels, s.image
-    ),
     "displace": lambda s: kernels.displace(s.image, _attributes(s), s.weight),
-    "displace_vjp": lambda s: kernels.displace_vjp(s.image, _attributes(s), s.weight, s.image),
     "face_layer": lambda s: kernels.face_layer(s.image, s.image, s.raster.triangle_id),
     "face_layer_vjp": lambda s: kernels.face_layer_vjp(s.image, s.image, s.raster.triangle_id, s.layer),
     "interpolate": lambda s: kernels.interpolate(s.vertices, s.triangles, s.raster),
@@ -105,7 +101,6 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
     "pinhole_clip_positions": lambda s: kernels.pinhole_clip_positions(s.vertices, s.camera),
     "pinhole_clip_positions_vjp": lambda s: kernels.pinhole_clip_positions_vjp(s.vertices, s.camera, s.clip),
     "pinhole_points": lambda s: kernels.pinhole_points(s.vertices, s.normals, s.camera),
-    "pinhole_points_vjp": lambda s: kernels.pinhole_points_vjp(s.vertices, s.camera, s.vertices),
     "rasterize": lambda s: kernels.rasterize(
         kernels.pinhole_clip_positions(s.vertices, s.camera), s.triangles, _SIDE, _SIDE
     ),
@@ -139,7 +134,6 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
         kernels.depth_map(s.vertices, s.triangles, s.camera, 24, 24),
         with_image_xy=True,
     ),
-    "uv_projection_vjp": lambda s: kernels.uv_projection_vjp(s.image, s.surface, s.camera, s.weight, s.image),
     "vertex_normals": lambda s: kernels.vertex_normals(s.vertices, s.triangles, s.around),
     "vertex_normals_vjp": lambda s: kernels.vertex_normals_vjp(s.vertices, s.triangles, s.vertices, s.around),
 }

@@ -48,7 +48,7 @@ from facewright_export.networks.iresnet import IRESNET100_BLOCKS, IResNet, ident
 from facewright_export.networks.light_cnn import LightCnn29V2
 from facewright_export.networks.lpips import Lpips
 from facewright_export.networks.mica import AlbedoGanRegressors, Mica
-from facewright_export.networks.pspnet import PspNet
+from facewright_export.networks.pspnet import IMAGE_SIDE, PspNet
 from facewright_export.networks.shape_decoder import FEATURE_WIDTH, ShapeDecoder
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
 from facewright_export.onnx.graph_surgery import PixelNormalisation
@@ -228,7 +228,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         build=PspNet,
         load=import_pspnet,
         files=("train_epoch_200.pth",),
-        inputs=(_image(473),),
+        inputs=(_image(IMAGE_SIDE),),
         gates={"FACE_PARTS": labels_gate(label_percent(), 0.01, 0.6, 5)},
         source="Zhao et al. 2017, PSPNet; hszhao/semseg",
         serve=then(_part_labels),

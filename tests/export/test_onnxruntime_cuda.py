@@ -21,9 +21,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, save_model
 
+from facewright.core.wheels import Wheel, WheelError, fetch_wheel
 from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.networks import refinement_files
-from facewright_export.wheels import Wheel, WheelError, fetch_wheel
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FACEWRIGHT_CUDA_STUBS") != "1", reason="a large wheel: FACEWRIGHT_CUDA_STUBS=1 runs it"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from facewright_export.wheels import Wheel, WheelError, fetch_wheel
+from facewright.core.wheels import Wheel, WheelError, fetch_wheel
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (

@@ -14,6 +14,7 @@ from PIL import Image
 from benchmarks.refinement.loss_terms import ASTRONAUT, photo_subject, refine_by_columns
 from facewright.core.errors import FacewrightError
 from facewright.core.options import AvatarOptions
+from facewright.core.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.photo.face_networks import FaceNetworks
 from facewright.photo.find_face import find_face
@@ -24,7 +25,6 @@ from facewright.refine.service import refinement_folder
 from facewright_export.demo.identity import DemoIdentity, build, read_published_descriptor
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.networks.dlib_resnet import INPUT_SIZE, DlibFaceDescriptor
-from facewright_export.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel
 
 
 @pytest.fixture(scope="module")

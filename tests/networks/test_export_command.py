@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from facewright.cli import main
-from facewright.cli.network_commands import _PIPELINES, _PRECISIONS
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.server.model_configs import PROFILES
 from facewright_export import network_table
 from facewright_export.checkpoints._reading import load_strictly
+from facewright_export.commands import _PIPELINES, _PRECISIONS
 from facewright_export.network import Network
 from facewright_export.network_table import NETWORKS, PIPELINES, network, pipeline_networks
 from facewright_export.networks.shape_decoder import ShapeDecoder

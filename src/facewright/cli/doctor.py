@@ -16,6 +16,7 @@ import onnxruntime
 
 from facewright.core.assets import BUILD_COMMAND, asset_path, cache_folder, open_assets_folder
 from facewright.core.errors import FacewrightError
+from facewright.core.wheels import PYTRITON, WheelError, fetch_wheel
 from facewright.engines.tensorrt_plan import (
     compute_capability,
     content_hash,
@@ -98,9 +99,6 @@ def examine(install: bool = False, quiet: bool = False) -> int:
 
 def _install(quiet: bool) -> str:
     """Install what is missing; returns what went wrong."""
-    # The wheel is fetched by the code that fetches all pinned wheels; serving itself never needs it.
-    from facewright_export.wheels import PYTRITON, WheelError, fetch_wheel
-
     package = missing_python_library()
     if package and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"installing {package}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from benchmarks.networks.roofline import measure_ceiling
-from facewright.engines.onnx_engine import TensorSpec
+from facewright.engines.engine import TensorSpec
 from facewright.refine.device import Array, RefinementDevice
 from facewright.refine.networks import (
     GRAD_IMAGE,

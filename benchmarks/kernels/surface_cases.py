@@ -15,9 +15,7 @@ from benchmarks.kernels.rivals import rivals
 from benchmarks.kernels.scene import Scene
 from facewright_kernels.displace import (
     detail_normals_reference,
-    detail_normals_vjp_reference,
     displace_reference,
-    displace_vjp_reference,
     texel_spans,
 )
 from facewright_kernels.sh_shading import sh_shading_reference, sh_shading_vjp_reference
@@ -35,9 +33,7 @@ def make_surface_cases(scene: Scene) -> list[LazyCase]:
         f"vertex_normals {scene.meshes}": _vertex_normals,
         f"vertex_normals_vjp {scene.meshes}": _vertex_normals_vjp,
         f"displace {scene.textures}": _displace,
-        f"displace_vjp {scene.textures}": _displace_vjp,
         f"detail_normals {scene.textures}": _detail_normals,
-        f"detail_normals_vjp {scene.textures}": _detail_normals_vjp,
     }
     return [LazyCase(name, partial(build, scene)) for name, build in builders.items()]
 
@@ -229,30 +225,6 @@ def _displaced(positions: Any, normals: Any, amount: Any) -> Any:
     return positions + amount[..., None] * normals
 
 
-def _displace_vjp(scene: Scene) -> Case:
-    positions, normals, amount, grad = _texel_surface(scene)
-
-    def reference() -> Any:
-        return displace_vjp_reference(*(first64(array) for array in (normals, amount, grad)))
-
-    def check() -> None:
-        got = kernels.displace_vjp(positions, normals, amount, grad)
-        of_normals, of_amount = reference()
-        assert_close(got.normals[0], of_normals)
-        assert_close(got.displacement[0], of_amount)
-
-    def with_torch(torch: Any) -> Any:
-        return programs.vjp(torch, _displaced, (positions, normals, amount), grad, 2)
-
-    return Case(
-        lambda: kernels.displace_vjp(positions, normals, amount, grad),
-        check,
-        byte_count(normals, amount, grad, normals, amount),
-        rivals=rivals(scene, lambda: reference()[1][None], with_torch),
-        result=lambda gradients: gradients.displacement,
-    )
-
-
 def _detail_surfaces(scene: Scene) -> tuple[tuple[Any, Any, Any], Any, Any]:
     """Displaced surface, coarse surface and its normals; gradients; which texels show a surface."""
     positions, normals, amount, grad = _texel_surface(scene)
@@ -284,29 +256,4 @@ def _detail_normals(scene: Scene) -> Case:
         byte_count(*surfaces, scene.texels.triangle_id, surfaces[0]),
         rivals=rivals(scene, lambda: reference()[None], with_torch),
         rival_error=0.05,  # of a unit normal, where a texel is almost a line
-    )
-
-
-def _detail_normals_vjp(scene: Scene) -> Case:
-    surfaces, grad, inside = _detail_surfaces(scene)
-
-    def reference() -> Any:
-        displaced, positions, normals = (first64(surface) for surface in surfaces)
-        return detail_normals_vjp_reference(displaced, positions, normals, inside, first64(grad))
-
-    def check() -> None:
-        got = kernels.detail_normals_vjp(*surfaces, scene.texels, grad)
-        for one, expected in zip((got.displaced, got.positions, got.normals), reference(), strict=True):
-            assert_close(one[0], expected, 1e-3)
-
-    def with_torch(torch: Any) -> Any:
-        return programs.vjp(torch, _torch_detail_normals(torch, scene, inside), surfaces, grad)
-
-    return Case(
-        lambda: kernels.detail_normals_vjp(*surfaces, scene.texels, grad),
-        check,
-        byte_count(*surfaces, scene.texels.triangle_id, grad, *surfaces),
-        rivals=rivals(scene, lambda: reference()[0][None], with_torch),
-        result=lambda gradients: gradients.displaced,
-        rival_error=0.05,
     )

@@ -1,4 +1,4 @@
-"""Textures: lookups, pyramids, UV maps at vertices and the projection of photos, with their gradients."""
+"""Textures: lookups, UV maps at vertices and the projection of photos, with their gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from benchmarks.kernels.case import Case, LazyCase, assert_close, byte_count, fi
 from benchmarks.kernels.rivals import rivals
 from benchmarks.kernels.scene import Scene
 from facewright_kernels.texture_sample import (
-    texture_sample_mipmap_vjp_reference,
     texture_sample_reference,
     texture_sample_vjp_reference,
 )
@@ -22,7 +21,6 @@ from facewright_kernels.uv_gather import uv_gather_reference, uv_gather_vjp_refe
 from facewright_kernels.uv_projection import (
     ProjectionWeighting,
     uv_projection_reference,
-    uv_projection_vjp_reference,
 )
 
 _MAP_SIDE = 256
@@ -38,13 +36,9 @@ def make_texture_cases(scene: Scene) -> list[LazyCase]:
         f"texture_sample bf16 {lookups}": _sample_bfloat16,
         f"texture_sample sRGB bytes {lookups}": _sample_bytes,
         f"texture_sample_vjp {lookups}": _sample_vjp,
-        f"build_mip_pyramid {scene.textures}": _build_pyramid,
-        f"texture_sample_mipmap {lookups}": _sample_mipmap,
-        f"texture_sample_mipmap_vjp {lookups}": _sample_mipmap_vjp,
         f"uv_gather {gathered}": _uv_gather,
         f"uv_gather_vjp {gathered}": _uv_gather_vjp,
         f"uv_projection {scene.textures}": _uv_projection,
-        f"uv_projection_vjp {scene.textures}": _uv_projection_vjp,
     }
     return [LazyCase(name, partial(build, scene)) for name, build in builders.items()]
 
@@ -150,73 +144,6 @@ def _sample_vjp(scene: Scene) -> Case:
     )
 
 
-def _build_pyramid(scene: Scene) -> Case:
-    texture = _texture(scene)
-
-    def check() -> None:
-        expected = programs.numpy_pyramid(host(texture[:1]).astype(np.float64))[0]
-        np.testing.assert_allclose(host(kernels.build_mip_pyramid(texture).texels[0]), expected, atol=1e-5)
-
-    return Case(
-        lambda: kernels.build_mip_pyramid(texture),
-        check,
-        byte_count(texture, kernels.build_mip_pyramid(texture).texels),
-        rivals=rivals(
-            scene,
-            lambda: programs.numpy_pyramid(texture),
-            lambda torch: programs.pyramid(torch, texture),
-        ),
-        result=lambda pyramid: pyramid.texels,
-    )
-
-
-def _half_level(scene: Scene) -> Any:
-    """Half way between the first two levels, ``[B, H, W]``."""
-    return scene.xp.full((scene.batch, scene.side, scene.side), 0.5, np.float32)
-
-
-def _sample_mipmap(scene: Scene) -> Case:
-    pyramid, uv, level = kernels.build_mip_pyramid(_texture(scene)), scene.uv_at_pixels, _half_level(scene)
-    side = scene.texture_side
-
-    def reference() -> Any:
-        texels = first64(pyramid.texels)
-        fine = texels[: side**2].reshape(side, side, 3)
-        coarse = texels[side**2 : 5 * side**2 // 4].reshape(side // 2, side // 2, 3)
-        return (_looked_up(fine, uv) + _looked_up(coarse, uv)) / 2
-
-    def call() -> Any:
-        return kernels.texture_sample_mipmap(pyramid, uv, level=level)
-
-    return Case(
-        call,
-        lambda: assert_close(call()[0], reference(), 1e-3),
-        byte_count(pyramid.texels, uv, level) + uv.size // 2 * 12,
-        rivals=rivals(scene, lambda: reference()[None], None),
-        rival_error=2e-3,  # float32 coordinates
-    )
-
-
-def _sample_mipmap_vjp(scene: Scene) -> Case:
-    texture, uv, level, grad = _texture(scene), scene.uv_at_pixels, _half_level(scene), _gradient(scene)
-    pyramid = kernels.build_mip_pyramid(texture)
-
-    def reference() -> Any:
-        lookups = first64(uv).reshape(-1, 2), first64(level).ravel(), first64(grad).reshape(-1, 3)
-        return texture_sample_mipmap_vjp_reference(first64(texture), *lookups)[0]
-
-    def call() -> Any:
-        return kernels.texture_sample_mipmap_vjp(pyramid, uv, grad, level=level)
-
-    return Case(
-        call,
-        lambda: assert_close(call().texture[0], reference(), 1e-3),
-        byte_count(uv, grad, uv, level, pyramid.texels, texture),
-        rivals=rivals(scene, lambda: reference()[None], None),
-        result=lambda gradients: gradients.texture,
-    )
-
-
 def _uv_gather(scene: Scene) -> Case:
     uv_map = scene.noise(13, scene.batch, _MAP_SIDE, _MAP_SIDE, 6)
 
@@ -300,35 +227,4 @@ def _uv_projection(scene: Scene) -> Case:
             texels.triangle_id, texels.barycentric, scene.photo, depth_map, result.colour, result.weight
         ),
         25.0 if scene.batch == 1 else None,
-    )
-
-
-def _uv_projection_vjp(scene: Scene) -> Case:
-    texels, triangles, camera, surface = scene.texels, scene.triangles, scene.camera, _surface(scene)
-    image = scene.photo.astype(np.float32) / np.float32(255)
-    weight = kernels.uv_projection(image, surface, camera, scene.depth_map).weight
-    grad = scene.noise(19, *weight.shape, 3)
-
-    def call() -> Any:
-        return kernels.uv_projection_vjp(image, surface, camera, weight, grad)
-
-    def reference() -> Any:
-        seen = host(weight[0]) > 0
-        points = _seen_points(scene, seen)
-        return uv_projection_vjp_reference(first64(image), points, first64(grad)[seen])[0]
-
-    def with_torch(torch: Any) -> Any:
-        corners = triangles[scene.xp.maximum(texels.triangle_id, 0)].astype(np.int64)
-        b0, b1 = texels.barycentric[..., 0], texels.barycentric[..., 1]
-        shape = corners, scene.xp.stack([b0, b1, 1 - b0 - b1], -1)
-        program = programs.project(torch, shape, camera, weight)
-        return programs.vjp(torch, program, (image, scene.vertices), grad)
-
-    return Case(
-        call,
-        lambda: assert_close(call().image[0], reference(), 1e-3),
-        byte_count(texels.triangle_id, texels.barycentric, image, weight, grad, image),
-        rivals=rivals(scene, lambda: reference()[None], with_torch),
-        result=lambda gradients: gradients.image,
-        rival_error=5e-3,
     )

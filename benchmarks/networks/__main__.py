@@ -25,7 +25,7 @@ from benchmarks.machine_load import MachineLoad
 from benchmarks.networks.cases import measure_network, runs_onnx_on
 from benchmarks.networks.roofline import Ceiling, measure_ceiling
 from benchmarks.run_conditions import RunConditions, result_path, write_result
-from facewright_export.network_table import NETWORKS, network
+from facewright_export.network_tables import NETWORKS, network
 
 _ORDER = [row.name for row in NETWORKS]
 

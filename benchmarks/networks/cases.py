@@ -69,10 +69,10 @@ def measure_network(network: Network, batches: tuple[int, ...], device: str) -> 
                 continue
             forget_peak()
             before_gb = resident_gb()
-            timed = _time(prepared, batch, device)
-            seconds_per_item = max(timed.values()) / 1e3 / batch
+            milliseconds = _time(prepared, batch, device)
+            seconds_per_item = max(milliseconds.values()) / 1e3 / batch
             gb_per_item = (peak_gb() - before_gb) / batch
-            rows += [_row(prepared, batch, runner, ms) for runner, ms in timed.items()]
+            rows += [_row(prepared, batch, runner, ms) for runner, ms in milliseconds.items()]
         return rows
 
 

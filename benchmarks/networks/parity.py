@@ -15,7 +15,7 @@ from dataclasses import fields
 from typing import Any
 
 from benchmarks.run_conditions import RunConditions, result_path, write_result
-from facewright_export.network_table import NETWORKS, network
+from facewright_export.network_tables import NETWORKS, network
 from facewright_export.onnx.precision import Precision
 from facewright_export.parity.parity import TensorParity
 from facewright_export.parity.parity_command import measure_parity, rows_for_report

@@ -19,7 +19,7 @@ import onnxruntime as ort
 import torch
 
 from facewright_export.network import Array
-from facewright_export.network_table import network
+from facewright_export.network_tables import network
 from facewright_export.onnx.graph_surgery import fold_constants
 from facewright_export.onnx.onnx_export import EXAMPLE_BATCH, trace_onnx
 from facewright_export.onnx.onnx_lint import lint

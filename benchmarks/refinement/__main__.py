@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import onnxruntime
 
 from benchmarks.machine_load import MachineLoad
-from benchmarks.process_memory import available_gb, resident_gb
+from benchmarks.process_memory import available_gb, forget_peak, peak_gb, resident_gb
 from benchmarks.refinement import PUBLISHED_GFLOP
 from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
@@ -140,7 +140,6 @@ def _published_cpu_rows(
     options: argparse.Namespace, device: RefinementDevice, folder: Path
 ) -> Iterator[dict[str, Any]]:
     """As many batches as memory allows, told from what batches of one take."""
-    from benchmarks.process_memory import forget_peak, peak_gb
     from benchmarks.refinement.autograd_rival import checked_rival
     from benchmarks.refinement.torch_networks import core_gflop_per_s, export, published
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from benchmarks.networks.roofline import measure_ceiling
-from facewright.engines.onnx_engine import TensorSpec
+from facewright.engines.engine import NamedTensors, TensorSpec
 from facewright.refine.device import Array, RefinementDevice
 from facewright.refine.networks import (
     GRAD_IMAGE,
@@ -154,7 +154,7 @@ def graph_on(graph: fx.GraphModule, device: str) -> fx.GraphModule:
     return graph.to(device)
 
 
-class TorchGraphEngine:
+class TorchGraphEngine(NamedTensors):
     """A traced graph as an `Engine`; arrays change hands by DLPack, without copies.
 
     Args:
@@ -170,18 +170,11 @@ class TorchGraphEngine:
         self._stream = None if stream is None else torch.cuda.ExternalStream(stream.ptr)
         arguments = [node for node in graph.graph.nodes if node.op == "placeholder"]
         results = graph.graph.output_node().args[0]
-        self._inputs = {name: _spec(node) for name, node in zip(inputs, arguments, strict=True)}
-        self._outputs = {name: _spec(node) for name, node in zip(outputs, results, strict=True)}
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """See `Engine.inputs`."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """See `Engine.outputs`."""
-        return self._outputs
+        super().__init__(
+            "the traced graph",
+            {name: _spec(node) for name, node in zip(inputs, arguments, strict=True)},
+            {name: _spec(node) for name, node in zip(outputs, results, strict=True)},
+        )
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `Engine.run`."""

@@ -20,7 +20,7 @@ from facewright_export.checkpoints import CheckpointError
 from facewright_export.export_error import ExportError
 from facewright_export.network import Network
 from facewright_export.network_export import ExportedNetwork, export_network
-from facewright_export.network_table import PIPELINES, network, pipeline_networks
+from facewright_export.network_tables import PIPELINES, network, pipeline_networks
 from facewright_export.onnx.precision import Precision
 from facewright_export.parity.parity_gates import GateResult
 from facewright_export.repository_assembly import add_version, parity_rows

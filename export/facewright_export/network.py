@@ -1,4 +1,4 @@
-"""What the exporter must know about a network: one row of the network table."""
+"""What the exporter must know about a network: one row of a network table."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Network:
-    """One row of the network table.
+    """One row of a network table.
 
     Args:
         name: of the network and of its folder in the model repository.
@@ -86,6 +86,8 @@ class Network:
         precisions: in which it may be served.
         seeded_scales: standard deviations of seeded weights by pattern of key (see `seeded_state_dict`).
         kept: patterns of keys whose built values are kept when weights are seeded.
+        instead_of: the network of the same pipeline that this one may replace; "" where the pipeline needs
+            this one.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Network:
     precisions: tuple[Precision, ...] = tuple(Precision)
     seeded_scales: Mapping[str, float] = field(default_factory=dict)
     kept: tuple[str, ...] = ("*.kernel",)
+    instead_of: str = ""
 
     def __post_init__(self) -> None:
         images = [given.name for given in self.inputs if given.example is Example.PIXELS]

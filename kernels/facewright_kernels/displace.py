@@ -1,8 +1,10 @@
-"""Displacement maps: a surface moved along its normals, and the detail normals of the result."""
+"""Displacement maps: a surface moved along its normals, and the detail normals of the result.
+
+For the stages that make normal maps of what a network displaces: ``dress_head`` of the generative and of the
+animatable pipeline (NORMAL_TEXTURE), and the animatable pipeline's wrinkle maps, one per key expression.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,34 +14,6 @@ from facewright_kernels._runtime.kernel_source import KernelSource
 from facewright_kernels.texel_map import TexelMap
 
 _SOURCE = KernelSource("displace")
-
-
-@dataclass(frozen=True)
-class DisplaceGradients:
-    """Gradients of :func:`displace`.
-
-    Attributes:
-        positions: the gradient that was given, itself: displacing is the identity in the positions.
-        normals: f32 ``[B, ..., 3]``.
-        displacement: f32 ``[B, ...]``.
-    """
-
-    positions: FloatArray
-    normals: FloatArray
-    displacement: FloatArray
-
-
-@dataclass(frozen=True)
-class DetailNormalsGradients:
-    """Gradients of :func:`detail_normals`, each f32 ``[B, S, S, 3]``.
-
-    Attributes:
-        displaced, positions, normals: of the arguments of the same names.
-    """
-
-    displaced: FloatArray
-    positions: FloatArray
-    normals: FloatArray
 
 
 def displace(positions: FloatArray, normals: FloatArray, displacement: FloatArray) -> FloatArray:
@@ -66,39 +40,6 @@ def displace(positions: FloatArray, normals: FloatArray, displacement: FloatArra
         "displace", displacement.size, positions, normals, displacement, displaced, displacement.size
     )
     return displaced
-
-
-def displace_vjp(
-    positions: FloatArray, normals: FloatArray, displacement: FloatArray, grad_displaced: FloatArray
-) -> DisplaceGradients:
-    """Vector-Jacobian product of :func:`displace`: g, ``D ⊙ g`` and ``N · g``.
-
-    Args:
-        positions, normals, displacement: as given to :func:`displace`.
-        grad_displaced: f32 ``[B, ..., 3]``, gradient of a scalar with respect to the result.
-
-    Raises:
-        ValueError: wrong shape or dtype, mixed devices.
-    """
-    check = Boundary("displace_vjp")
-    positions = check.array("positions", positions, "float32", "B ... 3")
-    normals, displacement = _check_normals(check, positions.shape, normals, displacement)
-    shape = " ".join(str(n) for n in positions.shape)
-    grad_displaced = check.array("grad_displaced", grad_displaced, "float32", shape)
-    xp = array_module(positions)
-    grad_normals: FloatArray = xp.empty(normals.shape, np.float32)
-    grad_displacement: FloatArray = xp.empty(displacement.shape, np.float32)
-    _SOURCE.launch(
-        "displace_vjp",
-        displacement.size,
-        normals,
-        displacement,
-        grad_displaced,
-        grad_normals,
-        grad_displacement,
-        displacement.size,
-    )
-    return DisplaceGradients(grad_displaced, grad_normals, grad_displacement)
 
 
 def detail_normals(
@@ -130,39 +71,6 @@ def detail_normals(
     return out
 
 
-def detail_normals_vjp(
-    displaced: FloatArray,
-    positions: FloatArray,
-    normals: FloatArray,
-    texel_map: TexelMap,
-    grad_detail_normals: FloatArray,
-) -> DetailNormalsGradients:
-    """Vector-Jacobian product of :func:`detail_normals`. Every texel gathers its neighbours' tangents: the
-    result is the same in every run.
-
-    Args:
-        displaced, positions, normals, texel_map: as given to :func:`detail_normals`.
-        grad_detail_normals: f32 ``[B, S, S, 3]``, gradient of a scalar with respect to the normals.
-
-    Raises:
-        ValueError: wrong shape or dtype, mixed devices.
-    """
-    check = Boundary("detail_normals_vjp")
-    surface = _check_texels(check, displaced, positions, normals, texel_map)
-    grad = check.array("grad_detail_normals", grad_detail_normals, "float32", "B S S 3")
-    xp = array_module(grad)
-    texels, sizes = grad.size // 3, (check.size("B"), check.size("S"))
-    tangents: FloatArray = xp.empty((*grad.shape[:3], 6), np.float32)
-    grad_normals: FloatArray = xp.empty(grad.shape, np.float32)
-    grad_displaced: FloatArray = xp.empty(grad.shape, np.float32)
-    grad_positions: FloatArray = xp.empty(grad.shape, np.float32)
-    _SOURCE.launch("detail_normals_vjp_tangents", texels, *surface, grad, tangents, grad_normals, *sizes)
-    _SOURCE.launch(
-        "detail_normals_vjp_surfaces", texels, tangents, *surface[2:], grad_displaced, grad_positions, *sizes
-    )
-    return DetailNormalsGradients(grad_displaced, grad_positions, grad_normals)
-
-
 def _check_normals(
     check: Boundary, shape: tuple[int, ...], normals: FloatArray, displacement: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
@@ -187,15 +95,6 @@ def displace_reference(
 ) -> Float64Array:
     """``[..., 3]`` in float64 (animatable paper, eq. 10)."""
     return np.asarray(positions + displacement[..., None] * normals, np.float64)
-
-
-def displace_vjp_reference(
-    normals: Float64Array, displacement: Float64Array, grad: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Gradients of normals ``[..., 3]`` and displacement ``[...]``, in float64; that of the positions is
-    ``grad``.
-    """
-    return displacement[..., None] * grad, np.asarray((normals * grad).sum(-1), np.float64)
 
 
 def texel_spans(inside: npt.NDArray[np.bool_]) -> list[tuple[IntArray, IntArray]]:
@@ -235,35 +134,3 @@ def detail_normals_reference(
     length = np.linalg.norm(side, axis=-1, keepdims=True)
     out = np.where(length > 0, side / np.where(length > 0, length, 1), normals)
     return np.where(inside[..., None], out, 0)
-
-
-def detail_normals_vjp_reference(
-    displaced: Float64Array,
-    positions: Float64Array,
-    normals: Float64Array,
-    inside: npt.NDArray[np.bool_],
-    grad: Float64Array,
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Gradients of one map's displaced surface, coarse surface and coarse normals ``[S, S, 3]``, in float64:
-    the chain rule through :func:`detail_normals_reference`, added up texel by texel.
-    """
-    spans = texel_spans(inside)
-    moved, flat = _tangents(displaced, spans), _tangents(positions, spans)
-    u, v = (moved[k] - normals * _dot(normals, flat[k]) for k in range(2))
-    side = np.cross(u, v)
-    sign = np.where(_dot(side, normals) < 0, -1, 1)
-    length = np.linalg.norm(side, axis=-1, keepdims=True)
-    smooth = inside[..., None] & (length > 0)
-    safe = np.where(length > 0, length, 1)
-    normal = sign * side / safe
-    of_side = np.where(smooth, sign * (grad - normal * _dot(normal, grad)) / safe, 0)
-    of_displaced, of_positions = np.zeros((2, positions.size // 3, 3))
-    of_normals = np.where(inside[..., None] & (length == 0), grad, 0)
-    for k, of_tangent in enumerate((np.cross(v, of_side), np.cross(of_side, u))):
-        of_flat = -normals * _dot(normals, of_tangent)
-        of_normals -= of_tangent * _dot(normals, flat[k]) + flat[k] * _dot(normals, of_tangent)
-        start, end = spans[k]
-        for total, one in ((of_displaced, of_tangent), (of_positions, of_flat)):
-            np.add.at(total, end, one)
-            np.add.at(total, start, -one)
-    return of_displaced.reshape(positions.shape), of_positions.reshape(positions.shape), of_normals

@@ -50,7 +50,7 @@ extern "C" __global__ void pinhole_points(const float* __restrict__ vertices, co
     }
 }
 
-// What the gradients of a clip position (4 numbers) or of a homogeneous pixel with depth (3) say about K p and p.z.
+// What the gradient of a clip position says about K p and p.z.
 struct Seen {
     float pixel_x, pixel_y, depth;
 };
@@ -59,8 +59,7 @@ struct ClipScale {
     float image_width, image_height, z_scale;
 };
 
-__device__ Seen seen_gradient(const float* grad, int of_clip, ClipScale clip) {
-    if (!of_clip) return {grad[0], grad[1], grad[2]};
+__device__ Seen seen_gradient(const float* grad, ClipScale clip) {
     return {2.0f * grad[0] / clip.image_width, 2.0f * grad[1] / clip.image_height,
             clip.z_scale * grad[2] + grad[3] - grad[0] - grad[1]};
 }
@@ -71,12 +70,11 @@ __device__ Point camera_gradient(const float* k, Seen g) {
             k[2] * g.pixel_x + k[5] * g.pixel_y + g.depth};
 }
 
-// stride: floats between the gradients of two vertices.
 extern "C" __global__ void pinhole_vjp_vertices(const float* __restrict__ intrinsics,
                                                 const float* __restrict__ extrinsics, const float* __restrict__ grad,
                                                 float* __restrict__ grad_vertices, int batch, int vertex_count,
-                                                int shared_vertices, int of_clip, int stride, float image_width,
-                                                float image_height, float z_scale) {
+                                                int shared_vertices, float image_width, float image_height,
+                                                float z_scale) {
     const int cameras = shared_vertices ? batch : 1;
     FOR_EACH_INDEX(i, (long long)(shared_vertices ? 1 : batch) * vertex_count) {
         float x = 0.0f, y = 0.0f, z = 0.0f;
@@ -86,7 +84,7 @@ extern "C" __global__ void pinhole_vjp_vertices(const float* __restrict__ intrin
             const float* e = extrinsics + image * 12;
             const Point p = camera_gradient(
                 intrinsics + image * 9,
-                seen_gradient(grad + at * stride, of_clip, ClipScale{image_width, image_height, z_scale}));
+                seen_gradient(grad + at * 4, ClipScale{image_width, image_height, z_scale}));
             x += e[0] * p.x + e[4] * p.y + e[8] * p.z;
             y += e[1] * p.x + e[5] * p.y + e[9] * p.z;
             z += e[2] * p.x + e[6] * p.y + e[10] * p.z;
@@ -101,8 +99,8 @@ extern "C" __global__ void pinhole_vjp_vertices(const float* __restrict__ intrin
 extern "C" __global__ void pinhole_vjp_camera(const float* __restrict__ vertices, const float* __restrict__ intrinsics,
                                               const float* __restrict__ extrinsics, const float* __restrict__ grad,
                                               float* __restrict__ part_sums, int batch, int vertex_count,
-                                              int shared_vertices, int of_clip, int stride, float image_width,
-                                              float image_height, float z_scale, int parts) {
+                                              int shared_vertices, float image_width, float image_height,
+                                              float z_scale, int parts) {
     FOR_EACH_INDEX(j, (long long)batch * parts) {
         const long long image = j / parts, part = j - image * parts;
         const float *k = intrinsics + image * 9, *e = extrinsics + image * 12;
@@ -110,7 +108,7 @@ extern "C" __global__ void pinhole_vjp_camera(const float* __restrict__ vertices
         for (int c = 0; c < 18; ++c) sums[c] = 0.0f;
         FOR_EACH_OF_PART(v, part, parts, vertex_count) {
             const float* h = vertices + ((shared_vertices ? 0 : image * vertex_count) + v) * 3;
-            const Seen g = seen_gradient(grad + (image * vertex_count + v) * stride, of_clip,
+            const Seen g = seen_gradient(grad + (image * vertex_count + v) * 4,
                                          ClipScale{image_width, image_height, z_scale});
             const Point p = to_camera(e, h), q = camera_gradient(k, g);
             const float seen[2] = {g.pixel_x, g.pixel_y}, camera[3] = {p.x, p.y, p.z}, of_point[3] = {q.x, q.y, q.z};

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def pinhole_clip_positions(vertices: FloatArray, camera: PinholeCamera) -> Float
 
 @dataclass(frozen=True)
 class PinholeGradients:
-    """Gradients of what a camera sees, with respect to the vertices and to the camera.
+    """Gradients of :func:`pinhole_clip_positions`, with respect to the vertices and to the camera.
 
     Attributes:
         vertices: f32, of the vertices' shape (summed over the cameras that share them), head space.
@@ -99,34 +99,8 @@ def pinhole_clip_positions_vjp(
     check = Boundary("pinhole_clip_positions_vjp")
     vertices, intrinsics, extrinsics = _check_seen_vertices(check, vertices, camera)
     grad_clip = check.array("grad_clip", grad_clip, "float32", "B V 4")
-    checked = replace(camera, intrinsics=intrinsics, head_to_camera=extrinsics)
-    return _vjp(vertices, checked, grad_clip, of_clip=True)
-
-
-def pinhole_points_vjp(
-    vertices: FloatArray, camera: PinholeCamera, grad_points: FloatArray
-) -> PinholeGradients:
-    """Vector-Jacobian product of the first three numbers of :func:`pinhole_points`: homogeneous pixel and
-    depth. The cosine, which weighs what is seen, is treated as a constant.
-
-    Args:
-        vertices, camera: as given to :func:`pinhole_points`.
-        grad_points: f32 ``[B, V, 3]``, gradient of a scalar with respect to x·z, y·z and z.
-
-    Raises:
-        ValueError: wrong shape or dtype, mixed devices, a camera that is no pinhole camera.
-    """
-    check = Boundary("pinhole_points_vjp")
-    vertices = check.array("vertices", vertices, "float32", "B V 3")
-    intrinsics, extrinsics = check_camera(check, camera)
-    grad_points = check.array("grad_points", grad_points, "float32", "B V 3")
-    checked = replace(camera, intrinsics=intrinsics, head_to_camera=extrinsics)
-    return _vjp(vertices, checked, grad_points, of_clip=False)
-
-
-def _vjp(vertices: FloatArray, camera: PinholeCamera, grad: FloatArray, *, of_clip: bool) -> PinholeGradients:
     xp = array_module(vertices)
-    batch, vertex_count = grad.shape[:2]
+    batch, vertex_count = check.size("B"), check.size("V")
     parts = part_count(vertex_count, vertices)
     grad_vertices: FloatArray = xp.empty(vertices.shape, np.float32)
     part_sums: FloatArray = xp.empty((batch, parts, 18), np.float32)
@@ -134,20 +108,18 @@ def _vjp(vertices: FloatArray, camera: PinholeCamera, grad: FloatArray, *, of_cl
         batch,
         vertex_count,
         int(len(vertices) == 1),
-        int(of_clip),
-        grad.shape[2],
         camera.image_width,
         camera.image_height,
         (camera.far + camera.near) / (camera.far - camera.near),
     )
-    rays = (camera.intrinsics, camera.head_to_camera, grad)
+    rays = (intrinsics, extrinsics, grad_clip)
     _SOURCE.launch("pinhole_vjp_vertices", vertices.size // 3, *rays, grad_vertices, *shape)
     _SOURCE.launch("pinhole_vjp_camera", batch * parts, vertices, *rays, part_sums, *shape, parts)
     of_camera = sum_parts(part_sums, 1)
-    intrinsics: FloatArray = xp.zeros((batch, 3, 3), np.float32)
-    intrinsics[:, :2] = of_camera[:, :6].reshape(batch, 2, 3)
+    grad_intrinsics: FloatArray = xp.zeros((batch, 3, 3), np.float32)
+    grad_intrinsics[:, :2] = of_camera[:, :6].reshape(batch, 2, 3)
     return PinholeGradients(
-        grad_vertices, intrinsics, xp.ascontiguousarray(of_camera[:, 6:]).reshape(batch, 3, 4)
+        grad_vertices, grad_intrinsics, xp.ascontiguousarray(of_camera[:, 6:]).reshape(batch, 3, 4)
     )
 
 
@@ -292,19 +264,5 @@ def pinhole_clip_positions_vjp_reference(
     of_point = of_pixel @ intrinsics[:2]
     of_point[:, 2] += of_depth
     of_intrinsics = np.vstack([of_pixel.T @ at, np.zeros(3)])
-    of_extrinsics = np.column_stack([of_point.T @ vertices, of_point.sum(0)])
-    return of_point @ head_to_camera[:, :3], of_intrinsics, of_extrinsics
-
-
-def pinhole_points_vjp_reference(
-    vertices: Float64Array, intrinsics: Float64Array, head_to_camera: Float64Array, grad_points: Float64Array
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Gradients of one image's vertices ``[V, 3]``, intrinsics ``[3, 3]`` and ``[R | t]`` ``[3, 4]`` in
-    float64: the transpose of the first three columns of :func:`pinhole_points_reference`.
-    """
-    at = vertices @ head_to_camera[:, :3].T + head_to_camera[:, 3]
-    of_point = grad_points[:, :2] @ intrinsics[:2]
-    of_point[:, 2] += grad_points[:, 2]
-    of_intrinsics = np.vstack([grad_points[:, :2].T @ at, np.zeros(3)])
     of_extrinsics = np.column_stack([of_point.T @ vertices, of_point.sum(0)])
     return of_point @ head_to_camera[:, :3], of_intrinsics, of_extrinsics

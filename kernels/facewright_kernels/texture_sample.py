@@ -1,8 +1,7 @@
-"""Texture lookups: bilinear, and trilinear in a mip pyramid."""
+"""Bilinear texture lookups, and their gradients."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,22 +25,6 @@ HalfArray = npt.NDArray[np.float16]
 #: The upper 16 bits of float32 numbers: NumPy and CuPy have no such dtype.
 Bfloat16Array = npt.NDArray[np.uint16]
 TexelFormat = Literal["bfloat16"]
-
-
-@dataclass(frozen=True)
-class MipPyramid:
-    """A texture and its halved copies.
-
-    Attributes:
-        texels: f32 ``[B, N, C]``, all levels one after the other, largest first, each row by row.
-        height, width: of level 0.
-        levels: how many; the last is the first with an odd side (other than 1), or 1 × 1.
-    """
-
-    texels: FloatArray
-    height: int
-    width: int
-    levels: int
 
 
 def texture_sample(
@@ -76,115 +59,13 @@ def texture_sample(
     _check_texture(check, check.size("H") * check.size("W"))
     if srgb and texture.dtype != np.uint8:
         raise ValueError("texture_sample: srgb needs a uint8 texture; float images are linear already")
-    xp = array_module(texture)
-    channels = check.size("C")
-    out: FloatArray = xp.empty((*uv.shape[:-1], channels), np.float32)
-    samples = uv.size // 2
-    shape = (
-        samples,
-        max(samples // max(check.size("B"), 1), 1),
-        int(check.size("N") == 1),
-        check.size("H"),
-        check.size("W"),
-        channels,
-        int(wrap),
-    )
+    out: FloatArray = array_module(texture).empty((*uv.shape[:-1], check.size("C")), np.float32)
+    samples, layout = uv.size // 2, _layout(check, uv, wrap)
     if texture.dtype == np.uint8:
         decoded = table_beside(texture, byte_decoding, srgb)
-        _SOURCE.launch("sample_bytes", samples, texture, decoded, uv, out, *shape)
+        _SOURCE.launch("sample_bytes", samples, texture, decoded, uv, out, *layout)
     else:
-        _SOURCE.launch(f"sample_{_kernel_of(texture)}", samples, _bits(texture), uv, out, *shape)
-    return out
-
-
-def build_mip_pyramid(texture: FloatArray) -> MipPyramid:
-    """Halve a texture (2 × 2 box filter) until a side is odd.
-
-    Args:
-        texture: f32 ``[B, H, W, C]``, linear light.
-
-    Raises:
-        ValueError: wrong shape or dtype.
-    """
-    check = Boundary("build_mip_pyramid")
-    texture = check.array("texture", texture, "float32", "B H W C")
-    batch, height, width, channels = texture.shape
-    if min(texture.shape) < 1:
-        raise ValueError(f"build_mip_pyramid: texture must not be empty, got {list(texture.shape)}")
-    sides = [(height, width)]
-    while max(sides[-1]) > 1 and all(side == 1 or side % 2 == 0 for side in sides[-1]):
-        sides.append((max(sides[-1][0] // 2, 1), max(sides[-1][1] // 2, 1)))
-    xp = array_module(texture)
-    texels: Any = xp.empty((batch, sum(h * w for h, w in sides), channels), np.float32)
-    texels[:, : height * width] = texture.reshape(batch, height * width, channels)
-    source = texture
-    at = height * width
-    for (upper_height, upper_width), (lower_height, lower_width) in itertools.pairwise(sides):
-        half = xp.empty((batch, lower_height, lower_width, channels), np.float32)
-        _SOURCE.launch(
-            "halve_level",
-            half.size // channels,
-            source,
-            half,
-            batch,
-            upper_height,
-            upper_width,
-            channels,
-            upper_height * upper_width * channels,
-            lower_height * lower_width * channels,
-        )
-        texels[:, at : at + lower_height * lower_width] = half.reshape(batch, -1, channels)
-        at += lower_height * lower_width
-        source = half
-    return MipPyramid(texels, height, width, len(sides))
-
-
-def texture_sample_mipmap(
-    pyramid: MipPyramid,
-    uv: FloatArray,
-    *,
-    level: FloatArray | None = None,
-    uv_derivatives: FloatArray | None = None,
-    wrap: bool = False,
-) -> FloatArray:
-    """Trilinear lookup at a level of detail, given or derived from the pixel's footprint.
-
-    Args:
-        pyramid: of :func:`build_mip_pyramid` (batch B or 1).
-        uv: f32 ``[B, ..., 2]``.
-        level: f32 ``[B, ...]``, 0 is the full resolution; clamped to the levels there are.
-        uv_derivatives: f32 ``[B, ..., 2, 2]``: du/dx, du/dy, dv/dx, dv/dy per pixel. The level is log2 of the
-            footprint's longer axis in texels (OpenGL 4.6 core profile, 8.14.1). Exactly one of ``level`` and
-            ``uv_derivatives``.
-
-    Returns:
-        f32 ``[B, ..., C]``; NaN where a UV coordinate or the level is not finite.
-
-    Raises:
-        ValueError: wrong shape or dtype, mixed devices, both or neither of ``level`` and ``uv_derivatives``.
-    """
-    check = Boundary("texture_sample_mipmap")
-    texels, uv, level, uv_derivatives = _check_mipmap_inputs(check, pyramid, uv, level, uv_derivatives)
-    out: FloatArray = array_module(texels).empty((*uv.shape[:-1], check.size("C")), np.float32)
-    samples = uv.size // 2
-    _SOURCE.launch(
-        "sample_mipmap",
-        samples,
-        texels,
-        uv,
-        level,
-        uv_derivatives,
-        out,
-        samples,
-        max(samples // max(check.size("B"), 1), 1),
-        int(check.size("N") == 1),
-        texels.shape[1] * texels.shape[2],
-        pyramid.height,
-        pyramid.width,
-        check.size("C"),
-        pyramid.levels,
-        int(wrap),
-    )
+        _SOURCE.launch(f"sample_{_kernel_of(texture)}", samples, _bits(texture), uv, out, *layout)
     return out
 
 
@@ -232,114 +113,27 @@ def texture_sample_vjp(
     grad = _check_grad(check, grad, uv)
     target = make_texture_sums(texture.shape, grad)
     grad_uv: FloatArray = array_module(uv).empty(uv.shape, np.float32)
-    samples = uv.size // 2
     _SOURCE.launch(
         f"sample_{_kernel_of(texture)}_vjp",
-        samples,
+        uv.size // 2,
         _bits(texture),
         uv,
         grad,
         target.magnitudes,
         target.sums,
         grad_uv,
-        samples,
-        max(samples // max(check.size("B"), 1), 1),
-        int(check.size("N") == 1),
-        check.size("H"),
-        check.size("W"),
-        check.size("C"),
-        int(wrap),
+        *_layout(check, uv, wrap),
         target.headroom,
     )
     return TextureSampleGradients(read_texture_sums(target), grad_uv)
 
 
-def texture_sample_mipmap_vjp(
-    pyramid: MipPyramid,
-    uv: FloatArray,
-    grad: FloatArray,
-    *,
-    level: FloatArray | None = None,
-    uv_derivatives: FloatArray | None = None,
-    wrap: bool = False,
-) -> TextureSampleGradients:
-    """Vector-Jacobian product of :func:`texture_sample_mipmap` and :func:`build_mip_pyramid` together: the
-    texture's gradient is that of level 0, with what every coarser level received. The level of detail is
-    treated as a constant. Sums as in :func:`texture_sample_vjp`.
-
-    Args:
-        pyramid, uv, level, uv_derivatives, wrap: as given to :func:`texture_sample_mipmap`.
-        grad: f32 ``[B, ..., C]``, gradient of a scalar with respect to what was looked up.
-
-    Returns:
-        The gradients; ``texture`` has the shape ``[N, H, W, C]`` of the pyramid's level 0.
-
-    Raises:
-        ValueError: wrong shape or dtype, mixed devices, both or neither of ``level`` and ``uv_derivatives``.
-    """
-    check = Boundary("texture_sample_mipmap_vjp")
-    texels, uv, level, uv_derivatives = _check_mipmap_inputs(check, pyramid, uv, level, uv_derivatives)
-    grad = _check_grad(check, grad, uv)
-    target = make_texture_sums(texels.shape, grad)
-    grad_uv: FloatArray = array_module(uv).empty(uv.shape, np.float32)
-    samples, channels = uv.size // 2, check.size("C")
-    _SOURCE.launch(
-        "sample_mipmap_vjp",
-        samples,
-        texels,
-        uv,
-        level,
-        uv_derivatives,
-        grad,
-        target.magnitudes,
-        target.sums,
-        grad_uv,
-        samples,
-        max(samples // max(check.size("B"), 1), 1),
-        int(check.size("N") == 1),
-        texels.shape[1] * channels,
-        pyramid.height,
-        pyramid.width,
-        channels,
-        pyramid.levels,
-        int(wrap),
-        target.headroom,
-    )
-    return TextureSampleGradients(_through_pyramid(read_texture_sums(target), pyramid), grad_uv)
-
-
-def _through_pyramid(by_level: FloatArray, pyramid: MipPyramid) -> FloatArray:
-    """Gradient of level 0 ``[N, H, W, C]`` from that of all levels ``[N, T, C]``, coarsest first."""
-    batch, _, channels = by_level.shape
-    sides = _level_sides(pyramid)
-    starts = [0, *itertools.accumulate(height * width for height, width in sides)]
-    xp = array_module(by_level)
-    below: Any = None
-    for (height, width), start in reversed(list(zip(sides, starts, strict=False))):
-        here = xp.ascontiguousarray(by_level[:, start : start + height * width])
-        if below is not None:
-            _SOURCE.launch(
-                "add_level_below",
-                batch * height * width,
-                below,
-                here,
-                batch,
-                height,
-                width,
-                channels,
-                below.shape[1] * channels,
-                height * width * channels,
-            )
-        below = here
-    texture: FloatArray = below.reshape(batch, pyramid.height, pyramid.width, channels)
-    return texture
-
-
-def _level_sides(pyramid: MipPyramid) -> list[tuple[int, int]]:
-    """Heights and widths of the levels, largest first."""
-    return [
-        (max(pyramid.height >> level, 1), max(pyramid.width >> level, 1)) for level in range(pyramid.levels)
-    ]
+def _layout(check: Boundary, uv: FloatArray, wrap: bool) -> tuple[int, ...]:
+    """How many lookups there are in all and for each image, and the texture as all kernels take it."""
+    samples = uv.size // 2
+    for_each_image = max(samples // max(check.size("B"), 1), 1)
+    shared = int(check.size("N") == 1)
+    return samples, for_each_image, shared, check.size("H"), check.size("W"), check.size("C"), int(wrap)
 
 
 def _kernel_of(texture: Any) -> str:
@@ -363,35 +157,6 @@ def _check_grad(check: Boundary, grad: FloatArray, uv: FloatArray) -> FloatArray
     shape = " ".join(str(n) for n in (*uv.shape[:-1], check.size("C")))
     checked: FloatArray = check.array("grad", grad, "float32", shape)
     return checked
-
-
-def _check_mipmap_inputs(
-    check: Boundary,
-    pyramid: MipPyramid,
-    uv: FloatArray,
-    level: FloatArray | None,
-    uv_derivatives: FloatArray | None,
-) -> tuple[FloatArray, FloatArray, FloatArray | None, FloatArray | None]:
-    texels = check.array("pyramid.texels", pyramid.texels, "float32", "N T C")
-    uv = check.array("uv", uv, "float32", "B ... 2")
-    _check_texture(check, check.size("T"))
-    check.number("pyramid.levels", pyramid.levels, 1, 31)
-    check.number("pyramid.height", pyramid.height, 1, 1 << 30)
-    check.number("pyramid.width", pyramid.width, 1, 1 << 30)
-    held = sum(height * width for height, width in _level_sides(pyramid))
-    if held != check.size("T"):
-        raise ValueError(
-            f"{check.function}: {pyramid.levels} levels of {pyramid.height} x {pyramid.width} hold "
-            f"{held} texels, pyramid.texels has {check.size('T')}; use build_mip_pyramid"
-        )
-    if (level is None) == (uv_derivatives is None):
-        raise ValueError(f"{check.function}: give exactly one of level and uv_derivatives")
-    if level is not None:
-        level = check.array("level", level, "float32", " ".join(str(n) for n in uv.shape[:-1]))
-    if uv_derivatives is not None:
-        shape = " ".join(str(n) for n in (*uv.shape[:-1], 2, 2))
-        uv_derivatives = check.array("uv_derivatives", uv_derivatives, "float32", shape)
-    return texels, uv, level, uv_derivatives
 
 
 def _check_texture(check: Boundary, texels: int) -> None:
@@ -446,35 +211,3 @@ def texture_sample_vjp_reference(
             of_uv[:, 0] += width * slope * row_weight[:, 0] * seen
             of_uv[:, 1] += height * row_slope * weight[:, 0] * seen
     return of_texture, of_uv
-
-
-def texture_sample_mipmap_vjp_reference(
-    texture: Float64Array, uv: Float64Array, level: Float64Array, grad: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Gradients of one texture ``[H, W, C]`` and of its ``uv [N, 2]`` looked up at ``level [N]``, in float64:
-    each level's bilinear gradient by its weight, then each level's share to the finer one (Williams 1983,
-    "Pyramidal parametrics").
-    """
-    levels = [texture]
-    while max(levels[-1].shape[:2]) > 1 and all(side == 1 or side % 2 == 0 for side in levels[-1].shape[:2]):
-        levels.append(_block_means(levels[-1]))
-    clamped = np.clip(level, 0, len(levels) - 1)
-    first = np.floor(clamped)
-    of_uv, of_levels = np.zeros_like(uv), []
-    for k, one in enumerate(levels):
-        weight = np.where(first == k, 1 - clamped + k, np.where(first + 1 == k, clamped - first, 0))
-        of_level, of_lookup = texture_sample_vjp_reference(one, uv, weight[:, None] * grad)
-        of_levels.append(of_level)
-        of_uv += of_lookup
-    for coarse, fine in itertools.pairwise(reversed(of_levels)):
-        tall, wide = (fine.shape[k] // coarse.shape[k] for k in range(2))
-        fine += coarse.repeat(tall, 0).repeat(wide, 1) / (tall * wide)
-    return of_levels[0], of_uv
-
-
-def _block_means(texture: Float64Array) -> Float64Array:
-    """Means of 2 × 2 texels (2 × 1 or 1 × 2 where a side is 1 already)."""
-    height, width, channels = texture.shape
-    tall, wide = min(height, 2), min(width, 2)
-    blocks = texture.reshape(height // tall, tall, width // wide, wide, channels)
-    return np.asarray(blocks.mean((1, 3)), np.float64)

@@ -1,17 +1,14 @@
-// Sums of lookups for whole textures or images, in the fixed point of vertex_sums.h with one unit per texture: the
-// largest gradient is found in one pass over the gradients, not by atomics at every texel.
+// Sums of lookups for whole textures, in the fixed point of vertex_sums.h with one unit per texture: the largest
+// gradient is found in one pass over the gradients, not by atomics at every texel.
 #include "vertex_sums.h"
 
-// weight (may be null): [textures, samples per texture]; samples without weight do not count.
-extern "C" __global__ void note_magnitudes(const float* __restrict__ grad, const float* __restrict__ weight,
-                                           int* __restrict__ magnitudes, int textures, long long samples_per_texture,
-                                           int channels, int parts) {
+extern "C" __global__ void note_magnitudes(const float* __restrict__ grad, int* __restrict__ magnitudes, int textures,
+                                           long long samples_per_texture, int channels, int parts) {
     FOR_EACH_INDEX(j, (long long)textures * parts) {
         const long long texture = j / parts, part = j - texture * parts;
         int largest = 0;
         FOR_EACH_OF_PART(s, part, parts, samples_per_texture) {
             const long long i = texture * samples_per_texture + s;
-            if (weight && !(weight[i] > 0.0f)) continue;
             for (int c = 0; c < channels; ++c) {
                 const int bits = magnitude_bits(grad[i * channels + c]);
                 largest = bits > largest ? bits : largest;

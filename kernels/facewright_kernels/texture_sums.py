@@ -1,5 +1,5 @@
-"""Sums of lookups for whole textures or images that do not depend on the order of threads: what the VJPs of
-texture lookup and projection share.
+"""Sums of lookups for whole textures that do not depend on the order of threads: what the VJPs of texture
+lookups share.
 """
 
 from __future__ import annotations
@@ -32,15 +32,12 @@ class TextureSums:
     headroom: int
 
 
-def make_texture_sums(
-    shape: tuple[int, ...], grad: FloatArray, weight: FloatArray | None = None
-) -> TextureSums:
+def make_texture_sums(shape: tuple[int, ...], grad: FloatArray) -> TextureSums:
     """Zero sums, scaled for the gradients that are going to be added.
 
     Args:
         shape: of the textures, ``(N, ...)``; their values are summed separately.
         grad: f32 ``[B, ..., C]``, of samples that add at most their gradient to a value; N is B, or 1.
-        weight: f32 ``[B, ...]``; samples whose weight is not above 0 are not going to be added.
     """
     xp: Any = array_module(grad)
     textures, channels = shape[0], grad.shape[-1]
@@ -54,7 +51,6 @@ def make_texture_sums(
         "note_magnitudes",
         textures * parts,
         grad,
-        weight,
         target.magnitudes,
         textures,
         samples,

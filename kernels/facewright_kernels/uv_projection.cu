@@ -2,7 +2,6 @@
 // Equation: uv_projection.py.
 #include "bilinear.h"
 #include "mesh.h"
-#include "vertex_sums.h"
 
 __device__ float saturate(float value) { return minimum(maximum(value, 0.0f), 1.0f); }
 
@@ -120,48 +119,4 @@ extern "C" __global__ void project_floats(
                      colour, weight, image_xy, batch, channels,
                      Layout{vertex_count, triangle_count, texels, height, width, map_height, map_width},
                      Weighting{depth_bias, cosine_zero, cosine_one, border});
-}
-
-// To the image by fixed-point sums, and to the texels' homogeneous pixels and depths (3 numbers each).
-extern "C" __global__ void project_vjp(const int* __restrict__ triangle_id, const float* __restrict__ barycentric,
-                                       const int* __restrict__ triangles, const float* __restrict__ points,
-                                       const float* __restrict__ image, const float* __restrict__ weight,
-                                       const float* __restrict__ grad_colour, const int* __restrict__ magnitudes,
-                                       unsigned long long* __restrict__ sums, float* __restrict__ grad_points,
-                                       int batch, int channels, int vertex_count, int triangle_count, int texels, int height,
-                                       int width, int headroom) {
-    const Layout layout = {vertex_count, triangle_count, texels, height, width, 0, 0};
-    FOR_EACH_INDEX(i, (long long)batch * texels) {
-        const long long photo = i / texels, texel = i - photo * texels, start = photo * height * width * channels;
-        float* out = grad_points + 3 * i;
-        out[0] = out[1] = out[2] = 0.0f;
-        float point[4];
-        if (!(weight[i] > 0.0f) ||
-            !surface_point(triangle_id, barycentric, triangles, points + photo * vertex_count * 4, texel, layout,
-                           point))
-            continue;
-        const float inverse = 1.0f / point[2], x = point[0] * inverse, y = point[1] * inverse;
-        if (!(point[2] > 1e-6f && fabsf(x) < 1e6f && fabsf(y) < 1e6f)) continue;  // weights of another view
-        const Axis across = clamped_axis(x - 0.5f, width), down = clamped_axis(y - 0.5f, height);
-        const Taps t = taps(across, down, width, channels);
-        const int exponent_field = magnitudes[photo] >> 23;
-        const bool finite = exponent_field != kNotFinite;
-        const double scale = finite ? fixed_point_scale(exponent_field, headroom) : 0.0;
-        float along_x = 0.0f, along_y = 0.0f;
-        for (int c = 0; c < channels; ++c) {
-            const float g = grad_colour[i * channels + c];
-            const float *pixel = image + start + c, p00 = pixel[t.at00], p01 = pixel[t.at01], p10 = pixel[t.at10],
-                        p11 = pixel[t.at11];
-            along_x += g * ((1.0f - down.fraction) * (p01 - p00) + down.fraction * (p11 - p10));
-            along_y += g * ((1.0f - across.fraction) * (p10 - p00) + across.fraction * (p11 - p01));
-            if (!finite || g == 0.0f) continue;
-            atomic_add(&sums[start + t.at00 + c], llrint((double)(t.w00 * g) * scale));
-            atomic_add(&sums[start + t.at01 + c], llrint((double)(t.w01 * g) * scale));
-            atomic_add(&sums[start + t.at10 + c], llrint((double)(t.w10 * g) * scale));
-            atomic_add(&sums[start + t.at11 + c], llrint((double)(t.w11 * g) * scale));
-        }
-        out[0] = across.moves ? along_x * inverse : 0.0f;
-        out[1] = down.moves ? along_y * inverse : 0.0f;
-        out[2] = -(out[0] * x + out[1] * y);
-    }
 }

@@ -16,10 +16,8 @@ from facewright_kernels._runtime.boundary import (
 )
 from facewright_kernels._runtime.kernel_source import KernelSource
 from facewright_kernels._runtime.transfer_tables import byte_decoding, table_beside
-from facewright_kernels.interpolate import interpolate_vjp
-from facewright_kernels.pinhole import PinholeCamera, pinhole_points, pinhole_points_vjp
+from facewright_kernels.pinhole import PinholeCamera, pinhole_points
 from facewright_kernels.texel_map import TexelMap
-from facewright_kernels.texture_sums import make_texture_sums, read_texture_sums
 
 _SOURCE = KernelSource("uv_projection")
 
@@ -158,82 +156,6 @@ def uv_projection(
     return UvProjection(colour, weight, image_xy)
 
 
-@dataclass(frozen=True)
-class UvProjectionGradients:
-    """Gradients of the colours of :func:`uv_projection`.
-
-    Attributes:
-        image: f32 ``[B, H, W, C]``; NaN throughout an image of which a seen texel's gradient is not finite.
-        vertices: f32 ``[B, V, 3]``, head space.
-        intrinsics: f32 ``[B, 3, 3]``; the constant last row has 0.
-        head_to_camera: f32 ``[B, 3, 4]``.
-    """
-
-    image: FloatArray
-    vertices: FloatArray
-    intrinsics: FloatArray
-    head_to_camera: FloatArray
-
-
-def uv_projection_vjp(
-    image: FloatArray,
-    surface: ProjectionSurface,
-    camera: PinholeCamera,
-    weight: FloatArray,
-    grad_colour: FloatArray,
-) -> UvProjectionGradients:
-    """Vector-Jacobian product of the colours of :func:`uv_projection` for a float image.
-
-    Which texels are seen, and their weights, are treated as constants; the normals, which only weigh, have no
-    gradient. Sums over texels are in 64-bit fixed point: the same in every run.
-
-    Args:
-        image: f32 ``[B, H, W, C]`` with C 1, 3 or 4.
-        surface, camera: as given to :func:`uv_projection`.
-        weight: f32 ``[B, S, S]`` that it returned; texels with weight 0 have no colour and pass nothing on.
-        grad_colour: f32 ``[B, S, S, C]``, gradient of a scalar with respect to the colour.
-
-    Raises:
-        ValueError: wrong shape or dtype, mixed devices, or (on a CPU) an index out of range.
-    """
-    check = Boundary("uv_projection_vjp")
-    image = check.array("image", image, "float32", "B H W C")
-    vertices, triangles, texel_map = _check_surface(check, surface)
-    weight = check.array("weight", weight, "float32", "B S S")
-    grad_colour = check.array("grad_colour", grad_colour, "float32", "B S S C")
-    _check_image(check, camera)
-    points = pinhole_points(vertices, surface.normals, camera)
-    xp = array_module(vertices)
-    batch, texels, channels = check.size("B"), check.size("S") ** 2, check.size("C")
-    sums = make_texture_sums(image.shape, grad_colour, weight)
-    grad_points: FloatArray = xp.empty((*weight.shape, 3), np.float32)
-    _SOURCE.launch(
-        "project_vjp",
-        weight.size,
-        texel_map.triangle_id,
-        texel_map.barycentric,
-        triangles,
-        points,
-        image,
-        weight,
-        grad_colour,
-        sums.magnitudes,
-        sums.sums,
-        grad_points,
-        batch,
-        channels,
-        check.size("V"),
-        check.size("F"),
-        texels,
-        check.size("H"),
-        check.size("W"),
-        sums.headroom,
-    )
-    at_vertices = interpolate_vjp(points[:, :, :3], triangles, texel_map.raster, grad_points).attributes
-    seen = pinhole_points_vjp(vertices, camera, at_vertices)
-    return UvProjectionGradients(read_texture_sums(sums), seen.vertices, seen.intrinsics, seen.head_to_camera)
-
-
 def _check_surface(check: Boundary, surface: ProjectionSurface) -> tuple[FloatArray, IntArray, TexelMap]:
     """Vertices, triangles and texel map, checked; the normals are checked where they are projected."""
     vertices = check.array("surface.vertices", surface.vertices, "float32", "B V 3")
@@ -291,29 +213,3 @@ def uv_projection_reference(
     top = image[row, column] * (1 - fx)[:, None] + image[row, right] * fx[:, None]
     bottom = image[below, column] * (1 - fx)[:, None] + image[below, right] * fx[:, None]
     return top * (1 - fy)[:, None] + bottom * fy[:, None], weight
-
-
-def uv_projection_vjp_reference(
-    image: Float64Array, points: Float64Array, grad_colour: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Gradients of a linear image ``[H, W, C]`` and of the seen surface points ``[N, 3]`` (x z, y z, z as
-    ``pinhole_points``), in float64: the bilinear filter's transpose and slope, then those of the perspective
-    division.
-    """
-    height, width = image.shape[:2]
-    depth = points[:, 2]
-    pixel = points[:, :2] / depth[:, None]
-    clamped = np.clip(pixel - 0.5, 0, [width - 1, height - 1])
-    first = np.floor(clamped).astype(np.int64)
-    fx, fy = (clamped - first).T[:, :, None]
-    (left, top), (right, bottom) = first.T, np.minimum(first + 1, [width - 1, height - 1]).T
-    of_image, slope = np.zeros_like(image), np.zeros_like(pixel)
-    for row, row_weight, row_slope in ((top, 1 - fy, -1), (bottom, fy, 1)):
-        for column, weight, column_slope in ((left, 1 - fx, -1), (right, fx, 1)):
-            np.add.at(of_image, (row, column), row_weight * weight * grad_colour)
-            seen = (image[row, column] * grad_colour).sum(1)
-            slope[:, 0] += column_slope * row_weight[:, 0] * seen
-            slope[:, 1] += row_slope * weight[:, 0] * seen
-    of_pixel = np.where(clamped == pixel - 0.5, slope, 0)
-    of_depth = -(of_pixel * pixel).sum(1) / depth
-    return of_image, np.column_stack([of_pixel / depth[:, None], of_depth])

@@ -25,11 +25,8 @@ extern "C" __global__ void vertex_normals(const float* __restrict__ vertices, co
         const long long image = i / vertex_count;
         const Vector sum = area_normal(vertices + image * vertex_count * 3, triangles, offsets, incident,
                                        (int)(i - image * vertex_count), vertex_count, triangle_count);
-        const float length = sqrtf(sum.x * sum.x + sum.y * sum.y + sum.z * sum.z);
-        const float scale = length > 0.0f ? 1.0f / length : 0.0f;
-        normals[3 * i] = sum.x * scale;
-        normals[3 * i + 1] = sum.y * scale;
-        normals[3 * i + 2] = sum.z * scale;
+        const float length = sqrtf(dot(sum, sum));
+        write(normals + 3 * i, scaled(sum, length > 0.0f ? 1.0f / length : 0.0f));
     }
 }
 
@@ -42,13 +39,10 @@ extern "C" __global__ void area_normals_vjp(const float* __restrict__ vertices, 
         const long long image = i / vertex_count;
         const Vector sum = area_normal(vertices + image * vertex_count * 3, triangles, offsets, incident,
                                        (int)(i - image * vertex_count), vertex_count, triangle_count);
-        const float length = sqrtf(sum.x * sum.x + sum.y * sum.y + sum.z * sum.z);
+        const float length = sqrtf(dot(sum, sum));
         const float scale = length > 0.0f ? 1.0f / length : length == 0.0f ? 0.0f : length;  // NaN stays NaN
-        const Vector n = {sum.x * scale, sum.y * scale, sum.z * scale}, g = read(grad_normals + 3 * i);
-        const float along = n.x * g.x + n.y * g.y + n.z * g.z;
-        grad_sums[3 * i] = (g.x - n.x * along) * scale;
-        grad_sums[3 * i + 1] = (g.y - n.y * along) * scale;
-        grad_sums[3 * i + 2] = (g.z - n.z * along) * scale;
+        const Vector n = scaled(sum, scale), g = read(grad_normals + 3 * i);
+        write(grad_sums + 3 * i, scaled(minus(g, scaled(n, dot(n, g))), scale));
     }
 }
 
@@ -75,8 +69,6 @@ extern "C" __global__ void vertex_normals_vjp(const float* __restrict__ vertices
             const Vector edge = minus(read(positions + (long long)next * 3), read(positions + (long long)last * 3));
             total = plus(total, cross(edge, g));
         }
-        grad_vertices[3 * i] = total.x;
-        grad_vertices[3 * i + 1] = total.y;
-        grad_vertices[3 * i + 2] = total.z;
+        write(grad_vertices + 3 * i, total);
     }
 }

@@ -20,7 +20,6 @@ from benchmarks.kernels.cases import make_cases
 from benchmarks.kernels.kernels_report import kernels_section
 from benchmarks.kernels.parity import find_nvdiffrast, parity_rows
 from benchmarks.kernels.rasterizer_cases import make_rasterizer_cases
-from benchmarks.kernels.rivals import numpy_pyramid
 from benchmarks.kernels.scene import Scene, make_scene
 from benchmarks.kernels.timing import CpuTimer
 from benchmarks.run_conditions import RESULTS_VARIABLE, find_gpu
@@ -30,12 +29,10 @@ from facewright_kernels.rasterizer_backend import FacewrightRasterizer
 #: Public functions that are no kernels: made once for each topology, layout or process.
 _NO_KERNELS = {
     "make_edge_topology",
-    "make_poisson_domain",
     "make_texel_map",
     "make_texel_readers",
     "make_vertex_triangles",
     "rasterizer_backend",
-    "seam_links",
 }
 
 
@@ -173,13 +170,6 @@ def test_a_copy_in_place_and_one_into_another_array_take_time():
     timer = CpuTimer(runs=3)
     assert timer.copy_ms(8 << 20) > timer.copy_ms(8) >= 0
     assert timer.copy_ms(8 << 20, in_place=True) > timer.copy_ms(8, in_place=True) >= 0
-
-
-def test_the_programs_pyramid_ends_where_a_side_is_odd():
-    texture = np.arange(36.0).reshape(1, 6, 6, 1)
-    texels = numpy_pyramid(texture)
-    assert texels.shape == (1, 36 + 9, 1)
-    assert texels[0, 36, 0] == np.mean([0, 1, 6, 7])
 
 
 class _EveryOtherRowMissing(FacewrightRasterizer):

@@ -67,17 +67,6 @@ def test_tls_needs_both_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--tls-certificate" in capsys.readouterr().err
 
 
-def test_building_plans_without_onnx_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delitem(sys.modules, "facewright_export.tensorrt.build_command", raising=False)
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    assert main(["build"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("error: building plans needs onnx, ")
-    assert "mend: pip install --constraint constraints.txt onnx" in said
-
-
 def test_many_photos_do_not_fit_into_one_file(tmp_path: Path) -> None:
     batch = Batch((tmp_path / "a.jpg", tmp_path / "b.jpg"), tmp_path / "out.glb")
     assert create_avatars(batch, "127.0.0.1:1") == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facewright_export.wheels import MEDIAPIPE, fetch_wheel
+from facewright.core.wheels import MEDIAPIPE, fetch_wheel
 from tests.export.litert_reference import attention_reference, merged_landmarks, run_network
 
 GOLDENS = Path(__file__).parent.parent / "data" / "network_goldens.npz"

@@ -21,9 +21,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, save_model
 
+from facewright.core.wheels import Wheel
 from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.networks import refinement_files
-from facewright_export.wheels import Wheel, WheelError, fetch_wheel
+from tests.support.pinned_wheel import wheel_or_skip
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FACEWRIGHT_CUDA_STUBS") != "1", reason="a large wheel: FACEWRIGHT_CUDA_STUBS=1 runs it"
@@ -48,10 +49,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     filename = f"onnxruntime_gpu-{VERSION}-{tag}-{tag}-{platform}.whl"
     options = ("--python-version", PYTHON, "--platform", platform)
     wheel = Wheel("onnxruntime-gpu", VERSION, filename, _SHA256[PYTHON], options)
-    try:
-        path = fetch_wheel(wheel, lambda share, what: None)
-    except WheelError as error:
-        pytest.skip(f"the wheel cannot be had: {error}")
+    path = wheel_or_skip(wheel)
     folder = tmp_path_factory.mktemp("gpu")
     with zipfile.ZipFile(path) as archive:
         wanted = [name for name in archive.namelist() if not re.search("transformers|tensorrt", name)]

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from facewright.core import wheels
 from facewright.core.assets import asset_path
 from facewright.core.errors import FacewrightError
-from facewright_export import open_assets, wheels
+from facewright.core.wheels import Progress, Wheel, WheelError, fetch_wheel, sha256_of
+from facewright_export import open_assets
 from facewright_export.open_assets import AssetRecipe, ensure_open_assets
-from facewright_export.wheels import Progress, Wheel, WheelError, fetch_wheel, sha256_of
 
 WHEEL = Wheel("fake", "1.0", "fake-1.0-py3-none-any.whl", hashlib.sha256(b"wheel").hexdigest())
 

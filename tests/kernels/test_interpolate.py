@@ -17,14 +17,19 @@ def _scene(batch: int = 2, seed: int = 0):
     return clip, rng.integers(0, 30, (20, 3)).astype(np.int32), rng
 
 
+def _attributed_scene(device, channels: int, shared: bool):
+    """A raster of 40 × 31 pixels, and attributes of 50 vertices with triangles of their own, as in UV."""
+    clip, triangles, rng = _scene()
+    raster = rasterize(device.send(clip), device.send(triangles), 40, 31)
+    attribute_triangles = rng.integers(0, 50, triangles.shape).astype(np.int32)
+    attributes = rng.normal(size=(1 if shared else 2, 50, channels)).astype(np.float32)
+    return raster, attributes, attribute_triangles, rng
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("shared", [True, False])
 def test_matches_reference(device, channels, shared):
-    clip, triangles, rng = _scene()
-    raster = rasterize(device.send(clip), device.send(triangles), 40, 31)
-    # A list of its own, as UV triangles are.
-    attribute_triangles = rng.integers(0, 50, triangles.shape).astype(np.int32)
-    attributes = rng.normal(size=(1 if shared else 2, 50, channels)).astype(np.float32)
+    raster, attributes, attribute_triangles, _ = _attributed_scene(device, channels, shared)
     got = device.fetch(interpolate(device.send(attributes), device.send(attribute_triangles), raster))
     ids, weights = device.fetch(raster.triangle_id), device.fetch(raster.barycentric)
     assert (ids >= 0).any()
@@ -79,10 +84,7 @@ def test_boundary_says_what_is_wrong():
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("shared", [True, False])
 def test_vjp_matches_reference(device, channels, shared):
-    clip, triangles, rng = _scene()
-    raster = rasterize(device.send(clip), device.send(triangles), 40, 31)
-    attribute_triangles = rng.integers(0, 50, triangles.shape).astype(np.int32)
-    attributes = rng.normal(size=(1 if shared else 2, 50, channels)).astype(np.float32)
+    raster, attributes, attribute_triangles, rng = _attributed_scene(device, channels, shared)
     grad = rng.normal(size=(2, 40, 31, channels)).astype(np.float32)
     gradients = interpolate_vjp(
         device.send(attributes), device.send(attribute_triangles), raster, device.send(grad)

@@ -14,14 +14,12 @@ from facewright_kernels import (
     pinhole_clip_positions,
     pinhole_clip_positions_vjp,
     pinhole_points,
-    pinhole_points_vjp,
     rasterize,
 )
 from facewright_kernels.pinhole import (
     pinhole_clip_positions_reference,
     pinhole_clip_positions_vjp_reference,
     pinhole_points_reference,
-    pinhole_points_vjp_reference,
 )
 
 
@@ -171,46 +169,6 @@ def test_reference_gradients_are_finite_differences(ball):
     clip = pinhole_clip_positions(ball.vertices[None], camera)[0]
     expected = pinhole_clip_positions_reference(ball.vertices.astype(np.float64), camera, given[1], given[2])
     np.testing.assert_allclose(clip, expected, atol=1e-5)
-
-
-def test_point_gradients_match_reference(device, ball):
-    rng = np.random.default_rng(2)
-    camera = make_camera(device, 2)
-    vertices = ball.vertices[None] + rng.normal(0, 0.01, (2, *ball.vertices.shape)).astype(np.float32)
-    grad = rng.normal(size=vertices.shape).astype(np.float32)
-    got = pinhole_points_vjp(device.send(vertices), camera, device.send(grad))
-    for k in range(2):
-        wanted = pinhole_points_vjp_reference(
-            vertices[k].astype(np.float64), *_camera_of(device, camera, k), grad[k].astype(np.float64)
-        )
-        for name, expected in zip(("vertices", "intrinsics", "head_to_camera"), wanted, strict=True):
-            one = device.fetch(getattr(got, name))[k]
-            np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-
-
-def test_point_reference_gradients_are_finite_differences(ball):
-    class Cpu:
-        send = staticmethod(np.asarray)
-        fetch = staticmethod(np.asarray)
-
-    rng = np.random.default_rng(3)
-    given = [ball.vertices[:7].astype(np.float64), *_camera_of(Cpu, make_camera(Cpu), 0)]
-    grad, unused = rng.normal(size=(7, 3)), np.ones((7, 3))
-    wanted = pinhole_points_vjp_reference(*given, grad)
-    step = 1e-6
-    for which, array in enumerate(given):
-        for at in np.ndindex(array.shape):
-            if which == 1 and at[0] == 2:
-                continue  # the constant row
-            values = []
-            for sign in (1, -1):
-                moved = [one.copy() for one in given]
-                moved[which][at] += sign * step
-                points = pinhole_points_reference(moved[0], unused, moved[1], moved[2])[:, :3]
-                values.append((points * grad).sum())
-            assert (values[0] - values[1]) / (2 * step) == pytest.approx(
-                wanted[which][at], rel=1e-6, abs=1e-5
-            )
 
 
 def test_gradients_of_nothing_and_nan(device):

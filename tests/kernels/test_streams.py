@@ -16,12 +16,10 @@ from facewright_kernels import CompositeSurface, PinholeCamera, ProjectionSurfac
 #: Made once per layout, most with waits of the host (their docstrings say so); and what starts nothing.
 _ON_THE_HOST = {
     "make_edge_topology",
-    "make_poisson_domain",
     "make_texel_map",
     "make_texel_readers",
     "make_vertex_triangles",
     "rasterizer_backend",
-    "seam_links",
 }
 _SIDE = 32
 
@@ -43,7 +41,6 @@ class _Scene:
             "weight": random(*shape),
             "channels_first": random(2, 3, _SIDE, _SIDE),
             "uv": random(2, 100, 2),
-            "level": 3 * random(2, 100),
             "of_samples": random(2, 100, 3),
             "coefficients": random(2, 9, 3),
             "photo": device.send(rng.integers(0, 256, (*shape, 3)).astype(np.uint8)),
@@ -59,14 +56,6 @@ class _Scene:
         self.around = kernels.make_vertex_triangles(self.triangles, len(ball.vertices))
         self.edges = kernels.make_edge_topology(self.triangles, reach=4)
         self.readers = kernels.make_texel_readers(self.ball_uv, _SIDE)
-        inside = device.fetch(self.texels.triangle_id) >= 0
-        links = kernels.seam_links(
-            ball.uv,
-            ball.uv_triangles,
-            ball.triangles,
-            kernels.make_texel_map(ball.uv, ball.uv_triangles, _SIDE),
-        )
-        self.domain = kernels.make_poisson_domain(inside, links).to_device(device.xp)
         self.detail = device.send(rng.integers(0, 256, (_SIDE, _SIDE, 2)).astype(np.uint8))
         self.steps = device.send(np.array([3, 7], np.int32))
         # What is only the shape of a gradient or of an earlier result.
@@ -76,10 +65,6 @@ class _Scene:
 
     def __getattr__(self, name: str) -> Any:
         return self.__dict__["arrays"][name]
-
-    @property
-    def pyramid(self) -> Any:
-        return kernels.build_mip_pyramid(self.image)
 
     @property
     def surface(self) -> ProjectionSurface:
@@ -102,14 +87,9 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
     "antialias_vjp": lambda s: kernels.antialias_vjp(
         s.image, s.raster, s.clip, s.triangles, s.image, s.edges
     ),
-    "build_mip_pyramid": lambda s: s.pyramid.texels,
     "depth_map": lambda s: kernels.depth_map(s.vertices, s.triangles, s.camera, 24, 24),
     "detail_normals": lambda s: kernels.detail_normals(s.image, _attributes(s), s.image, s.texels),
-    "detail_normals_vjp": lambda s: kernels.detail_normals_vjp(
-        s.image, _attributes(s), s.image, s.texels, s.image
-    ),
     "displace": lambda s: kernels.displace(s.image, _attributes(s), s.weight),
-    "displace_vjp": lambda s: kernels.displace_vjp(s.image, _attributes(s), s.weight, s.image),
     "face_layer": lambda s: kernels.face_layer(s.image, s.image, s.raster.triangle_id),
     "face_layer_vjp": lambda s: kernels.face_layer_vjp(s.image, s.image, s.raster.triangle_id, s.layer),
     "interpolate": lambda s: kernels.interpolate(s.vertices, s.triangles, s.raster),
@@ -121,8 +101,6 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
     "pinhole_clip_positions": lambda s: kernels.pinhole_clip_positions(s.vertices, s.camera),
     "pinhole_clip_positions_vjp": lambda s: kernels.pinhole_clip_positions_vjp(s.vertices, s.camera, s.clip),
     "pinhole_points": lambda s: kernels.pinhole_points(s.vertices, s.normals, s.camera),
-    "pinhole_points_vjp": lambda s: kernels.pinhole_points_vjp(s.vertices, s.camera, s.vertices),
-    "poisson_blend": lambda s: kernels.poisson_blend(s.image, s.image[::-1], s.weight, s.domain),
     "rasterize": lambda s: kernels.rasterize(
         kernels.pinhole_clip_positions(s.vertices, s.camera), s.triangles, _SIDE, _SIDE
     ),
@@ -144,10 +122,6 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
         kernels.texture_sample(s.image, s.uv),
         kernels.texture_sample(s.photo, s.uv, srgb=True),
     ),
-    "texture_sample_mipmap": lambda s: kernels.texture_sample_mipmap(s.pyramid, s.uv, level=s.level),
-    "texture_sample_mipmap_vjp": lambda s: kernels.texture_sample_mipmap_vjp(
-        s.pyramid, s.uv, s.of_samples, level=s.level
-    ),
     "texture_sample_vjp": lambda s: kernels.texture_sample_vjp(s.image, s.uv, s.of_samples),
     "uv_gather": lambda s: kernels.uv_gather(s.image, s.ball_uv),
     "uv_gather_vjp": lambda s: kernels.uv_gather_vjp(
@@ -160,7 +134,6 @@ _CASES: dict[str, Callable[[_Scene], Any]] = {
         kernels.depth_map(s.vertices, s.triangles, s.camera, 24, 24),
         with_image_xy=True,
     ),
-    "uv_projection_vjp": lambda s: kernels.uv_projection_vjp(s.image, s.surface, s.camera, s.weight, s.image),
     "vertex_normals": lambda s: kernels.vertex_normals(s.vertices, s.triangles, s.around),
     "vertex_normals_vjp": lambda s: kernels.vertex_normals_vjp(s.vertices, s.triangles, s.vertices, s.around),
 }

@@ -1,11 +1,11 @@
-"""Texel maps: where a texel lies on the surface, and texels that meet across UV cuts."""
+"""Texel maps: where a texel lies on the surface."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from facewright_kernels import TexelMap, make_texel_map, seam_links
+from facewright_kernels import make_texel_map
 
 
 def test_texel_centres_have_their_own_uv(device, ball):
@@ -36,40 +36,8 @@ def test_gather_of_no_images_is_empty(device, ball):
     assert texels.gather(none, device.send(ball.triangles)).shape == (0, 16, 16, 3)
 
 
-def test_links_join_points_that_are_neighbours_on_the_surface(ball):
-    size = 128
-    texels = make_texel_map(ball.uv, ball.uv_triangles, size)
-    links = seam_links(ball.uv, ball.uv_triangles, ball.triangles, texels)
-    point = texels.gather(ball.vertices[None], ball.triangles)[0].reshape(-1, 3)
-    gap = np.linalg.norm(point[links[:, 0]] - point[links[:, 1]], axis=1)
-    texel_length = 2 * np.pi * 0.12 / (0.9 * size)
-    assert gap.max() < 2.5 * texel_length
-    # The cut runs from pole to pole: both borders of the chart are linked along their whole length.
-    rows = np.unique(links // size)
-    assert len(rows) > 0.85 * 0.9 * size
-    # (At the poles every triangle of the fan is cut from the next.)
-    middle = links[((links // size > 0.2 * size) & (links // size < 0.8 * size)).all(1)] % size
-    np.testing.assert_allclose(middle.min(1), 0.05 * size, atol=2)
-    np.testing.assert_allclose(middle.max(1), 0.95 * size, atol=2)
-    assert (texels.triangle_id.ravel()[links] >= 0).all()
-    assert (links[:, 0] < links[:, 1]).all()
-    assert len(np.unique(links, axis=0)) == len(links)
-
-
-def test_a_layout_without_cuts_has_no_links():
-    uv = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
-    triangles = np.array([[0, 2, 1], [1, 2, 3]], np.int32)
-    texels = make_texel_map(uv, triangles, 16)
-    assert seam_links(uv, triangles, triangles, texels).shape == (0, 2)
-
-
 def test_boundary_says_what_is_wrong(ball):
     with pytest.raises(ValueError, match=r"uv must be float32 \[T, 2\]"):
         make_texel_map(ball.vertices, ball.uv_triangles, 16)
-    with pytest.raises(ValueError, match="uv_triangles must hold indices"):
-        seam_links(
-            ball.uv[:3],
-            ball.uv_triangles,
-            ball.triangles,
-            TexelMap(np.zeros((4, 4), np.int32), np.zeros((4, 4, 2), np.float32)),
-        )
+    with pytest.raises(ValueError, match=r"indices"):
+        make_texel_map(ball.uv[:3], ball.uv_triangles, 16)

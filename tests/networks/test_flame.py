@@ -7,12 +7,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from facewright.head.head_model import HeadModel
 from facewright_export.checkpoints import LayoutError, WeightError
 from facewright_export.checkpoints.flame import (
-    head_arrays,
     import_flame,
-    missing_head_arrays,
     read_flame,
     read_flame_landmarks,
 )
@@ -166,65 +163,3 @@ def test_landmarks_are_held_to_the_triangles(flame_file: Path, tmp_path: Path) -
     assert np.array_equal(found.barycentrics, embedding["lmk_b_coords"])
     with pytest.raises(LayoutError, match="lmk_face_idx has values 0 … 10000, expected indices in 0 … 9975"):
         read_flame_landmarks(write_python2_pickle(path, embedding | {"lmk_face_idx": faces * 2}), model)
-
-
-def test_head_arrays_are_flames_in_the_head_frame(flame_file: Path, arrays: Arrays) -> None:
-    model = read_flame(flame_file)
-    head = head_arrays(model)
-    joints = head["joint_regressor"] @ head["vertices_mean"]
-    assert np.allclose(joints[3] + joints[4], 0, atol=1e-6)
-    assert joints[3][0] > 0  # the left eye is on the subject's left, +X
-    identity = np.linspace(-1, 1, 160)
-    ours = head["vertices_mean"] + np.tensordot(identity, head["identity_basis"], 1)
-    theirs = arrays["v_template"] + arrays["shapedirs"][:, :, :160] @ identity
-    assert np.allclose(ours - ours[0], theirs - theirs[0], atol=1e-6)
-    assert np.allclose(
-        head["flame_expression_basis"], arrays["shapedirs"][:, :, 300:].transpose(2, 0, 1), atol=1e-9
-    )
-    assert (np.count_nonzero(head["skin_weights"], axis=1) <= 4).all()
-    assert np.allclose(head["skin_weights"].sum(1), 1, atol=1e-6)
-    assert head["part_names"][head["triangle_part"][:2]].tolist() == ["eye_left", "eye_right"]
-    assert {key for key in head if key != "flame_expression_basis"}.isdisjoint(missing_head_arrays(model))
-    assert {"expression_basis", "uv", "landmark_triangles"} <= set(missing_head_arrays(model))
-
-
-@torch.no_grad()
-def test_a_head_model_of_flames_arrays_moves_as_flame_does(flame_file: Path, tmp_path: Path) -> None:
-    model = read_flame(flame_file)
-    triangles, vertices = len(model.triangles), FLAME_VERTICES
-    # what FLAME has no data for, as small as the file may hold it
-    rest = {
-        "format_version": np.int64(1),
-        "metadata": np.array("{}"),
-        "expression_names": np.array([f"e{i}" for i in range(52)]),
-        "expression_basis": np.zeros((52, vertices, 3), np.float32),
-        "uv": np.zeros((1, 2), np.float32),
-        "uv_vertex": np.zeros(1, np.int32),
-        "uv_triangles": np.zeros((triangles, 3), np.int32),
-        **{f"lod{i}_uv_triangles": np.zeros((1, 3), np.int32) for i in (1, 2)},
-        **{f"lod{i}_part": np.zeros(1, np.uint8) for i in (1, 2)},
-        "landmark_triangles": np.zeros(478, np.int32),
-        "landmark_barycentrics": np.zeros((478, 3), np.float32),
-        "landmark_sigma": np.zeros(478, np.float32),
-        "contour_landmarks": np.zeros(0, np.int32),
-        "contour_candidates": np.zeros((0, 4), np.int32),
-        "mirror_vertex": np.zeros(vertices, np.int32),
-        "region_names": np.array(["face"]),
-        "region_weights": np.zeros((1, vertices), np.float32),
-        "iris_centre": np.zeros((2, 3), np.float32),
-        "iris_radius": np.zeros(2, np.float32),
-    }
-    arrays = head_arrays(model) | rest
-    np.savez(tmp_path / "head.npz", **arrays)  # type: ignore[arg-type]
-    head = HeadModel.load(tmp_path / "head.npz")
-    identity, pose = seeded_input((1, 160), "identity"), seeded_input((1, 15), "turns") * 0.5
-    neutral = head.neutral(identity[0].numpy())
-    turns = rotation_matrices(pose.reshape(5, 3)).numpy()
-    posed = head.skin(neutral, head.joints(neutral), turns)
-    # the same in FLAME: its pose correctives are no part of a head model, its fifth joint of a vertex neither
-    flame = Flame(model)
-    flame.pose_basis.zero_()
-    flame.skin_weights.copy_(torch.from_numpy(arrays["skin_weights"]))
-    theirs, joints = flame(torch.nn.functional.pad(identity, (0, 140)), torch.zeros(1, 100), pose)
-    root = head.joints(neutral)[0] - joints[0, 0].numpy()
-    assert np.abs(posed - theirs[0].numpy() - root).max() < 1e-6

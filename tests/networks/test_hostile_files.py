@@ -26,7 +26,7 @@ from facewright_export.checkpoints import (
     UnreadableCheckpointError,
     UnsafeCheckpointError,
 )
-from facewright_export.checkpoints._array_files import read_mat, read_npz
+from facewright_export.checkpoints._array_files import read_mat
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
 from facewright_export.checkpoints._reading import read_torch
 from tests.networks.synthetic_models import write_python2_pickle
@@ -42,7 +42,6 @@ _READERS: dict[str, Read] = {
     "torch": read_torch,
     "pickle": read_pickle_arrays,
     "mat": _read_mat,
-    "npz": read_npz,
 }
 _EVERY_READER = pytest.mark.parametrize("read", _READERS.values(), ids=_READERS)
 
@@ -68,13 +67,10 @@ def _write_sound(format_name: str, path: Path) -> Path:
         write_python2_pickle(path, {"a": array, "b": scipy.sparse.eye(4, format="csc"), "c": "text"})
     elif format_name == "mat":
         scipy.io.savemat(path, {"a": array, "b": array[:2]}, do_compression=True)
-    elif format_name == "npz":
-        with path.open("wb") as file:
-            np.savez_compressed(file, a=array, b=array[:2])
     return path
 
 
-_FORMATS = ["torch", "legacy torch", "pickle", "mat", "npz"]
+_FORMATS = ["torch", "legacy torch", "pickle", "mat"]
 
 
 def _reader(format_name: str) -> Read:
@@ -133,14 +129,6 @@ def test_a_pickle_may_name_nothing_beyond_the_list(tmp_path: Path, name: bytes) 
     path.write_bytes(b"\x80\x02}U\x01fc" + name + b"\ns.")
     with pytest.raises(UnsafeCheckpointError, match="asks for " + name.decode().replace("\n", ".")):
         read_pickle_arrays(path)
-
-
-def test_an_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
-    marker, path = tmp_path / "ran", tmp_path / "x.npz"
-    np.savez(path, a=np.array([_Command(marker)], object))
-    with pytest.raises(UnsafeCheckpointError, match=r"a\.npy: it holds pickled objects"):
-        read_npz(path)
-    assert not marker.exists()
 
 
 @pytest.mark.parametrize("format_name", _FORMATS)
@@ -247,26 +235,6 @@ def test_a_torch_archive_whose_entries_overlap_is_refused(tmp_path: Path) -> Non
     path.write_bytes(content)
     with pytest.raises(UnsafeCheckpointError, match=r"entries claim .* MiB, the file has .* MiB"):
         read_torch(path)
-
-
-def test_an_npz_of_zeros_beyond_reason_is_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for i in range(4):
-            with archive.open(f"{i}.npy", "w") as member:
-                for _ in range(20):
-                    member.write(bytes(1 << 20))
-    with pytest.raises(UnsafeCheckpointError, match=r"entries claim 80\.0 MiB, the file has 0\.\d MiB"):
-        read_npz(tmp_path / "x.npz")
-
-
-@pytest.mark.parametrize("header", ["(1000000000000,)", "(-8,)", "(3, 1000)", "(2**40, 0)"])
-def test_an_npy_header_that_lies_about_its_shape_is_refused(tmp_path: Path, header: str) -> None:
-    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {header}, }}".ljust(117) + "\n"
-    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + bytes(64)
-    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
-        archive.writestr("a.npy", content)
-    with _memory_limit(1 << 30), pytest.raises(UnreadableCheckpointError):
-        read_npz(tmp_path / "x.npz")
 
 
 def test_a_mat_file_that_inflates_without_bound_is_refused(tmp_path: Path) -> None:

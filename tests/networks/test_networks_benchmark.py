@@ -15,7 +15,7 @@ from benchmarks.networks import cases
 from benchmarks.networks.roofline import Ceiling, least_ms
 from benchmarks.run_conditions import RESULTS_VARIABLE
 from facewright_export.network import Network
-from facewright_export.network_table import network
+from facewright_export.network_tables import network
 from facewright_export.parity.parity_gates import GateError
 
 CEILING = Ceiling(gflop_per_s=100.0, gb_per_s=10.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from facewright_export.export_error import ExportError
-from facewright_export.onnx.graph_surgery import PixelNormalisation, fuse_pixel_normalisation, keep_outputs
+from facewright_export.onnx.graph_surgery import PixelNormalisation, fuse_pixel_normalisation
 from facewright_export.onnx.onnx_export import export_onnx
 from facewright_export.parity.parity import run_onnx
 
@@ -115,12 +115,3 @@ def test_grey_is_luma() -> None:
     grey = PixelNormalisation((0.0,), (255.0,), "GRAY")
     pixels = np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]]], np.uint8)
     np.testing.assert_allclose(grey.apply(pixels)[0, 0, 0], [0.299, 0.587, 0.114, 1.0], atol=1e-6)
-
-
-def test_outputs_that_nobody_reads_go_with_what_computed_them(model: onnx.ModelProto) -> None:
-    trimmed = keep_outputs(model, ["FEATURES"])
-    assert [value.name for value in trimmed.graph.output] == ["FEATURES"]
-    assert "Gemm" not in {node.op_type for node in trimmed.graph.node}
-    assert not any(tensor.name.startswith("head") for tensor in trimmed.graph.initializer)
-    with pytest.raises(ExportError, match="no output DEPTH, only SCORES, FEATURES"):
-        keep_outputs(model, ["DEPTH"])

@@ -15,7 +15,7 @@ from benchmarks.networks.networks_report import parity_section
 from benchmarks.run_conditions import RESULTS_VARIABLE
 from facewright_export.network import Example, Input, Network
 from facewright_export.network_export import export_network
-from facewright_export.network_table import network
+from facewright_export.network_tables import network
 from facewright_export.onnx.precision import Precision
 from facewright_export.parity import parity
 from facewright_export.parity.parity_gates import GateError, gate, judge, require_passed

@@ -11,7 +11,7 @@ from facewright.cli import main
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright_export.export_error import ExportError
 from facewright_export.network_export import export_network
-from facewright_export.network_table import network
+from facewright_export.network_tables import network
 from facewright_export.onnx.network_metadata import NetworkMetadata, write_metadata
 from facewright_export.onnx.precision import Precision
 from facewright_export.parity.parity_gates import GateError

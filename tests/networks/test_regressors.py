@@ -11,7 +11,7 @@ from facewright_export.checkpoints import LayoutError
 from facewright_export.checkpoints.state_dict import import_state_dict
 from facewright_export.networks.camera_regressor import CAMERA_PARAMETERS, CameraRegressor
 from facewright_export.networks.identity_regressor import IdentityRegressor
-from facewright_export.networks.shape_decoder import COMPONENT_COUNT, ShapeDecoder
+from facewright_export.networks.shape_decoder import ShapeDecoder
 from tests.networks.golden import relative_difference, seeded_input, seeded_weights
 
 
@@ -33,21 +33,6 @@ def test_shape_decoder_is_the_papers_three_layers(tmp_path: Path) -> None:
     coefficients = hidden @ w["coefficients.weight"].T + w["coefficients.bias"]
     expected = coefficients @ w["vertices.weight"].T + w["vertices.bias"]
     assert relative_difference(decoder(feature), expected.reshape(3, 2925, 3)) < 1e-5
-
-
-@torch.no_grad()
-def test_shape_decoder_starts_from_principal_components() -> None:
-    decoder = ShapeDecoder(vertex_count=7)
-    mean = seeded_input((7, 3), "mean")
-    components = seeded_input((COMPONENT_COUNT, 7, 3), "components")
-    decoder.start_from_components(mean, components)
-    decoder.coefficients.weight.zero_()
-    decoder.coefficients.bias.zero_()
-    decoder.coefficients.bias[4] = 2.0
-    vertices = decoder(torch.zeros(1, 256))[0]
-    torch.testing.assert_close(vertices, mean + 2 * components[4])
-    with pytest.raises(ValueError, match=r"got \(7, 3\) and \(200, 6, 3\)"):
-        decoder.start_from_components(mean, components[:, :6])
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ import onnxruntime as ort
 import pytest
 
 from facewright.core.errors import FacewrightError
-from facewright.engines.onnx_engine import NamedTensors, OnnxEngine, TensorSpec
+from facewright.engines.engine import NamedTensors, TensorSpec
+from facewright.engines.onnx_engine import OnnxEngine
 from facewright.head.head_model import HeadModel
 from facewright.refine.bindings import BindingsByBatch, BoundNetworks, BufferMemory
 from facewright.refine.device import RefinementDevice

@@ -20,7 +20,7 @@ from facewright.refine.options import RefinementOptions
 from facewright.refine.photos import RefinementPhotos
 from facewright.refine.service import LatentRefiner, RefinedLatent, RefinementProgress, RefinementRequest
 from facewright.render.light import STUDIO
-from facewright.render.render_head import View, render_head
+from facewright.render.render_head import HeadRenderer, View
 from facewright_client.contract import ErrorCode
 from tests.support.small_refinement_networks import IMAGE_SIZE, LATENT_SHAPE, small_networks
 
@@ -36,7 +36,7 @@ def refiner(open_head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> L
 def crop(open_head: HeadModel) -> tuple[np.ndarray, View]:
     view = View.turned(5, 2, size=1024, span=0.26)
     texture = np.full((8, 8, 3), (0.4, 0.3, 0.25), np.float32)
-    return render_head(open_head, open_head.vertices_mean, texture, view), view
+    return HeadRenderer(open_head, texture).render(open_head.vertices_mean, view).over(), view
 
 
 def _request(crop: tuple[np.ndarray, View], seed: int = 0, **options: Any) -> RefinementRequest:

@@ -11,7 +11,7 @@ from facewright.head.ambient_occlusion import ambient_occlusion
 from facewright.head.eyeball import eyeballs
 from facewright.head.head_model import HeadModel
 from facewright.render.light import STUDIO, Lamp, Light
-from facewright.render.render_head import HeadRenderer, View, render_head
+from facewright.render.render_head import HeadRenderer, View
 from facewright_kernels import vertex_normals
 from tests.support.synthetic_head import EYE_RADIUS, EYES, save_synthetic_head
 
@@ -80,8 +80,8 @@ def test_even_light_shows_the_texture_as_it_is(head: HeadModel) -> None:
 def test_float_and_byte_textures_agree(head: HeadModel) -> None:
     texture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     view = View.turned(size=64)
-    as_bytes = render_head(head, head.vertices_mean, texture, view)
-    as_light = render_head(head, head.vertices_mean, linear_from_srgb(texture), view)
+    as_bytes = HeadRenderer(head, texture).render(head.vertices_mean, view).over()
+    as_light = HeadRenderer(head, linear_from_srgb(texture)).render(head.vertices_mean, view).over()
     assert np.abs(as_bytes.astype(int) - as_light).max() <= 1
 
 
@@ -182,9 +182,9 @@ def test_bad_input_is_refused(head: HeadModel) -> None:
     with pytest.raises(ValueError, match="texture must be u8 or f32"):
         HeadRenderer(head, np.zeros((8, 8, 4), np.uint8))
     with pytest.raises(ValueError, match="vertices must be finite"):
-        render_head(head, np.full_like(head.vertices_mean, np.nan), GREY, view)
+        HeadRenderer(head, GREY).render(np.full_like(head.vertices_mean, np.nan), view)
     with pytest.raises(ValueError, match="vertices must be finite"):
-        render_head(head, head.vertices_mean[:-1], GREY, view)
+        HeadRenderer(head, GREY).render(head.vertices_mean[:-1], view)
 
 
 def test_occlusion_of_a_box_with_a_lid() -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from facewright.cli import main
 from facewright.head.head_model import HeadModel
 from facewright.render.light import STUDIO
-from facewright.render.render_head import View, render_head
+from facewright.render.render_head import HeadRenderer, View
 from facewright.server import Server
 from facewright_client import (
     BadOptionError,
@@ -44,7 +44,7 @@ def start(open_head: HeadModel) -> RefinementStart:
     identity = rng.normal(size=160).astype(np.float32)
     speckle = rng.uniform(0.25, 0.45, (64, 64, 1)) * np.array([1.0, 0.7, 0.6])
     texture = np.kron(speckle, np.ones((8, 8, 1))).astype(np.float32)
-    crop = render_head(open_head, open_head.neutral(identity), texture, view)
+    crop = HeadRenderer(open_head, texture).render(open_head.neutral(identity), view).over()
     rows, columns = np.mgrid[0:256, 0:256]
     mask = ((columns - 128) / 70) ** 2 + ((rows - 132) / 95) ** 2 < 1
     return RefinementStart(

@@ -1,11 +1,8 @@
-"""Read MATLAB and NumPy files of arrays, and hold what was read to the shape that a model needs."""
+"""Read MATLAB files of arrays, and hold what was read to the shape that a model needs."""
 
 from __future__ import annotations
 
-import io
-import math
 import struct
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,13 +14,10 @@ import numpy.typing as npt
 from facewright_export.checkpoints._files import (
     AGAIN,
     WHICH,
-    ZIP_MAGIC,
-    CheckpointError,
     LayoutError,
     UnreadableCheckpointError,
     UnsafeCheckpointError,
     WeightError,
-    check_archive,
     damaged,
     first_bytes,
     inflation_bound,
@@ -75,39 +69,6 @@ def read_mat(path: Path | str, names: Sequence[str]) -> dict[str, Array]:
             WHICH,
         )
     return {name: content[name] for name in names}
-
-
-def read_npz(path: Path | str) -> dict[str, Array]:
-    """Every array of an ``.npz`` file, without pickles.
-
-    Raises UnreadableCheckpointError and UnsafeCheckpointError (object arrays, or an archive that inflates
-    beyond what arrays do).
-    """
-    path = Path(path)
-    start = first_bytes(path)
-    if not start.startswith(ZIP_MAGIC):
-        raise wrong_format(path, start, "an .npz archive")
-    check_archive(path, stored_only=False)
-    arrays: dict[str, Array] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                arrays[info.filename.removesuffix(".npy")] = _npy(
-                    archive.read(info), f"{path}: {info.filename}"
-                )
-    except CheckpointError:
-        raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        NotImplementedError,
-    ) as error:
-        raise damaged(path, error) from error
-    return arrays
 
 
 def finite_array(
@@ -187,22 +148,3 @@ def _inflated_size(content: memoryview, bound: int, path: Path) -> int:
     except zlib.error as error:
         raise damaged(path, error) from error
     return total
-
-
-def _npy(content: bytes, source: str) -> Array:
-    file = io.BytesIO(content)
-    if not content.startswith(b"\x93NUMPY"):
-        raise UnreadableCheckpointError(source, f"it begins with {content[:8]!r}, expected an array", AGAIN)
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(file)
-    if dtype.hasobject:
-        raise UnsafeCheckpointError(source, "it holds pickled objects", "save plain arrays")
-    claimed = math.prod(shape) * dtype.itemsize
-    if claimed != len(content) - file.tell():
-        raise UnreadableCheckpointError(
-            source, f"its header claims {claimed} bytes, {len(content) - file.tell()} follow", AGAIN
-        )
-    file.seek(0)
-    array: Array = np.lib.format.read_array(file, allow_pickle=False)
-    return array

@@ -103,14 +103,14 @@ def damaged(path: Path, error: Exception) -> UnreadableCheckpointError:
     return UnreadableCheckpointError(f"checkpoint {path}", f"damaged or cut short ({reason})", AGAIN)
 
 
-def check_archive(path: Path, *, stored_only: bool) -> None:
-    """Refuse a zip archive that is damaged, or claims more bytes than arrays of its size on disk can hold."""
+def check_archive(path: Path) -> None:
+    """Refuse an archive that torch.save did not write, that is damaged, or that claims more than it holds."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
         raise damaged(path, error) from error
-    if stored_only and any(info.filename.endswith("/constants.pkl") for info in members):
+    if any(info.filename.endswith("/constants.pkl") for info in members):
         raise LayoutError(
             f"checkpoint {path}",
             "it is a TorchScript program",
@@ -118,15 +118,14 @@ def check_archive(path: Path, *, stored_only: bool) -> None:
         )
     on_disk, declared = path.stat().st_size, sum(info.file_size for info in members)
     compressed = [info.filename for info in members if info.compress_type != zipfile.ZIP_STORED]
-    if stored_only and compressed:
+    if compressed:
         raise UnsafeCheckpointError(
             f"checkpoint {path}",
             f"its entries are compressed ({listed(compressed)}), which torch.save never does",
             "take the published file as it is",
         )
     # overlapping entries add up to more than the file even where each of them is stored
-    bound = on_disk if stored_only else inflation_bound(on_disk)
-    if declared > min(bound, MAXIMUM_BYTES):
+    if declared > min(on_disk, MAXIMUM_BYTES):
         raise UnsafeCheckpointError(
             f"checkpoint {path}",
             f"its entries claim {declared / 2**20:.1f} MiB, the file has {on_disk / 2**20:.1f} MiB",

@@ -74,7 +74,7 @@ def read_torch(path: Path | str, *, allowed: Sequence[Callable[..., Any]] = ()) 
     path = Path(path)
     start = first_bytes(path)
     if start.startswith(ZIP_MAGIC):
-        check_archive(path, stored_only=True)
+        check_archive(path)
     elif not start.startswith(_LEGACY_MAGIC):
         raise wrong_format(path, start, "a file written by torch.save")
     try:

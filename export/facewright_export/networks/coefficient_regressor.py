@@ -18,7 +18,6 @@ from facewright_export.networks.spherical_harmonics import DEEP3D_LIGHT
 
 #: Outputs of each of the seven last layers: identity, expression, texture, angles, light, x and y, z.
 _HEADS: Final = (80, 64, 80, 3, 27, 2, 1)
-COEFFICIENTS: Final = sum(_HEADS)
 #: Height and width of the aligned photo, pixels; the camera is at 10 with a focal length of 1015 pixels.
 INPUT_SIZE: Final = 224
 

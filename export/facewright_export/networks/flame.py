@@ -134,7 +134,9 @@ def rotation_matrices(axis_angles: Tensor) -> Tensor:
 
 
 def full_pose(head_and_jaw: Tensor) -> Tensor:
-    """DECA's pose f32 [B, 6] (head, jaw) → FLAME's [B, 15], with neck and eyes at rest."""
+    """DECA's pose f32 [B, 6] (head, jaw) → FLAME's [B, 15], with neck and eyes at rest: what comes between
+    ``coarse_encoder`` and ``animatable_head``.
+    """
     head, jaw = head_and_jaw.split(3, 1)
     rest = torch.zeros_like(head)
     return torch.cat([head, rest, jaw, rest, rest], 1)

@@ -84,6 +84,10 @@ class FaceCoefficients(NamedTuple):
 
 
 def named_face_coefficients(face: Tensor) -> FaceCoefficients:
-    """Split ``face`` [B, 86]; light becomes [B, 9, 3] in the order of CONVENTIONS.md."""
+    """Split ``face`` [B, 86]; light becomes [B, 9, 3] in the order of CONVENTIONS.md.
+
+    For the steps after ``generative_regressors``: ``generative_head`` takes the first two, ``dress_head`` the
+    camera and the light.
+    """
     expression, pose, camera, light = face.split(_FACE_SIZES, 1)
     return FaceCoefficients(expression, pose, camera, light_in_our_order(light))

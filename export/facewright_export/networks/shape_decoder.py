@@ -5,7 +5,6 @@ connected layers of 128, 200 and 3·V outputs (V is 2925 there), the last one st
 components of the training heads.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,23 +26,6 @@ class ShapeDecoder(nn.Module):
         self.hidden = nn.Linear(FEATURE_WIDTH, HIDDEN_WIDTH)
         self.coefficients = nn.Linear(HIDDEN_WIDTH, COMPONENT_COUNT)
         self.vertices = nn.Linear(COMPONENT_COUNT, 3 * vertex_count)
-
-    def start_from_components(self, mean: Tensor, components: Tensor) -> None:
-        """Start the last layer from principal components, as the paper does.
-
-        `mean` f32 [V, 3] and `components` f32 [200, V, 3], each already scaled by its standard deviation,
-        so that coefficients are about N(0, 1). Raises ValueError for other shapes.
-        """
-        vertex_count = self.vertices.out_features // 3
-        expected = ((vertex_count, 3), (COMPONENT_COUNT, vertex_count, 3))
-        if (tuple(mean.shape), tuple(components.shape)) != expected:
-            raise ValueError(
-                f"mean and components must have shapes {expected[0]} and {expected[1]}; "
-                f"got {tuple(mean.shape)} and {tuple(components.shape)}"
-            )
-        with torch.no_grad():
-            self.vertices.weight.copy_(components.reshape(COMPONENT_COUNT, -1).T)
-            self.vertices.bias.copy_(mean.reshape(-1))
 
     def forward(self, identity_feature: Tensor) -> Tensor:
         coefficients = self.coefficients(functional.relu(self.hidden(identity_feature)))

@@ -38,15 +38,6 @@ class LightOrder:
     scale: tuple[float, ...]
     offset: tuple[float, ...] = (0.0,) * 9
 
-    def to_ours(self, published: npt.ArrayLike) -> Floats:
-        """Coefficients [..., 9, 3] (RGB) in CONVENTIONS.md's order; raises ValueError on another shape."""
-        light = np.asarray(published, np.float64)
-        if light.ndim < 2 or light.shape[-2:] != (9, 3):
-            raise ValueError(f"light must have shape [..., 9, 3], not {list(light.shape)}")
-        moved = light[..., list(self.index), :] + np.asarray(self.offset)[:, None]
-        ours: Floats = moved * np.asarray(self.scale)[:, None]
-        return ours
-
 
 def _deca_order() -> LightOrder:
     # decalib's renderer: 1, x, y, z, xy, xz, yz, x² − y², 3z² − 1, with the lobe's factors π, 2π/3, π/4 (the

@@ -9,7 +9,6 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,26 +106,6 @@ def fuse_pixel_normalisation(
     for consumer in consumers:
         consumer.inputs = [image if value is network_input else value for value in consumer.inputs]
     graph.inputs = [pixels if value is network_input else value for value in graph.inputs]
-    graph.cleanup().toposort()
-    return _exported(graph, model)
-
-
-def keep_outputs(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
-    """Drops the other outputs and everything that only they needed.
-
-    Raises:
-        ExportError: the graph has no output of one of these names.
-    """
-    gs = _surgeon()
-    graph = gs.import_onnx(model)
-    there = [value.name for value in graph.outputs]
-    missing = sorted(set(names) - set(there))
-    if missing:
-        raise ExportError(
-            f"the graph has no output {', '.join(missing)}, only {', '.join(there)}",
-            "mend the row of the network table",
-        )
-    graph.outputs = [value for value in graph.outputs if value.name in names]
     graph.cleanup().toposort()
     return _exported(graph, model)
 

@@ -18,7 +18,7 @@ from facewright_export.export_command import gate_table, table_console
 from facewright_export.export_error import ExportError
 from facewright_export.network import Network
 from facewright_export.network_export import build_graph, deviating_layers, measure
-from facewright_export.network_table import NETWORKS, pipeline_networks
+from facewright_export.network_tables import NETWORKS, pipeline_networks
 from facewright_export.onnx.precision import Precision
 from facewright_export.parity.parity_gates import GateResult
 from facewright_export.parity.parity_layers import LayerDeviation, error_in_words

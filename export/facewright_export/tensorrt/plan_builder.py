@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facewright.core.assets import cache_folder
+from facewright.core.wheels import sha256_of
 from facewright.engines.tensorrt_plan import PlanIdentity, compute_capability, plan_name, write_identity
 from facewright_export.export_error import ExportError
 from facewright_export.onnx.network_metadata import NetworkMetadata, read_metadata
-from facewright_export.wheels import sha256_of
 
 if TYPE_CHECKING:
     import tensorrt as trt

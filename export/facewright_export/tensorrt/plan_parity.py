@@ -6,10 +6,10 @@ from pathlib import Path
 
 import onnx
 
-from facewright.engines.onnx_engine import Engine
+from facewright.engines.engine import Engine
 from facewright.engines.tensorrt_engine import TensorRTEngine
 from facewright_export.export_error import ExportError
-from facewright_export.network_table import NETWORKS
+from facewright_export.network_tables import NETWORKS
 from facewright_export.onnx.network_metadata import metadata_of
 from facewright_export.onnx.precision import Precision
 from facewright_export.parity.parity import run_onnx

@@ -52,16 +52,16 @@ struct Taps {
     float w00, w01, w10, w11;
 };
 
-__device__ Taps taps(Axis x, Axis y, int width, int channels, float weight = 1.0f) {
+__device__ Taps taps(Axis x, Axis y, int width, int channels) {
     const long long row0 = (long long)y.low * width, row1 = (long long)y.high * width;
     return {(row0 + x.low) * channels,
             (row0 + x.high) * channels,
             (row1 + x.low) * channels,
             (row1 + x.high) * channels,
-            weight * (1.0f - x.fraction) * (1.0f - y.fraction),
-            weight * x.fraction * (1.0f - y.fraction),
-            weight * (1.0f - x.fraction) * y.fraction,
-            weight * x.fraction * y.fraction};
+            (1.0f - x.fraction) * (1.0f - y.fraction),
+            x.fraction * (1.0f - y.fraction),
+            (1.0f - x.fraction) * y.fraction,
+            x.fraction * y.fraction};
 }
 
 template <typename Texel>

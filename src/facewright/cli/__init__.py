@@ -1,7 +1,7 @@
 """The ``facewright`` command.
 
 Each command imports what it needs when it runs: ``facewright create`` against a server far away needs no
-onnxruntime.
+onnxruntime. Other packages bring commands of their own (`installed_commands`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine
-from facewright.cli.network_commands import add_build, add_export, add_parity
+from facewright.cli.installed_commands import add_installed
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
 
@@ -67,7 +67,5 @@ def _parser(pipeline: str | None) -> argparse.ArgumentParser:
     add_refine(commands)
     add_serve(commands)
     add_doctor(commands)
-    add_export(commands)
-    add_build(commands)
-    add_parity(commands)
+    add_installed(commands)
     return parser

@@ -22,6 +22,8 @@ from facewright.core.assets import (
     open_assets_folder,
 )
 from facewright.core.errors import FacewrightError
+from facewright.core.wheels import PYTRITON, WheelError, fetch_wheel
+from facewright.engines.onnx_engine import INSTALL_GPU
 from facewright.engines.tensorrt_plan import (
     compute_capability,
     content_hash,
@@ -52,12 +54,6 @@ _SHARED_MEMORY = Path("/dev/shm")
 _EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnx_graphsurgeon", "polygraphy")
 #: The versions that pyproject.toml and constraints.txt pin.
 _PINNED = "pip install --constraint constraints.txt"
-#: onnxruntime and onnxruntime-gpu fill the same folder, so that only one of them may be installed; the first
-#: is a dependency, which pip brings with the extra.
-_INSTALL_GPU = (
-    f"{_PINNED} --editable '.[gpu]' && pip uninstall --yes onnxruntime onnxruntime-gpu && "
-    f"{_PINNED} --no-deps onnxruntime-gpu   (in the source tree)"
-)
 
 
 @dataclass(frozen=True)
@@ -104,9 +100,6 @@ def examine(install: bool = False, quiet: bool = False) -> int:
 
 def _install(quiet: bool) -> str:
     """Install what is missing; returns what went wrong."""
-    # The wheel is fetched by the code that fetches all pinned wheels; serving itself never needs it.
-    from facewright_export.wheels import PYTRITON, WheelError, fetch_wheel
-
     package = missing_python_library()
     if package and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"installing {package}")
@@ -250,7 +243,7 @@ def _check_gpu() -> Finding:
         return Finding(
             subject,
             f"ONNX Runtime {onnxruntime.__version__} has no CUDA provider, so only the cpu profile serves",
-            _INSTALL_GPU,
+            INSTALL_GPU,
             warning=True,
         )
     packages = {"cupy": "cupy-cuda13x", "tensorrt": "tensorrt-cu13"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facewright.core.errors import FacewrightError
-from facewright.engines.onnx_engine import Array, NamedTensors, TensorSpec
+from facewright.engines.engine import Array, NamedTensors, TensorSpec
 from facewright.engines.tensorrt_plan import compute_capability, content_hash, read_identity, require_fit
 from facewright_client.contract import ErrorCode
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from facewright.engines.onnx_engine import Engine
+from facewright.engines.engine import Engine
 
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from facewright.core.assets import asset_path
-from facewright.engines.onnx_engine import Engine, OnnxEngine
+from facewright.engines.engine import Engine
+from facewright.engines.onnx_engine import OnnxEngine
 from facewright.pipelines.tensors import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, PERSON_MASK
 
 U8 = npt.NDArray[np.uint8]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from facewright.core.errors import FacewrightError
-from facewright.engines.onnx_engine import Engine, TensorSpec
+from facewright.engines.engine import Engine, TensorSpec
 from facewright.refine.device import Array, RefinementDevice
 from facewright.refine.networks import (
     GRAD_IMAGE,

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facewright.core.errors import FacewrightError
-from facewright.engines.onnx_engine import Engine, OnnxEngine
+from facewright.engines.engine import Engine
+from facewright.engines.onnx_engine import OnnxEngine
 from facewright.engines.tensorrt_engine import TensorRTEngine
 from facewright.engines.tensorrt_plan import compute_capability, open_plan
 from facewright_client.contract import ErrorCode

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Final
 
 from facewright.core.errors import FacewrightError
-from facewright.engines.onnx_engine import Engine
+from facewright.engines.engine import Engine
 from facewright.refine.demo_networks import IDENTITY_COMMAND, networks_with_identity
 from facewright_client.contract import ErrorCode
 

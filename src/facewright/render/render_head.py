@@ -241,30 +241,6 @@ class HeadRenderer:
         return np.flatnonzero(seen[:-1]).astype(np.int32), points
 
 
-def render_head(
-    head: HeadModel,
-    vertices: F32,
-    texture: U8 | F32,
-    view: View,
-    light: Light = STUDIO,
-    background: F32 | tuple[float, float, float] = (0.18, 0.18, 0.18),
-) -> U8:
-    """One picture of one head, sRGB u8 [H, W, 3]; for several pictures of it keep a `HeadRenderer`.
-
-    Args:
-        head: topology, parts and UVs.
-        vertices: f32 [V, 3], head space, metres.
-        texture: sRGB u8 or linear f32, [S, S, 3].
-        view: the camera and the size of the picture.
-        light: `STUDIO`, ``Light(sh)`` for a photo's estimated light, ``Light.even()`` for the bare texture.
-        background: linear light, one colour [3] or a picture [H, W, 3].
-
-    Raises:
-        ValueError: wrong shapes or dtypes, vertices not finite.
-    """
-    return HeadRenderer(head, texture).render(vertices, view, light).over(background)
-
-
 def _light_frame(directions: F32, view: View, light: Light) -> F32:
     """Head-space directions [N, 3] in the frame that the light is given in."""
     if not light.follows_camera:

@@ -1,4 +1,8 @@
-"""``facewright export``, ``build`` and ``parity``: the networks of published systems."""
+"""``facewright export``, ``build`` and ``parity``, which pyproject.toml names in ``facewright.commands``.
+
+The command line reads this file whatever was asked for, so that it imports next to nothing: what a command
+needs, torch above all, is imported when it runs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Any, Final
 from facewright.core.errors import FacewrightError
 from facewright_client.contract import ErrorCode
 
-#: What `facewright export` knows; the network table says which networks each has.
+#: What `facewright export` knows; the network tables say which networks each has.
 _PIPELINES: Final = ("twin", "normalized", "rerenderable", "generative", "animatable")
 _PRECISIONS: Final = ("fp32", "fp16", "bf16")
 

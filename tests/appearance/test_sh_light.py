@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facewright.appearance.sh_light import SKIN_LUMINANCE_BOUNDS, estimate_sh_light, sh_basis
+from facewright.appearance.sh_light import SKIN_LUMINANCE_BOUNDS, estimate_sh_light
+from facewright.core.spherical_harmonics import sh_basis
 
 
 def _face_normals(count: int = 3000) -> np.ndarray:

@@ -18,10 +18,11 @@ from facewright.appearance.texel_layout import TexelPoints, padded_texel_map
 from facewright.core.assets import asset_path
 from facewright.core.colour import linear_from_srgb, srgb_from_linear
 from facewright.core.errors import FacewrightError
+from facewright.hair.cover import hair_line
 from facewright.head.head_model import HeadModel
 from facewright.texture.bake_texture import BakedTexture, TextureBaker
 from facewright.texture.fine_detail import fine_detail
-from facewright.texture.layers import hair_line, interpolated_zones, light_gain
+from facewright.texture.layers import interpolated_zones, light_gain
 from facewright.texture.texture_info import TextureInfo
 from facewright_client.contract import PERSON_MASK, ErrorCode
 from tests.support.rendered_photo import (

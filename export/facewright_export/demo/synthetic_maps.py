@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.special import ndtr
 
-from facewright.appearance.head_template import hair_growth, head_template
+from facewright.appearance.head_template import head_template
+from facewright.head.hairline import hair_growth
 from facewright.head.head_model import HeadModel
 from facewright_export.open_head.regions import brow_mask
 from facewright_kernels import interpolate, rasterize

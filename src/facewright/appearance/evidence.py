@@ -8,17 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from facewright.appearance.head_template import hair_growth
 from facewright.appearance.photo_view import Sighting
 from facewright.appearance.sh_light import ShLight, estimate_sh_light
 from facewright.appearance.skin_model import SkinModel, fit_skin_model, occlusion, smooth_step
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
+from facewright.core.arrays import Floats
 from facewright.core.colour import luminance
+from facewright.head.hairline import hair_growth
 from facewright.head.head_model import HeadModel
-
-Floats = NDArray[np.float32]
 
 #: Cosines between which a texel of face or scalp passes from "too oblique" to "taken from the photo".
 FACE_FACING = (0.14, 0.34)

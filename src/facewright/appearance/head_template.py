@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.core.arrays import Floats
 from facewright.head.ambient_occlusion import ambient_occlusion
 from facewright.head.head_model import HeadModel
-
-Floats = NDArray[np.float32]
 
 #: Albedo relative to mean skin.
 LIP_TINT = np.array([0.92, 0.66, 0.66], np.float32)
@@ -32,42 +31,6 @@ TEETH = np.array([0.60, 0.55, 0.46], np.float32)
 TONGUE = np.array([0.36, 0.13, 0.12], np.float32)
 #: Growth of a triangle's area from an open to a closed eye between which it counts as folded away.
 FOLD_STRETCH = (1.5, 3.0)
-
-
-#: The hairline in side view: (height y, depth z) in metres on the mean head; hair grows behind it. From the
-#: nape around the ear, down to the sideburn, up the temple to the forehead.
-HAIR_LINE = np.array(
-    [
-        (-0.080, -0.116),
-        (-0.060, -0.112),
-        (-0.045, -0.106),
-        (-0.034, -0.100),
-        (-0.027, -0.057),
-        (-0.010, -0.046),
-        (0.010, -0.036),
-        (0.030, -0.024),
-        (0.048, -0.004),
-        (0.060, 0.012),
-        (0.070, 0.034),
-        (0.080, 0.080),
-    ]
-)
-#: Heights between which hair thins out at the nape, metres.
-NAPE = (-0.078, -0.060)
-
-
-def hair_growth(position: Floats) -> Floats:
-    """Signed distance to the hairline, metres f32 ``[N]``, of points on the mean head; > 0 where hair
-    grows."""
-    start, along = HAIR_LINE[:-1], np.diff(HAIR_LINE, axis=0)
-    offset = position[:, None, 1:] - start
-    share = np.clip((offset * along).sum(axis=2) / (along**2).sum(axis=1), 0.0, 1.0)
-    distance = np.linalg.norm(offset - share[..., None] * along, axis=2).min(axis=1)
-    line = np.interp(position[:, 1], HAIR_LINE[:, 0], HAIR_LINE[:, 1])
-    behind = np.copysign(distance, line - position[:, 2])
-    above_nape = position[:, 1] - 0.5 * (NAPE[0] + NAPE[1])
-    result: Floats = np.minimum(behind, above_nape).astype(np.float32)
-    return result
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from facewright.core.arrays import Floats
 from facewright.core.colour import linear_from_srgb
 from facewright_kernels import (
     PinholeCamera,
@@ -22,7 +23,6 @@ from facewright_kernels import (
     uv_projection,
 )
 
-Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 #: Side of the image in which colours are judged, and of the z-buffer.

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.core.arrays import Floats
 from facewright.core.colour import LUMINANCE
-
-Floats = NDArray[np.float32]
+from facewright.core.spherical_harmonics import sh_basis
 
 #: Darkest and lightest mean skin (luminance, linear; CIE L* 24 and 79) that the estimate may return: beyond
 #: them it is the exposure that is dark or light, not the skin.
@@ -66,25 +66,6 @@ class ShLight:
         """Irradiance f32 ``[N, 3]`` on unit normals ``[N, 3]``, clamped to ``bounds``."""
         shade: Floats = np.clip(sh_basis(normals) @ self.coefficients, bounds[0], bounds[1])
         return shade
-
-
-def sh_basis(normals: Floats) -> Floats:
-    """The nine basis functions of CONVENTIONS.md for unit normals ``[N, 3]`` → f32 ``[N, 9]``."""
-    x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
-    return np.stack(
-        [
-            np.full_like(x, 0.282095),
-            0.488603 * y,
-            0.488603 * z,
-            0.488603 * x,
-            1.092548 * x * y,
-            1.092548 * y * z,
-            0.315392 * (3.0 * z * z - 1.0),
-            1.092548 * x * z,
-            0.546274 * (x * x - y * y),
-        ],
-        axis=-1,
-    ).astype(np.float32)
 
 
 def ambient_light(tone: Floats) -> ShLight:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.core.arrays import Floats
 from facewright.core.colour import luminance
-
-Floats = NDArray[np.float32]
 
 #: Least 1σ of (ln luminance, ln R/G, ln B/G): JPEG noise, freckles and shading that nine bands cannot follow.
 LEAST_SIGMA = np.array([0.2, 0.07, 0.1], np.float32)

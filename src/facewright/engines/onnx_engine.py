@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
+from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright_client.contract import ErrorCode
-
-Array = npt.NDArray[Any]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),

@@ -8,13 +8,13 @@ sec. 3.4; the modules named say where they differ from it.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.core.clock import LapClock
 from facewright.core.errors import FacewrightError
 from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_angles, similarity
 from facewright.fit.confidence import FitConfidence
@@ -137,7 +137,7 @@ class HeadFitter:
             FacewrightError: NO_FACE where the score says so; BAD_OPTION for an impossible focal_px; INTERNAL
                 for wrong shapes or values that are not finite.
         """
-        began = time.perf_counter()
+        clock = LapClock("fit_head")
         face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
         focal, warnings = _expected_focal(face, info)
         seen = Observation(face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma)
@@ -158,7 +158,7 @@ class HeadFitter:
             raise FacewrightError(
                 ErrorCode.INTERNAL, f"the fit broke down: {error}", "these landmarks show no face; report it"
             ) from error
-        posed = time.perf_counter()
+        clock.lap("optimise")
         self._require_person(solution, face_score)
         fit = self._assembled(solution, face, irises)
         if person_mask is not None:
@@ -171,7 +171,7 @@ class HeadFitter:
             )
             fit.fitted[:] += hair
             fit.neutral[:] += hair
-        assembled = time.perf_counter()
+        clock.lap("assemble")
 
         camera = solution.camera
         yaw, pitch, roll = pose_angles(camera.rotation)
@@ -193,11 +193,7 @@ class HeadFitter:
             face_score=float(face_score),
             iterations=solution.steps,
             warnings=[*info.warnings, *warnings, *_warnings(yaw, after, irises)],
-            milliseconds={
-                **info.milliseconds,
-                "fit_head.optimise": 1e3 * (posed - began),
-                "fit_head.assemble": 1e3 * (assembled - posed),
-            },
+            milliseconds=info.milliseconds | clock.milliseconds,
             photo=json.loads(info.to_json()),
         )
         coefficients = solution.coefficients.astype(np.float32)

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facewright.appearance.evidence import Evidence, ZoneWeights
 from facewright.appearance.photo_view import PhotoView, Sighting
-from facewright.appearance.skin_model import colour_features, smooth_step
+from facewright.appearance.skin_model import SkinModel, colour_features, smooth_step
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
+from facewright.core.arrays import Floats
 from facewright.head.head_model import HeadModel
-
-Floats = NDArray[np.float32]
 
 #: How far hair varies around its mean in (ln luminance, ln R/G, ln B/G): sheen, roots, and what lies below.
 _HAIR_SIGMA: Final = np.array([0.8, 0.25, 0.45], np.float32)
@@ -89,6 +87,27 @@ class BesideEars:
     person: Floats
 
 
+@dataclass(frozen=True)
+class SeenHead:
+    """A head in the photo, judged.
+
+    Attributes:
+        vertices: what is seen of them.
+        beside: what is seen beside the ears.
+        colours: f32 ``[V, 3]``, linear, of the vertices with the light divided out as asked.
+        evidence: at the vertices.
+        skin: the skin model; None where no skin was seen.
+        skin_tone: mean skin, linear f32 ``[3]``, in the same light as ``colours``.
+    """
+
+    vertices: Sighting
+    beside: BesideEars
+    colours: Floats
+    evidence: Evidence
+    skin: SkinModel | None
+    skin_tone: Floats
+
+
 class HairOverEars:
     """Tells, on one head model, whether hair falls over the ears, and where it then lies.
 
@@ -123,31 +142,21 @@ class HairOverEars:
         colours, person = view.person_at(points.reshape(-1, 3))
         return BesideEars(colours.reshape(points.shape), person.reshape(points.shape[:2]))
 
-    def find(
-        self,
-        seen: Sighting,
-        beside: BesideEars,
-        colours: Floats,
-        evidence: Evidence,
-        tones: tuple[Floats, Floats],
-    ) -> FallingHair | None:
+    def find(self, head: SeenHead, hair_tone: Floats) -> FallingHair | None:
         """The hair beside the face; None where the photo shows the ears and no hair below them.
 
         Args:
-            seen: the vertices in the photo.
-            beside: what it shows beside the ears.
-            colours: f32 ``[V, 3]``, linear, of the vertices with the light divided out as asked.
-            evidence: at the vertices.
-            tones: typical hair and skin, linear f32 ``[3]`` each, in the same light.
+            head: in the photo.
+            hair_tone: typical hair, linear f32 ``[3]``, in the same light.
         """
-        hair_tone, skin_tone = tones
-        like_hair = 1.0 - smooth_step(_distance(colours, hair_tone, _HAIR_SIGMA), *_LIKE_HAIR)
-        not_skin = smooth_step(evidence.deviation, *_UNLIKE_SKIN)
-        hair = seen.visible * like_hair * not_skin
-        shown = np.array([ear @ seen.visible for ear in self._lower_ears])
+        like_hair = 1.0 - smooth_step(_distance(head.colours, hair_tone, _HAIR_SIGMA), *_LIKE_HAIR)
+        not_skin = smooth_step(head.evidence.deviation, *_UNLIKE_SKIN)
+        visible = head.vertices.visible
+        hair = visible * like_hair * not_skin
+        shown = np.array([ear @ visible for ear in self._lower_ears])
         covered = np.array([ear @ hair for ear in self._lower_ears]) / np.maximum(shown, 1e-6)
         covered = np.where(shown < _LEAST_SEEN, covered[::-1], covered)
-        hangs = _share_of_hair(beside, hair_tone, skin_tone)
+        hangs = _share_of_hair(head.beside, hair_tone, head.skin_tone)
         falls = smooth_step(covered + _BESIDE_ADDS * hangs, *_COVERED) * (shown.max() >= _LEAST_SEEN)
         both_sides = smooth_step(hangs.min(), *_LESS_SIDE) * smooth_step(hangs.max(), *_MORE_SIDE)
         behind = np.maximum(both_sides, falls.max())
@@ -155,7 +164,7 @@ class HairOverEars:
             return None
         # What is neither like skin nor like hair says nothing. Solved for what is bare: far from anything
         # seen the solution goes to 0, and there is hair.
-        bare = seen.visible * (1.0 - not_skin)
+        bare = visible * (1.0 - not_skin)
         pinned = _PIN * (hair + bare) * (1.0 - self._scalp)
         share = self._diffusion.complete((bare / np.maximum(hair + bare, 1e-6))[:, None], pinned, _SCREENING)
         here = falls[0] * self._sides[0] + falls[1] * self._sides[1]

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
+from facewright.core.arrays import Floats
 from facewright.head.head_model import HeadModel
 from facewright_client.contract import CROP_SIZE
-
-Floats = NDArray[np.float32]
 
 _RAYS: Final = 121
 #: Rays run from straight up to this angle on either side, radians; below are ears, neck and shoulders.

@@ -10,12 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from facewright.core.arrays import Floats
 from facewright.head.head_model import HeadModel
 from facewright_kernels import vertex_normals
-
-Floats = NDArray[np.float32]
 
 #: Points of the two lips nearer than this on the mean head touch, metres.
 _CONTACT: Final = 0.0015

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from facewright.core.arrays import Floats
 from facewright.head.ambient_occlusion import ambient_occlusion
 from facewright.head.head_model import HeadModel
-
-F32 = npt.NDArray[np.float32]
 
 #: How strongly occlusion darkens: below 1 as light also bounces around in a mouth, most of all off teeth.
 _INSIDE: Final = 0.85
@@ -19,9 +17,9 @@ _PARTS: Final = {"tongue": 0.85, "teeth_upper": 0.3, "teeth_lower": 0.3}
 _JAW_OPEN: Final = 0.7
 
 
-def mouth_strength(head: HeadModel) -> F32:
+def mouth_strength(head: HeadModel) -> Floats:
     """How strongly occlusion darkens each vertex inside the mouth, f32 [V]; 0 outside of it."""
-    strength: F32 = _INSIDE * head.region("mouth_inside")
+    strength: Floats = _INSIDE * head.region("mouth_inside")
     names = [str(name) for name in head.part_names]
     for part, share in _PARTS.items():
         if part in names:
@@ -29,7 +27,7 @@ def mouth_strength(head: HeadModel) -> F32:
     return strength
 
 
-def mouth_shadow(head: HeadModel) -> F32:
+def mouth_shadow(head: HeadModel) -> Floats:
     """Factor f32 [V] in 0-1 on the albedo: 1 on the face, darker the deeper inside the mouth.
 
     Taken on the mean head with its jaw open, so that an opening mouth shows a dark inside; nobody sees the
@@ -37,5 +35,5 @@ def mouth_shadow(head: HeadModel) -> F32:
     """
     jaw = [str(name) for name in head.expression_names].index("jawOpen")
     opened = head.vertices_mean + np.float32(_JAW_OPEN) * head.expression_basis[jaw]
-    shadow: F32 = 1 - mouth_strength(head) * (1 - ambient_occlusion(opened, head.triangles))
+    shadow: Floats = 1 - mouth_strength(head) * (1 - ambient_occlusion(opened, head.triangles))
     return shadow

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.engines.onnx_engine import Engine, OnnxEngine
 from facewright.engines.tensorrt_engine import TensorRTEngine
@@ -19,7 +19,6 @@ from facewright.engines.tensorrt_plan import compute_capability, open_plan
 from facewright_client.contract import ErrorCode
 
 #: NumPy arrays, or CuPy arrays with the same interface.
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

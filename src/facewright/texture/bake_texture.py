@@ -11,7 +11,6 @@ composition runs at full size, in one kernel.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,21 +32,23 @@ from facewright.appearance.sh_light import ShLight
 from facewright.appearance.skin_model import SkinModel
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
+from facewright.core.arrays import Floats
+from facewright.core.clock import LapClock
 from facewright.core.colour import luminance, srgb_from_linear
 from facewright.core.errors import FacewrightError
 from facewright.fit.fit_info import FitInfo
-from facewright.hair.falling import HairOverEars, room_for_hair
+from facewright.hair.colour import HairColouring
+from facewright.hair.cover import HairTexels, hair_line
+from facewright.hair.falling import SeenHead, room_for_hair
 from facewright.head.head_model import HeadModel
-from facewright.texture.completion import Completion, HeadSurface, brow_colour, complete_colours
+from facewright.texture.completion import Completion, HeadSurface, complete_colours
 from facewright.texture.encoding import encode_texture
 from facewright.texture.eyes import EyeEvidence, EyeTexels, eye_texels, paint_eye
 from facewright.texture.fine_detail import fine_detail
 from facewright.texture.layers import (
-    HairTexels,
     LayerStack,
     TexelEvidence,
     build_layers,
-    hair_line,
     interpolated_zones,
     light_gain,
     region_confidence,
@@ -57,8 +58,6 @@ from facewright.texture.texture_info import TextureInfo
 from facewright_client.contract import CROP_SIZE, OPTIONS, PERSON_MASK, ErrorCode
 from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
 from facewright_kernels.texture_composite import CompositeSurface, texture_composite
-
-Floats = NDArray[np.float32]
 
 #: Side of the texture in which the photo is judged and masks and fills are made.
 LAYER_SIZE = 256
@@ -123,7 +122,7 @@ class TextureBaker:
             self._template,
             head.region("eyelids"),
             self._diffusion,
-            HairOverEars(head, self._vertex_zones, self._diffusion),
+            HairColouring(head, self._vertex_zones, self._diffusion),
         )
         self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
         self._vertices = np.arange(head.vertex_count, dtype=np.int32)
@@ -162,7 +161,7 @@ class TextureBaker:
             person_mask.dtype != np.uint8 or person_mask.shape != PERSON_MASK.shape
         ):
             raise _bad_input(f"person_mask is {person_mask.dtype} {list(person_mask.shape)}")
-        clock = _Clock(between_steps)
+        clock = LapClock(between_laps=between_steps)
         options = {name: fit_info.options.get(name, option.default) for name, option in OPTIONS.items()}
         delight = float(options["delight"])
         fitted_vertices = np.ascontiguousarray(fitted_vertices, np.float32)
@@ -185,16 +184,9 @@ class TextureBaker:
 
         gain = light_gain(shade, shade[partner], delight)
         colours = vertices.colour * gain
-        brows = np.maximum(self.head.region("brow_left"), self.head.region("brow_right"))
-        completion = complete_colours(
-            self._surface,
-            vertices,
-            self._surface.over_ears.look_beside(view, fitted_vertices),
-            colours,
-            evidence,
-            light.tone,
-            brow_colour(colours, evidence, brows, skin),
-        )
+        beside = self._surface.hair.over_ears.look_beside(view, fitted_vertices)
+        seen = SeenHead(vertices, beside, colours, evidence, skin, light.tone)
+        completion = complete_colours(self._surface, seen)
         stack = build_layers(self._points, texels, completion, self._template, self._hair, delight)
         clock.lap("complete")
 
@@ -292,8 +284,8 @@ class TextureBaker:
             size=int(options["texture_size"]),
             format=str(options["texture_format"]),
             skin_tone=_srgb(light.tone),
-            hair_tone=_srgb(completion.hair_tone),
-            hair_seen=round(completion.hair_seen, 3),
+            hair_tone=_srgb(completion.hair.tone),
+            hair_seen=round(completion.hair.seen, 3),
             visible_share=round(visible, 3),
             mirrored_share=round(float((face * stack.mirror_weight).sum()) / total, 3),
             excluded_share=round(excluded, 3),
@@ -355,18 +347,3 @@ def _judge_visible(
 def _srgb(colour: Floats) -> tuple[int, int, int]:
     red, green, blue = srgb_from_linear(colour)
     return int(red), int(green), int(blue)
-
-
-class _Clock:
-    """Milliseconds between laps, by name."""
-
-    def __init__(self, between_steps: Callable[[], None]) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self._between_steps = between_steps
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.milliseconds[name] = round(1e3 * (now - self._last), 3)
-        self._last = now
-        self._between_steps()

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from facewright.appearance.photo_view import PhotoView, sample_srgb
 from facewright.appearance.skin_model import SkinModel, smooth_step
+from facewright.core.arrays import Floats
 from facewright.core.colour import luminance, srgb_from_linear
 from facewright.fit.fit_info import EyeFit
 from facewright.head.head_model import HeadModel
 from facewright_kernels import TexelMap
-
-Floats = NDArray[np.float32]
 
 RINGS = 14
 #: Radii between which iris passes into sclera, and the photo into what is painted.

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facewright.appearance.evidence import Evidence, ZoneWeights
-from facewright.appearance.head_template import HeadTemplate, hair_growth
+from facewright.appearance.head_template import HeadTemplate
 from facewright.appearance.photo_view import Sighting
 from facewright.appearance.skin_model import smooth_step
 from facewright.appearance.texel_layout import TexelPoints
+from facewright.core.arrays import Floats
 from facewright.core.colour import luminance
+from facewright.hair.cover import HairTexels
 from facewright.hair.falling import hides_skin
 from facewright.head.head_model import HeadModel
 from facewright.texture.completion import Completion
-
-Floats = NDArray[np.float32]
 
 #: Bounds of irradiance that is divided out: beyond, noise would be amplified or highlights crushed.
 SHADE_BOUNDS = (0.35, 2.2)
@@ -34,11 +33,6 @@ HIGHLIGHT_KEPT = 0.5
 #: Cosines below and above which hue is and is not corrected, and how far.
 OBLIQUE_HUE = (0.35, 0.7)
 HUE_PULL = np.float32(0.75)
-#: Distances to the hairline between which hair becomes dense, metres: wider, the strands that fray it become
-#: the teeth of a comb.
-HAIR_LINE_WIDTH = (-0.0035, 0.0035)
-#: Weights of the ear between which hair ends: wider, it would hang over the ear as a comb.
-EAR_RIM = (0.3, 0.7)
 #: Share of the photo that goes where an upper lid is folded away.
 LASHES_REMOVED = 0.8
 #: Amplitudes of fine structure where texels are filled in.
@@ -66,19 +60,6 @@ class TexelEvidence:
     shade: Floats
     mirrored_shade: Floats
     zones: ZoneWeights
-
-
-@dataclass(frozen=True)
-class HairTexels:
-    """Where hair may be, at the N texels.
-
-    Attributes:
-        grows: :func:`hair_line`.
-        room: :func:`facewright.hair.falling.room_for_hair`.
-    """
-
-    grows: Floats
-    room: Floats
 
 
 @dataclass(frozen=True)
@@ -145,9 +126,10 @@ def build_layers(
     other_side = texels.mirrored_evidence.weight * smooth_step(texels.mirrored.facing, *MIRROR_FACING)
     mirror = (1.0 - photo) * (1.0 - np.minimum(2.0 * folded, 1.0)) * _feathered(points, other_side)
     hairy = hair.grows
-    if completion.falling is not None:
+    falling_hair = completion.hair.falling
+    if falling_hair is not None:
         # What hair hides on this side is not to be copied from the other.
-        falling = hides_skin(points.interpolate(completion.falling), hair.room)
+        falling = hides_skin(points.interpolate(falling_hair), hair.room)
         mirror *= 1.0 - falling
         hairy = np.maximum(hairy, falling)
 
@@ -173,10 +155,10 @@ def build_layers(
     stack[:, 0:3] = photo[:, None] * gain
     stack[:, 3:6] = mirror[:, None] * mirror_gain
     stack[:, 6:9] = skin
-    stack[:, 9:12] = points.interpolate(completion.hair)
+    stack[:, 9:12] = points.interpolate(completion.hair.colour)
     stack[:, 12] = 1.0 - photo - mirror
     stack[:, 13] = hairy
-    stack[:, 14] = STRAND_AMPLITUDE * completion.hairiness
+    stack[:, 14] = STRAND_AMPLITUDE * completion.hair.hairiness
     stack[:, 15] = PORE_AMPLITUDE * (1.0 - inner) + TEETH_AMPLITUDE * teeth
     # Outside every island: plain skin, so that far mip levels stay skin-coloured.
     empty = ~points.covered
@@ -214,27 +196,13 @@ def _hue_gain(colour: Floats, share: Floats, zones: ZoneWeights, completion: Com
     """
     at = np.flatnonzero(share)
     hair = zones.scalp[at, None]
-    target = completion.skin_tone * (1.0 - hair) + completion.hair_tone * hair
+    target = completion.skin_tone * (1.0 - hair) + completion.hair.tone * hair
     target = (target + np.float32(0.004)) / (luminance(target) + np.float32(0.004))[:, None]
     seen = colour[at] + np.float32(0.004)
     hue = seen / luminance(seen)[:, None]
     pull = (HUE_PULL * share[at] * (1.0 - zones.features[at]))[:, None]
     result: Floats = np.ones_like(colour)
     result[at] = np.clip(target / np.maximum(hue, np.float32(0.05)), 0.4, 2.5) ** pull
-    return result
-
-
-def hair_line(position: Floats, zones: ZoneWeights) -> Floats:
-    """How likely a filled texel is hair, 0–1 f32 ``[N]``; strands fray the border when texels are composed.
-
-    Args:
-        position: f32 ``[N, 3]``, the texels' points on the mean head, metres.
-        zones: at the texels.
-    """
-    growth = hair_growth(position)
-    soft = np.clip((growth - HAIR_LINE_WIDTH[0]) / (HAIR_LINE_WIDTH[1] - HAIR_LINE_WIDTH[0]), 0.0, 1.0)
-    ear = smooth_step(zones.pinna, *EAR_RIM)
-    result: Floats = (soft * (1.0 - ear) * zones.skin_part).astype(np.float32)
     return result
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.likeness.settings import AvatarSettings
 from facewright.core.assets import asset_path
 from facewright.core.options import AvatarOptions
 from facewright.fit.fit_head import HeadFitter
@@ -56,21 +57,24 @@ class MadeAvatar(FittedFace):
 class AvatarMaker:
     """Holds the open assets; makes avatars one after the other."""
 
-    def __init__(self, head: HeadModel, networks: FaceNetworks, options: AvatarOptions) -> None:
+    def __init__(
+        self, head: HeadModel, networks: FaceNetworks, options: AvatarOptions, settings: AvatarSettings
+    ) -> None:
         self.head = head
         self._networks = networks
         self._options = options
-        self._fitter = HeadFitter(head)
-        self._baker = TextureBaker(head)
+        self._fitter = HeadFitter(head, settings.fit)
+        self._baker = TextureBaker(head, settings.bake)
 
     @classmethod
-    def from_open_assets(cls, options: AvatarOptions) -> AvatarMaker:
-        """With the open head and networks from the cache.
+    def from_open_assets(cls, options: AvatarOptions, settings: AvatarSettings | None = None) -> AvatarMaker:
+        """With the open head and networks from the cache; ``settings`` are the stages' own by default.
 
         Raises:
             FacewrightError: INTERNAL where an asset has not been built (``make setup``).
         """
-        return cls(HeadModel.load(asset_path("head.npz", None)), FaceNetworks.load(), options)
+        head = HeadModel.load(asset_path("head.npz", None))
+        return cls(head, FaceNetworks.load(), options, settings or AvatarSettings())
 
     def fit(self, picture: U8) -> FittedFace:
         """Finds and fits the face in a rendered picture, sRGB u8 [H, W, 3].

@@ -9,6 +9,7 @@ in the domain where a change of tone is an offset.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -17,13 +18,26 @@ from facewright.appearance.head_template import HeadTemplate
 from facewright.appearance.skin_model import smooth_step
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.core.arrays import Floats
+from facewright.core.settings import BY_EYE, NUMERICAL, Range
 from facewright.hair.colour import HairColour, HairColouring
 from facewright.hair.falling import SeenHead
 
-#: How strongly an observed vertex is pinned, relative to one mesh edge.
-PIN = 8.0
-#: Pull of unseen skin back to the mean tone: a shadow under the jaw must not darken the whole neck.
-SKIN_SCREENING = 0.02
+
+@dataclass(frozen=True)
+class SkinCompletionSettings:
+    """How seen skin is continued."""
+
+    #: How strongly an observed vertex is pinned, and the pull of unseen skin back to the mean tone: a shadow
+    #: under the jaw must not darken the whole neck.
+    pin: Annotated[float, "of a mesh edge", BY_EYE] = 8.0
+    screening: Annotated[float, "of a mesh edge", BY_EYE] = 0.02
+    #: How much darker and brighter than the template's skin may be, and what is added before logarithms.
+    offset: Annotated[Range, "ln", BY_EYE] = (-1.2, 0.9)
+    floor: Annotated[float, "linear", NUMERICAL] = 0.004
+    #: Deviations between which something is no skin to continue, and weights of the scalp between which it
+    #: ends.
+    unlike: Annotated[Range, "sigmas", BY_EYE] = (2.0, 4.0)
+    scalp: Annotated[Range, "weight", BY_EYE] = (0.1, 0.5)
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,7 @@ class HeadSurface:
         lids: f32 ``[V]``, 0–1, the eyelids.
         diffusion: over the skin.
         hair: colours the hair.
+        settings: how skin is continued.
     """
 
     zones: ZoneWeights
@@ -42,6 +57,7 @@ class HeadSurface:
     lids: Floats
     diffusion: SurfaceDiffusion
     hair: HairColouring
+    settings: SkinCompletionSettings
 
 
 @dataclass(frozen=True)
@@ -67,14 +83,14 @@ def complete_colours(surface: HeadSurface, seen: SeenHead) -> Completion:
         seen: the head in the photo.
     """
     evidence = seen.evidence
-    zones, diffusion = surface.zones, surface.diffusion
+    zones, diffusion, settings = surface.zones, surface.diffusion, surface.settings
     background = surface.template.tint * seen.skin_tone
-    floor = np.float32(0.004)
+    floor = np.float32(settings.floor)
     offset = np.log((np.maximum(seen.colours, 0.0) + floor) / (background + floor))
-    offset = np.clip(offset, -1.2, 0.9)
+    offset = np.clip(offset, *settings.offset)
     # Long hair beside the cheeks is dark where skin should continue; a beard or eyeshadow is dark and should.
     own = np.maximum(zones.beard, surface.lids * (1.0 - surface.template.folded))
-    skin_like = 1.0 - smooth_step(evidence.deviation, 2.0, 4.0) * (1.0 - own)
-    pinned = PIN * evidence.weight * (1.0 - smooth_step(zones.scalp, 0.1, 0.5)) * skin_like
-    skin = background * np.exp(diffusion.complete(offset, pinned, SKIN_SCREENING))
+    skin_like = 1.0 - smooth_step(evidence.deviation, *settings.unlike) * (1.0 - own)
+    pinned = settings.pin * evidence.weight * (1.0 - smooth_step(zones.scalp, *settings.scalp)) * skin_like
+    skin = background * np.exp(diffusion.complete(offset, pinned, settings.screening))
     return Completion(skin.astype(np.float32), seen.skin_tone.astype(np.float32), surface.hair.complete(seen))

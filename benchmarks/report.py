@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
 from benchmarks.gradients.gradients_report import gradients_section
 from benchmarks.kernels.kernels_report import kernels_section
+from benchmarks.likeness.ablation_report import ablation_section
 from benchmarks.likeness.likeness_report import likeness_section
 from benchmarks.networks.networks_report import networks_section, parity_section
 from benchmarks.refinement.loss_terms_report import loss_terms_section
@@ -33,6 +34,7 @@ it. A number that is not here was not measured.
 #: In the report's order. A result of another name is an error: it would silently be missing.
 _SECTIONS = {
     "likeness": likeness_section,
+    "ablation": ablation_section,
     "serving": serving_section,
     "kernels": kernels_section,
     "refinement": refinement_section,

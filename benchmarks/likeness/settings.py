@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, get_type_hints
 
 from facewright.fit.fit_head import HeadFitSettings
@@ -44,7 +45,7 @@ class Change:
 
     def __str__(self) -> str:
         numbers = self.value if isinstance(self.value, tuple) else (self.value,)
-        return f"{self.name}={','.join(f'{number:g}' for number in numbers)}"
+        return f"{self.name}={','.join(f'{number:.12g}' for number in numbers)}"
 
 
 def settings_by_name(settings: Any, prefix: str = "") -> dict[str, Setting]:
@@ -83,7 +84,7 @@ def with_change(settings: AvatarSettings, change: Change) -> AvatarSettings:
 
 
 def _settings(settings: Any, prefix: str) -> Iterator[Setting]:
-    hints = get_type_hints(type(settings), include_extras=True)
+    hints = _hints(type(settings))
     for entry in fields(settings):
         name, value = f"{prefix}{entry.name}", getattr(settings, entry.name)
         if is_dataclass(value):
@@ -91,6 +92,11 @@ def _settings(settings: Any, prefix: str) -> Iterator[Setting]:
             continue
         unit, source = getattr(hints[entry.name], "__metadata__", (None, None))
         yield Setting(name, value, unit, source)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
 
 
 def _replaced(settings: Any, path: list[str], value: Any) -> Any:

@@ -145,26 +145,29 @@ def _ablate(
     """Judges the avatars with each change; 1 where a photo becomes no avatar."""
     console = Console(stderr=True)
     began = time.perf_counter()
-    try:
-        ablation = Ablation([path.read_bytes() for path in paths], avatar_options, judge, options.light)
-        rows = [ablation.row(change) for change in track(changes, "ablating", console=console)]
-    except FacewrightError as error:
-        console.print(str(error), markup=False)
-        return 1
-    result = {
+    rows: list[dict[str, Any]] = []
+    result: dict[str, Any] = {
         "benchmark": "ablation",
         **conditions,
         "light": options.light,
         "texture_size": avatar_options.texture_size,
         "delight": avatar_options.delight,
-        "seconds": round(time.perf_counter() - began, 1),
         "photos": len(paths),
         "persons": len({person_of(path.name) for path in paths}),
-        "baseline": ablation.baseline_row(),
         "rows": rows,
     }
-    if not options.no_result:
-        console.print(f"wrote {write_result('ablation', result)}")
+    try:
+        ablation = Ablation([path.read_bytes() for path in paths], avatar_options, judge, options.light)
+        result["baseline"] = ablation.baseline_row()
+        for change in track(changes, "ablating", console=console):
+            rows.append(ablation.row(change))
+            result["seconds"] = round(time.perf_counter() - began, 1)
+            if not options.no_result:
+                # After each row: what was measured outlives an interruption.
+                write_result("ablation", result)
+    except FacewrightError as error:
+        console.print(str(error), markup=False)
+        return 1
     print(ablation_table(ablation.baseline_row(), rows))
     return 0
 

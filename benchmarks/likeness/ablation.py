@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.likeness.face_recognition_judge import FaceRecognitionJudge
+from benchmarks.likeness.face_recognition_judge import FaceRecognitionJudge, JudgedFace
 from benchmarks.likeness.make_avatar import AvatarMaker, MadeAvatar
 from benchmarks.likeness.measures import judged_neutral, judged_photo, light_of
 from benchmarks.likeness.settings import AvatarSettings, Change, settings_by_name, with_change
@@ -31,10 +31,12 @@ class Baseline:
 
     Attributes:
         avatars: of each photo.
+        photo_faces: what the judge sees in the photos themselves.
         distances: by pose, f64 ``[N]``, each photo's mean over the renders of that pose.
     """
 
     avatars: tuple[MadeAvatar, ...]
+    photo_faces: tuple[JudgedFace, ...]
     distances: dict[str, npt.NDArray[np.float64]]
 
 
@@ -57,8 +59,11 @@ class Ablation:
         self._light = light
         maker = AvatarMaker.from_open_assets(options)
         avatars = tuple(maker.make(photo) for photo in photos)
-        each = [self._distances(maker, avatar) for avatar in avatars]
-        self.baseline = Baseline(avatars, {pose: np.array([d[pose] for d in each]) for pose in POSES})
+        faces = tuple(judged_photo(judge, avatar) for avatar in avatars)
+        each = [self._distances(maker, avatar, face) for avatar, face in zip(avatars, faces, strict=True)]
+        self.baseline = Baseline(
+            avatars, faces, {pose: np.array([own[pose] for own in each]) for pose in POSES}
+        )
 
     def row(self, change: Change) -> dict[str, Any]:
         """One row of the result: what the change does.
@@ -70,12 +75,15 @@ class Ablation:
         maker = AvatarMaker.from_open_assets(self._options, settings)
         distances = {pose: own.copy() for pose, own in self.baseline.distances.items()}
         changed = 0
-        for index, (photo, before) in enumerate(zip(self._photos, self.baseline.avatars, strict=True)):
-            avatar = maker.make(photo)
+        for index, before in enumerate(self.baseline.avatars):
+            # A fit that the change does not reach stays as it is.
+            only_bake = change.name.startswith("bake.")
+            avatar = maker.bake(before) if only_bake else maker.make(self._photos[index])
             if _looks_like(avatar, before):
                 continue
             changed += 1
-            for pose, distance in self._distances(maker, avatar).items():
+            face = self.baseline.photo_faces[index]
+            for pose, distance in self._distances(maker, avatar, face).items():
                 distances[pose][index] = distance
         difference = {pose: distances[pose] - self.baseline.distances[pose] for pose in POSES}
         return {
@@ -91,8 +99,7 @@ class Ablation:
         """Mean distance by pose, of the settings as they are."""
         return {pose: round(float(own.mean()), 4) for pose, own in self.baseline.distances.items()}
 
-    def _distances(self, maker: AvatarMaker, avatar: MadeAvatar) -> dict[str, float]:
-        photo = judged_photo(self._judge, avatar)
+    def _distances(self, maker: AvatarMaker, avatar: MadeAvatar, photo: JudgedFace) -> dict[str, float]:
         light = light_of(self._light, avatar)
         found = {}
         for pose, yaws in POSES.items():

@@ -92,7 +92,14 @@ class AvatarMaker:
         Raises:
             FacewrightError: as the stages do.
         """
-        face = self._fit(photo)
+        return self.bake(self._fit(photo))
+
+    def bake(self, face: FittedFace) -> MadeAvatar:
+        """The texture of a face that is already fitted.
+
+        Raises:
+            FacewrightError: as the stage does.
+        """
         fit = face.fit
         start = time.perf_counter()
         baked = self._baker.bake(

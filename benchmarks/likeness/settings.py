@@ -84,7 +84,8 @@ def with_change(settings: AvatarSettings, change: Change) -> AvatarSettings:
 
 
 def _settings(settings: Any, prefix: str) -> Iterator[Setting]:
-    hints = _hints(type(settings))
+    kind: Any = type(settings)
+    hints = _hints(kind)
     for entry in fields(settings):
         name, value = f"{prefix}{entry.name}", getattr(settings, entry.name)
         if is_dataclass(value):

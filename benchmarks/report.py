@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
 from benchmarks.gradients.gradients_report import gradients_section
 from benchmarks.kernels.kernels_report import kernels_section
+from benchmarks.likeness.ablation_report import ablation_section
 from benchmarks.likeness.likeness_report import likeness_section
 from benchmarks.machine_load import BUSY_MARK, BUSY_NOTE, BUSY_SHARE, was_busy
 from benchmarks.networks.networks_report import networks_section, parity_section
@@ -35,6 +36,7 @@ the number; *private* ones may not be redistributed, but the same command measur
 #: In the report's order. A result of another name is an error: it would silently be missing.
 _SECTIONS = {
     "likeness": likeness_section,
+    "ablation": ablation_section,
     "serving": serving_section,
     "kernels": kernels_section,
     "refinement": refinement_section,

@@ -10,6 +10,10 @@ written to benchmarks/results names photos by number only.
 Which photos count is decided by a rule that is stated before anything is judged, never by the result:
 `--smallest-face 140` leaves out photos whose face is a thumbnail (the longer side of the box around its
 landmarks, in pixels of the file), and says how many.
+
+What a number of the pipeline does to the likeness: `--ablate bake.layers.hue_pull=0.4` (repeatable) makes
+every avatar again with that setting changed and prints the judge's distances below the baseline's, at the
+photo's pose and at yaw 0 and ±30°; `--settings` lists all settings with their units and sources.
 """
 
 from __future__ import annotations
@@ -26,11 +30,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.likeness.ablation import Ablation
+from benchmarks.likeness.ablation import table as ablation_table
 from benchmarks.likeness.contact_sheet import Row, sheet_row, write_sheets
 from benchmarks.likeness.face_recognition_judge import FaceBox, FaceRecognitionJudge
 from benchmarks.likeness.identity_statistics import person_of
 from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.likeness.measures import PhotoMeasures, judge_table, measure, table
+from benchmarks.likeness.settings import AvatarSettings, Change, parse_change, settings_by_name
 from benchmarks.run_conditions import RunConditions, write_result
 from facewright.core.errors import FacewrightError
 
@@ -41,6 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 0 when every photo became an avatar, 1 when some failed, 2 for wrong usage."""
     options = _parse(arguments)
     console = Console(stderr=True)
+    if options.settings:
+        for setting in settings_by_name(AvatarSettings()).values():
+            print(f"{Change(setting.name, setting.value)!s:<60} {setting.unit:<32} {setting.source}")
+        return 0
+    if options.photos is None:
+        console.print("say which folder of photos to judge")
+        return 2
+    try:
+        changes = [parse_change(text) for text in options.ablate]
+    except ValueError as error:
+        console.print(f"--ablate: {error}", markup=False)
+        return 2
     paths = sorted(p for p in options.photos.iterdir() if p.suffix.lower() in _SUFFIXES)
     if options.only:
         paths = [p for p in paths if any(word in p.name for word in options.only)]
@@ -53,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         console.print(str(error))
         return 2
-    maker = AvatarMaker({"texture_size": options.texture_size, "delight": options.delight})
+    avatar_options = {"texture_size": options.texture_size, "delight": options.delight}
+    if changes:
+        return _ablate(paths, changes, avatar_options, judge, conditions, options)
+    maker = AvatarMaker(avatar_options)
 
     measured: list[PhotoMeasures] = []
     names: list[str] = []
@@ -111,6 +133,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
+def _ablate(
+    paths: Sequence[Path],
+    changes: Sequence[Change],
+    avatar_options: dict[str, Any],
+    judge: FaceRecognitionJudge,
+    conditions: RunConditions,
+    options: argparse.Namespace,
+) -> int:
+    """Judges the avatars with each change; 1 where a photo becomes no avatar."""
+    console = Console(stderr=True)
+    began = time.perf_counter()
+    rows: list[dict[str, Any]] = []
+    result: dict[str, Any] = {
+        "benchmark": "ablation",
+        "light": options.light,
+        **avatar_options,
+        "photos": len(paths),
+        "persons": len({person_of(path.name) for path in paths}),
+        "rows": rows,
+    }
+    try:
+        ablation = Ablation([path.read_bytes() for path in paths], avatar_options, judge, options.light)
+        result["baseline"] = ablation.baseline_row()
+        for change in track(changes, "ablating", console=console):
+            rows.append(ablation.row(change))
+            result["seconds"] = round(time.perf_counter() - began, 1)
+            if not options.no_result:
+                # After each row: what was measured outlives an interruption.
+                write_result("ablation", {**result, **conditions.as_row()})
+    except FacewrightError as error:
+        console.print(str(error), markup=False)
+        return 1
+    print(ablation_table(ablation.baseline_row(), rows))
+    return 0
+
+
 def _tables(measured: Sequence[PhotoMeasures]) -> dict[str, Any]:
     turned = [m for m in measured if not m.frontal]
     frontal = [m for m in measured if m.frontal]
@@ -154,7 +212,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("photos", type=Path, help="folder of photos (JPEG, PNG, WebP)")
+    parser.add_argument("photos", type=Path, nargs="?", help="folder of photos (JPEG, PNG, WebP)")
     parser.add_argument("--only", nargs="*", help="only photos whose names contain one of these words")
     parser.add_argument(
         "--smallest-face",
@@ -173,6 +231,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--texture-size", type=int, default=1024, choices=(512, 1024, 2048, 4096))
     parser.add_argument("--delight", type=float, default=0.5, help="the request option of that name")
+    parser.add_argument(
+        "--ablate",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="judge avatars with this setting changed, beside the baseline (repeatable)",
+    )
+    parser.add_argument("--settings", action="store_true", help="list the settings and end")
     parser.add_argument("--no-result", action="store_true", help="leave benchmarks/results alone")
     return parser.parse_args(arguments)
 

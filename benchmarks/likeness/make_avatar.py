@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from facewright.adapter.in_process import PipelineRunner, Run
+from benchmarks.likeness.settings import AvatarSettings
+from facewright.adapter.in_process import PipelineRunner, Run, stage_model
 from facewright.core.assets import asset_path
 from facewright.core.options import OptionValue
 from facewright.fit.fit_info import FitInfo, HeadFit
 from facewright.head.head_model import HeadModel
 from facewright.pipelines import tensors
-from facewright.pipelines.twin import AVATAR_TWIN
+from facewright.pipelines.twin import AVATAR_TWIN, BAKE_TEXTURE, FIT_HEAD
 from facewright_client import contract
 
 U8 = npt.NDArray[np.uint8]
@@ -54,14 +55,21 @@ class AvatarMaker:
 
     Args:
         options: of ``avatar_twin``; textures are PNG, whatever they say.
+        settings: of fit and bake; the stages' own by default.
 
     Raises:
         FacewrightError: INTERNAL where an asset has not been built (``make setup``).
     """
 
-    def __init__(self, options: Mapping[str, OptionValue] | None = None) -> None:
+    def __init__(
+        self, options: Mapping[str, OptionValue] | None = None, settings: AvatarSettings | None = None
+    ) -> None:
         self.head = HeadModel.load(asset_path("head.npz"))
-        self._runner = PipelineRunner(AVATAR_TWIN)
+        changed = settings or AvatarSettings()
+        models = {FIT_HEAD.name: stage_model(FIT_HEAD), BAKE_TEXTURE.name: stage_model(BAKE_TEXTURE)}
+        for name, own in ((FIT_HEAD.name, changed.fit), (BAKE_TEXTURE.name, changed.bake)):
+            vars(models[name])["settings"] = own
+        self._runner = PipelineRunner(AVATAR_TWIN, models)
         self._options = {**(options or {}), "texture_format": "png"}
 
     def fit(self, picture: U8) -> FittedFace:

@@ -14,6 +14,7 @@ from benchmarks.likeness.identity_statistics import nearest_is_right, pair_dista
 from benchmarks.likeness.landmark_error import LandmarkSurface, landmark_errors, project
 from benchmarks.likeness.make_avatar import AvatarMaker, MadeAvatar
 from facewright.core.errors import FacewrightError
+from facewright.head.head_model import HeadModel
 from facewright.render.light import STUDIO, Light
 from facewright.render.render_head import HeadRenderer, View
 
@@ -86,16 +87,15 @@ def measure(
     fit = avatar.fit
     lamp = light_of(light, avatar)
     renderer = HeadRenderer(maker.head, avatar.texture)
-    photo_view = View(fit.intrinsics, fit.head_to_camera, 1024, 1024).window(0, 0, 1024, 512)
+    photo_view = _photo_view(avatar)
     box = FaceBox.around(avatar.landmarks_in_crop / 2)
     small_photo = _halved(avatar.face_crop)
 
-    neutral = renderer.render(fit.neutral_vertices, photo_view, lamp)
     fitted = renderer.render(fit.fitted_vertices, photo_view, lamp)
     inside = fitted.alpha[..., None]
     masked = (small_photo * inside + 118 * (1 - inside)).astype(np.uint8)
     surface = LandmarkSurface.of(maker.head, fit.neutral_vertices)
-    renders = {"photo pose": judge.describe(neutral.over(_GREY), box)}
+    renders = {"photo pose": judged_neutral(maker.head, judge, avatar, lamp, None)}
     refound: dict[int, npt.NDArray[np.float64] | None] = {}
     jaw_left = smile_left = None
     for yaw in YAWS:
@@ -130,7 +130,7 @@ def measure(
             fit.head_to_camera,
         ),
         refound=refound,
-        photo_face=judge.describe(small_photo, box),
+        photo_face=judged_photo(judge, avatar),
         masked_face=judge.describe(masked, box),
         renders=renders,
         jaw_open=jaw,
@@ -140,6 +140,29 @@ def measure(
         milliseconds=dict(avatar.milliseconds),
         warnings=list(fit.info.warnings),
     )
+
+
+def judged_photo(judge: FaceRecognitionJudge, avatar: MadeAvatar) -> JudgedFace:
+    """The photo's own face."""
+    return judge.describe(_halved(avatar.face_crop), FaceBox.around(avatar.landmarks_in_crop / 2))
+
+
+def judged_neutral(
+    head: HeadModel, judge: FaceRecognitionJudge, avatar: MadeAvatar, lamp: Light, yaw: int | None
+) -> JudgedFace:
+    """The neutral avatar's face, turned by ``yaw`` degrees, or at the photo's pose for None."""
+    renderer, vertices = HeadRenderer(head, avatar.texture), avatar.fit.neutral_vertices
+    if yaw is None:
+        picture = renderer.render(vertices, _photo_view(avatar), lamp).over(_GREY)
+        return judge.describe(picture, FaceBox.around(avatar.landmarks_in_crop / 2))
+    view = View.turned(yaw, size=_RENDER_SIZE, span=0.30)
+    surface = LandmarkSurface.of(head, vertices)
+    pixels = project(surface.points, view.intrinsics, view.head_to_camera)
+    return judge.describe(renderer.render(vertices, view, lamp).over(_GREY), FaceBox.around(pixels))
+
+
+def _photo_view(avatar: MadeAvatar) -> View:
+    return View(avatar.fit.intrinsics, avatar.fit.head_to_camera, 1024, 1024).window(0, 0, 1024, 512)
 
 
 def table(photos: Sequence[PhotoMeasures]) -> dict[str, Any]:

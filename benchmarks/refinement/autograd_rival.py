@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.refinement.measure import make_step
 from benchmarks.refinement.problem import Problem
 from benchmarks.refinement.torch_networks import TorchNetworks
-from facewright.refine.device import Array
+from facewright.core.arrays import Array
 from facewright.refine.options import RefinementOptions
 from facewright.refine.photos import RefinementPhotos
 from facewright.refine.scene import Drawing, RefinementScene, SceneGradients

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from facewright.core.arrays import Array
 from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
-from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import UV_MAPS, W_PLUS, RefinementNetworks
 from facewright.refine.photos import RefinementPhotos
 from facewright.refine.pose import turned_pose

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from benchmarks.networks.roofline import measure_ceiling
+from facewright.core.arrays import Array
 from facewright.engines.engine import NamedTensors, TensorSpec
-from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import (
     GRAD_IMAGE,
     GRAD_UV_MAPS,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facewright.appearance.sh_light import SKIN_LUMINANCE_BOUNDS, estimate_sh_light, sh_basis
+from facewright.appearance.sh_light import ShLightPrior, estimate_sh_light
+from facewright.core.spherical_harmonics import sh_basis
+
+PRIOR = ShLightPrior()
 
 
 def _face_normals(count: int = 3000) -> np.ndarray:
@@ -47,7 +50,7 @@ def test_recovers_directional_light(direction: tuple[float, float, float]) -> No
     rng = np.random.default_rng(1)
     albedo = TONE * np.exp(rng.normal(0, 0.05, (len(normals), 1))).astype(np.float32)
     shade = sh_basis(normals) @ truth
-    estimate = estimate_sh_light(normals, albedo * shade, np.ones(len(normals), np.float32))
+    estimate = estimate_sh_light(normals, albedo * shade, np.ones(len(normals), np.float32), PRIOR)
     expected = shade / shade.mean()
     recovered = estimate.irradiance(normals)
     error = np.abs(recovered - expected) / expected
@@ -60,10 +63,10 @@ def test_occluder_does_not_bend_the_light() -> None:
     normals = _face_normals()
     shade = sh_basis(normals) @ _light((1, 0.3, 0.5), 0.5)
     radiance = TONE * shade
-    clean = estimate_sh_light(normals, radiance, np.ones(len(normals), np.float32))
+    clean = estimate_sh_light(normals, radiance, np.ones(len(normals), np.float32), PRIOR)
     covered = radiance.copy()
     covered[(normals[:, 0] > 0.3) & (normals[:, 1] < -0.3)] = 0.01  # a dark microphone
-    robust = estimate_sh_light(normals, covered, np.ones(len(normals), np.float32))
+    robust = estimate_sh_light(normals, covered, np.ones(len(normals), np.float32), PRIOR)
     difference = np.abs(robust.irradiance(normals) / clean.irradiance(normals) - 1)
     assert difference.mean() < 0.06, difference.mean()
 
@@ -73,7 +76,7 @@ def test_coloured_light() -> None:
     truth = _light((1, 0, 0.5), 0.5)
     truth[3, 2] = 0.0  # no blue from the side
     shade = sh_basis(normals) @ truth
-    estimate = estimate_sh_light(normals, TONE * shade, np.ones(len(normals), np.float32))
+    estimate = estimate_sh_light(normals, TONE * shade, np.ones(len(normals), np.float32), PRIOR)
     warm = estimate.coefficients[3, 0] - estimate.coefficients[3, 2]
     assert warm > 0.1, warm
 
@@ -82,13 +85,13 @@ def test_dark_photo_is_bounded_and_explained_by_the_light() -> None:
     normals = _face_normals()
     shade = sh_basis(normals) @ _light((0, 1, 1), 0.3)
     radiance = 0.02 * TONE * shade
-    estimate = estimate_sh_light(normals, radiance, np.ones(len(normals), np.float32))
-    assert estimate.tone @ np.array([0.2126, 0.7152, 0.0722]) >= SKIN_LUMINANCE_BOUNDS[0] * 0.999
+    estimate = estimate_sh_light(normals, radiance, np.ones(len(normals), np.float32), PRIOR)
+    assert estimate.tone @ np.array([0.2126, 0.7152, 0.0722]) >= PRIOR.skin_luminance[0] * 0.999
     predicted = sh_basis(normals) @ estimate.coefficients * estimate.tone
     assert np.abs(predicted / radiance - 1).mean() < 0.05
 
 
 def test_nothing_seen_is_ambient() -> None:
     normals = _face_normals(200)
-    estimate = estimate_sh_light(normals, np.zeros((200, 3), np.float32), np.zeros(200, np.float32))
+    estimate = estimate_sh_light(normals, np.zeros((200, 3), np.float32), np.zeros(200, np.float32), PRIOR)
     assert np.allclose(estimate.irradiance(normals), 1.0, atol=1e-5)

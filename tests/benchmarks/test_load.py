@@ -44,7 +44,7 @@ def test_poisson_latency_counts_from_the_schedule() -> None:
         result = await poisson_arrivals(_OneAtATime(0.02), per_second=100, requests=40, seed=1)
         assert len(result.latencies_s) == 40
         assert max(result.latencies_s) > 0.25
-        assert result.wall_s == pytest.approx(0.8, rel=0.3)
+        assert result.wall_s > 0.75  # 40 answers of 20 ms, one after the other; a busy machine takes longer
 
     asyncio.run(scenario())
 

@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from facewright.core.errors import FacewrightError
-from facewright.fit import fit_head
 from facewright.fit.camera import Camera, pose_angles
 from facewright.fit.corrective_field import CorrectivePrior
-from facewright.fit.fit_head import HeadFitter
+from facewright.fit.fit_head import HeadFitSettings, HeadFitter
 from facewright.fit.fit_info import FitInfo, HeadFit
+from facewright.fit.gauss_newton import FitSettings
 from facewright.head.head_model import HeadModel
 from facewright.photo.photo_info import PhotoInfo
 from facewright_client.contract import ErrorCode
@@ -131,7 +131,10 @@ def test_expressions_are_found_and_leave_the_neutral_alone(head: HeadModel, fitt
     strong = {"jawOpen": 0.8, "mouthSmileLeft": 0.7, "mouthSmileRight": 0.6}
     truth = made_up(head, fitter, expression=strong, noise=0.0003)
     # The made-up shapes are mere bumps: only a stiff corrective field leaves them to the expressions.
-    found = fit(HeadFitter(head, CorrectivePrior(sigma=0.002, asymmetric_sigma=0.001)), truth)
+    found = fit(
+        HeadFitter(head, HeadFitSettings(corrective=CorrectivePrior(sigma=0.002, asymmetric_sigma=0.001))),
+        truth,
+    )
     names = list(head.expression_names)
     for name, value in strong.items():
         assert found.expression[names.index(name)] == pytest.approx(value, abs=0.35), name
@@ -151,15 +154,13 @@ def test_an_open_mouth_does_not_stay_in_the_neutral(head: HeadModel, fitter: Hea
     assert abs(share) < 0.1
 
 
-def test_a_hint_of_a_smile_stays_in_the_neutral_and_no_more(
-    head: HeadModel, fitter: HeadFitter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hint_of_a_smile_stays_in_the_neutral_and_no_more(head: HeadModel, fitter: HeadFitter) -> None:
     truth = made_up(head, fitter, expression={"mouthSmileLeft": 0.7, "jawOpen": 0.6}, noise=0.0003)
     names = list(head.expression_names)
     smile, jaw = (head.expression_basis[names.index(name)] for name in ("mouthSmileLeft", "jawOpen"))
     kept = fit(fitter, truth)
-    monkeypatch.setattr(fit_head, "LARGEST_HABITUAL", 0.0)
-    hint = kept.neutral_vertices - fit(HeadFitter(head), truth).neutral_vertices
+    without = HeadFitter(head, HeadFitSettings(largest_habitual=0.0))
+    hint = kept.neutral_vertices - fit(without, truth).neutral_vertices
     assert np.sum(hint * smile) / np.sum(smile**2) == pytest.approx(0.12, abs=0.04)
     assert abs(np.sum(hint * jaw) / np.sum(jaw**2)) < 0.04
 
@@ -243,7 +244,7 @@ def test_info_travels_as_json(head: HeadModel, fitter: HeadFitter) -> None:
 
 def test_confidence_knows_what_was_seen(head: HeadModel, fitter: HeadFitter) -> None:
     frontal = fit(fitter, made_up(head, fitter, pose=(0, 0, 0))).info.region_sigma_mm
-    blurred = HeadFitter(head, settings=dataclasses.replace(fitter.optimiser.settings, landmark_sigma=0.02))
+    blurred = HeadFitter(head, HeadFitSettings(optimiser=FitSettings(landmark_sigma=0.02)))
     guessed = fit(blurred, made_up(head, fitter, pose=(0, 0, 0))).info.region_sigma_mm
     assert all(0.1 < sigma < 20 for sigma in frontal.values())
     assert guessed["face"] > 1.05 * frontal["face"]

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from facewright.hair.volume import HairVolume
+from facewright.hair.volume import HairVolume, HairVolumeSettings
 from facewright.head.head_model import HeadModel
 from facewright_kernels import rasterize, vertex_normals
 
@@ -20,7 +20,7 @@ CELLS_PER_METRE = FOCAL / DISTANCE / 4
 
 @pytest.fixture(scope="module")
 def volume(open_head: HeadModel) -> HairVolume:
-    return HairVolume(open_head)
+    return HairVolume(open_head, HairVolumeSettings())
 
 
 def dilated_silhouette(head: HeadModel, thickness: float) -> NDArray[np.uint8]:
@@ -81,7 +81,7 @@ def test_a_mask_that_is_the_skull_moves_little(volume: HairVolume, open_head: He
 def test_hats_and_crowds_are_cut(volume: HairVolume, open_head: HeadModel) -> None:
     everywhere = np.full((256, 256), 255, np.uint8)
     moved = volume.displacement(open_head.vertices_mean, INTRINSICS, HEAD_TO_CAMERA, everywhere, FULL)
-    assert np.linalg.norm(moved, axis=1).max() <= volume.limits.thickest * 1.01
+    assert np.linalg.norm(moved, axis=1).max() <= volume.settings.thickest * 1.01
 
 
 def test_nothing_is_guessed_where_the_photo_ends(volume: HairVolume, open_head: HeadModel) -> None:

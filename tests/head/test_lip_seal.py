@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from facewright.head.head_model import HeadModel
-from facewright.head.lip_seal import LipSeal
+from facewright.head.lip_seal import LipSeal, LipSealSettings
 
 
 @pytest.fixture(scope="module")
 def seal(open_head: HeadModel) -> LipSeal:
-    return LipSeal(open_head)
+    return LipSeal(open_head, LipSealSettings())
 
 
 def test_a_slit_is_closed(seal: LipSeal, open_head: HeadModel) -> None:

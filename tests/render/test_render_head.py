@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facewright.appearance.sh_light import sh_basis
 from facewright.core.colour import linear_from_srgb
+from facewright.core.spherical_harmonics import sh_basis
 from facewright.head.ambient_occlusion import ambient_occlusion
 from facewright.head.eyeball import eyeballs
 from facewright.head.head_model import HeadModel

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from facewright.appearance.head_template import hair_growth
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map
 from facewright.core.colour import srgb_from_linear
 from facewright.fit.fit_info import EyeFit
+from facewright.head.hairline import hair_growth
 from facewright.head.head_model import HeadModel
 from facewright.render.light import Light
 from facewright.render.render_head import HeadRenderer, View

@@ -11,19 +11,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from facewright.appearance.evidence import vertex_zones
-from facewright.appearance.head_template import head_template
+from facewright.appearance.evidence import ZoneSettings, vertex_zones
+from facewright.appearance.head_template import TemplateSettings, head_template
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map
 from facewright.core.assets import asset_path
 from facewright.core.colour import linear_from_srgb, srgb_from_linear
 from facewright.core.errors import FacewrightError
+from facewright.hair.cover import HairCoverSettings, hair_line
+from facewright.hair.strands import StrandSettings
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.section import sections_to_json
 from facewright.pipelines.tensors import PERSON_MASK
 from facewright.texture.bake_texture import BakedTexture, TextureBaker, TextureOptions
-from facewright.texture.fine_detail import fine_detail
-from facewright.texture.layers import hair_line, interpolated_zones, light_gain
+from facewright.texture.fine_detail import FineDetailSettings, fine_detail
+from facewright.texture.layers import DelightSettings, interpolated_zones, light_gain
 from facewright_client.contract import ErrorCode
 from tests.support.rendered_photo import (
     HAIR,
@@ -120,11 +122,11 @@ def test_delight_removes_the_share_asked_for(
 
 def test_light_that_both_sides_share_is_divided_out_less() -> None:
     shade = np.array([[1.2, 1.2, 1.2], [0.8, 0.8, 0.8]], np.float32)
-    here, there = light_gain(shade, shade[::-1], 0.5)[:, 0]
+    here, there = light_gain(shade, shade[::-1], 0.5, DelightSettings())[:, 0]
     assert here / there == pytest.approx((0.8 / 1.2) ** 0.5, rel=1e-5)
     assert here * there == pytest.approx((0.8 * 1.2) ** -0.25, rel=1e-5)
-    assert light_gain(shade, shade[::-1], 1.0) == pytest.approx(1 / shade, rel=1e-5)
-    assert light_gain(shade, shade[::-1], 0.0) == pytest.approx(1.0)
+    assert light_gain(shade, shade[::-1], 1.0, DelightSettings()) == pytest.approx(1 / shade, rel=1e-5)
+    assert light_gain(shade, shade[::-1], 0.0, DelightSettings()) == pytest.approx(1.0)
 
 
 def test_light_is_returned_in_head_space(head: HeadModel, baker: TextureBaker) -> None:
@@ -354,7 +356,7 @@ def test_curls_over_the_upper_ear_do_not_fall(
 def test_lashes_do_not_cover_a_closed_eye(
     head: HeadModel, baker: TextureBaker, points: TexelPoints, frontal: RenderedPhoto
 ) -> None:
-    template = head_template(head)
+    template = head_template(head, TemplateSettings())
     lids = head.region("eyelids") > 0.05
     assert (template.folded[~lids] < 0.5).all()
     folded = points.interpolate(template.folded) > 0.9
@@ -375,8 +377,8 @@ def test_lashes_do_not_cover_a_closed_eye(
 
 def test_hair_ends_at_the_ear_without_a_comb(head: HeadModel, points: TexelPoints) -> None:
     surface = SurfaceDiffusion(head.triangles[head.part_triangles("skin")], head.vertices_mean)
-    zones = interpolated_zones(vertex_zones(head, surface), points)
-    line = hair_line(points.interpolate(head.vertices_mean), zones)
+    zones = interpolated_zones(vertex_zones(head, surface, ZoneSettings()), points)
+    line = hair_line(points.interpolate(head.vertices_mean), zones, HairCoverSettings())
     assert (line[zones.pinna > 0.7] == 0.0).all()
     beside = points.covered & (zones.pinna > 0.05) & (zones.pinna < 0.3) & (zones.scalp > 0.8)
     assert beside.sum() > 50
@@ -384,7 +386,11 @@ def test_hair_ends_at_the_ear_without_a_comb(head: HeadModel, points: TexelPoint
 
 
 def test_there_are_gaps_between_teeth(head: HeadModel, points: TexelPoints) -> None:
-    detail = fine_detail(head, points.texels).reshape(-1, 2)[:, 1].astype(int)
+    detail = (
+        fine_detail(head, points.texels, FineDetailSettings(), StrandSettings())
+        .reshape(-1, 2)[:, 1]
+        .astype(int)
+    )
     mean = points.interpolate(head.vertices_mean)
     part = head.triangle_part[points.texels.triangle_id.ravel()]
     upper = points.covered & (part == list(head.part_names).index("teeth_upper")) & (mean[:, 2] > 0.0)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.special import ndtr
 
-from facewright.appearance.head_template import hair_growth, head_template
+from facewright.appearance.head_template import TemplateSettings, head_template
+from facewright.head.hairline import hair_growth
 from facewright.head.head_model import HeadModel
 from facewright_export.open_head.regions import brow_mask
 from facewright_kernels import interpolate, rasterize
@@ -117,7 +118,7 @@ class _Masks:
 
     @classmethod
     def of(cls, head: HeadModel, surface: _TexelSurface) -> _Masks:
-        template = head_template(head)
+        template = head_template(head, TemplateSettings())
         position = surface.of_vertices(head.vertices_mean)
         part = surface.part
 

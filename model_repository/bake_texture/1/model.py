@@ -11,6 +11,7 @@ from facewright.photo.photo_info import PhotoInfo
 from facewright.pipelines import tensors
 from facewright.pipelines.stages import SECTIONS
 from facewright.pipelines.twin import BAKE_TEXTURE
+from facewright.texture.bake_settings import BakeSettings
 from facewright.texture.bake_texture import TextureBaker, TextureOptions
 from facewright_client import contract
 
@@ -19,10 +20,11 @@ class TritonPythonModel(StageModel):
     """The adapter that Triton loads."""
 
     stage = BAKE_TEXTURE
+    settings = BakeSettings()
 
     def load(self, machine: Machine) -> None:
         """Load the head and prepare the bake."""
-        self._baker = TextureBaker(HeadModel.load(asset_path("head.npz")))
+        self._baker = TextureBaker(HeadModel.load(asset_path("head.npz")), self.settings)
 
     def compute(self, request: StageRequest) -> Outputs:
         """Bake one texture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
-from facewright.fit.fit_head import HeadFitter
+from facewright.fit.fit_head import HeadFitSettings, HeadFitter
 from facewright.head.head_model import HeadModel
 from facewright.photo.photo_info import PhotoInfo
 from facewright.pipelines import tensors
@@ -18,11 +18,12 @@ class TritonPythonModel(StageModel):
     """The adapter that Triton loads."""
 
     stage = FIT_HEAD
+    settings = HeadFitSettings()
 
     def load(self, machine: Machine) -> None:
         """Load the head and prepare the fit."""
         head = HeadModel.load(asset_path("head.npz"))
-        self._fitter = HeadFitter(head)
+        self._fitter = HeadFitter(head, self.settings)
         self._expression_names = [str(name) for name in head.expression_names]
 
     def compute(self, request: StageRequest) -> Outputs:

@@ -6,32 +6,63 @@ Every decision is a soft weight, so that no border of a decision shows in the te
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
-from facewright.appearance.head_template import hair_growth
 from facewright.appearance.photo_view import Sighting
-from facewright.appearance.sh_light import ShLight, estimate_sh_light
-from facewright.appearance.skin_model import SkinModel, fit_skin_model, occlusion, smooth_step
+from facewright.appearance.sh_light import ShLight, ShLightPrior, estimate_sh_light
+from facewright.appearance.skin_model import SkinModel, SkinSettings, fit_skin_model, smooth_step
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
+from facewright.core.arrays import Floats
 from facewright.core.colour import luminance
+from facewright.core.settings import BY_EYE, Range
+from facewright.head.hairline import hair_growth
 from facewright.head.head_model import HeadModel
 
-Floats = NDArray[np.float32]
 
-#: Cosines between which a texel of face or scalp passes from "too oblique" to "taken from the photo".
-FACE_FACING = (0.14, 0.34)
-INNER_FACING = (0.04, 0.16)
-SCALP_FACING = (0.26, 0.48)
-#: Cosines below and above which a fit's outline does and does not matter.
-OBLIQUE = (0.25, 0.45)
-#: Irradiance relative to the face's mean below and above which a point lies in deep shade or does not.
-DEEP_SHADE = (0.35, 0.65)
-#: Deviation from skin below which nothing is taken for an occluder, wherever it lies.
-LEAST_UNLIKE = 2.2
-#: Above this share of the face's core contradicting its mirror side, it is light, not an occluder.
-LARGEST_OCCLUDER = 0.35
+@dataclass(frozen=True)
+class ZoneSettings:
+    """Where on a head what may be expected."""
+
+    #: Brows, lids and lips are widened by this many rings of vertices, the auricle by this many.
+    feature_rings: Annotated[int, "rings", BY_EYE] = 4
+    pinna_rings: Annotated[int, "rings", BY_EYE] = 2
+    #: Mean edge lengths between which an ear's mesh is fine (what stands off the head) and is not.
+    pinna_edge: Annotated[Range, "metres", "the open head's mesh"] = (0.0055, 0.0085)
+    #: Signed distances to the hairline between which the scalp begins.
+    scalp: Annotated[Range, "metres", BY_EYE] = (-0.006, 0.006)
+
+
+@dataclass(frozen=True)
+class EvidenceSettings:
+    """What of a photo is taken into the texture.
+
+    Deviations are in sigmas of the skin model, cosines between the normal and the ray to the camera.
+    """
+
+    #: Cosines between which a texel of the face, of nose, lids and lips, or of the scalp passes from "too
+    #: oblique" to "taken from the photo".
+    face_facing: Annotated[Range, "cosine", BY_EYE] = (0.14, 0.34)
+    inner_facing: Annotated[Range, "cosine", BY_EYE] = (0.04, 0.16)
+    scalp_facing: Annotated[Range, "cosine", BY_EYE] = (0.26, 0.48)
+    #: The same for a mirror point that bears witness.
+    partner_facing: Annotated[Range, "cosine", BY_EYE] = (0.2, 0.4)
+    #: Cosines below and above which a fit's outline does and does not matter, and the deviations between
+    #: which something there is no skin.
+    oblique: Annotated[Range, "cosine", BY_EYE] = (0.25, 0.45)
+    oblique_unlike: Annotated[Range, "sigmas", BY_EYE] = (3.4, 5.0)
+    #: Irradiance below and above which a point lies in deep shade or does not.
+    deep_shade: Annotated[Range, "of the face's mean irradiance", BY_EYE] = (0.35, 0.65)
+    #: Deviations between which something on an ear is no skin; below the first nothing is taken for an
+    #: occluder, wherever it lies.
+    unlike: Annotated[Range, "sigmas", BY_EYE] = (2.2, 3.6)
+    #: Above this share of the face's core contradicting its mirror side, it is light, not an occluder.
+    largest_occluder: Annotated[float, "share", BY_EYE] = 0.35
+    #: Weights of scalp, core and neck between which their own rules begin.
+    scalp: Annotated[Range, "weight", BY_EYE] = (0.2, 0.6)
+    core: Annotated[Range, "weight", BY_EYE] = (0.1, 0.5)
+    neck: Annotated[Range, "weight", BY_EYE] = (0.2, 0.8)
 
 
 @dataclass(frozen=True)
@@ -60,7 +91,7 @@ class ZoneWeights:
     skin_part: Floats
 
 
-def vertex_zones(head: HeadModel, surface: SurfaceDiffusion) -> ZoneWeights:
+def vertex_zones(head: HeadModel, surface: SurfaceDiffusion, settings: ZoneSettings) -> ZoneWeights:
     """The zones at the vertices of a head model; ``surface`` is of its skin."""
     everywhere = np.ones(head.vertex_count, np.float32)
 
@@ -71,17 +102,17 @@ def vertex_zones(head: HeadModel, surface: SurfaceDiffusion) -> ZoneWeights:
         return result
 
     features = np.clip(sum(head.region(n) for n in ("brow_left", "brow_right", "eyelids", "lips")), 0.0, 1.0)
-    features = widened(features.astype(np.float32), 4)
+    features = widened(features.astype(np.float32), settings.feature_rings)
     core = np.clip(head.region("cheeks") + head.region("nose") + head.region("forehead"), 0.0, 1.0)
     skin_part = np.zeros(head.vertex_count, np.float32)
     skin_part[np.unique(head.triangles[head.part_triangles("skin")])] = 1.0
     skin_part *= 1.0 - head.region("mouth_inside")
     mean = head.vertices_mean
     # The auricle is meshed several times finer than the side of the head it stands on.
-    fine = 1.0 - smooth_step(surface.edge_length, 0.0055, 0.0085)
+    fine = 1.0 - smooth_step(surface.edge_length, *settings.pinna_edge)
     stands_off = fine * head.region("ears")
-    pinna = widened(stands_off.astype(np.float32), 2)
-    scalp = smooth_step(hair_growth(mean), -0.006, 0.006) * (1.0 - pinna) * skin_part
+    pinna = widened(stands_off.astype(np.float32), settings.pinna_rings)
+    scalp = smooth_step(hair_growth(mean), *settings.scalp) * (1.0 - pinna) * skin_part
     inner_face = np.clip(sum(head.region(n) for n in ("nose", "eyelids", "lips")), 0.0, 1.0)
     beard = np.clip(head.region("chin") + head.region("jaw"), 0.0, 1.0) * (1.0 - features)
     core = core * (1.0 - features) * (1.0 - scalp)
@@ -94,25 +125,34 @@ def vertex_zones(head: HeadModel, surface: SurfaceDiffusion) -> ZoneWeights:
 
 
 def estimate_light_and_skin(
-    seen: Sighting, normals: Floats, zones: ZoneWeights
+    seen: Sighting, normals: Floats, zones: ZoneWeights, prior: ShLightPrior, settings: SkinSettings
 ) -> tuple[ShLight, SkinModel | None]:
-    """Light and skin colour from the vertices, each helping the other: two rounds.
+    """Light and skin colour from the vertices, each helping the other.
 
     Args:
         seen: the vertices in the photo.
         normals: f32 ``[V, 3]``, head space.
         zones: at the vertices.
+        prior: of the light.
+        settings: how skin is learned.
     """
     base = zones.core * seen.visible * np.clip(seen.facing, 0.0, 1.0)
-    learn = (base * (seen.facing > 0.3)).astype(np.float32)
-    skin = fit_skin_model(seen.colour, learn)
-    wide = np.clip(zones.core + 0.7 * zones.beard, 0.0, 1.0) * seen.visible * np.clip(seen.facing, 0.0, 1.0)
-    light = estimate_sh_light(normals, seen.colour, _likely_skin(wide, skin, seen.colour, loose=2.0))
-    for _ in range(2):
+    learn = (base * (seen.facing > settings.learn_facing)).astype(np.float32)
+    skin = fit_skin_model(seen.colour, learn, settings)
+    wide = (
+        np.clip(zones.core + settings.beard_share * zones.beard, 0.0, 1.0)
+        * seen.visible
+        * np.clip(seen.facing, 0.0, 1.0)
+    )
+    likely = _likely_skin(wide, skin, seen.colour, settings.loose_at_first)
+    light = estimate_sh_light(normals, seen.colour, likely, prior)
+    for _ in range(settings.rounds):
         albedo = seen.colour / light.irradiance(normals)
-        skin = fit_skin_model(albedo, learn)
-        light = estimate_sh_light(normals, seen.colour, _likely_skin(wide, skin, albedo, loose=1.3))
-    return light, fit_skin_model(seen.colour / light.irradiance(normals), learn)
+        skin = fit_skin_model(albedo, learn, settings)
+        light = estimate_sh_light(
+            normals, seen.colour, _likely_skin(wide, skin, albedo, settings.loose), prior
+        )
+    return light, fit_skin_model(seen.colour / light.irradiance(normals), learn, settings)
 
 
 def _likely_skin(weights: Floats, skin: SkinModel | None, albedo: Floats, loose: float) -> Floats:
@@ -140,56 +180,69 @@ class Evidence:
     deviation: Floats
 
 
-def judge(
-    seen: Sighting,
-    shade: Floats,
-    mirrored: Sighting,
-    mirrored_shade: Floats,
-    zones: ZoneWeights,
-    skin: SkinModel | None,
-) -> Evidence:
-    """Weights of the photo at N points whose mirror points are seen as ``mirrored``.
+@dataclass(frozen=True)
+class PhotoJudge:
+    """Judges what of a photo may be taken.
 
-    Args:
-        seen, mirrored: the points and their mirror points in the photo.
-        shade, mirrored_shade: irradiance f32 ``[N, 3]`` at both.
-        zones: at the points.
+    Attributes:
+        settings: how strictly.
         skin: the skin model; None takes everything visible as it is.
     """
-    on_scalp = smooth_step(zones.scalp, 0.2, 0.6)
-    facing = (1.0 - on_scalp) * smooth_step(seen.facing, *FACE_FACING) + on_scalp * smooth_step(
-        seen.facing, *SCALP_FACING
-    )
-    facing = np.maximum(facing, zones.inner_face * smooth_step(seen.facing, *INNER_FACING))
-    visible = seen.visible * facing * zones.skin_part
-    if skin is None:
-        nothing = np.zeros_like(visible)
-        return Evidence(visible.astype(np.float32), nothing, nothing)
-    albedo = seen.colour / shade
-    deviation = skin.deviation(albedo)
-    partner = skin.deviation(mirrored.colour / mirrored_shade).skin
-    partner_seen = mirrored.visible * smooth_step(mirrored.facing, 0.2, 0.4)
-    on_face = (1.0 - zones.features) * (1.0 - on_scalp)
-    one_sided = occlusion(deviation.skin, partner, partner_seen) * smooth_step(zones.core, 0.1, 0.5)
-    # In a hard shadow nine bands of light are wrong by factors, and what they leave is dark and red, or red.
-    warm = np.zeros_like(deviation.strict)
-    unlike = np.flatnonzero(deviation.strict > LEAST_UNLIKE)
-    warm[unlike] = skin.warmth(albedo[unlike])
-    in_shade = warm * (1.0 - smooth_step(luminance(shade), *DEEP_SHADE))
-    shadow = np.maximum(warm * deviation.dark, in_shade)
-    # A nostril in shade on one side is as dark and red as nothing else on a face, and belongs to it.
-    occluded = np.maximum(one_sided, deviation.foreign * on_face) * (1.0 - shadow) * (1.0 - zones.inner_face)
-    core = zones.core * visible
-    covered = float((core * occluded).sum() / max(float(core.sum()), 1e-6))
-    if covered > LARGEST_OCCLUDER:
-        occluded = occluded * np.float32(LARGEST_OCCLUDER / covered) ** 2
-    # Where the face turns away, a fit that is a few millimetres too wide shows hair or background beside it.
-    oblique = (1.0 - smooth_step(seen.facing, *OBLIQUE)) * on_face * (1.0 - zones.inner_face)
-    occluded = np.maximum(occluded, smooth_step(deviation.strict, 3.4, 5.0) * oblique * (1.0 - in_shade))
-    # Nothing but skin and its shadows belongs on the ears; and collars, scarves and straps make the neck not
-    # worth the risk.
-    not_ear = smooth_step(deviation.strict, LEAST_UNLIKE, 3.6) * (1.0 - shadow)
-    occluded = np.maximum(occluded, not_ear * zones.pinna)
-    visible = visible * (1.0 - smooth_step(zones.neck, 0.2, 0.8))
-    weight = visible * (1.0 - occluded)
-    return Evidence(weight.astype(np.float32), occluded.astype(np.float32), deviation.skin)
+
+    settings: EvidenceSettings
+    skin: SkinModel | None
+
+    def judge(
+        self, seen: Sighting, shade: Floats, mirrored: Sighting, mirrored_shade: Floats, zones: ZoneWeights
+    ) -> Evidence:
+        """Weights of the photo at N points whose mirror points are seen as ``mirrored``.
+
+        Args:
+            seen, mirrored: the points and their mirror points in the photo.
+            shade, mirrored_shade: irradiance f32 ``[N, 3]`` at both.
+            zones: at the points.
+        """
+        settings, skin = self.settings, self.skin
+        on_scalp = smooth_step(zones.scalp, *settings.scalp)
+        facing = (1.0 - on_scalp) * smooth_step(seen.facing, *settings.face_facing) + on_scalp * smooth_step(
+            seen.facing, *settings.scalp_facing
+        )
+        facing = np.maximum(facing, zones.inner_face * smooth_step(seen.facing, *settings.inner_facing))
+        visible = seen.visible * facing * zones.skin_part
+        if skin is None:
+            nothing = np.zeros_like(visible)
+            return Evidence(visible.astype(np.float32), nothing, nothing)
+        albedo = seen.colour / shade
+        deviation = skin.deviation(albedo)
+        partner = skin.deviation(mirrored.colour / mirrored_shade).skin
+        partner_seen = mirrored.visible * smooth_step(mirrored.facing, *settings.partner_facing)
+        on_face = (1.0 - zones.features) * (1.0 - on_scalp)
+        one_sided = skin.occlusion(deviation.skin, partner, partner_seen)
+        one_sided = one_sided * smooth_step(zones.core, *settings.core)
+        # In a hard shadow nine bands of light are wrong by factors, and what they leave is dark and red, or
+        # red.
+        warm = np.zeros_like(deviation.strict)
+        unlike = np.flatnonzero(deviation.strict > settings.unlike[0])
+        warm[unlike] = skin.warmth(albedo[unlike])
+        in_shade = warm * (1.0 - smooth_step(luminance(shade), *settings.deep_shade))
+        shadow = np.maximum(warm * deviation.dark, in_shade)
+        # A nostril in shade on one side is as dark and red as nothing else on a face, and belongs to it.
+        occluded = (
+            np.maximum(one_sided, deviation.foreign * on_face) * (1.0 - shadow) * (1.0 - zones.inner_face)
+        )
+        core = zones.core * visible
+        covered = float((core * occluded).sum() / max(float(core.sum()), 1e-6))
+        if covered > settings.largest_occluder:
+            occluded = occluded * np.float32(settings.largest_occluder / covered) ** 2
+        # Where the face turns away, a fit that is a few millimetres too wide shows hair or background beside
+        # it.
+        oblique = (1.0 - smooth_step(seen.facing, *settings.oblique)) * on_face * (1.0 - zones.inner_face)
+        beside = smooth_step(deviation.strict, *settings.oblique_unlike) * oblique * (1.0 - in_shade)
+        occluded = np.maximum(occluded, beside)
+        # Nothing but skin and its shadows belongs on the ears; and collars, scarves and straps make the neck
+        # not worth the risk.
+        not_ear = smooth_step(deviation.strict, *settings.unlike) * (1.0 - shadow)
+        occluded = np.maximum(occluded, not_ear * zones.pinna)
+        visible = visible * (1.0 - smooth_step(zones.neck, *settings.neck))
+        weight = visible * (1.0 - occluded)
+        return Evidence(weight.astype(np.float32), occluded.astype(np.float32), deviation.skin)

@@ -8,66 +8,42 @@ background is a few tints per region, and its tone, membrane and fine structure 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.core.arrays import Floats
+from facewright.core.settings import BY_EYE, Range, Triple
 from facewright.head.ambient_occlusion import ambient_occlusion
 from facewright.head.head_model import HeadModel
 
-Floats = NDArray[np.float32]
 
-#: Albedo relative to mean skin.
-LIP_TINT = np.array([0.92, 0.66, 0.66], np.float32)
-EYELID_TINT = np.array([0.86, 0.80, 0.80], np.float32)
-EAR_TINT = np.array([1.0, 0.92, 0.90], np.float32)
-#: Exponent on ambient occlusion, and the least that it leaves: under the jaw and behind the ears photos are
-#: darker than a uniform sky alone would make them.
-CREASE_POWER = 3.0
-EAR_CREASE_POWER = 1.0
-CREASE_FLOOR = 0.15
-#: Linear albedo of what is not skin.
-MOUTH = np.array([0.16, 0.045, 0.04], np.float32)
-TEETH = np.array([0.60, 0.55, 0.46], np.float32)
-TONGUE = np.array([0.36, 0.13, 0.12], np.float32)
-#: Growth of a triangle's area from an open to a closed eye between which it counts as folded away.
-FOLD_STRETCH = (1.5, 3.0)
+@dataclass(frozen=True)
+class TemplateSettings:
+    """Tints of a generic head. The likeness benchmark cannot see into mouths: its avatars' are shut."""
 
-
-#: The hairline in side view: (height y, depth z) in metres on the mean head; hair grows behind it. From the
-#: nape around the ear, down to the sideburn, up the temple to the forehead.
-HAIR_LINE = np.array(
-    [
-        (-0.080, -0.116),
-        (-0.060, -0.112),
-        (-0.045, -0.106),
-        (-0.034, -0.100),
-        (-0.027, -0.057),
-        (-0.010, -0.046),
-        (0.010, -0.036),
-        (0.030, -0.024),
-        (0.048, -0.004),
-        (0.060, 0.012),
-        (0.070, 0.034),
-        (0.080, 0.080),
-    ]
-)
-#: Heights between which hair thins out at the nape, metres.
-NAPE = (-0.078, -0.060)
-
-
-def hair_growth(position: Floats) -> Floats:
-    """Signed distance to the hairline, metres f32 ``[N]``, of points on the mean head; > 0 where hair
-    grows."""
-    start, along = HAIR_LINE[:-1], np.diff(HAIR_LINE, axis=0)
-    offset = position[:, None, 1:] - start
-    share = np.clip((offset * along).sum(axis=2) / (along**2).sum(axis=1), 0.0, 1.0)
-    distance = np.linalg.norm(offset - share[..., None] * along, axis=2).min(axis=1)
-    line = np.interp(position[:, 1], HAIR_LINE[:, 0], HAIR_LINE[:, 1])
-    behind = np.copysign(distance, line - position[:, 2])
-    above_nape = position[:, 1] - 0.5 * (NAPE[0] + NAPE[1])
-    result: Floats = np.minimum(behind, above_nape).astype(np.float32)
-    return result
+    #: Albedo relative to mean skin.
+    lip_tint: Annotated[Triple, "of skin", BY_EYE] = (0.92, 0.66, 0.66)
+    eyelid_tint: Annotated[Triple, "of skin", BY_EYE] = (0.86, 0.80, 0.80)
+    ear_tint: Annotated[Triple, "of skin", BY_EYE] = (1.0, 0.92, 0.90)
+    #: Exponent on ambient occlusion, on ears, and the least that it leaves: under the jaw and behind the ears
+    #: photos are darker than a uniform sky alone would make them.
+    crease_power: Annotated[float, "exponent", BY_EYE] = 3.0
+    ear_crease_power: Annotated[float, "exponent", BY_EYE] = 1.0
+    crease_floor: Annotated[float, "share of light", BY_EYE] = 0.15
+    #: Albedo of what is not skin.
+    mouth: Annotated[Triple, "linear albedo", BY_EYE] = (0.16, 0.045, 0.04)
+    teeth: Annotated[Triple, "linear albedo", BY_EYE] = (0.60, 0.55, 0.46)
+    tongue: Annotated[Triple, "linear albedo", BY_EYE] = (0.36, 0.13, 0.12)
+    #: Molars and the root of the tongue lie in the dark, and the lining darkens towards the throat: what is
+    #: left of albedo at the back, and the exponent on the way to the front.
+    molars: Annotated[float, "share of albedo", BY_EYE] = 0.35
+    molars_power: Annotated[float, "exponent", BY_EYE] = 0.7
+    throat: Annotated[float, "share of albedo", BY_EYE] = 0.15
+    throat_power: Annotated[float, "exponent", BY_EYE] = 2.0
+    #: Growth of a triangle's area from an open to a closed eye between which it counts as folded away.
+    fold_stretch: Annotated[Range, "times its area", BY_EYE] = (1.5, 3.0)
 
 
 @dataclass(frozen=True)
@@ -89,51 +65,54 @@ class HeadTemplate:
     folded: Floats
 
 
-def head_template(head: HeadModel) -> HeadTemplate:
+def head_template(head: HeadModel, settings: TemplateSettings) -> HeadTemplate:
     """The template of a head model."""
+    mouth, teeth_colour, tongue = (
+        np.array(colour, np.float32) for colour in (settings.mouth, settings.teeth, settings.tongue)
+    )
     count = head.vertex_count
     tint = np.ones((count, 3), np.float32)
-    for name, colour in (
-        ("ears", EAR_TINT),
-        ("eyelids", EYELID_TINT),
-        ("lips", LIP_TINT),
+    for name, relative in (
+        ("ears", settings.ear_tint),
+        ("eyelids", settings.eyelid_tint),
+        ("lips", settings.lip_tint),
     ):
         weight = head.region(name)[:, None]
-        tint *= 1.0 - weight + weight * colour
-    tint *= _creases(head)[:, None]
-    inner_colour = np.broadcast_to(MOUTH, (count, 3)).astype(np.float32)
+        tint *= 1.0 - weight + weight * np.array(relative, np.float32)
+    tint *= _creases(head, settings)[:, None]
+    inner_colour = np.broadcast_to(mouth, (count, 3)).astype(np.float32)
     inner = head.region("mouth_inside").astype(np.float32).copy()
     mean = head.vertices_mean
-    for part, colour in (("teeth_upper", TEETH), ("teeth_lower", TEETH), ("tongue", TONGUE)):
+    for part, colour in (("teeth_upper", teeth_colour), ("teeth_lower", teeth_colour), ("tongue", tongue)):
         if part not in head.part_names:
             continue
         vertices = np.unique(head.triangles[head.part_triangles(part)])
         depth = mean[vertices, 2]
         forward = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6)
-        # Molars and the root of the tongue lie in the dark.
-        inner_colour[vertices] = colour * (0.35 + 0.65 * forward[:, None] ** 0.7)
+        share = settings.molars + (1.0 - settings.molars) * forward[:, None] ** settings.molars_power
+        inner_colour[vertices] = colour * share
         inner[vertices] = 1.0
-    # The mouth's lining darkens towards the throat.
     lining = np.flatnonzero((head.region("mouth_inside") > 0) & (inner < 1.0 + 1e-6))
     lining = np.setdiff1d(lining, _part_vertices(head, ("teeth_upper", "teeth_lower", "tongue")))
     if len(lining):
         depth = mean[lining, 2]
         forward = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6)
-        inner_colour[lining] = MOUTH * (0.15 + 0.85 * forward[:, None] ** 2)
+        share = settings.throat + (1.0 - settings.throat) * forward[:, None] ** settings.throat_power
+        inner_colour[lining] = mouth * share
     teeth = np.zeros(count, np.float32)
     teeth[_part_vertices(head, ("teeth_upper", "teeth_lower"))] = 1.0
-    return HeadTemplate(tint, inner_colour, inner, teeth, _folded_lids(head))
+    return HeadTemplate(tint, inner_colour, inner, teeth, _folded_lids(head, settings.fold_stretch))
 
 
-def _folded_lids(head: HeadModel) -> Floats:
+def _folded_lids(head: HeadModel, fold_stretch: Range) -> Floats:
     """Where the skin of the lids is stretched when the eyes close, f32 ``[V]`` in 0-1: triangles that grow to
-    `FOLD_STRETCH` times their area."""
+    ``fold_stretch`` times their area."""
     blinks = np.isin(head.expression_names, ("eyeBlinkLeft", "eyeBlinkRight"))
     mean = head.vertices_mean
     closed = mean + head.expression_basis[blinks].sum(axis=0)
     skin = head.triangles[head.part_triangles("skin")]
     stretch = _areas(closed[skin]) / np.maximum(_areas(mean[skin]), 1e-12)
-    low, high = FOLD_STRETCH
+    low, high = fold_stretch
     on_lids = head.region("eyelids")[skin].mean(axis=1) > 0.3
     folds = on_lids * np.clip((stretch - low) / (high - low), 0.0, 1.0)
     total = np.bincount(skin.ravel(), np.repeat(folds, 3), len(mean))
@@ -150,17 +129,18 @@ def _areas(corners: Floats) -> Floats:
     return result
 
 
-def _creases(head: HeadModel) -> Floats:
+def _creases(head: HeadModel, settings: TemplateSettings) -> Floats:
     """How much darker each vertex is for lying in a crease, f32 ``[V]`` in 0-1.
 
     Not on lids, nose and lips: photos show them, and what an open eye or a closed mouth folds away comes out
     well lit.
     """
-    power = CREASE_POWER + (EAR_CREASE_POWER - CREASE_POWER) * head.region("ears")
+    on_ears = settings.ear_crease_power - settings.crease_power
+    power = settings.crease_power + on_ears * head.region("ears")
     in_photo = np.clip(sum(head.region(name) for name in ("eyelids", "nose", "lips")), 0.0, 1.0)
     power = power * (1.0 - in_photo)
     light = np.clip(ambient_occlusion(head.vertices_mean, head.triangles), 1e-3, 1.0)
-    result: Floats = np.maximum(light**power, CREASE_FLOOR).astype(np.float32)
+    result: Floats = np.maximum(light**power, settings.crease_floor).astype(np.float32)
     return result
 
 

@@ -4,13 +4,16 @@ front."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from facewright.core.arrays import Floats
 from facewright.core.colour import linear_from_srgb
+from facewright.core.settings import BY_EYE, NUMERICAL, Range
 from facewright_kernels import (
     PinholeCamera,
     ProjectionSurface,
@@ -22,20 +25,35 @@ from facewright_kernels import (
     uv_projection,
 )
 
-Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 #: Side of the image in which colours are judged, and of the z-buffer.
 ANALYSIS_SIZE = 256
 DEPTH_SIZE = 512
-#: Distance from a silhouette at which the photo is trusted, metres; a jump of depth that is a silhouette: the
-#: head against what is behind it, not the nose against its own cheek.
-SILHOUETTE_MARGIN = 0.004
-SILHOUETTE_JUMP = 0.03
-#: The same for an eyeball behind its lids, which are thin, metres.
-EYE_DEPTH_BIAS = 0.0008
-#: Only visibility: how obliquely a point is seen is judged later, differently for face and scalp.
-_VISIBILITY = ProjectionWeighting(depth_bias=0.004, cosine_zero=-0.01, cosine_one=0.01, border=3.0)
+
+
+@dataclass(frozen=True)
+class SightingSettings:
+    """What counts as seen."""
+
+    #: Distance from a silhouette at which the photo is trusted.
+    silhouette_margin: Annotated[float, "metres", BY_EYE] = 0.004
+    #: A jump of depth that is a silhouette: the head against what is behind it, not the nose against its own
+    #: cheek.
+    silhouette_jump: Annotated[float, "metres", BY_EYE] = 0.03
+    #: A point this far behind the z-buffer's surface is hidden.
+    depth_bias: Annotated[float, "metres", BY_EYE] = 0.004
+    #: The same for an eyeball behind its lids, which are thin.
+    eye_depth_bias: Annotated[float, "metres", BY_EYE] = 0.0008
+    #: Cosines between which a surface turns away. Only visibility: how obliquely a point is seen is judged
+    #: later, differently for face and scalp.
+    facing: Annotated[Range, "cosine", NUMERICAL] = (-0.01, 0.01)
+    #: Seam along the photo's border that is not trusted.
+    border: Annotated[float, "pixels of the analysis image", NUMERICAL] = 3.0
+    #: The person mask is eroded with a window of this width, and then passes from background to person
+    #: between these probabilities: along the outline hair is half background.
+    mask_erosion: Annotated[int, "pixels of the mask", BY_EYE] = 5
+    person: Annotated[Range, "probability", BY_EYE] = (0.55, 0.95)
 
 
 @dataclass(frozen=True)
@@ -67,30 +85,44 @@ class FittedSurface:
     triangles: NDArray[np.int32]
 
 
-class PhotoView:
-    """One photo with its fitted head and camera.
+@dataclass(frozen=True)
+class FacePhoto:
+    """A photo's crop around a face.
 
-    Args:
-        face_crop: sRGB u8 ``[H, H, 3]``, H a multiple of 256.
+    Attributes:
+        crop: sRGB u8 ``[H, H, 3]``, H a multiple of 256.
         valid_box: x0, y0, x1, y1 of the part of the crop that shows the photo, crop pixels.
-        intrinsics: f32 ``[3, 3]``, crop pixels.
-        head_to_camera: f32 ``[3, 4]``, metres.
-        fitted: the head in front of that camera.
         person_mask: u8 ``[M, M]``, probability of a person x 255 over the crop; what is not the person is not
             seen. None: all of the crop is the person.
     """
 
+    crop: Bytes
+    valid_box: tuple[int, int, int, int]
+    person_mask: Bytes | None = None
+
+
+class PhotoView:
+    """One photo with its fitted head and camera.
+
+    Args:
+        photo: around the face.
+        intrinsics: f32 ``[3, 3]``, crop pixels.
+        head_to_camera: f32 ``[3, 4]``, metres.
+        fitted: the head in front of that camera.
+        settings: what counts as seen.
+    """
+
     def __init__(
         self,
-        face_crop: Bytes,
-        valid_box: tuple[int, int, int, int],
+        photo: FacePhoto,
         intrinsics: Floats,
         head_to_camera: Floats,
         fitted: FittedSurface,
-        person_mask: Bytes | None = None,
+        settings: SightingSettings,
     ) -> None:
+        self._settings = settings
         vertices, normals, triangles = fitted.vertices, fitted.normals, fitted.triangles
-        crop_size = len(face_crop)
+        crop_size = len(photo.crop)
         self._triangles = triangles
         self._crop_size = crop_size
         camera = PinholeCamera(_batch(intrinsics), _batch(head_to_camera), crop_size, crop_size)
@@ -99,19 +131,21 @@ class PhotoView:
         self._camera = replace(
             camera, intrinsics=_batch(smaller), image_height=ANALYSIS_SIZE, image_width=ANALYSIS_SIZE
         )
-        self._small: Bytes = np.ascontiguousarray(Image.fromarray(face_crop).reduce(factor))
+        self._small: Bytes = np.ascontiguousarray(Image.fromarray(photo.crop).reduce(factor))
         points = pinhole_points(_batch(vertices), _batch(normals), camera)[0]
         #: Homogeneous crop pixels f32 ``[V, 3]`` of the vertices, and how they face the camera, ``[V]``.
         self.points: Floats = np.ascontiguousarray(points[:, :3])
         self.facing: Floats = np.ascontiguousarray(points[:, 3])
         self._depth = depth_map(_batch(vertices), triangles, camera, DEPTH_SIZE, DEPTH_SIZE)
         pixels_per_metre = float(intrinsics[0, 0]) / float(np.median(points[:, 2])) * DEPTH_SIZE / crop_size
-        radius = int(np.clip(round(SILHOUETTE_MARGIN * pixels_per_metre), 1, 64))
-        margin = silhouette_weight(self._depth, jump=SILHOUETTE_JUMP, radius=radius)
-        self._trusted = margin * _inside(valid_box, DEPTH_SIZE / crop_size)
+        radius = int(np.clip(round(settings.silhouette_margin * pixels_per_metre), 1, 64))
+        margin = silhouette_weight(self._depth, jump=settings.silhouette_jump, radius=radius)
+        self._trusted = margin * _inside(photo.valid_box, DEPTH_SIZE / crop_size)
+        turned_away, turned_here = settings.facing
+        self._weighting = ProjectionWeighting(settings.depth_bias, turned_away, turned_here, settings.border)
         self._person: Floats | None = None
-        if person_mask is not None:
-            self._person = _person(person_mask)
+        if photo.person_mask is not None:
+            self._person = _person(photo.person_mask, settings)
             self._trusted *= self._person
 
     def look(self, texels: TexelMap, vertices: Floats, normals: Floats) -> Sighting:
@@ -124,7 +158,7 @@ class PhotoView:
             self._camera,
             self._depth,
             silhouettes=self._trusted,
-            weighting=_VISIBILITY,
+            weighting=self._weighting,
         )
         count = texels.size * texels.size
         facing = pinhole_points(surface.vertices, surface.normals, self._camera)[..., 3:]
@@ -140,7 +174,9 @@ class PhotoView:
         at = np.clip((pixels * (DEPTH_SIZE / self._crop_size)).astype(np.int32), 0, DEPTH_SIZE - 1)
         behind = depth - self._depth[0, at[:, 1], at[:, 0]]
         trusted = self._trusted[0, at[:, 1], at[:, 0]]
-        result: Floats = (np.clip(2.0 - behind / EYE_DEPTH_BIAS, 0.0, 1.0) * trusted).astype(np.float32)
+        result: Floats = (np.clip(2.0 - behind / self._settings.eye_depth_bias, 0.0, 1.0) * trusted).astype(
+            np.float32
+        )
         return result
 
     def person_at(self, points: Floats) -> tuple[Floats, Floats]:
@@ -187,12 +223,14 @@ def _inside(box: tuple[int, int, int, int], scale: float) -> Floats:
     return inside
 
 
-def _person(mask: Bytes) -> Floats:
+def _person(mask: Bytes, settings: SightingSettings) -> Floats:
     """f32 ``[1, 512, 512]``: 1 well inside the person, 0 outside and along the outline, where hair is half
     background."""
-    inner = Image.fromarray(ndimage.minimum_filter(mask, 5))
+    inner = Image.fromarray(ndimage.minimum_filter(mask, settings.mask_erosion))
     sized = np.asarray(inner.resize((DEPTH_SIZE, DEPTH_SIZE), Image.Resampling.BILINEAR), np.float32)
-    person: Floats = np.clip((sized[None] / np.float32(255) - 0.55) / np.float32(0.4), 0.0, 1.0)
+    none, all_of_it = settings.person
+    probability = sized[None] / np.float32(255)
+    person: Floats = np.clip((probability - none) / np.float32(all_of_it - none), 0.0, 1.0)
     return person
 
 

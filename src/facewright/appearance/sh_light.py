@@ -9,41 +9,43 @@ average, which leaves the albedo with the tone that the photo shows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.core.arrays import Floats
 from facewright.core.colour import LUMINANCE
-
-Floats = NDArray[np.float32]
-
-#: Darkest and lightest mean skin (luminance, linear; CIE L* 24 and 79) that the estimate may return: beyond
-#: them it is the exposure that is dark or light, not the skin.
-SKIN_LUMINANCE_BOUNDS = (0.04, 0.55)
+from facewright.core.settings import BY_EYE, NUMERICAL, Range
+from facewright.core.spherical_harmonics import sh_basis
 
 
 @dataclass(frozen=True)
 class ShLightPrior:
-    """What is believed before the photo is seen.
+    """What is believed before the photo is seen."""
 
-    Attributes:
-        directional_ridge: weight of the pull of bands l = 1 to zero, in units of the number of samples.
-        quadratic_ridge: the same for bands l = 2, which a face (less than half of the sphere) determines
-            badly.
-        chroma_ridge: the same for the difference of each channel from grey light.
-        albedo_log_sigma: 1σ of ln(albedo of a vertex / mean skin): freckles, blush, stubble.
-        outlier_log_sigma: ln(radiance) residual from which a sample counts less (Cauchy weight).
-        shade_bounds: least and largest irradiance relative to the face's mean.
-        rounds: alternations between light and albedo.
-    """
-
-    directional_ridge: float = 0.004
-    quadratic_ridge: float = 0.03
-    chroma_ridge: float = 0.1
-    albedo_log_sigma: float = 0.12
-    outlier_log_sigma: float = 0.25
-    shade_bounds: tuple[float, float] = (0.18, 2.6)
-    rounds: int = 5
+    #: Weight of the pull of bands l = 1 to zero.
+    directional_ridge: Annotated[float, "of the number of samples", BY_EYE] = 0.004
+    #: The same for bands l = 2, which a face (less than half of the sphere) determines badly.
+    quadratic_ridge: Annotated[float, "of the number of samples", BY_EYE] = 0.03
+    #: The same for the difference of each channel from grey light, and for its constant band.
+    chroma_ridge: Annotated[float, "of the number of samples", BY_EYE] = 0.1
+    chroma_constant_ridge: Annotated[float, "of the number of samples", NUMERICAL] = 1e-3
+    #: 1 sigma of ln(albedo of a vertex / mean skin): freckles, blush, stubble.
+    albedo_log_sigma: Annotated[float, "ln", BY_EYE] = 0.12
+    #: ln(radiance) residual from which a sample counts less (Cauchy weight).
+    outlier_log_sigma: Annotated[float, "ln", BY_EYE] = 0.25
+    #: How far a vertex's albedo may be from mean skin.
+    largest_albedo_log: Annotated[float, "ln", NUMERICAL] = 0.5
+    #: Least and largest irradiance relative to the face's mean.
+    shade_bounds: Annotated[Range, "of the face's mean irradiance", BY_EYE] = (0.18, 2.6)
+    #: Darkest and lightest mean skin that the estimate may return: beyond them it is the exposure that is
+    #: dark or light, not the skin.
+    skin_luminance: Annotated[Range, "linear luminance", "people's skin: CIE L* 24 and 79"] = (0.04, 0.55)
+    #: Alternations between light and albedo.
+    rounds: Annotated[int, "rounds", NUMERICAL] = 5
+    #: With fewer samples the light is taken to be even.
+    least_samples: Annotated[int, "vertices", BY_EYE] = 50
 
 
 @dataclass(frozen=True)
@@ -55,43 +57,26 @@ class ShLight:
         tone: f32 ``[3]``, linear mean skin albedo.
         residual: weighted mean of |ln(radiance / prediction)|: 0.1 is a 10 % error.
         contrast: largest over least irradiance on the face (5 % and 95 % quantiles).
+        shade_bounds: what irradiance is clamped to.
     """
 
     coefficients: Floats
     tone: Floats
     residual: float
     contrast: float
+    shade_bounds: Range
 
-    def irradiance(self, normals: Floats, bounds: tuple[float, float] = ShLightPrior.shade_bounds) -> Floats:
-        """Irradiance f32 ``[N, 3]`` on unit normals ``[N, 3]``, clamped to ``bounds``."""
-        shade: Floats = np.clip(sh_basis(normals) @ self.coefficients, bounds[0], bounds[1])
+    def irradiance(self, normals: Floats) -> Floats:
+        """Irradiance f32 ``[N, 3]`` on unit normals ``[N, 3]``, clamped to `shade_bounds`."""
+        shade: Floats = np.clip(sh_basis(normals) @ self.coefficients, *self.shade_bounds)
         return shade
 
 
-def sh_basis(normals: Floats) -> Floats:
-    """The nine basis functions of CONVENTIONS.md for unit normals ``[N, 3]`` → f32 ``[N, 9]``."""
-    x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
-    return np.stack(
-        [
-            np.full_like(x, 0.282095),
-            0.488603 * y,
-            0.488603 * z,
-            0.488603 * x,
-            1.092548 * x * y,
-            1.092548 * y * z,
-            0.315392 * (3.0 * z * z - 1.0),
-            1.092548 * x * z,
-            0.546274 * (x * x - y * y),
-        ],
-        axis=-1,
-    ).astype(np.float32)
-
-
-def ambient_light(tone: Floats) -> ShLight:
+def ambient_light(tone: Floats, shade_bounds: Range) -> ShLight:
     """Irradiance 1 from everywhere: what is assumed where too little skin is seen to say more."""
     coefficients = np.zeros((9, 3), np.float32)
     coefficients[0] = 1.0 / 0.282095
-    return ShLight(coefficients, tone.astype(np.float32), 0.0, 1.0)
+    return ShLight(coefficients, tone.astype(np.float32), 0.0, 1.0, shade_bounds)
 
 
 def _ridge_rows(prior: ShLightPrior, samples: float) -> NDArray[np.float64]:
@@ -99,9 +84,7 @@ def _ridge_rows(prior: ShLightPrior, samples: float) -> NDArray[np.float64]:
     return np.diag(ridge * samples)
 
 
-def estimate_sh_light(
-    normals: Floats, radiance: Floats, weights: Floats, prior: ShLightPrior | None = None
-) -> ShLight:
+def estimate_sh_light(normals: Floats, radiance: Floats, weights: Floats, prior: ShLightPrior) -> ShLight:
     """Maximum a posteriori light and skin tone from samples of skin.
 
     Alternates (a) ridge least squares for the light given albedo, first in luminance and then the deviation
@@ -112,16 +95,15 @@ def estimate_sh_light(
         normals: ``[N, 3]`` unit, head space.
         radiance: ``[N, 3]`` linear RGB seen at the samples.
         weights: ``[N]`` ≥ 0, e.g. visible area × probability of being skin.
-        prior: beliefs; the defaults were set on synthetic renders and portraits.
+        prior: beliefs.
 
     Returns:
-        The light; an ambient one when fewer than 50 samples have weight.
+        The light; an ambient one when fewer than `ShLightPrior.least_samples` samples have weight.
     """
-    prior = prior or ShLightPrior()
     seen = (weights > 1e-4) & np.isfinite(radiance).all(axis=-1)
-    if int(seen.sum()) < 50:
+    if int(seen.sum()) < prior.least_samples:
         fallback = radiance[seen].mean(axis=0) if seen.any() else np.array([0.35, 0.22, 0.16], np.float32)
-        return ambient_light(np.clip(fallback, 0.03, 0.8))
+        return ambient_light(np.clip(fallback, 0.03, 0.8), prior.shade_bounds)
     basis = sh_basis(normals[seen]).astype(np.float64)
     observed = np.maximum(radiance[seen].astype(np.float64), 1e-3)
     base_weight = weights[seen].astype(np.float64)
@@ -132,6 +114,7 @@ def estimate_sh_light(
     albedo_luminance = np.full(len(observed), float(tone @ LUMINANCE))
     robust = np.ones(len(observed))
     light = np.zeros(9)
+    bound = prior.largest_albedo_log
     for _ in range(prior.rounds):
         w = base_weight * robust
         scaled = basis * (w * albedo_luminance**2)[:, None]
@@ -147,7 +130,7 @@ def estimate_sh_light(
         trust = prior.albedo_log_sigma**2 / (prior.albedo_log_sigma**2 + prior.outlier_log_sigma**2)
         mean_albedo = float(tone @ LUMINANCE)
         ratio = np.log(intensity / (shade * mean_albedo))
-        albedo_luminance = mean_albedo * np.exp(np.clip(trust * ratio, -0.5, 0.5))
+        albedo_luminance = mean_albedo * np.exp(np.clip(trust * ratio, -bound, bound))
 
     # Scale: the mean irradiance on the samples is 1; the tone follows.
     w = base_weight * robust
@@ -161,18 +144,21 @@ def estimate_sh_light(
     for channel in range(3):
         # The deviation of this channel from grey light, with its own stronger ridge.
         target = observed[:, channel] / tone[channel] - shade
-        gram = basis.T @ (basis * w[:, None]) + np.diag([1e-3] + [prior.chroma_ridge] * 8)
+        gram = basis.T @ (basis * w[:, None]) + np.diag(
+            [prior.chroma_constant_ridge] + [prior.chroma_ridge] * 8
+        )
         coefficients[:, channel] += np.linalg.solve(gram, basis.T @ (w * target))
     predicted = np.clip(basis @ coefficients, *prior.shade_bounds) * tone
     error = float((w[:, None] * np.abs(np.log(observed / predicted))).sum() / 3.0)
     low, high = np.quantile(shade, [0.05, 0.95])
-    bound = float(np.clip(tone @ LUMINANCE, *SKIN_LUMINANCE_BOUNDS) / (tone @ LUMINANCE))
+    bounded = float(np.clip(tone @ LUMINANCE, *prior.skin_luminance) / (tone @ LUMINANCE))
     # The bounded albedo: what the tone may not carry, the light carries.
     return ShLight(
-        (coefficients / bound).astype(np.float32),
-        (tone * bound).astype(np.float32),
+        (coefficients / bounded).astype(np.float32),
+        (tone * bounded).astype(np.float32),
         error,
         float(high / max(low, 1e-3)),
+        prior.shade_bounds,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-Floats = NDArray[np.float32]
+from facewright.core.arrays import Floats
 
 
 class SurfaceDiffusion:

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from facewright.core.arrays import Floats
 from facewright.head.head_model import HeadModel
 from facewright_kernels import TexelMap, make_texel_map
-
-Floats = NDArray[np.float32]
 
 #: Texels around each island that repeat its border, as a share of the texture's side: what bilinear filtering
 #: and three mip levels reach.

@@ -1,1 +1,1 @@
-"""What every room uses: errors, options, colour, array types, the SH basis, locations, provenance."""
+"""What every room uses: errors, options, colour, array types, SH basis, a clock, locations, provenance."""

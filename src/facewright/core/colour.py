@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from facewright.core.arrays import Floats
 
 #: Rec. 709 luminance of linear RGB.
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)

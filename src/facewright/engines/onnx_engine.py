@@ -11,8 +11,9 @@ from typing import Any, Final, Literal
 import numpy as np
 import onnxruntime as ort
 
+from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
-from facewright.engines.engine import Array, NamedTensors, TensorSpec
+from facewright.engines.engine import NamedTensors, TensorSpec
 from facewright_client.contract import ErrorCode
 
 #: onnxruntime and onnxruntime-gpu fill the same folder, so that only one of them may be installed; the first

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
-from facewright.engines.engine import Array, NamedTensors, TensorSpec
+from facewright.engines.engine import NamedTensors, TensorSpec
 from facewright.engines.tensorrt_plan import compute_capability, content_hash, read_identity, require_fit
 from facewright_client.contract import ErrorCode
 

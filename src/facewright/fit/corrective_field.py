@@ -40,6 +40,7 @@ Because the mean head is symmetric, every mode is even or odd under mirroring.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ from scipy import sparse
 from scipy.linalg import eigh
 from scipy.sparse.linalg import splu
 
+from facewright.core.settings import BY_EYE, NUMERICAL
 from facewright.head.head_model import HeadModel
 
 #: How much of the field stays in the neutral where the expression moves the skin, and over what displacement.
@@ -59,21 +61,16 @@ NEUTRAL_FADE = 0.6
 
 @dataclass(frozen=True)
 class CorrectivePrior:
-    """The corrective field's regularisation.
+    """The corrective field's regularisation."""
 
-    Args:
-        sigma: 1 sigma of the symmetric part of each coordinate, metres.
-        asymmetric_sigma: 1 sigma of the asymmetric part, metres.
-        length: distance over which the field decorrelates, metres.
-        modes: modes of the symmetric part along x and y; half as many along z, which the camera hardly sees,
-            and
-            for the asymmetric part.
-    """
-
-    sigma: float = 0.0050
-    asymmetric_sigma: float = 0.0025
-    length: float = 0.009
-    modes: int = 80
+    #: 1 sigma of the symmetric part of each coordinate, and of the asymmetric part.
+    sigma: Annotated[float, "metres", BY_EYE] = 0.0050
+    asymmetric_sigma: Annotated[float, "metres", BY_EYE] = 0.0025
+    #: Distance over which the field decorrelates.
+    length: Annotated[float, "metres", BY_EYE] = 0.009
+    #: Modes of the symmetric part along x and y; half as many along z, which the camera hardly sees, and for
+    #: the asymmetric part.
+    modes: Annotated[int, "modes", NUMERICAL] = 80
 
 
 @dataclass(frozen=True)

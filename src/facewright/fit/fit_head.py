@@ -7,14 +7,15 @@ sec. 3.4; the modules named say where they differ from it.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.core.clock import LapClock
 from facewright.core.errors import FacewrightError
+from facewright.core.settings import BY_EYE
 from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_angles, similarity
 from facewright.fit.confidence import FitConfidence
 from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigid_followers
@@ -23,8 +24,8 @@ from facewright.fit.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, Landm
 from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution
 from facewright.fit.gaze import Gaze, SeenIris, seen_irises
 from facewright.fit.landmark_basis import MESH_COUNT, OPENING, build_landmark_basis
-from facewright.hair.volume import HairVolume
-from facewright.head.lip_seal import LipSeal
+from facewright.hair.volume import HairVolume, HairVolumeSettings
+from facewright.head.lip_seal import LipSeal, LipSealSettings
 from facewright_client.contract import IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
 
 if TYPE_CHECKING:
@@ -49,11 +50,23 @@ EXIF_LOG_FOCAL_SIGMA: Final = 0.05
 GIVEN_LOG_FOCAL_SIGMA: Final = 0.01
 #: Median reprojection error, % of the pupil distance, above which the fit is called poor.
 POOR_MEDIAN_PERCENT: Final = 2.0
-#: Small weights of these shapes stay in the neutral, up to this much of each: one photo cannot tell a hint
-#: of an expression from the person's form (recognition distance at the photo's pose 0.223 without, 0.216
-#: with, on 42 portraits). What parts the lips (`landmark_basis.OPENING`) always goes.
+#: Shapes of which small weights stay in the neutral (`HeadFitSettings.largest_habitual`). What parts the lips
+#: (`landmark_basis.OPENING`) always goes.
 HABITUAL_SHAPES: Final = ("brow", "cheek", "mouth", "nose")
-LARGEST_HABITUAL: Final = 0.12
+
+
+@dataclass(frozen=True)
+class HeadFitSettings:
+    """The numbers of the stage ``fit_head`` that a person's likeness hangs on."""
+
+    optimiser: FitSettings = field(default_factory=FitSettings)
+    corrective: CorrectivePrior = field(default_factory=CorrectivePrior)
+    hair_volume: HairVolumeSettings = field(default_factory=HairVolumeSettings)
+    lip_seal: LipSealSettings = field(default_factory=LipSealSettings)
+    #: Up to this much of each of `HABITUAL_SHAPES` stays in the neutral: one photo cannot tell a hint of an
+    #: expression from the person's form (recognition distance at the photo's pose 0.223 without, 0.216 with,
+    #: on 42 portraits).
+    largest_habitual: Annotated[float, "weight", BY_EYE] = 0.12
 
 
 @dataclass(frozen=True)
@@ -80,33 +93,29 @@ class HeadFitter:
 
     Args:
         head: the head model.
-        corrective: regularisation of the corrective field.
-        settings: trust in the landmarks, number of iterations.
+        settings: the stage's numbers; the defaults serve.
     """
 
-    def __init__(
-        self,
-        head: HeadModel,
-        corrective: CorrectivePrior | None = None,
-        settings: FitSettings | None = None,
-    ) -> None:
+    def __init__(self, head: HeadModel, settings: HeadFitSettings | None = None) -> None:
+        settings = settings or HeadFitSettings()
         self.head = head
-        self.basis = build_landmark_basis(head, corrective or CorrectivePrior())
+        self.basis = build_landmark_basis(head, settings.corrective)
         self.gaze = Gaze(head)
         self.optimiser = GaussNewton(
-            self.basis, build_expression_prior(list(head.expression_names)), settings or FitSettings()
+            self.basis, build_expression_prior(list(head.expression_names)), settings.optimiser
         )
         self._confidence = FitConfidence(head, self.basis)
         self._followers = rigid_followers(head)
         self._mean_joints = head.joints(head.vertices_mean)
         self._joint_basis = np.matmul(head.joint_regressor, head.identity_basis)  # [160, J, 3]
-        self._hair = HairVolume(head)
-        self._seal = LipSeal(head)
+        self._hair = HairVolume(head, settings.hair_volume)
+        self._seal = LipSeal(head, settings.lip_seal)
         names = [str(name) for name in head.expression_names]
         self._shape_index = {name: index for index, name in enumerate(names)}
         self._largest_habitual = np.array(
             [
-                LARGEST_HABITUAL * (name.startswith(HABITUAL_SHAPES) and not name.startswith(OPENING))
+                settings.largest_habitual
+                * (name.startswith(HABITUAL_SHAPES) and not name.startswith(OPENING))
                 for name in names
             ],
             np.float32,
@@ -138,7 +147,7 @@ class HeadFitter:
             FacewrightError: NO_FACE where the score says so; BAD_OPTION for an impossible focal_px; INTERNAL
                 for wrong shapes or values that are not finite.
         """
-        began = time.perf_counter()
+        clock = LapClock()
         face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
         focal, warnings = _expected_focal(face, info, focal_px)
         seen = Observation(face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma)
@@ -159,7 +168,7 @@ class HeadFitter:
             raise FacewrightError(
                 ErrorCode.INTERNAL, f"the fit broke down: {error}", "these landmarks show no face; report it"
             ) from error
-        posed = time.perf_counter()
+        clock.lap("optimise")
         self._require_person(solution, face_score)
         fit = self._assembled(solution, face, irises)
         if person_mask is not None:
@@ -172,7 +181,7 @@ class HeadFitter:
             )
             fit.fitted[:] += hair
             fit.neutral[:] += hair
-        assembled = time.perf_counter()
+        clock.lap("assemble")
 
         camera = solution.camera
         yaw, pitch, roll = pose_angles(camera.rotation)
@@ -194,7 +203,7 @@ class HeadFitter:
             face_score=float(face_score),
             iterations=solution.steps,
             warnings=[*warnings, *_warnings(yaw, after, irises)],
-            milliseconds={"optimise": 1e3 * (posed - began), "assemble": 1e3 * (assembled - posed)},
+            milliseconds=clock.milliseconds,
         )
         coefficients = solution.coefficients.astype(np.float32)
         return HeadFit(

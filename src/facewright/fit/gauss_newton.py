@@ -48,49 +48,47 @@ nothing                            the field is dear where it parts    an open m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import spotrf, spotrs
 
+from facewright.core.settings import BY_EYE, NUMERICAL
 from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, nearest_rotation, pose_angles, rotation_from_vector
 from facewright.fit.contour import ViewedLandmarks, view_landmarks
 from facewright.fit.expression_prior import ExpressionPrior
 from facewright.fit.landmark_basis import LandmarkBasis
 
+_DODGSON: Final = "Dodgson, Variation and extrema of human interpupillary distance, 2004"
 #: Rotation (3), image position of the head's origin (2), log scale, log focal length.
 POSE_SIZE: Final = 7
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How far the landmarks are trusted, and how long to iterate.
+    """How far the landmarks are trusted, and how long to iterate."""
 
-    Args:
-        landmark_sigma: 1 sigma of the network's error, metres at the face.
-        embedding_share: how much of the embedding's sigma counts. It was measured over many heads, so part of
-            it is how people differ, which is the fit's to explain.
-        robust_sigma: residuals beyond this many sigma lose weight (Cauchy); four times as many while the
-            corrective field is held back, or an open mouth, far off at first, would count as an outlier.
-        linear_steps: steps without the corrective field, which would otherwise explain a wrong pose.
-        joint_steps: steps with it, at most.
-        opening_guard: how many times dearer the corrective field is where it parts the lips, which is left to
-            the expressions.
-        pupil_distance, pupil_distance_sigma: adults', metres (Dodgson, "Variation and extrema of human
-            interpupillary distance", 2004). A single view has no scale; this gives it one.
-        tolerance: stop when no coefficient moves by more than this.
-    """
-
-    landmark_sigma: float = 0.0007
-    embedding_share: float = 0.5
-    robust_sigma: float = 3.0
-    linear_steps: int = 3
-    joint_steps: int = 2
-    opening_guard: float = 20.0
-    pupil_distance: float = 0.063
-    pupil_distance_sigma: float = 0.0036
-    tolerance: float = 0.05
+    #: 1 sigma of the network's error, at the face.
+    landmark_sigma: Annotated[float, "metres", BY_EYE] = 0.0007
+    #: How much of the embedding's sigma counts. It was measured over many heads, so part of it is how people
+    #: differ, which is the fit's to explain.
+    embedding_share: Annotated[float, "share", BY_EYE] = 0.5
+    #: Residuals beyond this many sigma lose weight (Cauchy); four times as many while the corrective field is
+    #: held back, or an open mouth, far off at first, would count as an outlier.
+    robust_sigma: Annotated[float, "sigma", BY_EYE] = 3.0
+    #: Steps without the corrective field, which would otherwise explain a wrong pose.
+    linear_steps: Annotated[int, "steps", NUMERICAL] = 3
+    #: Steps with it, at most.
+    joint_steps: Annotated[int, "steps", NUMERICAL] = 2
+    #: How many times dearer the corrective field is where it parts the lips, which is left to the
+    #: expressions.
+    opening_guard: Annotated[float, "times", BY_EYE] = 20.0
+    #: Adults'. A single view has no scale; this gives it one.
+    pupil_distance: Annotated[float, "metres", _DODGSON] = 0.063
+    pupil_distance_sigma: Annotated[float, "metres", _DODGSON] = 0.0036
+    #: Stop when no coefficient moves by more than this.
+    tolerance: Annotated[float, "sigma of a coefficient", NUMERICAL] = 0.05
 
 
 @dataclass(frozen=True)

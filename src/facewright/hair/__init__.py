@@ -1,1 +1,1 @@
-"""Hair: its volume, what hangs, its colour and its strands."""
+"""Hair: its volume, what falls, its colour, its strands, what it covers; its line is `head.hairline`'s."""

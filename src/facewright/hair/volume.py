@@ -9,42 +9,51 @@ it really is and the avatar keeps the person's outline.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
+from facewright.core.arrays import Floats
+from facewright.core.settings import BY_EYE, NUMERICAL, Range
 from facewright.head.head_model import HeadModel
 from facewright_client.contract import CROP_SIZE
 
-Floats = NDArray[np.float32]
-
-_RAYS: Final = 121
-#: Rays run from straight up to this angle on either side, radians; below are ears, neck and shoulders.
-_WIDEST: Final = np.radians(115.0)
-#: At these angles thickness begins to fade, and is gone: long hair runs on into the shoulders.
-_FADE: Final = (np.radians(58.0), np.radians(112.0))
-#: Steps along a ray, and how far out hair is looked for, metres.
-_STEPS: Final = 96
-_REACH: Final = 0.12
-#: Share of the mean thickness that the far side of the head gets, which no photo shows.
-_BEHIND_SHARE: Final = 0.35
-
 
 @dataclass(frozen=True)
-class HairVolumeLimits:
-    """What is taken for hair.
+class HairVolumeSettings:
+    """What is taken for hair, and how its thickness is read."""
 
-    Args:
-        thinnest: a silhouette may lie this far inside the skull's (short hair on a smaller skull), metres.
-        thickest: hair above this is cut: a bun, a hat, or somebody behind.
-        smoothing: rays (about 2 degrees each) over which the outline is smoothed.
-    """
-
-    thinnest: float = -0.010
-    thickest: float = 0.045
-    smoothing: float = 3.5
+    #: A silhouette may lie this far inside the skull's: short hair on a smaller skull.
+    thinnest: Annotated[float, "metres", BY_EYE] = -0.010
+    #: Hair above this is cut: a bun, a hat, or somebody behind.
+    thickest: Annotated[float, "metres", BY_EYE] = 0.045
+    #: How far out hair is looked for, and in how many steps.
+    reach: Annotated[float, "metres", BY_EYE] = 0.12
+    steps: Annotated[int, "steps", NUMERICAL] = 96
+    rays: Annotated[int, "rays", NUMERICAL] = 121
+    #: Rays run from straight up to this angle on either side; below are ears, neck and shoulders.
+    widest: Annotated[float, "degrees", BY_EYE] = 115.0
+    #: At these angles thickness begins to fade, and is gone: long hair runs on into the shoulders.
+    fade: Annotated[Range, "degrees", BY_EYE] = (58.0, 112.0)
+    #: The outline is smoothed over rays (about 2 degrees each): a median of this many, then a Gaussian.
+    median: Annotated[int, "rays", BY_EYE] = 9
+    smoothing: Annotated[float, "rays", BY_EYE] = 3.5
+    #: The same for the skull's outline.
+    skull_smoothing: Annotated[float, "rays", BY_EYE] = 2.0
+    #: Share of rays that must meet the photo; with fewer the skull stays bare.
+    least_rays: Annotated[float, "share", BY_EYE] = 0.25
+    #: What faces the camera takes the mean thickness up to this angle; what faces away, no photo shows and
+    #: takes this share of it.
+    upper: Annotated[float, "degrees", BY_EYE] = 70.0
+    behind_share: Annotated[float, "share", BY_EYE] = 0.35
+    #: Height of the rays' middle above the ears, and height below which hair lies down at the back, as shares
+    #: of the way to the top of the scalp.
+    middle: Annotated[float, "share", BY_EYE] = 0.25
+    lies_down: Annotated[float, "share", BY_EYE] = 0.7
+    #: Weight of the region ``scalp`` from which a vertex moves.
+    least_scalp: Annotated[float, "weight", NUMERICAL] = 0.05
 
 
 class HairVolume:
@@ -52,13 +61,13 @@ class HairVolume:
 
     Args:
         head: the head model.
-        limits: what is taken for hair.
+        settings: what is taken for hair.
     """
 
-    def __init__(self, head: HeadModel, limits: HairVolumeLimits | None = None) -> None:
-        self.limits = limits or HairVolumeLimits()
+    def __init__(self, head: HeadModel, settings: HairVolumeSettings) -> None:
+        self.settings = settings
         self._scalp = head.region("scalp").astype(np.float32)
-        self._moved = np.flatnonzero(self._scalp > 0.05)
+        self._moved = np.flatnonzero(self._scalp > settings.least_scalp)
         self._ears = np.flatnonzero(head.region("ears") > 0.5)
         # Ears stand out of the skull: they are no hair.
         self._outline = np.union1d(self._moved, self._ears)
@@ -80,7 +89,7 @@ class HairVolume:
             mask: u8 ``[M, M]``, probability of a person x 255 over the crop.
             valid_box: x0, y0, x1, y1 of the crop's part that shows the photo, crop pixels.
         """
-        scalp, outline = self._moved, self._outline
+        scalp, outline, settings = self._moved, self._outline, self.settings
         middle = self._middle(vertices, scalp)
         outward = vertices[scalp] - middle
         outward /= np.linalg.norm(outward, axis=1, keepdims=True)
@@ -98,30 +107,32 @@ class HairVolume:
         local = (pixels - origin) @ frame.T
         angles = np.arctan2(local[:, 0], local[:, 1])
 
-        grid = np.linspace(-_WIDEST, _WIDEST, _RAYS)
-        skull = _outline(angles, np.linalg.norm(local, axis=1), grid)
+        widest = np.radians(settings.widest)
+        grid = np.linspace(-widest, widest, settings.rays)
+        skull = _outline(angles, np.linalg.norm(local, axis=1), grid, settings.skull_smoothing)
         rays = np.stack([np.sin(grid), np.cos(grid)], axis=1) @ frame
         thickness, known = self._thickness(mask, origin, rays, skull, pixels_per_metre, valid_box)
-        if known.sum() < _RAYS // 4:
+        if known.sum() < int(settings.least_rays * settings.rays):
             return np.zeros_like(vertices)
         thickness = np.interp(grid, grid[known], thickness[known])
-        thickness = median_filter(thickness, 9, mode="nearest")
-        thickness = gaussian_filter1d(thickness, self.limits.smoothing, mode="nearest")
-        fade = 1.0 - np.clip((np.abs(grid) - _FADE[0]) / (_FADE[1] - _FADE[0]), 0.0, 1.0)
+        thickness = median_filter(thickness, settings.median, mode="nearest")
+        thickness = gaussian_filter1d(thickness, settings.smoothing, mode="nearest")
+        fades, gone = np.radians(settings.fade)
+        fade = 1.0 - np.clip((np.abs(grid) - fades) / (gone - fades), 0.0, 1.0)
         thickness *= fade * fade * (3 - 2 * fade)
 
         # A point on the silhouette moves by what its ray shows. Elsewhere nothing is measured: one that faces
-        # the camera takes the mean of the upper half, one behind the head _BEHIND_SHARE of it.
+        # the camera takes the mean of the upper half, one behind the head a share of it.
         away = outward @ (rotation.T @ (centre / np.linalg.norm(centre)))  # 1: faces away from the camera
         on_silhouette = np.clip(1.0 - away**2, 0.0, 1.0)
-        upper = float(np.mean(thickness[np.abs(grid) < np.radians(70)]))
+        upper = float(np.mean(thickness[np.abs(grid) < np.radians(settings.upper)]))
         measured = np.interp(angles[np.searchsorted(outline, scalp)], grid, thickness)
-        unmeasured = upper * np.where(away > 0, _BEHIND_SHARE, 1.0)
+        unmeasured = upper * np.where(away > 0, settings.behind_share, 1.0)
         amount = on_silhouette * measured + (1 - on_silhouette) * unmeasured
         # Towards the nape hair lies down, whatever its volume above.
         height = (vertices[scalp, 1] - middle[1]) / (vertices[scalp, 1].max() - middle[1])
         back = np.clip(-outward[:, 2], 0.0, 1.0)
-        amount *= 1.0 - back * np.clip(0.7 - height, 0.0, 1.0)
+        amount *= 1.0 - back * np.clip(settings.lies_down - height, 0.0, 1.0)
         moved = np.zeros_like(vertices)
         moved[scalp] = (amount * self._scalp[scalp])[:, None].astype(np.float32) * outward
         return moved
@@ -130,7 +141,7 @@ class HairVolume:
         """Between the ears, a little above them."""
         middle: Floats = vertices[self._ears].mean(axis=0)
         middle[0] = 0.0
-        middle[1] += 0.25 * (vertices[scalp, 1].max() - middle[1])
+        middle[1] += self.settings.middle * (vertices[scalp, 1].max() - middle[1])
         return middle
 
     def _thickness(
@@ -143,7 +154,8 @@ class HairVolume:
         valid_box: tuple[int, int, int, int],
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Metres from the skull's outline to the person's along each ray, and where the photo shows it."""
-        offsets = np.linspace(self.limits.thinnest, _REACH, _STEPS)
+        settings = self.settings
+        offsets = np.linspace(settings.thinnest, settings.reach, settings.steps)
         points = origin + (skull[:, None] + offsets * pixels_per_metre)[..., None] * rays[:, None]
         x0, y0, x1, y1 = valid_box
         inside = (
@@ -156,17 +168,18 @@ class HairVolume:
         cell = np.clip((points * scale).astype(int), 0, len(mask) - 1)
         person = mask[cell[..., 1], cell[..., 0]] > 127
         outside = ~person & inside
-        first = np.where(outside.any(axis=1), outside.argmax(axis=1), _STEPS - 1)
+        first = np.where(outside.any(axis=1), outside.argmax(axis=1), settings.steps - 1)
         # A ray that leaves the photo while still on the person says "at least so far".
-        last_inside = np.where(inside.all(axis=1), _STEPS - 1, np.argmin(inside, axis=1))
-        thickness = np.clip(
-            offsets[np.minimum(first, last_inside)], self.limits.thinnest, self.limits.thickest
-        )
+        last_inside = np.where(inside.all(axis=1), settings.steps - 1, np.argmin(inside, axis=1))
+        thickness = np.clip(offsets[np.minimum(first, last_inside)], settings.thinnest, settings.thickest)
         return thickness, last_inside > 0
 
 
 def _outline(
-    angles: NDArray[np.floating], radii: NDArray[np.floating], grid: NDArray[np.floating]
+    angles: NDArray[np.floating],
+    radii: NDArray[np.floating],
+    grid: NDArray[np.floating],
+    smoothing: float,
 ) -> NDArray[np.float64]:
     """The largest radius near each angle of the grid: the silhouette of a star-shaped set of points."""
     width = 1.5 * (grid[1] - grid[0])
@@ -174,4 +187,4 @@ def _outline(
     outline = np.where(near, radii[None, :], 0.0).max(axis=1)
     known = outline > 0
     outline = np.interp(grid, grid[known], outline[known])
-    return np.asarray(gaussian_filter1d(outline, 2.0, mode="nearest"), np.float64)
+    return np.asarray(gaussian_filter1d(outline, smoothing, mode="nearest"), np.float64)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from facewright.core.arrays import Floats
 from facewright_kernels import rasterize, vertex_normals
 
-F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 
 _SIDE = 128  # of the depth maps, pixels
@@ -15,7 +15,7 @@ _BIAS = 0.008  # of the radius, about 1.5 mm; on a slope a depth map's pixel mor
 _STEEPEST = 12.0
 
 
-def ambient_occlusion(vertices: F32, triangles: I32, directions: int = 64) -> F32:
+def ambient_occlusion(vertices: Floats, triangles: I32, directions: int = 64) -> Floats:
     """Share of the light that reaches each vertex from a uniform sky, f32 [V] in 0-1.
 
     The cosine-weighted share of ``directions`` from which the vertex is seen, by orthographic depth maps
@@ -48,7 +48,7 @@ def ambient_occlusion(vertices: F32, triangles: I32, directions: int = 64) -> F3
         nearest = depth[map_index, base[..., 1] + y, base[..., 0] + x]
         weight = np.abs(1 - x - along[..., 0]) * np.abs(1 - y - along[..., 1])
         seen += weight * (limit <= nearest)
-    share: F32 = (seen * cosine).sum(axis=0) / np.maximum(cosine.sum(axis=0), 1e-6)
+    share: Floats = (seen * cosine).sum(axis=0) / np.maximum(cosine.sum(axis=0), 1e-6)
     return share
 
 

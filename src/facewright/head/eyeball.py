@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from facewright.core.arrays import Floats
 from facewright.head.head_model import HeadModel
 
-F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 
 #: Radius of the cornea's front surface, metres (Gullstrand's schematic eye: 7.7 mm).
@@ -34,7 +34,7 @@ class Eyeball:
     front: int
     iris_radius: float
 
-    def with_cornea(self, normals: F32, head_vertices: F32) -> F32:
+    def with_cornea(self, normals: Floats, head_vertices: Floats) -> Floats:
         """Unit normals [N, 3] of the eyeball, tilted as the cornea's where they lie in front of the iris.
 
         The head model's eyeballs are spheres; a point that its sphere tilts by t the cornea tilts by more, as
@@ -53,7 +53,7 @@ class Eyeball:
         tilt = np.minimum(stretch * np.linalg.norm(sideways, axis=1), 0.95)
         direction = sideways / np.maximum(np.linalg.norm(sideways, axis=1, keepdims=True), 1e-9)
         tilted = np.sqrt(1 - tilt**2)[:, None] * axis + tilt[:, None] * direction
-        changed: F32 = np.where((share > 0)[:, None], tilted, normals).astype(np.float32)
+        changed: Floats = np.where((share > 0)[:, None], tilted, normals).astype(np.float32)
         return changed
 
 

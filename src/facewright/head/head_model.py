@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from facewright.core.arrays import Floats
 from facewright.core.errors import FacewrightError
 from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
 
-FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 ByteArray = npt.NDArray[np.uint8]
 StrArray = npt.NDArray[np.str_]
@@ -81,14 +81,14 @@ class HeadModel:
     """A parametric head; the arrays are those of the head model file (CONVENTIONS.md) and are read-only."""
 
     metadata: dict[str, Any]
-    vertices_mean: FloatArray
-    identity_basis: FloatArray
+    vertices_mean: Floats
+    identity_basis: Floats
     expression_names: StrArray
-    expression_basis: FloatArray
+    expression_basis: Floats
     triangles: IntArray
     part_names: StrArray
     triangle_part: ByteArray
-    uv: FloatArray
+    uv: Floats
     uv_vertex: IntArray
     uv_triangles: IntArray
     lod1_uv_triangles: IntArray
@@ -97,18 +97,18 @@ class HeadModel:
     lod2_part: ByteArray
     joint_names: StrArray
     joint_parents: IntArray
-    joint_regressor: FloatArray
-    skin_weights: FloatArray
+    joint_regressor: Floats
+    skin_weights: Floats
     landmark_triangles: IntArray
-    landmark_barycentrics: FloatArray
-    landmark_sigma: FloatArray
+    landmark_barycentrics: Floats
+    landmark_sigma: Floats
     contour_landmarks: IntArray
     contour_candidates: IntArray
     mirror_vertex: IntArray
     region_names: StrArray
-    region_weights: FloatArray
-    iris_centre: FloatArray
-    iris_radius: FloatArray
+    region_weights: Floats
+    iris_centre: Floats
+    iris_radius: Floats
 
     @classmethod
     def load(cls, path: Path | str) -> HeadModel:
@@ -135,32 +135,32 @@ class HeadModel:
         """V, the number of vertices."""
         return len(self.vertices_mean)
 
-    def neutral(self, identity: npt.ArrayLike) -> FloatArray:
+    def neutral(self, identity: npt.ArrayLike) -> Floats:
         """Vertices [V, 3] of the neutral head with ``identity`` coefficients [160] (N(0, 1) each).
 
         Raises ValueError if ``identity`` has another shape.
         """
         coefficients = _coefficients(identity, IDENTITY_SIZE, "identity")
         moved = coefficients @ self.identity_basis.reshape(IDENTITY_SIZE, -1)
-        vertices: FloatArray = self.vertices_mean + moved.reshape(-1, 3)
+        vertices: Floats = self.vertices_mean + moved.reshape(-1, 3)
         return vertices
 
-    def shape(self, identity: npt.ArrayLike, expression: npt.ArrayLike) -> FloatArray:
+    def shape(self, identity: npt.ArrayLike, expression: npt.ArrayLike) -> Floats:
         """Vertices [V, 3] with ``identity`` [160] and ``expression`` weights [52] (0–1 each, ARKit order).
 
         Raises ValueError if a coefficient vector has another shape.
         """
         weights = _coefficients(expression, EXPRESSION_SIZE, "expression")
         moved = weights @ self.expression_basis.reshape(EXPRESSION_SIZE, -1)
-        vertices: FloatArray = self.neutral(identity) + moved.reshape(-1, 3)
+        vertices: Floats = self.neutral(identity) + moved.reshape(-1, 3)
         return vertices
 
-    def joints(self, vertices: FloatArray) -> FloatArray:
+    def joints(self, vertices: Floats) -> Floats:
         """Joint positions [J, 3] of neutral ``vertices`` [V, 3]."""
-        positions: FloatArray = self.joint_regressor @ self._checked(vertices)
+        positions: Floats = self.joint_regressor @ self._checked(vertices)
         return positions
 
-    def skin(self, vertices: FloatArray, joints: FloatArray, rotations: FloatArray) -> FloatArray:
+    def skin(self, vertices: Floats, joints: Floats, rotations: Floats) -> Floats:
         """Linear blend skinning: ``vertices`` [V, 3] posed by joint ``rotations`` [J, 3, 3]; float32 [V, 3].
 
         A rotation turns what hangs on its joint about the joint's rest position ``joints`` [J, 3], relative
@@ -184,13 +184,13 @@ class HeadModel:
                 shifts[joint] = turns[parent] @ local_shift + shifts[parent]
         blended_turns = (self.skin_weights @ turns.reshape(count, 9)).reshape(-1, 3, 3)
         turned = np.matmul(blended_turns, self._checked(vertices)[:, :, None])[:, :, 0]
-        posed: FloatArray = turned + self.skin_weights @ shifts
+        posed: Floats = turned + self.skin_weights @ shifts
         return posed
 
-    def landmarks(self, vertices: FloatArray) -> FloatArray:
+    def landmarks(self, vertices: Floats) -> Floats:
         """The 478 landmarks [478, 3] of the landmark network on ``vertices`` [V, 3]."""
         corners = self._checked(vertices)[self.landmark_vertices]
-        points: FloatArray = np.einsum("lk,lkc->lc", self.landmark_barycentrics, corners)
+        points: Floats = np.einsum("lk,lkc->lc", self.landmark_barycentrics, corners)
         return points
 
     @cached_property
@@ -199,12 +199,12 @@ class HeadModel:
         vertices: IntArray = self.triangles[self.landmark_triangles]
         return vertices
 
-    def region(self, name: str) -> FloatArray:
+    def region(self, name: str) -> Floats:
         """Soft mask [V] (0–1) of a region; raises ValueError for a name that the head does not have."""
         found = np.flatnonzero(self.region_names == name)
         if not len(found):
             raise ValueError(f"no region {name!r}; this head has {', '.join(self.region_names)}")
-        weights: FloatArray = self.region_weights[found[0]]
+        weights: Floats = self.region_weights[found[0]]
         return weights
 
     def part_triangles(self, name: str) -> IntArray:
@@ -214,13 +214,13 @@ class HeadModel:
             raise ValueError(f"no part {name!r}; this head has {', '.join(self.part_names)}")
         return np.flatnonzero(self.triangle_part == found[0]).astype(np.int32)
 
-    def _checked(self, vertices: FloatArray) -> FloatArray:
+    def _checked(self, vertices: Floats) -> Floats:
         if np.shape(vertices) != self.vertices_mean.shape:
             raise ValueError(f"vertices must have shape {self.vertices_mean.shape}, not {np.shape(vertices)}")
         return vertices
 
 
-def _coefficients(values: npt.ArrayLike, size: int, name: str) -> FloatArray:
+def _coefficients(values: npt.ArrayLike, size: int, name: str) -> Floats:
     coefficients = np.asarray(values, np.float32)
     if coefficients.shape != (size,):
         raise ValueError(f"{name} must have shape [{size}], not {coefficients.shape}")

@@ -7,23 +7,36 @@ the points that touch on the mean head and closed from both sides, fading over t
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
+from facewright.core.arrays import Floats
+from facewright.core.settings import BY_EYE, NUMERICAL
 from facewright.head.head_model import HeadModel
 from facewright_kernels import vertex_normals
 
-Floats = NDArray[np.float32]
 
-#: Points of the two lips nearer than this on the mean head touch, metres.
-_CONTACT: Final = 0.0015
-#: Distance over which the correction fades, up and down from the line where the lips meet, metres.
-_FADE: Final = 0.006
-#: The lips are pressed together by this, metres: a render's pixel is wider than a perfect contact.
-_PRESSURE: Final = 0.0003
-_COLUMNS: Final = 24
+@dataclass(frozen=True)
+class LipSealSettings:
+    """How lips are closed."""
+
+    #: Points of the two lips nearer than this on the mean head touch.
+    contact: Annotated[float, "metres", BY_EYE] = 0.0015
+    #: Distance over which the correction fades, up and down from the line where the lips meet.
+    fade: Annotated[float, "metres", BY_EYE] = 0.006
+    #: The lips are pressed together by this: a render's pixel is wider than a perfect contact.
+    pressure: Annotated[float, "metres", BY_EYE] = 0.0003
+    #: The opening is measured in this many places along the mouth, each by a Gaussian of this width.
+    columns: Annotated[int, "places", NUMERICAL] = 24
+    column_sigma: Annotated[float, "metres", BY_EYE] = 0.003
+    #: Least vertical part of a normal that faces the other lip.
+    facing: Annotated[float, "cosine", BY_EYE] = 0.2
+    #: Height from which a point's lip is told by its height and not its normal, and over which one lip
+    #: passes into the other.
+    line: Annotated[float, "metres", BY_EYE] = 0.002
+    line_width: Annotated[float, "metres", BY_EYE] = 0.0004
 
 
 class LipSeal:
@@ -31,18 +44,21 @@ class LipSeal:
 
     Args:
         head: the head model; one whose lips do not touch on the mean head is left as it is.
+        settings: how lips are closed.
     """
 
-    def __init__(self, head: HeadModel) -> None:
+    def __init__(self, head: HeadModel, settings: LipSealSettings) -> None:
+        self._settings = settings
         mean = head.vertices_mean
         lips = np.flatnonzero(head.region("lips") + head.region("mouth_inside") > 0.3)
         skin = np.unique(head.triangles[head.part_triangles("skin")])
         self._near = np.intersect1d(lips, skin)
         points = mean[self._near]
         normal_y = vertex_normals(mean[None], head.triangles)[0, self._near, 1]
-        upper, lower = np.flatnonzero(normal_y < -0.2), np.flatnonzero(normal_y > 0.2)
+        upper, lower = np.flatnonzero(normal_y < -settings.facing), np.flatnonzero(normal_y > settings.facing)
         distance = np.linalg.norm(points[upper, None] - points[lower], axis=2)
-        nearest, below = np.nonzero(distance == distance.min(axis=1, keepdims=True, initial=_CONTACT))
+        touching = distance.min(axis=1, keepdims=True, initial=settings.contact)
+        nearest, below = np.nonzero(distance == touching)
         #: Vertices that touch on the mean head, in pairs.
         self.upper, self.lower = self._near[upper[nearest]], self._near[lower[below]]
         if not len(self.upper):
@@ -52,21 +68,22 @@ class LipSeal:
         line = 0.5 * (mean[self.upper, 1] + mean[self.lower, 1])
         order = np.argsort(self._x)
         height = points[:, 1] - np.interp(points[:, 0], self._x[order], line[order])
-        fade = np.clip(1 - np.abs(height) / _FADE, 0, 1)
+        fade = np.clip(1 - np.abs(height) / settings.fade, 0, 1)
         beyond = np.clip(np.abs(points[:, 0]) - np.abs(self._x).max(), 0, None)
-        fade = fade * np.clip(1 - beyond / _FADE, 0, 1)
+        fade = fade * np.clip(1 - beyond / settings.fade, 0, 1)
         # Which lip a point belongs to: at the line its normal tells, farther off its height.
-        at_line = (np.abs(height) < 0.002) & (np.abs(normal_y) > 0.2)
-        side = np.where(at_line, -np.sign(normal_y), np.tanh(height / 0.0004))
+        at_line = (np.abs(height) < settings.line) & (np.abs(normal_y) > settings.facing)
+        side = np.where(at_line, -np.sign(normal_y), np.tanh(height / settings.line_width))
         self._share = (fade * side).astype(np.float32)
 
     def close(self, vertices: Floats) -> None:
         """Moves the lips of neutral ``vertices`` [V, 3] (head space, metres) together, in place."""
         if not len(self.upper):
             return
-        opening = vertices[self.upper, 1] - vertices[self.lower, 1] - self._rest + _PRESSURE
-        columns = np.linspace(self._x.min(), self._x.max(), _COLUMNS)
-        near = np.exp(-0.5 * ((self._x[None] - columns[:, None]) / 0.003) ** 2)
+        settings = self._settings
+        opening = vertices[self.upper, 1] - vertices[self.lower, 1] - self._rest + settings.pressure
+        columns = np.linspace(self._x.min(), self._x.max(), settings.columns)
+        near = np.exp(-0.5 * ((self._x[None] - columns[:, None]) / settings.column_sigma) ** 2)
         profile = np.clip(near @ opening / near.sum(axis=1), 0.0, None)
         amount = np.interp(vertices[self._near, 0], columns, profile)
         vertices[self._near, 1] -= (0.5 * amount * self._share).astype(np.float32)

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from facewright.core.arrays import Floats
 from facewright.engines.engine import Engine
 
 F64 = npt.NDArray[np.float64]
-F32 = npt.NDArray[np.float32]
 
 INPUT_SIZE = 128
 MIN_SCORE = 0.5
@@ -134,7 +134,7 @@ def _lies_within(box: F64, view: _View) -> bool:
     return bool((box[0] >= low).all() and (box[1] <= low + view.side + 2 * margin).all())
 
 
-def _letterbox(image: Image.Image, view: _View) -> F32:
+def _letterbox(image: Image.Image, view: _View) -> Floats:
     """The view as the detector's input ``[3, 128, 128]`` in -1…1, black beyond the image."""
     scale = INPUT_SIZE / view.side
     # The part of the input that shows the image, in whole pixels, so that resampling keeps the exact grid.

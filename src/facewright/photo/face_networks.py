@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from facewright.core.arrays import Floats
 from facewright.core.assets import asset_path
 from facewright.engines.engine import Engine
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.pipelines.tensors import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, PERSON_MASK
 
 U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 
 class FaceNetworks:
@@ -49,7 +49,7 @@ class FaceNetworks:
         # Loaded when first called: on a server it runs in a stage of its own, not in find_face.
         return self._engine("face_landmarks.onnx")
 
-    def landmarks(self, landmark_input: F32) -> tuple[F32, float]:
+    def landmarks(self, landmark_input: Floats) -> tuple[Floats, float]:
         """Run the landmark network (the mean over four shifted and mirrored views) on one input.
 
         Args:
@@ -60,7 +60,7 @@ class FaceNetworks:
         """
         return _run(self._landmarks, landmark_input)
 
-    def landmarks_fast(self, landmark_input: F32) -> tuple[F32, float]:
+    def landmarks_fast(self, landmark_input: Floats) -> tuple[Floats, float]:
         """`landmarks` on the one view: a quarter of the time, twice the noise."""
         return _run(self._landmarks_fast, landmark_input)
 
@@ -74,6 +74,6 @@ class FaceNetworks:
         return scaled
 
 
-def _run(engine: Engine, landmark_input: F32) -> tuple[F32, float]:
+def _run(engine: Engine, landmark_input: Floats) -> tuple[Floats, float]:
     outputs = engine.run({LANDMARK_INPUT.name: landmark_input[None]})
     return outputs[NETWORK_LANDMARKS.name][0], float(outputs[FACE_SCORE.name][0, 0])

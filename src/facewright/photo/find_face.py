@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from facewright.core.arrays import Floats
+from facewright.core.clock import LapClock
 from facewright.core.errors import FacewrightError
 from facewright.photo.face_crop import CropFrame, cut_face_crop
 from facewright.photo.face_detection import SURE_SCORE, FaceDetection, search_faces
@@ -27,7 +28,6 @@ from facewright_client.contract import ErrorCode
 __all__ = ["FaceNetworks", "FoundFace", "PhotoInfo", "find_face"]
 
 U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 #: The landmark network's probability below which a detection is not a face (animals, toys, patterns).
@@ -53,9 +53,9 @@ class FoundFace:
     """One face of a photo; what FIND_FACE gives."""
 
     face_crop: U8  # [1024, 1024, 3] sRGB
-    crop_to_photo: F32  # [3, 3]
-    landmark_input: F32  # [3, 192, 192] RGB, 0-1
-    landmark_to_crop: F32  # [3, 3]
+    crop_to_photo: Floats  # [3, 3]
+    landmark_input: Floats  # [3, 192, 192] RGB, 0-1
+    landmark_to_crop: Floats  # [3, 3]
     person_mask: U8  # [256, 256], probability x 255
     info: PhotoInfo
 
@@ -81,7 +81,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         FacewrightError: BAD_PHOTO and PHOTO_TOO_LARGE from `decode_photo`; NO_FACE when there is none, or
             not as many as ``face_index`` asks for; FACE_TOO_SMALL.
     """
-    clock = _Clock()
+    clock = LapClock()
     decoded = decode_photo(photo)
     clock.lap("decode")
     face, index, count = _choose(decoded, face_index, networks)
@@ -259,16 +259,3 @@ def _scaled(view: FaceView, factor: float) -> FaceView:
 def _finer(side: float) -> int:
     """The reduction that leaves at least the crop's own resolution."""
     return next((n for n in (8, 4, 2) if side / n >= _ENOUGH_CROP_PIXELS), 1)
-
-
-class _Clock:
-    """Milliseconds between laps."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.milliseconds[name] = round(1000 * (now - self._last), 3)
-        self._last = now

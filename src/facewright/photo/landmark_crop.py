@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from facewright.core.arrays import Floats
 from facewright.pipelines.tensors import LANDMARK_INPUT_SIZE
 
 F64 = npt.NDArray[np.float64]
-F32 = npt.NDArray[np.float32]
 
 #: Side of the view for a face of size 1 (the larger extent of its box, or of its landmarks).
 VIEW_SCALE = 1.5
@@ -71,7 +71,7 @@ def view_from_landmarks(landmarks: F64) -> FaceView:
     return FaceView((float(centre[0]), float(centre[1])), VIEW_SCALE * float((high - low).max()), angle)
 
 
-def sample_view(image: Image.Image, to_image: F64, size: int = LANDMARK_INPUT_SIZE) -> F32:
+def sample_view(image: Image.Image, to_image: F64, size: int = LANDMARK_INPUT_SIZE) -> Floats:
     """Sample a view as a network's input.
 
     Minification is antialiased: the image is first averaged down by a whole number, then sampled bilinearly.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.engines.engine import Engine, TensorSpec
-from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import (
     GRAD_IMAGE,
     GRAD_UV_MAPS,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.engines.engine import Engine
 from facewright.engines.onnx_engine import OnnxEngine
@@ -20,7 +20,6 @@ from facewright.engines.tensorrt_plan import compute_capability, open_plan
 from facewright_client.contract import ErrorCode
 
 #: NumPy arrays, or CuPy arrays with the same interface.
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from facewright.refine.device import Array, RefinementDevice
+from facewright.core.arrays import Array
+from facewright.refine.device import RefinementDevice
 from facewright.refine.options import RefinementOptions
 
 #: Columns of the losses: all of eq. 2, then its terms before they are weighted.

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from facewright.core.arrays import Array
 from facewright.core.colour import SRGB_TO_LINEAR
 from facewright.core.errors import FacewrightError
-from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.device import RefinementDevice
 from facewright_client.contract import CROP_SIZE, ErrorCode
 
 #: The depth before which the renderer clips, metres: `facewright_kernels.PinholeCamera.near`.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from facewright.refine.device import Array
+from facewright.core.arrays import Array
 
 
 def turned_pose(xp: Any, pose: Array, rotation: Array, translation: Array) -> Array:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from facewright.core.arrays import Array
 from facewright.head.head_model import HeadModel
-from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import ALBEDO_CHANNELS, OFFSET_CHANNELS
 from facewright.refine.photos import RefinementPhotos
 from facewright_kernels import (

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.refine.bindings import BindingsByBatch
 from facewright.refine.demo_networks import DEMO_NETWORKS, networks_with_identity
-from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.device import RefinementDevice
 from facewright.refine.history import LOSS_NAMES, Ended, Refinement
 from facewright.refine.loop import refine
 from facewright.refine.networks import RefinementNetworks, load_refinement_networks

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.refine.bindings import BoundLoss, BoundNetworks
 from facewright.refine.demo_networks import IDENTITY_COMMAND
-from facewright.refine.device import Array, RefinementDevice
+from facewright.refine.device import RefinementDevice
 from facewright.refine.history import Parameters, RefinementHistory
 from facewright.refine.networks import RefinementNetworks
 from facewright.refine.options import RefinementOptions

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from facewright.appearance.sh_light import sh_basis
-
-F32 = npt.NDArray[np.float32]
+from facewright.core.arrays import Floats
+from facewright.core.spherical_harmonics import sh_basis
 
 #: Ramamoorthi and Hanrahan, "An Efficient Representation for Irradiance Environment Maps" (2001), eq. 8:
 #: the cosine lobe's factor for bands l = 0, 1, 2.
@@ -35,7 +33,7 @@ class Lamp:
     glint: float = 0.0
 
     @property
-    def unit(self) -> F32:
+    def unit(self) -> Floats:
         """The direction with length 1, f32 [3]."""
         vector = np.asarray(self.direction, np.float64)
         return (vector / np.linalg.norm(vector)).astype(np.float32)
@@ -52,7 +50,7 @@ class Light:
             so that the light stays put when the head turns, or in head space.
     """
 
-    coefficients: F32
+    coefficients: Floats
     lamps: tuple[Lamp, ...] = ()
     follows_camera: bool = False
 

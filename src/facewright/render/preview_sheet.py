@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-F32 = npt.NDArray[np.float32]
+from facewright.core.arrays import Floats
+
 U8 = npt.NDArray[np.uint8]
 
 
@@ -62,12 +63,12 @@ def encode_png(sheet: Image.Image) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def backdrop(size: int, colour: tuple[float, float, float], middle: float = 0.42) -> F32:
+def backdrop(size: int, colour: tuple[float, float, float], middle: float = 0.42) -> Floats:
     """A studio's paper roll, linear f32 [size, size, 3]: lit behind the head, falling off to the corners."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size
     squared = (axis[None, :] - 0.5) ** 2 + (1.15 * (axis[:, None] - middle)) ** 2
     light = 0.35 + 0.9 * np.exp(-squared / 0.16)
-    picture: F32 = (light[..., None] * np.asarray(colour)).astype(np.float32)
+    picture: Floats = (light[..., None] * np.asarray(colour)).astype(np.float32)
     picture.setflags(write=False)
     return picture
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from facewright.core.arrays import Floats
 from facewright.core.colour import srgb_from_linear
 from facewright.head.eyeball import Eyeball, eyeballs
 from facewright.head.head_model import HeadModel
@@ -28,7 +29,6 @@ from facewright_kernels import (
     vertex_normals,
 )
 
-F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.intp]
 
@@ -46,8 +46,8 @@ class View:
         width, height: of the picture, pixels.
     """
 
-    intrinsics: F32
-    head_to_camera: F32
+    intrinsics: Floats
+    head_to_camera: Floats
     width: int
     height: int
 
@@ -83,7 +83,7 @@ class View:
         cut = np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]], np.float32)
         return replace(self, intrinsics=cut @ self.intrinsics, width=size, height=size)
 
-    def clip_positions(self, vertices: F32) -> F32:
+    def clip_positions(self, vertices: Floats) -> Floats:
         """Clip coordinates f32 [V, 4] of head-space ``vertices`` [V, 3]."""
         camera = PinholeCamera(
             np.ascontiguousarray(self.intrinsics, np.float32)[None],
@@ -91,7 +91,7 @@ class View:
             self.height,
             self.width,
         )
-        clip: F32 = pinhole_clip_positions(np.ascontiguousarray(vertices, np.float32)[None], camera)[0]
+        clip: Floats = pinhole_clip_positions(np.ascontiguousarray(vertices, np.float32)[None], camera)[0]
         return clip
 
 
@@ -99,10 +99,10 @@ class View:
 class Picture:
     """A head drawn on nothing: ``light`` f32 [H, W, 3], linear, times ``alpha`` f32 [H, W] (coverage)."""
 
-    light: F32
-    alpha: F32
+    light: Floats
+    alpha: Floats
 
-    def over(self, background: F32 | tuple[float, float, float] = (0.18, 0.18, 0.18)) -> U8:
+    def over(self, background: Floats | tuple[float, float, float] = (0.18, 0.18, 0.18)) -> U8:
         """sRGB u8 [H, W, 3] of the head before a linear background: one colour [3] or a picture [H, W, 3]."""
         behind = np.asarray(background, np.float32)
         return srgb_from_linear(self.light + (1 - self.alpha[..., None]) * behind)
@@ -126,8 +126,8 @@ class HeadRenderer:
     """
 
     head: HeadModel
-    texture: U8 | F32
-    _texels: U8 | F32 = field(init=False, repr=False)
+    texture: U8 | Floats
+    _texels: U8 | Floats = field(init=False, repr=False)
     _eyes: tuple[Eyeball, ...] = field(init=False, repr=False)
     _around: VertexTriangles = field(init=False, repr=False)
 
@@ -142,10 +142,10 @@ class HeadRenderer:
 
     def render(
         self,
-        vertices: F32,
+        vertices: Floats,
         view: View,
         light: Light = STUDIO,
-        occlusion: F32 | None = None,
+        occlusion: Floats | None = None,
         supersample: int = 2,
     ) -> Picture:
         """Draws head-space ``vertices`` f32 [V, 3] in ``view`` under ``light``.
@@ -193,7 +193,7 @@ class HeadRenderer:
         image = _shrink(image.reshape(big_height, big_width, 4), supersample)
         return Picture(image[..., :3], image[..., 3])
 
-    def _vertex_shading(self, vertices: F32, normals: F32, view: View, light: Light) -> F32:
+    def _vertex_shading(self, vertices: Floats, normals: Floats, view: View, light: Light) -> Floats:
         """Diffuse light (3) and skin sheen (1) at each vertex, f32 [V, 4]: both vary slowly."""
         seen = _light_frame(normals, view, light)
         shading = np.empty((len(vertices), 4), np.float32)
@@ -205,11 +205,11 @@ class HeadRenderer:
         return shading
 
     def _eye_glint(
-        self, seen: Raster, vertices: F32, normals: F32, view: View, light: Light
-    ) -> tuple[I64, F32]:
+        self, seen: Raster, vertices: Floats, normals: Floats, view: View, light: Light
+    ) -> tuple[I64, Floats]:
         """Pixels of ``seen`` that show an eye, and the lamps' mirror images there, f32 [N]: soft boxes."""
         found: list[I64] = [np.zeros(0, np.intp)]
-        glints: list[F32] = [np.zeros(0, np.float32)]
+        glints: list[Floats] = [np.zeros(0, np.float32)]
         part = self.head.triangle_part[seen.triangle_id[0, 0]]
         for eye in self._eyes:
             pixels = np.flatnonzero(part == eye.part)
@@ -230,7 +230,9 @@ class HeadRenderer:
         return np.concatenate(found), np.concatenate(glints)
 
     @staticmethod
-    def visible_triangles(head: HeadModel, vertices: F32, view: View) -> tuple[npt.NDArray[np.int32], F32]:
+    def visible_triangles(
+        head: HeadModel, vertices: Floats, view: View
+    ) -> tuple[npt.NDArray[np.int32], Floats]:
         """Triangles that a pixel of ``view`` shows, i32 [N], and where all vertices fall, f32 [V, 2] px."""
         clip = view.clip_positions(vertices)
         raster = rasterize(clip[None], head.triangles, view.height, view.width, cull_back_faces=True)
@@ -241,35 +243,35 @@ class HeadRenderer:
         return np.flatnonzero(seen[:-1]).astype(np.int32), points
 
 
-def _light_frame(directions: F32, view: View, light: Light) -> F32:
+def _light_frame(directions: Floats, view: View, light: Light) -> Floats:
     """Head-space directions [N, 3] in the frame that the light is given in."""
     if not light.follows_camera:
         return directions
     to_viewer = (_FACING @ view.head_to_camera[:, :3]).astype(np.float32)
-    turned: F32 = directions @ to_viewer.T
+    turned: Floats = directions @ to_viewer.T
     return turned
 
 
-def _toward_viewer(vertices: F32, view: View) -> F32:
+def _toward_viewer(vertices: Floats, view: View) -> Floats:
     """Unit vectors from head-space points [N, 3] to the camera."""
     eye = -view.head_to_camera[:, :3].T @ view.head_to_camera[:, 3]
     return _unit(eye - vertices)
 
 
-def _lobe(normals: F32, toward_viewer: F32, lamp: Lamp, sharpness: float) -> F32:
+def _lobe(normals: Floats, toward_viewer: Floats, lamp: Lamp, sharpness: float) -> Floats:
     """Blinn-Phong's lobe of the half vector, [N]."""
     half = _unit(toward_viewer + lamp.unit)
     facing = np.clip(normals @ lamp.unit, 0, 1)
-    lobe: F32 = facing * np.clip(np.sum(normals * half, axis=1), 0, 1) ** sharpness
+    lobe: Floats = facing * np.clip(np.sum(normals * half, axis=1), 0, 1) ** sharpness
     return lobe
 
 
-def _unit(vectors: F32) -> F32:
-    unit: F32 = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+def _unit(vectors: Floats) -> Floats:
+    unit: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return unit
 
 
-def _shrink(image: F32, factor: int) -> F32:
+def _shrink(image: Floats, factor: int) -> Floats:
     """Mean over blocks of factor x factor pixels; rows are added first, they lie together in memory."""
     height, width, channels = image.shape
     rows = image.reshape(height // factor, factor, width, channels)
@@ -280,5 +282,5 @@ def _shrink(image: F32, factor: int) -> F32:
     total = columns[:, :, 0]
     for column in range(1, factor):
         total = total + columns[:, :, column]
-    mean: F32 = total * np.float32(1 / factor**2)
+    mean: Floats = total * np.float32(1 / factor**2)
     return mean

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from facewright.core.arrays import Floats
 from facewright.core.errors import FacewrightError
 from facewright.head.ambient_occlusion import ambient_occlusion
 from facewright.head.head_model import HeadModel
@@ -22,7 +23,6 @@ from facewright.render.preview_sheet import SheetStyle, backdrop, compose_sheet,
 from facewright.render.render_head import HeadRenderer, View
 from facewright_client.contract import ErrorCode
 
-F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 
 _STYLE: Final = SheetStyle()
@@ -66,9 +66,9 @@ class FittedPhoto:
     """
 
     face_crop: U8
-    intrinsics: F32
-    head_to_camera: F32
-    vertices: F32
+    intrinsics: Floats
+    head_to_camera: Floats
+    vertices: Floats
 
 
 class PreviewRenderer:
@@ -84,7 +84,7 @@ class PreviewRenderer:
             for jaw, vertices in ((0, head.vertices_mean), (1, opened))
         }
 
-    def render(self, photo: FittedPhoto, neutral_vertices: F32, texture: bytes) -> bytes:
+    def render(self, photo: FittedPhoto, neutral_vertices: Floats, texture: bytes) -> bytes:
         """One PNG.
 
         Args:
@@ -159,18 +159,18 @@ class PreviewRenderer:
         return np.asarray(picture)
 
 
-def _portrait(neutral_vertices: F32, yaw: float) -> View:
+def _portrait(neutral_vertices: Floats, yaw: float) -> View:
     """Head and neck fill the picture, whatever the head's size."""
     top = float(neutral_vertices[:, 1].max())
     span = 1.03 * (top + 0.155)
     return View.turned(yaw, size=_STYLE.tile, span=span, pivot=(0.0, top - 0.42 * span, -0.055))
 
 
-def _softened(head: HeadModel, occlusion: F32) -> F32:
+def _softened(head: HeadModel, occlusion: Floats) -> Floats:
     """Strong inside the mouth; half on the skin, where the photo's own shadows are in the texture."""
     mouth = mouth_strength(head)
     strength = np.where(mouth > 0, mouth, np.float32(0.5))
-    softened: F32 = 1 - strength * (1 - occlusion)
+    softened: Floats = 1 - strength * (1 - occlusion)
     return softened
 
 

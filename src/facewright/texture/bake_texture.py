@@ -11,7 +11,6 @@ composition runs at full size, in one kernel.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,33 +20,35 @@ from PIL import Image
 
 from facewright.appearance.evidence import (
     Evidence,
+    PhotoJudge,
     ZoneWeights,
     estimate_light_and_skin,
-    judge,
     vertex_zones,
 )
 from facewright.appearance.head_template import head_template
-from facewright.appearance.photo_view import FittedSurface, PhotoView, Sighting
+from facewright.appearance.photo_view import FacePhoto, FittedSurface, PhotoView, Sighting
 from facewright.appearance.sh_light import ShLight
-from facewright.appearance.skin_model import SkinModel
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
+from facewright.core.arrays import Floats
+from facewright.core.clock import LapClock
 from facewright.core.colour import luminance, srgb_from_linear
 from facewright.core.errors import FacewrightError
 from facewright.fit.fit_info import EyeFit
-from facewright.hair.falling import HairOverEars, room_for_hair
+from facewright.hair.colour import HairColouring
+from facewright.hair.cover import HairTexels
+from facewright.hair.falling import SeenHead
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.tensors import PERSON_MASK
-from facewright.texture.completion import Completion, HeadSurface, brow_colour, complete_colours
+from facewright.texture.bake_settings import BakeSettings
+from facewright.texture.completion import Completion, HeadSurface, complete_colours
 from facewright.texture.encoding import encode_texture
-from facewright.texture.eyes import EyeEvidence, EyeTexels, eye_texels, paint_eye
+from facewright.texture.eyes import EyeEvidence, EyePainter, EyeTexels, eye_texels
 from facewright.texture.fine_detail import fine_detail
 from facewright.texture.layers import (
-    HairTexels,
+    LayerBuilder,
     LayerStack,
     TexelEvidence,
-    build_layers,
-    hair_line,
     interpolated_zones,
     light_gain,
     region_confidence,
@@ -57,8 +58,6 @@ from facewright.texture.texture_info import TextureInfo
 from facewright_client.contract import CROP_SIZE, ErrorCode
 from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
 from facewright_kernels.texture_composite import CompositeSurface, texture_composite
-
-Floats = NDArray[np.float32]
 
 #: Side of the texture in which the photo is judged and masks and fills are made.
 LAYER_SIZE = 256
@@ -117,28 +116,32 @@ class TextureBaker:
 
     Args:
         head: the head model that the fits are of.
+        settings: the stage's numbers; the defaults serve.
     """
 
-    def __init__(self, head: HeadModel) -> None:
+    def __init__(self, head: HeadModel, settings: BakeSettings | None = None) -> None:
         self.head = head
+        self.settings = settings = settings or BakeSettings()
         self._points = TexelPoints(head, padded_texel_map(head, LAYER_SIZE))
         self._vertex_map = vertex_texel_map(head)
         skin_triangles = head.triangles[head.part_triangles("skin")]
         self._diffusion = SurfaceDiffusion(skin_triangles, head.vertices_mean)
-        self._vertex_zones = vertex_zones(head, self._diffusion)
+        self._vertex_zones = vertex_zones(head, self._diffusion, settings.zones)
         self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
         self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
-        self._template = head_template(head)
+        template = head_template(head, settings.template)
         position = self._points.interpolate(head.vertices_mean)
-        self._hair = HairTexels(
-            hair_line(position, self._texel_zones), room_for_hair(position, self._texel_zones)
-        )
+        hair = settings.hair
+        hair_texels = HairTexels.of(position, self._texel_zones, hair.cover, hair.falling)
+        self._layers = LayerBuilder(self._points, template, hair_texels, settings.layers)
+        self._eyes = EyePainter(settings.eyes)
         self._surface = HeadSurface(
             self._vertex_zones,
-            self._template,
+            template,
             head.region("eyelids"),
             self._diffusion,
-            HairOverEars(head, self._vertex_zones, self._diffusion),
+            HairColouring(head, self._vertex_zones, self._diffusion, hair.colour, hair.falling),
+            settings.completion,
         )
         self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
         self._vertices = np.arange(head.vertex_count, dtype=np.int32)
@@ -181,39 +184,37 @@ class TextureBaker:
             person_mask.dtype != np.uint8 or person_mask.shape != PERSON_MASK.shape
         ):
             raise _bad_input(f"person_mask is {person_mask.dtype} {list(person_mask.shape)}")
-        clock = _Clock(between_steps)
+        clock = LapClock(between_steps)
         options = options or TextureOptions()
         delight = options.delight
         fitted_vertices = np.ascontiguousarray(fitted_vertices, np.float32)
         triangles = self.head.triangles
         normals = vertex_normals(fitted_vertices[None], triangles, self._vertex_triangles)[0]
         fitted = FittedSurface(fitted_vertices, normals, triangles)
-        view = PhotoView(face_crop, valid_box, intrinsics, head_to_camera, fitted, person_mask)
+        photo = FacePhoto(face_crop, valid_box, person_mask)
+        view = PhotoView(photo, intrinsics, head_to_camera, fitted, self.settings.sighting)
         clock.lap("z_buffer")
 
         vertices = view.look(self._vertex_map, fitted_vertices, normals).at(self._vertices)
         partner = self.head.mirror_vertex
-        light, skin = estimate_light_and_skin(vertices, normals, self._vertex_zones)
+        settings = self.settings
+        light, skin = estimate_light_and_skin(
+            vertices, normals, self._vertex_zones, settings.light, settings.skin
+        )
         clock.lap("light")
 
         shade = light.irradiance(normals)
-        texels = self._judge_texels(view, fitted_vertices, normals, shade, skin)
-        evidence = judge(vertices, shade, vertices.at(partner), shade[partner], self._vertex_zones, skin)
+        judge = PhotoJudge(settings.evidence, skin)
+        texels = self._judge_texels(view, fitted_vertices, normals, shade, judge)
+        evidence = judge.judge(vertices, shade, vertices.at(partner), shade[partner], self._vertex_zones)
         clock.lap("evidence")
 
-        gain = light_gain(shade, shade[partner], delight)
+        gain = light_gain(shade, shade[partner], delight, settings.layers.delight)
         colours = vertices.colour * gain
-        brows = np.maximum(self.head.region("brow_left"), self.head.region("brow_right"))
-        completion = complete_colours(
-            self._surface,
-            vertices,
-            self._surface.over_ears.look_beside(view, fitted_vertices),
-            colours,
-            evidence,
-            light.tone,
-            brow_colour(colours, evidence, brows, skin),
-        )
-        stack = build_layers(self._points, texels, completion, self._template, self._hair, delight)
+        beside = self._surface.hair.over_ears.look_beside(view, fitted_vertices)
+        seen = SeenHead(vertices, beside, colours, evidence, skin, light.tone)
+        completion = complete_colours(self._surface, seen)
+        stack = self._layers.build(texels, completion, delight)
         clock.lap("complete")
 
         tables = self._tables(options.size)
@@ -222,13 +223,13 @@ class TextureBaker:
         lids = self.head.region("eyelids")
         exposure = max(float(lids.sum()), 1e-6) / max(float((luminance(gain) * lids).sum()), 1e-6)
         for eye, fit in zip(tables.eyes, eyes, strict=True):
-            paint_eye(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
+            self._eyes.paint(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
         clock.lap("eyes")
         info = self._info(stack, texels, completion, light, options, clock.milliseconds)
         return BakedTexture(texture, light.coefficients, info)
 
     def _judge_texels(
-        self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, skin: SkinModel | None
+        self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, judge: PhotoJudge
     ) -> TexelEvidence:
         points, partner = self._points, self.head.mirror_vertex
         seen = view.look(points.texels, vertices, normals)
@@ -240,8 +241,8 @@ class TextureBaker:
         return TexelEvidence(
             seen,
             mirrored,
-            _judge_visible(seen, here, mirrored, there, zones, skin),
-            _judge_visible(mirrored, there, seen, here, zones, skin),
+            _judge_visible(judge, seen, here, mirrored, there, zones),
+            _judge_visible(judge, mirrored, there, seen, here, zones),
             here,
             there,
             zones,
@@ -267,12 +268,15 @@ class TextureBaker:
         texture: NDArray[np.uint8] = textures[0]
         return texture
 
+    def _detail(self, texels: TexelMap) -> NDArray[np.uint8]:
+        return fine_detail(self.head, texels, self.settings.detail, self.settings.hair.strands)
+
     def _tables(self, size: int) -> _SizeTables:
         tables = self._sizes.get(size)
         if tables is None:
             texels = padded_texel_map(self.head, size)
             eyes = (eye_texels(self.head, texels, 0), eye_texels(self.head, texels, 1))
-            tables = _SizeTables(texels, fine_detail(self.head, texels), eyes)
+            tables = _SizeTables(texels, self._detail(texels), eyes)
             kept = self._sizes
             if size > LARGEST_KEPT_SIZE:
                 kept = {old: made for old, made in kept.items() if old <= LARGEST_KEPT_SIZE}
@@ -293,16 +297,17 @@ class TextureBaker:
         visible = float((face * stack.photo_weight).sum()) / total
         lost = float((face * texels.seen.visible * texels.evidence.occluded).sum())
         excluded = lost / max(float((face * texels.seen.visible).sum()), 1e-6)
+        limits = self.settings.warnings
         warnings = []
-        if visible < 0.4:
+        if visible < limits.least_visible:
             warnings.append(
                 f"the photo shows {100 * visible:.0f} % of the face; the rest is mirrored or filled in"
             )
-        if excluded > 0.12:
+        if excluded > limits.most_covered:
             warnings.append(
                 f"{100 * excluded:.0f} % of the visible face is covered by something that is not skin"
             )
-        if light.contrast > 4.0:
+        if light.contrast > limits.hard_light:
             warnings.append(
                 f"hard light: {light.contrast:.1f} times brighter on one side; shadows stay in the texture"
             )
@@ -310,8 +315,8 @@ class TextureBaker:
             size=options.size,
             format=options.format,
             skin_tone=_srgb(light.tone),
-            hair_tone=_srgb(completion.hair_tone),
-            hair_seen=round(completion.hair_seen, 3),
+            hair_tone=_srgb(completion.hair.tone),
+            hair_seen=round(completion.hair.seen, 3),
             visible_share=round(visible, 3),
             mirrored_share=round(float((face * stack.mirror_weight).sum()) / total, 3),
             excluded_share=round(excluded, 3),
@@ -352,17 +357,17 @@ def _bad_input(message: str) -> FacewrightError:
 
 
 def _judge_visible(
+    judge: PhotoJudge,
     seen: Sighting,
     shade: Floats,
     mirrored: Sighting,
     mirrored_shade: Floats,
     zones: ZoneWeights,
-    skin: SkinModel | None,
 ) -> Evidence:
-    """:func:`judge` where something is visible; elsewhere nothing is known, and judging would be in vain."""
+    """What is judged where something is visible; elsewhere nothing is known, and judging would be in vain."""
     at = np.flatnonzero(seen.visible).astype(np.int32)
     own = ZoneWeights(**{name: value[at] for name, value in vars(zones).items()})
-    judged = judge(seen.at(at), shade[at], mirrored.at(at), mirrored_shade[at], own, skin)
+    judged = judge.judge(seen.at(at), shade[at], mirrored.at(at), mirrored_shade[at], own)
     everywhere = []
     for value in (judged.weight, judged.occluded, judged.deviation):
         everywhere.append(np.zeros(len(seen.visible), np.float32))
@@ -373,18 +378,3 @@ def _judge_visible(
 def _srgb(colour: Floats) -> tuple[int, int, int]:
     red, green, blue = srgb_from_linear(colour)
     return int(red), int(green), int(blue)
-
-
-class _Clock:
-    """Milliseconds between laps, by name."""
-
-    def __init__(self, between_steps: Callable[[], None]) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self._between_steps = between_steps
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.milliseconds[name] = round(1e3 * (now - self._last), 3)
-        self._last = now
-        self._between_steps()

@@ -1,5 +1,5 @@
-"""What no photo showed, continued from what it showed: skin over neck and ears, hair over the back of the
-head.
+"""Skin that no photo showed, over neck and ears, continued from what it showed; with the hair's completion
+(`facewright.hair.colour`) all that a texture is filled with.
 
 The template (tints per region) is the background, the photo the foreground, and ln(photo / template) is
 continued harmonically over the surface (``surface_diffusion``): Poisson blending on the mesh,
@@ -9,28 +9,35 @@ in the domain where a change of tone is an offset.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
-from facewright.appearance.evidence import Evidence, ZoneWeights
+from facewright.appearance.evidence import ZoneWeights
 from facewright.appearance.head_template import HeadTemplate
-from facewright.appearance.photo_view import Sighting
-from facewright.appearance.skin_model import SkinModel, smooth_step
+from facewright.appearance.skin_model import smooth_step
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
-from facewright.core.colour import luminance
-from facewright.hair.falling import BesideEars, HairOverEars
+from facewright.core.arrays import Floats
+from facewright.core.settings import BY_EYE, NUMERICAL, Range
+from facewright.hair.colour import HairColour, HairColouring
+from facewright.hair.falling import SeenHead
 
-Floats = NDArray[np.float32]
 
-#: How strongly an observed vertex is pinned, relative to one mesh edge.
-PIN = 8.0
-#: Pull of unseen skin back to the mean tone, and of unseen hair to the median: a shadow under the jaw must
-#: not darken the whole neck.
-SKIN_SCREENING = 0.02
-HAIR_SCREENING = 0.01
-#: Hair of a head whose scalp and brows the photo does not show.
-DEFAULT_HAIR = np.array([0.045, 0.03, 0.02], np.float32)
+@dataclass(frozen=True)
+class SkinCompletionSettings:
+    """How seen skin is continued."""
+
+    #: How strongly an observed vertex is pinned, and the pull of unseen skin back to the mean tone: a shadow
+    #: under the jaw must not darken the whole neck.
+    pin: Annotated[float, "of a mesh edge", BY_EYE] = 8.0
+    screening: Annotated[float, "of a mesh edge", BY_EYE] = 0.02
+    #: How much darker and brighter than the template's skin may be, and what is added before logarithms.
+    offset: Annotated[Range, "ln", BY_EYE] = (-1.2, 0.9)
+    floor: Annotated[float, "linear", NUMERICAL] = 0.004
+    #: Deviations between which something is no skin to continue, and weights of the scalp between which it
+    #: ends.
+    unlike: Annotated[Range, "sigmas", BY_EYE] = (2.0, 4.0)
+    scalp: Annotated[Range, "weight", BY_EYE] = (0.1, 0.5)
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,16 @@ class HeadSurface:
         zones, template: at the vertices.
         lids: f32 ``[V]``, 0–1, the eyelids.
         diffusion: over the skin.
-        over_ears: finds long hair.
+        hair: colours the hair.
+        settings: how skin is continued.
     """
 
     zones: ZoneWeights
     template: HeadTemplate
     lids: Floats
     diffusion: SurfaceDiffusion
-    over_ears: HairOverEars
+    hair: HairColouring
+    settings: SkinCompletionSettings
 
 
 @dataclass(frozen=True)
@@ -57,103 +66,31 @@ class Completion:
 
     Attributes:
         skin: linear f32 ``[V, 3]``.
-        hair: linear f32 ``[V, 3]``; skin-coloured for a bald head.
-        hairiness: 0–1, how much of the scalp is hair rather than skin.
-        hair_seen: share of the visible scalp that is not skin.
-        hair_tone: typical hair colour, linear f32 ``[3]``.
         skin_tone: mean skin colour, linear f32 ``[3]``.
-        falling: f32 ``[V]``, 0–1, how likely hair falls over the skin there; None where it falls nowhere.
+        hair: of the same head.
     """
 
     skin: Floats
-    hair: Floats
-    hairiness: float
-    hair_seen: float
-    hair_tone: Floats
     skin_tone: Floats
-    falling: Floats | None
+    hair: HairColour
 
 
-def complete_colours(
-    surface: HeadSurface,
-    seen: Sighting,
-    beside: BesideEars,
-    colours: Floats,
-    evidence: Evidence,
-    tone: Floats,
-    brow_colour: Floats | None,
-) -> Completion:
+def complete_colours(surface: HeadSurface, seen: SeenHead) -> Completion:
     """Skin and hair at every vertex.
 
     Args:
         surface: of the head.
-        seen: the vertices in the photo.
-        beside: what the photo shows beside the ears.
-        colours: f32 ``[V, 3]``, linear, theirs with the light divided out as asked.
-        evidence: at the vertices.
-        tone: mean skin, f32 ``[3]``, in the same light as ``colours``.
-        brow_colour: linear f32 ``[3]``, stands in for hair that the crop cuts off; None where brows are
-            unseen.
+        seen: the head in the photo.
     """
-    zones, diffusion = surface.zones, surface.diffusion
-    background = surface.template.tint * tone
-    floor = np.float32(0.004)
-    offset = np.log((np.maximum(colours, 0.0) + floor) / (background + floor))
-    offset = np.clip(offset, -1.2, 0.9)
+    evidence = seen.evidence
+    zones, diffusion, settings = surface.zones, surface.diffusion, surface.settings
+    background = surface.template.tint * seen.skin_tone
+    floor = np.float32(settings.floor)
+    offset = np.log((np.maximum(seen.colours, 0.0) + floor) / (background + floor))
+    offset = np.clip(offset, *settings.offset)
     # Long hair beside the cheeks is dark where skin should continue; a beard or eyeshadow is dark and should.
     own = np.maximum(zones.beard, surface.lids * (1.0 - surface.template.folded))
-    skin_like = 1.0 - smooth_step(evidence.deviation, 2.0, 4.0) * (1.0 - own)
-    pinned = PIN * evidence.weight * (1.0 - smooth_step(zones.scalp, 0.1, 0.5)) * skin_like
-    skin = background * np.exp(diffusion.complete(offset, pinned, SKIN_SCREENING))
-
-    scalp_weight = evidence.weight * smooth_step(zones.scalp, 0.3, 0.7)
-    mass = float(scalp_weight.sum())
-    scalp_seen = mass > 6.0
-    falling = None
-    if scalp_seen:
-        not_skin = smooth_step(evidence.deviation, 1.8, 3.2)
-        hair_seen = float((scalp_weight * not_skin).sum()) / mass
-        hairiness = float(smooth_step(np.array(hair_seen), 0.3, 0.6))
-        # A bald patch or a forehead under the hairline must not bleach the hair, nor hair tan a bald head.
-        hair_tone = _hair_tone(colours, scalp_weight * (1.0 - 0.75 * hairiness * (1.0 - not_skin)))
-        scalp_weight = scalp_weight * (1.0 - min(1.0, 2.0 * hairiness) * (1.0 - not_skin))
-        long_hair = surface.over_ears.find(seen, beside, colours, evidence, (hair_tone, tone))
-        if long_hair is not None:
-            falling = np.float32(hairiness) * long_hair.likely
-            scalp_weight = np.maximum(scalp_weight, hairiness * long_hair.seen)
-        reference = np.maximum(hair_tone, 0.004)
-        offset = np.clip(np.log((np.maximum(colours, 0.0) + floor) / (reference + floor)), -0.9, 0.4)
-        hair = reference * np.exp(diffusion.complete(offset, PIN * scalp_weight, HAIR_SCREENING))
-    else:
-        hair_seen, hairiness = 0.0, 1.0
-        hair_tone = DEFAULT_HAIR if brow_colour is None else brow_colour
-        hair = np.broadcast_to(hair_tone, colours.shape).astype(np.float32)
-    return Completion(
-        skin.astype(np.float32),
-        hair.astype(np.float32),
-        hairiness,
-        hair_seen,
-        hair_tone.astype(np.float32),
-        tone.astype(np.float32),
-        falling,
-    )
-
-
-def brow_colour(colours: Floats, evidence: Evidence, brow: Floats, skin: SkinModel | None) -> Floats | None:
-    """The darker part of the brows, f32 ``[3]``; None when they are hardly seen."""
-    own = (brow > 0.4) & (evidence.weight > 0.4)
-    if skin is None or int(own.sum()) < 6:
-        return None
-    seen = colours[own]
-    dark = luminance(seen) <= np.quantile(luminance(seen), 0.4)
-    result: Floats = np.median(seen[dark], axis=0).astype(np.float32)
-    return result
-
-
-def _hair_tone(colours: Floats, weights: Floats) -> Floats:
-    """Weighted geometric mean f32 ``[3]`` of colours ``[N, 3]``: hair is strands and gaps, and sheen counts
-    less."""
-    share = (weights / weights.sum())[:, None]
-    logs = np.log(np.maximum(colours, 0.0) + np.float32(0.002))
-    result: Floats = np.exp((share * logs).sum(axis=0)).astype(np.float32)
-    return result
+    skin_like = 1.0 - smooth_step(evidence.deviation, *settings.unlike) * (1.0 - own)
+    pinned = settings.pin * evidence.weight * (1.0 - smooth_step(zones.scalp, *settings.scalp)) * skin_like
+    skin = background * np.exp(diffusion.complete(offset, pinned, settings.screening))
+    return Completion(skin.astype(np.float32), seen.skin_tone.astype(np.float32), surface.hair.complete(seen))

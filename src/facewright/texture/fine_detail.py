@@ -8,16 +8,20 @@ boxer's guard.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map
+from facewright.core.arrays import Floats
+from facewright.core.settings import BY_EYE
+from facewright.hair.strands import StrandSettings, hair_strands
 from facewright.head.head_model import HeadModel
 from facewright_kernels import TexelMap
-
-Floats = NDArray[np.float32]
 
 #: Widths of the crowns from the middle outward, metres: incisors, canine, premolars, molars. Source:
 #: mesiodistal crown diameters in Wheeler's Dental Anatomy.
@@ -25,25 +29,33 @@ CROWN_WIDTHS = {
     "teeth_upper": (0.0085, 0.0065, 0.0075, 0.007, 0.007, 0.010, 0.009),
     "teeth_lower": (0.005, 0.0055, 0.007, 0.007, 0.007, 0.011, 0.0105),
 }
-#: Half-width of the arch that these teeth stand in, and of a gap with its shadow, metres.
-ARCH = 0.029
-GAP = 0.0006
-#: How much darker a crown is at its rounded sides than in its middle, as a share of a gap's darkness.
-ROUNDNESS = 0.3
-
 #: Strands are generated at most at this size and enlarged for larger textures.
 LARGEST_GENERATED = 1024
 
 
-def fine_detail(head: HeadModel, texels: TexelMap) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class FineDetailSettings:
+    """Of pores and teeth."""
+
+    #: Pores are noise blurred by this.
+    pore_sigma: Annotated[float, "texels", BY_EYE] = 0.8
+    #: Half-width of the arch that `CROWN_WIDTHS` stand in, and of a gap with its shadow.
+    arch: Annotated[float, "metres", BY_EYE] = 0.029
+    gap: Annotated[float, "metres", BY_EYE] = 0.0006
+    #: How much darker a crown is at its rounded sides than in its middle.
+    roundness: Annotated[float, "of a gap's darkness", BY_EYE] = 0.3
+
+
+def fine_detail(
+    head: HeadModel, texels: TexelMap, settings: FineDetailSettings, strands: StrandSettings
+) -> NDArray[np.uint8]:
     """u8 ``[S, S, 2]``: strands and pores, 128 is neutral, ±127 the strongest. On teeth, the second channel
     darkens the gaps between them.
 
-    Strands run down meridians from the crown (back of the top of the scalp), wave a little, and gather in
-    locks; they are computed from the texel's place on the mean head, so UV cuts do not show.
+    All of it is computed from the texel's place on the mean head, so UV cuts do not show.
     """
     if texels.size > LARGEST_GENERATED:
-        small = fine_detail(head, padded_texel_map(head, LARGEST_GENERATED))
+        small = fine_detail(head, padded_texel_map(head, LARGEST_GENERATED), settings, strands)
         size = (texels.size, texels.size)
         enlarged = [
             np.asarray(Image.fromarray(small[..., k]).resize(size, Image.Resampling.BICUBIC))
@@ -52,24 +64,10 @@ def fine_detail(head: HeadModel, texels: TexelMap) -> NDArray[np.uint8]:
         return np.stack(enlarged, axis=-1)
     points = TexelPoints(head, texels)
     position = points.interpolate(head.vertices_mean)
-    scalp = head.vertices_mean[head.region("scalp") > 0.5]
-    top, bottom = scalp[:, 1].max(), scalp[:, 1].min()
-    middle = 0.5 * (scalp[:, 2].min() + scalp[:, 2].max())
-    crown = np.array([0.0, top, middle - 0.25 * (scalp[:, 2].max() - middle)], np.float32)
-    offset = position - crown
-    azimuth = np.arctan2(offset[:, 0], offset[:, 2]) / (2 * np.pi)
-    down = np.clip((top - position[:, 1]) / max(top - bottom, 1e-6), 0.0, 2.0)
     rng = np.random.default_rng(1)
-    wave = 0.006 * _lattice(rng, 24, 6, azimuth, down) + 0.003 * _lattice(rng, 60, 12, azimuth, down)
-    strands = (
-        0.55 * _lattice(rng, 90, 3, azimuth + wave, down)
-        + 0.8 * _lattice(rng, 260, 5, azimuth + wave, down)
-        + 0.6 * _lattice(rng, 700, 8, azimuth + 1.3 * wave, down)
-    )
-    # Meridians crowd at the crown: fade the strands there, where they would only flicker.
-    strands *= np.clip(np.hypot(offset[:, 0], offset[:, 2]) / 0.03, 0.15, 1.0)
+    hair = hair_strands(head, position, rng, strands)
     pores = ndimage.gaussian_filter(
-        rng.standard_normal((texels.size, texels.size)).astype(np.float32), 0.8, mode="wrap"
+        rng.standard_normal((texels.size, texels.size)).astype(np.float32), settings.pore_sigma, mode="wrap"
     )
     pores /= pores.std()
     fine = pores.ravel() / 3.0
@@ -77,28 +75,13 @@ def fine_detail(head: HeadModel, texels: TexelMap) -> NDArray[np.uint8]:
     for name, widths in CROWN_WIDTHS.items():
         if name in head.part_names:
             own = part == list(head.part_names).index(name)
-            fine[own] = -_gaps(position[own], widths)
-    signed = np.stack([strands / (3 * strands.std()), fine], axis=-1).reshape(*pores.shape, 2)
+            fine[own] = -_gaps(position[own], widths, settings)
+    signed = np.stack([hair, fine], axis=-1).reshape(*pores.shape, 2)
     result: NDArray[np.uint8] = (np.clip(signed, -1.0, 1.0) * 127.0 + 128.5).astype(np.uint8)
     return result
 
 
-def _lattice(rng: np.random.Generator, around: int, along: int, azimuth: Floats, down: Floats) -> Floats:
-    """Value noise f32 ``[N]``, standard normal on the lattice, periodic in ``azimuth`` (turns)."""
-    grid = rng.standard_normal((around, along * 2 + 2)).astype(np.float32)
-    grid = np.concatenate([grid, grid[:1]], axis=0)
-    u = (azimuth - np.floor(azimuth)) * around
-    v = np.clip(down, 0.0, 2.0) * along
-    i, j = np.minimum(u.astype(np.int32), around - 1), v.astype(np.int32)
-    fu, fv = u - i, v - j
-    fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
-    low = grid[i, j] * (1 - fu) + grid[i + 1, j] * fu
-    high = grid[i, j + 1] * (1 - fu) + grid[i + 1, j + 1] * fu
-    result: Floats = (low * (1 - fv) + high * fv).astype(np.float32)
-    return result
-
-
-def _gaps(position: Floats, widths: tuple[float, ...]) -> Floats:
+def _gaps(position: Floats, widths: tuple[float, ...], settings: FineDetailSettings) -> Floats:
     """Darkness f32 ``[N]``, 1 in a gap, at points ``[N, 3]`` of an arch of teeth, taken as half an
     ellipse."""
     x, z = position[:, 0], position[:, 2]
@@ -109,12 +92,12 @@ def _gaps(position: Floats, widths: tuple[float, ...]) -> Floats:
     lengths = np.hypot(np.diff(half * np.sin(steps)), np.diff(depth * np.cos(steps)))
     along = np.concatenate([[0.0], np.cumsum(lengths)])
     angle = np.arctan2(np.abs(x) / half, (z - back) / depth)
-    scale = half / ARCH
+    scale = half / settings.arch
     place = np.interp(angle, steps, along) / scale
     edges = np.concatenate([[0.0], np.cumsum(widths)])
     tooth = np.clip(np.searchsorted(edges, place) - 1, 0, len(widths) - 1)
     side = np.minimum(place - edges[tooth], edges[tooth + 1] - place)
     middle = np.clip(side / (0.5 * np.asarray(widths)[tooth]), 0.0, 1.0)
-    gap = np.exp(-((side / GAP) ** 2))
-    result: Floats = np.maximum(gap, ROUNDNESS * (1.0 - middle) ** 2).astype(np.float32)
+    gap = np.exp(-((side / settings.gap) ** 2))
+    result: Floats = np.maximum(gap, settings.roundness * (1.0 - middle) ** 2).astype(np.float32)
     return result

@@ -1,0 +1,47 @@
+"""All numbers of the stage ``bake_texture`` that decide what a texture looks like, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from facewright.appearance.evidence import EvidenceSettings, ZoneSettings
+from facewright.appearance.head_template import TemplateSettings
+from facewright.appearance.photo_view import SightingSettings
+from facewright.appearance.sh_light import ShLightPrior
+from facewright.appearance.skin_model import SkinSettings
+from facewright.core.settings import BY_EYE
+from facewright.hair.settings import HairSettings
+from facewright.texture.completion import SkinCompletionSettings
+from facewright.texture.eyes import EyeSettings
+from facewright.texture.fine_detail import FineDetailSettings
+from facewright.texture.layers import LayerSettings
+
+
+@dataclass(frozen=True)
+class WarningSettings:
+    """From when the report warns of what a photo lacks."""
+
+    #: Least share of the face that is seen, and largest share of it that is covered.
+    least_visible: Annotated[float, "share", BY_EYE] = 0.4
+    most_covered: Annotated[float, "share", BY_EYE] = 0.12
+    #: Largest over least irradiance on the face.
+    hard_light: Annotated[float, "times", BY_EYE] = 4.0
+
+
+@dataclass(frozen=True)
+class BakeSettings:
+    """In the order in which a photo passes them; each is defined beside the code that reads it."""
+
+    sighting: SightingSettings = field(default_factory=SightingSettings)
+    zones: ZoneSettings = field(default_factory=ZoneSettings)
+    light: ShLightPrior = field(default_factory=ShLightPrior)
+    skin: SkinSettings = field(default_factory=SkinSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
+    hair: HairSettings = field(default_factory=HairSettings)
+    template: TemplateSettings = field(default_factory=TemplateSettings)
+    completion: SkinCompletionSettings = field(default_factory=SkinCompletionSettings)
+    layers: LayerSettings = field(default_factory=LayerSettings)
+    detail: FineDetailSettings = field(default_factory=FineDetailSettings)
+    eyes: EyeSettings = field(default_factory=EyeSettings)
+    warnings: WarningSettings = field(default_factory=WarningSettings)

@@ -32,8 +32,9 @@ def test_closed_loop_keeps_each_client_waiting_for_its_answer() -> None:
         result = await closed_loop(server, clients=3, requests=12)
         assert server.most_waiting == 3
         assert len(result.latencies_s) == 12
-        assert sorted(result.latencies_s)[6] == pytest.approx(0.03, rel=0.6)
-        assert result.as_row()["per_second"] == pytest.approx(100, rel=0.4)
+        # Each waits for two others; a busy machine takes longer than this, never less.
+        assert sorted(result.latencies_s)[6] > 0.02
+        assert result.as_row()["per_second"] < 105
 
     asyncio.run(scenario())
 

@@ -1,4 +1,6 @@
-"""What a measurement was taken with: commit, date, processor, GPU, versions. Part of every result file."""
+"""What a measurement was taken with: commit, date, processor, GPU, versions, and what else the machine did.
+Part of every result file.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine_load import MachineLoad
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -34,21 +38,35 @@ _PACKAGES = (
 )
 
 
-def run_conditions() -> dict[str, Any]:
-    """Commit (``+changes`` where the tree differs from it), UTC date, processor, memory, GPU (None where
-    there is none), versions.
+class RunConditions:
+    """What a run is taken with. Made before it begins; the row afterwards also says what the machine did.
+
+    Attributes:
+        commit: ``+changes`` where the sources differ from it.
+        gpu: name, driver and memory; None where there is none.
     """
-    return {
-        "commit": _commit(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "cpu": _cpu_name(),
-        "cpu_count": len(os.sched_getaffinity(0)),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "gpu": find_gpu(),
-        "load_average_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "versions": _versions(),
-    }
+
+    def __init__(self) -> None:
+        self.commit = _commit()
+        self.gpu = find_gpu()
+        self._before: dict[str, Any] = {
+            "commit": self.commit,
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "cpu": _cpu_name(),
+            "cpu_count": len(os.sched_getaffinity(0)),
+            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+            "gpu": self.gpu,
+            "load_average_before": round(os.getloadavg()[0], 2),
+            "python": platform.python_version(),
+            "versions": _versions(),
+        }
+        self._load = MachineLoad()
+
+    def as_row(self) -> dict[str, Any]:
+        """Commit, UTC date of the beginning, processor, memory, GPU, load average before, versions; and how
+        busy this run and everything else kept the cores until now (`MachineLoad`).
+        """
+        return {**self._before, **self._load.as_row()}
 
 
 def result_path(name: str, device: str = "cpu") -> Path:

@@ -21,6 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from benchmarks.fuzz.mutated_photos import mutations, photo_formats
 from benchmarks.serving.process_memory import tree_memory
+from facewright.pipelines.tensors import PHOTO_INFO
 from facewright.server import Server, ServerSettings
 from facewright_client import Client, Connection, FacewrightClientError, RetryPolicy, contract
 from facewright_client._errors import error_from_answer
@@ -87,7 +88,7 @@ def _find_face(stage: triton.InferenceServerClient, photo: bytes) -> None:
     tensor = triton.InferInput(contract.PHOTO.name, [1, len(photo)], "UINT8")
     tensor.set_data_from_numpy(np.frombuffer(photo, np.uint8)[None])
     try:
-        stage.infer("find_face", [tensor], outputs=[triton.InferRequestedOutput(contract.PHOTO_INFO.name)])
+        stage.infer("find_face", [tensor], outputs=[triton.InferRequestedOutput(PHOTO_INFO.name)])
     except InferenceServerException as failure:
         raise error_from_answer(str(failure.status()), str(failure.message())) from None
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 import torch
 
-from benchmarks.run_conditions import run_conditions, write_result
+from benchmarks.run_conditions import RunConditions, write_result
 from facewright_export.gradients.gradient_gates import BOUNDS
 from facewright_export.gradients.parity import NETWORKS, GradientParity, published_size_parity
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    conditions = run_conditions()
+    conditions = RunConditions()
     rows = []
     for row in published_size_parity(options.only, options.threads):
         print(_line(row), flush=True)
@@ -36,7 +36,7 @@ def main() -> None:
                 f"the gradient of {row.network} in {row.precision} is not within {BOUNDS[row.precision]}"
             )
         rows.append(asdict(row))
-    result = {"benchmark": "gradients", **conditions, "threads": options.threads, "rows": rows}
+    result = {"benchmark": "gradients", **conditions.as_row(), "threads": options.threads, "rows": rows}
     print(write_result("gradients", result))
 
 

@@ -26,7 +26,8 @@ from benchmarks.kernels.parity import find_nvdiffrast, parity_rows
 from benchmarks.kernels.rasterizer_cases import rasterize_case
 from benchmarks.kernels.scene import make_scene
 from benchmarks.kernels.timing import CpuTimer, CudaTimer, Timer
-from benchmarks.run_conditions import run_conditions, write_result
+from benchmarks.machine_load import MachineLoad
+from benchmarks.run_conditions import RunConditions, write_result
 from facewright_kernels._runtime.kernel_source import cpu_threads, set_cpu_threads
 
 
@@ -52,7 +53,7 @@ def measure(name: str, case: Case, timer: Timer) -> dict[str, Any]:
     }
 
 
-def measure_all(device: str, conditions: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+def measure_all(device: str, conditions: RunConditions) -> tuple[dict[str, Any], Path]:
     """All cases on one device, and the parity with nvdiffrast or why it was not measured: the result, and
     the file that it is in.
     """
@@ -64,7 +65,7 @@ def measure_all(device: str, conditions: dict[str, Any]) -> tuple[dict[str, Any]
     if device == "cuda":
         small = make_scene(xp, 16, 512)
         cases.insert(0, rasterize_case(small, nvdiffrast))
-    result = {"benchmark": "kernels", **conditions, "threads": 1, "device": device}
+    result = {"benchmark": "kernels", **conditions.as_row(), "threads": 1, "device": device}
     result |= {"rows": [], "failed": [], "not_reached": [], "nvdiffrast_parity": why_not or "not reached"}
     measure_each(cases, timer, result)
     if nvdiffrast is not None:
@@ -73,6 +74,7 @@ def measure_all(device: str, conditions: dict[str, Any]) -> tuple[dict[str, Any]
         except Exception as error:
             result["nvdiffrast_parity"] = f"failed: {_cause(error)}"
             result["failed"].append({"kernel": "agreement with nvdiffrast", "error": _cause(error)})
+    result |= conditions.as_row()
     return result, write_result("kernels", result)
 
 
@@ -84,7 +86,8 @@ def measure_each(cases: Sequence[LazyCase], timer: Timer, result: dict[str, Any]
         result["not_reached"] = [case.name for case in cases[number:]]
         write_result("kernels", result)
         try:
-            row = measure(lazy.name, lazy.build(), timer)
+            load = MachineLoad()
+            row = measure(lazy.name, lazy.build(), timer) | load.as_row()
         except Exception as error:
             result["failed"].append({"kernel": lazy.name, "error": _cause(error)})
             sys.stdout.write(f"{lazy.name:42} NOT TIMED: {_cause(error)}\n")
@@ -120,8 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args(arguments)
-    conditions = run_conditions()
-    if options.device == "cuda" and (conditions["gpu"] is None or find_spec("cupy") is None):
+    conditions = RunConditions()
+    if options.device == "cuda" and (conditions.gpu is None or find_spec("cupy") is None):
         sys.stderr.write("benchmarks.kernels: --device cuda needs an NVIDIA GPU and CuPy\n")
         return 2
     before = cpu_threads()

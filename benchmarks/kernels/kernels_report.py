@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.machine_load import busy_mark
+
 _RIVALS = ("numpy", "torch", "nvdiffrast")
 
 
@@ -34,7 +36,7 @@ def kernels_section(result: dict[str, Any]) -> str:
         rivals = [row["rivals_ms"].get(name) for name in _RIVALS]
         shown = " | ".join("–" if ms is None else f"{ms:.2f}" for ms in rivals)
         lines.append(
-            f"| {row['kernel']} | {row['ms']:.2f} | {goal} | {row['gb_per_s']:.1f} "
+            f"| {row['kernel']}{busy_mark(row)} | {row['ms']:.2f} | {goal} | {row['gb_per_s']:.1f} "
             f"| {row['percent_of_copy']:.1f} | {row['copy_ms']:.3f} | {shown} |"
         )
     lines += ["", *(f"Not timed: {case['kernel']}: {case['error']}\n" for case in result["failed"])]

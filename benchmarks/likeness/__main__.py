@@ -31,9 +31,8 @@ from benchmarks.likeness.face_recognition_judge import FaceBox, FaceRecognitionJ
 from benchmarks.likeness.identity_statistics import person_of
 from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.likeness.measures import PhotoMeasures, judge_table, measure, table
-from benchmarks.run_conditions import run_conditions, write_result
+from benchmarks.run_conditions import RunConditions, write_result
 from facewright.core.errors import FacewrightError
-from facewright.core.options import AvatarOptions
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -48,15 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not paths:
         console.print(f"no {', '.join(sorted(_SUFFIXES))} in {options.photos}")
         return 2
-    conditions = run_conditions()
+    conditions = RunConditions()
     try:
         judge = FaceRecognitionJudge()
     except ImportError as error:
         console.print(str(error))
         return 2
-    maker = AvatarMaker.from_open_assets(
-        AvatarOptions(texture_size=options.texture_size, delight=options.delight)
-    )
+    maker = AvatarMaker({"texture_size": options.texture_size, "delight": options.delight})
 
     measured: list[PhotoMeasures] = []
     names: list[str] = []
@@ -91,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     result = {
         "benchmark": "likeness",
-        **conditions,
+        **conditions.as_row(),
         "light": options.light,
         "texture_size": options.texture_size,
         "delight": options.delight,

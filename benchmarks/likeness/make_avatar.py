@@ -1,22 +1,23 @@
-"""The default pipeline's stages called in this process: photo bytes in, everything that is judged out."""
+"""The default pipeline's stages in this process: photo bytes in, everything that is judged out."""
 
 from __future__ import annotations
 
 import io
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from facewright.adapter.in_process import PipelineRunner, Run
 from facewright.core.assets import asset_path
-from facewright.core.options import AvatarOptions
-from facewright.fit.fit_head import HeadFitter
-from facewright.fit.fit_info import HeadFit
+from facewright.core.options import OptionValue
+from facewright.fit.fit_info import FitInfo, HeadFit
 from facewright.head.head_model import HeadModel
-from facewright.photo.find_face import FaceNetworks, FoundFace, find_face
-from facewright.texture.bake_texture import TextureBaker
+from facewright.pipelines import tensors
+from facewright.pipelines.twin import AVATAR_TWIN
+from facewright_client import contract
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -27,17 +28,17 @@ class FittedFace:
     """A found and fitted face.
 
     Attributes:
-        found: the face's crop and how it lies in the photo.
+        face_crop: sRGB u8 [1024, 1024, 3].
         landmarks_in_crop, landmarks_in_photo: [478, 2], pixels.
         fit: the fitted head.
         milliseconds: by stage.
     """
 
-    found: FoundFace
+    face_crop: U8 = field(repr=False)
     landmarks_in_crop: npt.NDArray[np.float64]
     landmarks_in_photo: npt.NDArray[np.float64]
     fit: HeadFit
-    milliseconds: dict[str, float]
+    milliseconds: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -47,30 +48,21 @@ class MadeAvatar(FittedFace):
     texture: U8 = field(repr=False)
     sh_light: F32 = field(repr=False)
 
-    @property
-    def face_crop(self) -> U8:
-        """sRGB u8 [1024, 1024, 3]."""
-        return self.found.face_crop
-
 
 class AvatarMaker:
-    """Holds the open assets; makes avatars one after the other."""
+    """Holds the open assets; makes avatars one after the other.
 
-    def __init__(self, head: HeadModel, networks: FaceNetworks, options: AvatarOptions) -> None:
-        self.head = head
-        self._networks = networks
-        self._options = options
-        self._fitter = HeadFitter(head)
-        self._baker = TextureBaker(head)
+    Args:
+        options: of ``avatar_twin``; textures are PNG, whatever they say.
 
-    @classmethod
-    def from_open_assets(cls, options: AvatarOptions) -> AvatarMaker:
-        """With the open head and networks from the cache.
+    Raises:
+        FacewrightError: INTERNAL where an asset has not been built (``make setup``).
+    """
 
-        Raises:
-            FacewrightError: INTERNAL where an asset has not been built (``make setup``).
-        """
-        return cls(HeadModel.load(asset_path("head.npz", None)), FaceNetworks.load(), options)
+    def __init__(self, options: Mapping[str, OptionValue] | None = None) -> None:
+        self.head = HeadModel.load(asset_path("head.npz"))
+        self._runner = PipelineRunner(AVATAR_TWIN)
+        self._options = {**(options or {}), "texture_format": "png"}
 
     def fit(self, picture: U8) -> FittedFace:
         """Finds and fits the face in a rendered picture, sRGB u8 [H, W, 3].
@@ -80,7 +72,7 @@ class AvatarMaker:
         """
         png = io.BytesIO()
         Image.fromarray(picture).save(png, "PNG", compress_level=1)
-        return self._fit(png.getvalue())
+        return FittedFace(*_fitted(self._run(png.getvalue(), contract.LANDMARKS)))
 
     def make(self, photo: bytes) -> MadeAvatar:
         """All stages up to the texture.
@@ -88,56 +80,32 @@ class AvatarMaker:
         Raises:
             FacewrightError: as the stages do.
         """
-        face = self._fit(photo)
-        fit = face.fit
-        start = time.perf_counter()
-        baked = self._baker.bake(
-            face.found.face_crop,
-            fit.intrinsics,
-            fit.head_to_camera,
-            fit.fitted_vertices,
-            fit.neutral_vertices,
-            fit.info,
-            face.found.person_mask,
-        )
-        milliseconds = face.milliseconds | {"bake_texture": 1e3 * (time.perf_counter() - start)}
-        return MadeAvatar(
-            face.found,
-            face.landmarks_in_crop,
-            face.landmarks_in_photo,
-            fit,
-            milliseconds,
-            texture=baked.texture,
-            sh_light=baked.sh_light,
-        )
+        run = self._run(photo, tensors.TEXTURE)
+        texture = np.asarray(Image.open(io.BytesIO(run.content(tensors.TEXTURE))))
+        return MadeAvatar(*_fitted(run), texture=texture, sh_light=run.array(contract.SH_LIGHT))
 
-    def _fit(self, photo: bytes) -> FittedFace:
-        start = time.perf_counter()
-        found = find_face(photo, self._options, self._networks)
-        found_at = time.perf_counter()
-        landmarks, score = self._networks.landmarks(found.landmark_input)
-        landmarks_at = time.perf_counter()
-        fit = self._fitter.fit(
-            landmarks,
-            score,
-            found.landmark_to_crop,
-            found.crop_to_photo,
-            found.info,
-            found.person_mask,
-        )
-        fitted_at = time.perf_counter()
-        in_crop = _moved(landmarks[:, :2], found.landmark_to_crop)
-        return FittedFace(
-            found,
-            in_crop,
-            _moved(in_crop, found.crop_to_photo),
-            fit,
-            {
-                "find_face": 1e3 * (found_at - start),
-                "face_landmarks": 1e3 * (landmarks_at - found_at),
-                "fit_head": 1e3 * (fitted_at - landmarks_at),
-            },
-        )
+    def _run(self, photo: bytes, wanted: contract.Tensor) -> Run:
+        return self._runner.run({contract.PHOTO: photo}, self._options, (wanted,))
+
+
+def _fitted(
+    run: Run,
+) -> tuple[U8, npt.NDArray[np.float64], npt.NDArray[np.float64], HeadFit, Mapping[str, float]]:
+    """The members of a `FittedFace`."""
+    in_crop = _moved(run.array(tensors.NETWORK_LANDMARKS)[:, :2], run.array(tensors.LANDMARK_TO_CROP))
+    fit = HeadFit(
+        landmarks=run.array(contract.LANDMARKS),
+        identity=run.array(contract.IDENTITY),
+        expression=run.array(contract.EXPRESSION),
+        eye_rotation=run.array(contract.EYE_ROTATION),
+        intrinsics=run.array(contract.INTRINSICS),
+        head_to_camera=run.array(contract.HEAD_TO_CAMERA),
+        fitted_vertices=run.array(tensors.FITTED_VERTICES),
+        neutral_vertices=run.array(contract.NEUTRAL_VERTICES),
+        info=FitInfo.from_json(run.content(tensors.FIT_INFO)),
+    )
+    in_photo = _moved(in_crop, run.array(tensors.CROP_TO_PHOTO))
+    return run.array(contract.FACE_CROP), in_crop, in_photo, fit, run.milliseconds
 
 
 def _moved(points: npt.NDArray[np.floating], transform: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -137,7 +137,7 @@ def measure(
         jaw_open_left=jaw_left,
         smile=smile,
         smile_left=smile_left,
-        milliseconds=avatar.milliseconds,
+        milliseconds=dict(avatar.milliseconds),
         warnings=list(fit.info.warnings),
     )
 

@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.machine_load import MachineLoad
 from benchmarks.networks.cases import measure_network, runs_onnx_on
 from benchmarks.networks.roofline import Ceiling, measure_ceiling
-from benchmarks.run_conditions import result_path, run_conditions, write_result
+from benchmarks.run_conditions import RunConditions, result_path, write_result
 from facewright_export.network_tables import NETWORKS, network
 
 _ORDER = [row.name for row in NETWORKS]
@@ -46,7 +47,7 @@ def main() -> int:
         help="begin no further network after this long (default: on cuda 80, on the cpu no limit)",
     )
     options = parser.parse_args()
-    conditions = run_conditions()
+    conditions = RunConditions()
     if options.device == "cpu":
         torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -61,7 +62,9 @@ def main() -> int:
             break
         ceiling = ceiling.larger(measure_ceiling(options.device))
         try:
+            load = MachineLoad()
             measured = measure_network(network(name), tuple(options.batch), options.device)
+            measured = [row | load.as_row() for row in measured]
         except Exception as error:  # a wrong network does not hide the others
             failed.append({"network": name, "error": f"{type(error).__name__}: {error}"[:400]})
             sys.stdout.write(f"{name:24} NOT TIMED: {failed[-1]['error']}\n")
@@ -73,13 +76,13 @@ def main() -> int:
         rows = [
             row for row in rows if (row["network"], row["batch"]) not in {(name, b) for b in options.batch}
         ]
-        rows += [{**row, "commit": conditions["commit"]} for row in measured]
+        rows += [{**row, "commit": conditions.commit} for row in measured]
         rows.sort(key=lambda row: (_ORDER.index(row["network"]), row["batch"]))  # stable: runners stay
         path = write_result(  # after each: a run that is stopped leaves what it measured
             "networks",
             {
                 "benchmark": "networks",
-                **conditions,
+                **conditions.as_row(),
                 "device": options.device,
                 "threads": 1,
                 "ceiling_gflop_per_s": round(ceiling.gflop_per_s, 1),

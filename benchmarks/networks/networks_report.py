@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.machine_load import busy_mark
+
 
 def parity_section(result: dict[str, Any]) -> str:
     """Markdown of one result of `benchmarks.networks.parity`."""
@@ -66,8 +68,8 @@ def networks_section(result: dict[str, Any]) -> str:
             )
             continue
         lines.append(
-            f"| {row['network']} | {row['batch']} | {row['gflop']:g} | {row['runner']} | {row['ms']:g} "
-            f"| {row['gflop_per_s']:g} | {row['roofline_ms']:g} |"
+            f"| {row['network']} | {row['batch']} | {row['gflop']:g} | {row['runner']}{busy_mark(row)} "
+            f"| {row['ms']:g} | {row['gflop_per_s']:g} | {row['roofline_ms']:g} |"
         )
     lines += _other_commits(result, "batch")
     if result["not_run"]:

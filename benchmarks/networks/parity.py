@@ -14,7 +14,7 @@ import sys
 from dataclasses import fields
 from typing import Any
 
-from benchmarks.run_conditions import result_path, run_conditions, write_result
+from benchmarks.run_conditions import RunConditions, result_path, write_result
 from facewright_export.network_tables import NETWORKS, network
 from facewright_export.onnx.precision import Precision
 from facewright_export.parity.parity import TensorParity
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--network", nargs="+", choices=[row.name for row in NETWORKS], metavar="NAME")
     parser.add_argument("--precision", nargs="+", choices=list(Precision), default=list(Precision))
     options = parser.parse_args()
-    conditions = run_conditions()
+    conditions = RunConditions()
     chosen = [network(name) for name in options.network] if options.network else NETWORKS
     precisions = [Precision(name) for name in options.precision]
     order = [row.name for row in NETWORKS]
@@ -38,13 +38,13 @@ def main() -> int:
     for row, precision, results in measure_parity(chosen, precisions, lambda what: None):
         kept = [old for old in kept if (old["network"], old["precision"]) != (row.name, precision)]
         for entry in rows_for_report(row, precision, results):
-            kept.append({**entry, "commit": conditions["commit"]})
+            kept.append({**entry, "commit": conditions.commit})
             failed = failed or bool(entry["failures"])
         for result in results:
             sys.stdout.write(f"{row.name:24} {precision} {result_line(result)}\n")
         sys.stdout.flush()
         kept.sort(key=lambda old: (order.index(old["network"]), list(Precision).index(old["precision"])))
-        write_result("parity", {"benchmark": "parity", **conditions, "rows": kept})
+        write_result("parity", {"benchmark": "parity", **conditions.as_row(), "rows": kept})
     return int(failed)
 
 

@@ -27,11 +27,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import onnxruntime
 
+from benchmarks.machine_load import MachineLoad
 from benchmarks.process_memory import available_gb, forget_peak, peak_gb, resident_gb
 from benchmarks.refinement import PUBLISHED_GFLOP
 from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
-from benchmarks.run_conditions import result_path, run_conditions, write_result
+from benchmarks.run_conditions import RunConditions, result_path, write_result
 from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import RefinementNetworks, load_refinement_networks
@@ -84,14 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--iterations", type=int, default=200, help="of the convergence; 0: none (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    conditions = run_conditions()
+    conditions = RunConditions()
     on_gpu = options.device == "cuda"
-    if on_gpu and (conditions["gpu"] is None or find_spec("cupy") is None or find_spec("torch") is None):
+    if on_gpu and (conditions.gpu is None or find_spec("cupy") is None or find_spec("torch") is None):
         sys.stderr.write("benchmarks.refinement: --device cuda needs an NVIDIA GPU, CuPy and torch\n")
         return 2
     result: dict[str, Any] = {
         "benchmark": "refinement",
-        **conditions,
+        **conditions.as_row(),
         "device": options.device,
         "threads": options.threads,
         "rows": [],
@@ -105,11 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = cpu_threads()
     set_cpu_threads(1)
     try:
+        load = MachineLoad()
         for row in _gpu_rows(options) if on_gpu else _cpu_rows(options):
-            result["rows"].append({**row, "commit": conditions["commit"]})
+            result["rows"].append({**row, "commit": conditions.commit, **load.as_row()})
+            result |= conditions.as_row()
             path = write_result("refinement", result)  # a run that is stopped keeps what it measured
+            load = MachineLoad()
         if options.iterations and not on_gpu and not result["convergence"]:
             result["convergence"] = _convergence(options)
+            result |= conditions.as_row()
             path = write_result("refinement", result)
     finally:
         set_cpu_threads(before)

@@ -25,8 +25,7 @@ from scipy.ndimage import binary_fill_holes
 
 from benchmarks.likeness.make_avatar import AvatarMaker
 from benchmarks.refinement.problem import Problem, make_problem
-from benchmarks.run_conditions import ROOT, run_conditions, write_result
-from facewright.core.options import AvatarOptions
+from benchmarks.run_conditions import ROOT, RunConditions, write_result
 from facewright.fit.fit_info import HeadFit
 from facewright.head.head_model import HeadModel
 from facewright.refine.demo_networks import IDENTITY_COMMAND, networks_with_identity
@@ -98,7 +97,7 @@ def rendered_subject(networks: RefinementNetworks, device: RefinementDevice, see
 
 def photo_subject(networks: RefinementNetworks, device: RefinementDevice, photo: Path) -> Subject:
     """A photo with the pose, light and mask that the default pipeline finds; the start is the mean face."""
-    maker = AvatarMaker.from_open_assets(AvatarOptions())
+    maker = AvatarMaker()
     avatar = maker.make(photo.read_bytes())
     photos = RefinementPhotos.from_crops(
         avatar.face_crop[None],
@@ -181,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--renders", type=int, default=3, help="rendered faces (default: %(default)s)")
     parser.add_argument("--pictures", type=Path, help="write photo, start and columns (PNG) into this folder")
     options = parser.parse_args(arguments)
-    conditions = run_conditions()
+    conditions = RunConditions()
     if not networks_with_identity().is_dir():
         sys.stderr.write(f"benchmarks.refinement.loss_terms needs an identity network: {IDENTITY_COMMAND}\n")
         return 2
@@ -193,7 +192,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_cpu_threads(1)
     result: dict[str, Any] = {
         "benchmark": "loss_terms",
-        **conditions,
         "iterations": options.iterations,
         "rows": [],
     }
@@ -208,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 Image.fromarray(pictures).save(options.pictures / f"{subject.name.replace(' ', '_')}.png")
     finally:
         set_cpu_threads(threads)
-    sys.stdout.write(f"{write_result('loss_terms', result)}\n")
+    sys.stdout.write(f"{write_result('loss_terms', result | conditions.as_row())}\n")
     return 0
 
 

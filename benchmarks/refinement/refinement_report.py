@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from benchmarks.machine_load import busy_mark
 from benchmarks.refinement import PUBLISHED_GFLOP
 
 #: Of an H200 in half precision, dense, by NVIDIA's data sheet.
@@ -38,7 +39,7 @@ def refinement_section(result: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
-        name = f"{row['networks']}, {row['precision']}, {row['engine']} | {row['batch']}"
+        name = f"{row['networks']}, {row['precision']}, {row['engine']}{busy_mark(row)} | {row['batch']}"
         if "not_run" in row:
             lines.append(f"| {name} | {row['not_run']} | – | – | – | – | – |")
             continue

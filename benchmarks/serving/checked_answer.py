@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.serving.in_process import InProcessAvatar
+from facewright.adapter.in_process import Run
 from facewright_client import Avatar
+from facewright_client.contract import GLB, IDENTITY, LANDMARKS
 
 
 class WrongAnswerError(Exception):
     """The server's avatar is not that of the photo, or not a GLB."""
 
 
-def check_answer(answer: Avatar, expected: InProcessAvatar) -> str:
+def check_answer(answer: Avatar, expected: Run) -> str:
     """In words, what was checked.
 
     Raises:
@@ -31,13 +32,13 @@ def check_answer(answer: Avatar, expected: InProcessAvatar) -> str:
         )
     if not contents.get("images"):
         raise WrongAnswerError("the GLB has no texture")
-    offset = float(np.abs(answer.landmarks - expected.landmarks).max())
-    difference = float(np.abs(answer.identity - expected.identity).max())
+    offset = float(np.abs(answer.landmarks - expected.array(LANDMARKS)).max())
+    difference = float(np.abs(answer.identity - expected.array(IDENTITY)).max())
     if offset > 0.05 or difference > 0.05:
         raise WrongAnswerError(
             f"not this photo's avatar: landmarks off by {offset:.2f} px, identity by {difference:.2f}"
         )
-    same = "byte for byte" if answer.glb == expected.glb else f"(identity within {difference:.0e})"
+    same = "byte for byte" if answer.glb == expected.content(GLB) else f"(identity within {difference:.0e})"
     return (
         f"the GLB parses, has {len(names)} morph targets and a texture, and equals that of the stages called "
         f"in one process {same}"

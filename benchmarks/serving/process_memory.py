@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.process_tree import descendants
+
 
 @dataclass(frozen=True)
 class TreeMemory:
@@ -55,22 +57,6 @@ def tree_memory(root: int) -> TreeMemory:
         pss += _kilobytes(sizes, "Pss")
         shm += _kilobytes(sizes, "Pss_Shmem")
     return TreeMemory(count, rss / 1e3, pss / 1e3, shm / 1e3)
-
-
-def descendants(root: int) -> list[int]:
-    """``root`` and the processes below it, parents before children."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The command's name is in parentheses and may hold anything; what follows the last one is fixed.
-            fields = status.read_text().rsplit(")", 1)[1].split()
-        except (OSError, IndexError):
-            continue
-        children.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    found = [root]
-    for pid in found:
-        found.extend(children.get(pid, ()))
-    return found
 
 
 def _kilobytes(sizes: dict[str, list[str]], name: str) -> float:

@@ -1,8 +1,10 @@
-"""The serving section of the report: latency and throughput, where the time goes, memory."""
+"""What the report and the README say of the service: latency, throughput, where the time goes, memory."""
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from benchmarks.machine_load import busy_mark
 
 _STAGE_COLUMNS: Final = ("total_ms", "queue_ms", "compute_infer_ms")
 _MEMORY_COLUMNS: Final = ("requests", "processes", "pss_mb", "rss_mb", "shm_mb")
@@ -10,53 +12,95 @@ _MEMORY_COLUMNS: Final = ("requests", "processes", "pss_mb", "rss_mb", "shm_mb")
 
 def serving_section(result: dict[str, Any]) -> str:
     """Markdown of one serving result."""
-    answer = result["answer"]
+    sets = result["photo_sets"]
     lines = [
         "## Serving",
         "",
-        f"`avatar_twin` on {result['server']}; the photo is {result['photo']}; before timing, the answer was "
-        f"checked: {answer['checked']}. The load generator shares the server's {result['cpu_count']} cores.",
+        f"`avatar_twin` on {result['server']}. The load generator shares the server's {result['cpu_count']} "
+        "cores.",
         "",
-        "```\npython -m benchmarks.serving\n```",
-        "",
-        "| load | answered | failed | p50 ms | p95 ms | p99 ms | avatars per second |",
-        "|---|---|---|---|---|---|---|",
-        _row("the same stages called in one process, no server", result["in_process"]),
-        *(
-            _row(f"closed loop, {clients} client{'s' if clients != '1' else ''}", scenario)
-            for clients, scenario in result["closed_loop"].items()
-        ),
-        *(
-            _row(f"Poisson arrivals, {rate} per second, from the scheduled send time", scenario)
-            for rate, scenario in result["poisson"].items()
-        ),
-        "",
-        "Goals: one client p50 400 ms (stretch: 250), 4 avatars per second under 4 clients (stretch: 8).",
-        "",
-        "Where the time goes, one client, by the server's own statistics (mean ms per request):",
-        "",
-        "| stage | total | queue | compute |",
-        "|---|---|---|---|",
-        *_stage_rows(result["closed_loop"]),
+        f"```\npython -m benchmarks.serving{'' if len(sets) == 1 else ' --photos FOLDER'}\n```",
         "",
     ]
-    memory = result["memory"]
+    for photos in sets.values():
+        lines += _photo_set(photos)
     lines += [
+        "Goals: one client p50 400 ms (stretch: 250), 4 avatars per second under 4 clients (stretch: 8).",
+        "",
         "Memory of the server and all of its processes, the supervisor included (goal: 1.5 GB and flat after "
         "1,000 requests; stretch: 1 GB). PSS counts shared pages once:",
         "",
         "| after requests | processes | PSS MB | RSS MB | of it shared memory MB |",
         "|---|---|---|---|---|",
-        *("| " + " | ".join(str(row[key]) for key in _MEMORY_COLUMNS) + " |" for row in memory),
+        *("| " + " | ".join(str(row[key]) for key in _MEMORY_COLUMNS) + " |" for row in result["memory"]),
         "",
     ]
     return "\n".join(lines)
 
 
-def _row(name: str, scenario: dict[str, Any]) -> str:
-    failed = ", ".join(f"{count} {code}" for code, count in scenario["failed"].items()) or "0"
-    cells = [scenario.get(key, "–") for key in ("p50_ms", "p95_ms", "p99_ms", "per_second")]
-    return f"| {name} | {scenario['answered']} | {failed} | " + " | ".join(map(str, cells)) + " |"
+def readme_rows(result: dict[str, Any]) -> list[str]:
+    """The rows of the README's table that a serving result gives.
+
+    Memory grew by what processes hold (PSS) after all that loads do and before the run's last request.
+    """
+    rows = []
+    for photos in result["photo_sets"].values():
+        one, four = photos["closed_loop"]["1"], photos["closed_loop"]["4"]
+        which = _described(photos)
+        rows += [
+            f"| photo → GLB, 1024² texture, over gRPC, one client, p50 (p95) | {which} | 400 ms | 250 ms "
+            f"| **{one['p50_ms']:.0f} ms** ({one['p95_ms']:.0f}){busy_mark(one)} |",
+            f"| avatars per second, 4 clients | {which} | 4 | 8 "
+            f"| **{four['per_second']:.1f}**{busy_mark(four)} |",
+        ]
+    _, loaded, *_, last = result["memory"]
+    further, grown = last["requests"] - loaded["requests"], last["pss_mb"] - loaded["pss_mb"]
+    rows.append(
+        f"| memory of all server processes after {last['requests']:,} requests (RSS), refinement loaded too "
+        f"| the same | 1.5 GB, flat | 1 GB | **{last['rss_mb'] / 1e3:.1f} GB**, "
+        f"{grown:+} MB (PSS) in the last {further} |"
+    )
+    return rows
+
+
+def _described(photos: dict[str, Any]) -> str:
+    return f"{photos['description']}, {'public' if photos['public'] else 'private'}"
+
+
+def _photo_set(photos: dict[str, Any]) -> list[str]:
+    return [
+        f"### {_described(photos)}",
+        "",
+        f"{'' if photos['photos'] == 1 else 'Each is sent equally often. '}Before timing, an answer was "
+        f"checked: {photos['checked']}.",
+        "",
+        "| load | answered | failed | p50 ms | p95 ms | p99 ms | avatars per second |",
+        "|---|---|---|---|---|---|---|",
+        _row("the same stages called in one process, no server", photos["in_process"]),
+        *(
+            _row(f"closed loop, {clients} client{'s' if clients != '1' else ''}", load)
+            for clients, load in photos["closed_loop"].items()
+        ),
+        *(
+            _row(f"Poisson arrivals, {rate} per second, from the scheduled send time", load)
+            for rate, load in photos["poisson"].items()
+        ),
+        "",
+        "Where the time goes, one client, by the server's own statistics (mean ms per request):",
+        "",
+        "| stage | total | queue | compute |",
+        "|---|---|---|---|",
+        *_stage_rows(photos["closed_loop"]),
+        "",
+    ]
+
+
+def _row(name: str, load: dict[str, Any]) -> str:
+    failed = ", ".join(f"{count} {code}" for code, count in load["failed"].items()) or "0"
+    cells = [load.get(key, "–") for key in ("p50_ms", "p95_ms", "p99_ms", "per_second")]
+    return (
+        f"| {name}{busy_mark(load)} | {load['answered']} | {failed} | " + " | ".join(map(str, cells)) + " |"
+    )
 
 
 def _stage_rows(closed_loop: dict[str, Any]) -> list[str]:

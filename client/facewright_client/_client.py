@@ -52,7 +52,7 @@ class Client:
             pipeline: the ensemble.
             preview: also render the preview sheet (adds time).
             timeout_s: longest time, retries included; the connection's by default.
-            options: ``facewright_client.contract.OPTIONS``.
+            options: those of the pipeline, listed in docs/pipelines.md.
 
         Raises:
             FacewrightClientError: one subclass per error code.
@@ -117,7 +117,7 @@ class Client:
             progress: called in this thread for every iteration; where it raises, the server stops. With it
                 the request streams and is never retried.
             timeout_s: longest time, retries included; the connection's by default.
-            options: ``facewright_client.contract.REFINE_OPTIONS``.
+            options: those of ``refine_latent``, listed in docs/pipelines.md.
 
         Raises:
             FacewrightClientError: one subclass per error code.

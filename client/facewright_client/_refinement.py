@@ -84,7 +84,7 @@ def inputs(start: RefinementStart) -> list[Any]:
     """The request's input tensors."""
     by_name = {f.name.upper(): np.ascontiguousarray(getattr(start, f.name)) for f in fields(start)}
     tensors = []
-    for tensor in contract.REFINE_LATENT[0]:
+    for tensor in contract.REFINEMENT_INPUTS:
         array = by_name[tensor.name][None]
         kind = {"uint8": "UINT8", "float32": "FP32"}.get(str(array.dtype))
         if kind is None:

@@ -20,7 +20,7 @@ OptionValue = int | float | bool | str
 Photo = bytes | str | os.PathLike[str]
 
 #: Everything an avatar has but the preview, which costs time.
-_OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR[1] if tensor != contract.PREVIEW)
+_OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR_OUTPUTS if tensor != contract.PREVIEW)
 
 
 def photo_bytes(photo: Photo) -> bytes:

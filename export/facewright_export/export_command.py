@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from facewright.core.assets import cache_folder
-from facewright.server.model_configs import Profile
+from facewright.engines.profile import Profile
 from facewright_export.checkpoints import CheckpointError
 from facewright_export.export_error import ExportError
 from facewright_export.network import Network

@@ -28,8 +28,10 @@ import onnx
 from onnx import TensorProto
 
 from facewright.core.errors import FacewrightError
-from facewright.server.exported_repository import SERVED_VERSIONS, versions_in
-from facewright.server.model_configs import PROFILES, Profile, ServedNetwork, write_network_configs
+from facewright.engines.exported_repository import SERVED_VERSIONS, versions_in
+from facewright.engines.profile import PROFILES, Profile
+from facewright.server.model_configs import ServedNetwork, write_network_configs
+from facewright.server.served_repository import NETWORK_MODEL
 from facewright_client.contract import Tensor
 from facewright_export.export_error import ExportError
 from facewright_export.onnx.network_metadata import metadata_of
@@ -42,11 +44,6 @@ _TRITON_TYPES: Final = {
     TensorProto.INT64: "TYPE_INT64",
     TensorProto.BOOL: "TYPE_BOOL",
 }
-_ADAPTER: Final = '''\
-"""Runs the model.onnx beside it; written by facewright export."""
-
-from facewright.server.network_stage import TritonPythonModel as TritonPythonModel
-'''
 
 
 def describe(model: onnx.ModelProto, versions: int | tuple[int, ...] = SERVED_VERSIONS) -> ServedNetwork:
@@ -92,7 +89,7 @@ def add_version(
     unfinished.mkdir()
     try:
         (unfinished / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
-        (unfinished / "model.py").write_text(_ADAPTER)
+        (unfinished / "model.py").write_text(NETWORK_MODEL)
         (unfinished / "parity.json").write_text(json.dumps(list(parity), indent=1) + "\n")
         write_network_configs(folder, network, profile)
         os.replace(unfinished, folder / str(version))

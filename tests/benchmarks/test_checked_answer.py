@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.serving.checked_answer import WrongAnswerError, check_answer, glb_json
-from benchmarks.serving.in_process import InProcessAvatar
+from facewright.adapter.in_process import Run
 from facewright_client import Avatar
+from facewright_client.contract import GLB, IDENTITY, LANDMARKS
 
 
 def _glb(targets: list[str], images: int = 1) -> bytes:
@@ -44,9 +45,14 @@ def _answer(glb: bytes, **changes: Any) -> Avatar:
     return Avatar(**(fields | changes))
 
 
+def _expected(glb: bytes) -> Run:
+    tensors = {GLB: np.frombuffer(glb, np.uint8), LANDMARKS: _LANDMARKS, IDENTITY: _IDENTITY}
+    return Run(tensors, {})
+
+
 def test_the_same_avatar_passes_and_is_described() -> None:
     glb = _glb(_TARGETS)
-    said = check_answer(_answer(glb), InProcessAvatar(glb, _LANDMARKS, _IDENTITY))
+    said = check_answer(_answer(glb), _expected(glb))
     assert "52 morph targets" in said
     assert "byte for byte" in said
 
@@ -65,7 +71,7 @@ def test_the_same_avatar_passes_and_is_described() -> None:
 )
 def test_another_face_or_a_broken_file_does_not(answer: Avatar, reason: str) -> None:
     with pytest.raises(WrongAnswerError, match=reason):
-        check_answer(answer, InProcessAvatar(_glb(_TARGETS), _LANDMARKS, _IDENTITY))
+        check_answer(answer, _expected(_glb(_TARGETS)))
 
 
 def test_glb_json_reads_the_contents() -> None:

@@ -46,8 +46,16 @@ def test_rows_of_other_commits_are_named() -> None:
 
 def test_times_and_what_was_left_out() -> None:
     row = {"network": "mica", "batch": 1, "gflop": 24.2, "commit": "0123456789ab"}
+    load = {"cores": 2, "by_this_run": 1.0, "by_others": 0.5}
     rows = [
-        row | {"runner": "torch eager", "ms": 12.5, "gflop_per_s": 1936.0, "roofline_ms": 9.0},
+        row
+        | {
+            "machine_load": load,
+            "runner": "torch eager",
+            "ms": 12.5,
+            "gflop_per_s": 1936.0,
+            "roofline_ms": 9.0,
+        },
         row | {"batch": 32, "gflop": 774.4, "roofline_ms": 288.0, "left_out": "a run would need about 40 GB"},
     ]
     rows[1]["commit"] = "ba9876543210"
@@ -61,7 +69,7 @@ def test_times_and_what_was_left_out() -> None:
         "onnx_runtime": False,
     }
     text = networks_section(result)
-    assert "| mica | 1 | 24.2 | torch eager | 12.5 | 1936 | 9 |" in text
+    assert "| mica | 1 | 24.2 | torch eager † | 12.5 | 1936 | 9 |" in text
     assert "| mica | 32 | 774.4 | not run: a run would need about 40 GB | – | – | 288 |" in text
     assert "processor time" in text
     assert "Not run: pspnet." in text

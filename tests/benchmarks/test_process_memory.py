@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from benchmarks.serving.process_memory import descendants, tree_memory
+from benchmarks.process_tree import descendants
+from benchmarks.serving.process_memory import tree_memory
 
 _CHILD_WITH_GRANDCHILD = """
 import subprocess, sys, time

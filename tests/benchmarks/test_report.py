@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from benchmarks import report as report_module
+from benchmarks.machine_load import BUSY_NOTE
 from benchmarks.report import main, read_results, report
+from benchmarks.run_conditions import ROOT
+from benchmarks.serving.serving_report import readme_rows
 
 _CONDITIONS: dict[str, Any] = {
     "commit": "0123456789ab",
@@ -21,16 +24,37 @@ _CONDITIONS: dict[str, Any] = {
     "versions": {"numpy": "2.4.6"},
 }
 _LOAD = {"answered": 9, "failed": {}, "p50_ms": 321.5, "p95_ms": 400, "p99_ms": 410, "per_second": 3.25}
+_QUIET, _BUSY = (
+    {"machine_load": {"cores": 2, "by_this_run": 1.75, "by_others": others}} for others in (0.125, 0.25)
+)
+_PHOTOS: dict[str, Any] = {
+    "checked": "the GLB parses",
+    "in_process": _LOAD,
+    "closed_loop": {
+        "1": _LOAD | _QUIET | {"stages": {"fit_head": {"total_ms": 33.25, "queue_ms": 0.5}}},
+        "4": _LOAD | _BUSY,
+    },
+    "poisson": {},
+}
 _SERVING: dict[str, Any] = {
     "benchmark": "serving",
     **_CONDITIONS,
     "server": "Triton 2.51.0",
-    "photo": "512 × 512",
-    "answer": {"checked": "the GLB parses"},
-    "in_process": _LOAD,
-    "closed_loop": {"1": _LOAD | {"stages": {"fit_head": {"total_ms": 33.25, "queue_ms": 0.5}}}, "4": _LOAD},
-    "poisson": {"2": _LOAD | {"failed": {"OVERLOADED": 3}}},
-    "memory": [{"requests": 1000, "processes": 7, "rss_mb": 1500, "pss_mb": 987, "shm_mb": 30}],
+    "photo_sets": {
+        "astronaut": _PHOTOS
+        | {
+            "description": "astronaut (512 × 512)",
+            "public": True,
+            "photos": 1,
+            "poisson": {"2": _LOAD | {"failed": {"OVERLOADED": 3}}},
+        },
+        "portraits": _PHOTOS
+        | {"description": "30 portraits of 29 people (1.5 megapixels)", "public": False, "photos": 30},
+    },
+    "memory": [
+        {"requests": requests, "processes": 7, "rss_mb": 1500, "pss_mb": pss_mb, "shm_mb": 30}
+        for requests, pss_mb in ((1, 900), (400, 990), (1000, 987))
+    ],
 }
 
 
@@ -44,13 +68,47 @@ def test_serving_numbers_reach_the_report() -> None:
         "| 1000 | 7 | 987 | 1500 | 30 |",
     ):
         assert shown in text
+    assert text.index("### astronaut (512 × 512), public") < text.index("### 30 portraits of 29 people")
+    assert "(1.5 megapixels), private" in text
+    assert "benchmarks.serving --photos FOLDER\n" in text
     assert "Commit 0123456789ab" in text
     assert "Likeness" not in text
 
 
 def test_times_taken_on_a_busy_machine_are_marked() -> None:
-    assert "too long" not in report({"serving": _SERVING})
-    assert "too long" in report({"serving": _SERVING | {"load_average_before": 4.0}})
+    busy = "**The machine was busy with other work: times are too long.**"
+    # What a result says of the run goes before the load of the minute before it.
+    assert busy not in report({"serving": _SERVING | _QUIET | {"load_average_before": 4.0}})
+    assert busy in report({"serving": _SERVING | _BUSY})
+    assert "by the run 1.75 and by other programs 0.25;" in report({"serving": _SERVING | _BUSY})
+    assert busy not in report({"serving": _SERVING})
+    assert busy in report({"serving": _SERVING | {"load_average_before": 4.0}})
+
+
+def test_rows_taken_on_a_busy_machine_are_marked() -> None:
+    text = report({"serving": _SERVING})
+    assert "| closed loop, 1 client | 9 |" in text
+    assert "| closed loop, 4 clients † | 9 |" in text
+    assert BUSY_NOTE in text
+    kernels = _KERNELS | {"rows": [row | _QUIET for row in _KERNELS["rows"]]}
+    assert BUSY_NOTE not in report({"kernels": kernels})
+    kernels["rows"] = [row | _BUSY for row in _KERNELS["rows"]]
+    text = report({"kernels": kernels})
+    assert BUSY_NOTE in text
+    assert "| antialias † | 1.25 |" in text
+
+
+def test_the_readme_shows_the_committed_serving_numbers() -> None:
+    result = read_results()["serving"]
+    assert {"astronaut", "portraits"} == set(result["photo_sets"])
+    readme = (ROOT / "README.md").read_text()
+    for row in readme_rows(result):
+        assert f"{row}\n" in readme
+    assert (BUSY_NOTE in readme) == ("†" in "".join(readme_rows(result)))
+    marked = readme_rows(_SERVING)
+    assert marked[0].endswith("| **322 ms** (400) |")
+    assert marked[1].endswith("| **3.2** † |")
+    assert marked[-1].endswith("| **1.5 GB**, -3 MB (PSS) in the last 600 |")
 
 
 def _likeness() -> dict[str, Any]:

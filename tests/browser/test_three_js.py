@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facewright.asset.gltf_layout import LayoutOptions
+from facewright.asset.head_meshes import MeshOptions
 from facewright.asset.visemes import VISEMES
 from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
@@ -59,7 +59,7 @@ def drawn(head: HeadModel) -> Drawn:
     chromium = find_chromium()
     assert chromium is not None
     # PNG: JPEG decoders of other Chromium versions may round differently.
-    glb = painted_glb(head, LayoutOptions(lods=2), encoded(painted_texture(head), "png"))
+    glb = painted_glb(head, MeshOptions(lods=2), encoded(painted_texture(head), "png"))
     return draw_avatar(chromium, glb, POSES)
 
 

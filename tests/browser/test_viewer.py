@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from facewright.asset.gltf_layout import LayoutOptions
+from facewright.asset.head_meshes import MeshOptions
 from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
 from tests.browser.chromium import HERE, find_chromium
@@ -36,7 +36,7 @@ pytestmark = [
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     avatar = tmp_path_factory.mktemp("avatar") / "me.glb"
     head = HeadModel.load(asset_path("head.npz"))
-    avatar.write_bytes(painted_glb(head, LayoutOptions(lods=2), encoded(painted_texture(head, 256))))
+    avatar.write_bytes(painted_glb(head, MeshOptions(lods=2), encoded(painted_texture(head, 256))))
     server = subprocess.Popen(
         [sys.executable, ROOT / "scripts/view", avatar],
         stdout=subprocess.PIPE,

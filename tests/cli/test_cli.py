@@ -11,7 +11,7 @@ import pytest
 
 from facewright.cli import main
 from facewright.cli.create_command import Batch, Finished, _targets, create_avatars, preview_path, report_path
-from facewright_client.contract import OPTIONS
+from facewright.pipelines.twin import AVATAR_TWIN
 
 
 def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +19,7 @@ def test_help_names_every_option_with_its_default(capsys: pytest.CaptureFixture[
         main(["create", "--help"])
     assert caught.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    for name, option in OPTIONS.items():
+    for name, option in AVATAR_TWIN.options.items():
         assert f"--{name.replace('_', '-')}" in text
         assert option.meaning.split(";")[0] in text
 
@@ -42,6 +42,24 @@ def test_a_bad_option_is_refused_before_anything_is_sent(
     arguments = ["create", str(photo), "-o", str(tmp_path / "me.glb"), "--texture-size", "1000"]
     assert main([*arguments, "--server", "127.0.0.1:1"]) == 1
     assert "texture_size" in capsys.readouterr().err
+
+
+def test_a_pipeline_that_is_none_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["create", "me.jpg", "-o", "me.glb", "--pipeline", "avatar_twins"]) == 1
+    said = capsys.readouterr().err
+    assert "there is no pipeline 'avatar_twins'" in said
+    assert "did you mean avatar_twin?" in said
+
+
+def test_a_broken_file_of_pipelines_keeps_other_commands_working(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACEWRIGHT_PIPELINES", "/nowhere/mine.py")
+    assert main(["create", "me.jpg", "-o", "me.glb"]) == 1
+    assert "mine.py cannot be run" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["doctor", "--help"])
+    assert caught.value.code == 0
 
 
 def test_tls_needs_both_files(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from facewright.cli import main
 from facewright.cli.refine_command import read_start
-from facewright_client.contract import REFINE_OPTIONS
+from facewright.pipelines.refinement import REFINE_OPTIONS
 
 ARRAYS = {
     "face_crop": np.zeros((1024, 1024, 3), np.uint8),

@@ -68,7 +68,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             context.abort(*self.failures.pop(0))
         answer = service_pb2.ModelInferResponse(model_name=request.model_name)
         contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
-        sizes = {tensor.name: tensor for tensor in contract.AVATAR[1]}
+        sizes = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
         for wanted in request.outputs:
             tensor = sizes[wanted.name]
             shape = [1, *(len(contents.get(tensor.name, b"12345")) if n == -1 else n for n in tensor.shape)]

@@ -153,7 +153,7 @@ def test_shared_memory_is_memory_and_flags_exist(container: dict[str, Any]) -> N
 
 
 def test_every_metric_named_is_exported() -> None:
-    ours = (_ROOT / "src" / "facewright" / "server" / "stage_metrics.py").read_text()
+    ours = (_ROOT / "src" / "facewright" / "adapter" / "stage_metrics.py").read_text()
     exported = _TRITON_METRICS | set(re.findall(r'name="(facewright_\w+)"', ours)) | {"up"}
     named: set[str] = set()
     dashboard = json.loads((_DEPLOY / "grafana" / "dashboards" / "facewright.json").read_text())

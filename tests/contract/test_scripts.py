@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from facewright.server.model_configs import ENSEMBLES
+from facewright.pipelines.twin import AVATAR_TWIN
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,7 +71,7 @@ def test_demo_writes_avatar_preview_and_report(tmp_path: Path) -> None:
     with Image.open(tmp_path / "out" / "preview.png") as preview:
         assert preview.width > 1000
     assert json.loads((tmp_path / "out" / "report.json").read_text())["pipeline"] == "avatar_twin"
-    for stage in ENSEMBLES["avatar_twin"]:
+    for stage in (step.name for step in AVATAR_TWIN.steps):
         assert stage in done.stdout
 
 

@@ -1,9 +1,7 @@
-"""Options: the dataclass agrees with the contract, and from_parameters refuses everything outside it."""
+"""Options: what a pipeline's table allows is taken, everything else is refused."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 
 import pytest
@@ -11,25 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facewright.core.errors import FacewrightError
-from facewright.core.options import AvatarOptions
-from facewright_client.contract import OPTIONS, ErrorCode
+from facewright.core.options import options_with_defaults
+from facewright.pipelines.registry import pipelines
+from facewright.pipelines.twin import AVATAR_TWIN
+from facewright_client.contract import ErrorCode
 
-
-def test_fields_and_defaults_are_the_contracts() -> None:
-    fields = {field.name: field.default for field in dataclasses.fields(AvatarOptions)}
-    assert fields == {name: option.default for name, option in OPTIONS.items()}
-    for name, option in OPTIONS.items():
-        assert type(fields[name]) is option.kind
+OPTIONS = AVATAR_TWIN.options
 
 
 def test_defaults_pass_their_own_validation() -> None:
-    defaults = {name: option.default for name, option in OPTIONS.items()}
-    assert AvatarOptions.from_parameters(defaults) == AvatarOptions()
-
-
-def test_json_round_trip() -> None:
-    options = AvatarOptions.from_parameters({"texture_size": 2048, "delight": 0.25, "visemes": False})
-    assert AvatarOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
+    for row in pipelines().values():
+        defaults = {name: option.default for name, option in row.options.items()}
+        assert (
+            options_with_defaults(defaults, row.options) == options_with_defaults({}, row.options) == defaults
+        )
+        assert all(type(option.default) is option.kind for option in row.options.values())
 
 
 @pytest.mark.parametrize(
@@ -42,7 +36,7 @@ def test_json_round_trip() -> None:
     ],
 )
 def test_numbers_and_booleans_travel_as_strings(name: str, text: str, value: object) -> None:
-    parsed = getattr(AvatarOptions.from_parameters({name: text}), name)
+    parsed = options_with_defaults({name: text}, OPTIONS)[name]
     assert parsed == value
     assert type(parsed) is type(value)
 
@@ -80,7 +74,7 @@ def test_numbers_and_booleans_travel_as_strings(name: str, text: str, value: obj
 )
 def test_anything_else_is_a_bad_option(name: str, value: object) -> None:
     with pytest.raises(FacewrightError) as caught:
-        AvatarOptions.from_parameters({name: value})  # type: ignore[dict-item]
+        options_with_defaults({name: value}, OPTIONS)  # type: ignore[dict-item]
     assert caught.value.code is ErrorCode.BAD_OPTION
     assert caught.value.hint
     if name:
@@ -89,13 +83,13 @@ def test_anything_else_is_a_bad_option(name: str, value: object) -> None:
 
 def test_a_misspelt_name_gets_the_right_one_as_hint() -> None:
     with pytest.raises(FacewrightError) as caught:
-        AvatarOptions.from_parameters({"texture_sise": 1024})
+        options_with_defaults({"texture_sise": 1024}, OPTIONS)
     assert "texture_size" in caught.value.hint
 
 
 def test_a_long_value_is_not_echoed_whole() -> None:
     with pytest.raises(FacewrightError) as caught:
-        AvatarOptions.from_parameters({"texture_format": "x" * 100_000})
+        options_with_defaults({"texture_format": "x" * 100_000}, OPTIONS)
     assert len(caught.value.message) < 200
 
 
@@ -105,13 +99,13 @@ def test_a_long_value_is_not_echoed_whole() -> None:
 )
 def test_what_is_accepted_is_within_the_contract(name: str, value: object) -> None:
     try:
-        options = AvatarOptions.from_parameters({name: value})  # type: ignore[dict-item]
+        options = options_with_defaults({name: value}, OPTIONS)  # type: ignore[dict-item]
     except FacewrightError as error:
         if error.code is not ErrorCode.BAD_OPTION:
             raise
         return
     option = OPTIONS[name]
-    parsed = getattr(options, name)
+    parsed = options[name]
     assert type(parsed) is option.kind
     assert not option.choices or parsed in option.choices
     if option.minimum is not None and option.maximum is not None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facewright.core.options import AvatarOptions
 from facewright.fit.camera import Camera
 from facewright.fit.fit_head import HeadFitter
 from facewright.fit.fit_info import HeadFit
@@ -26,7 +25,7 @@ def fitter(open_head: HeadModel) -> HeadFitter:
 @pytest.fixture(scope="module")
 def astronaut(fitter: HeadFitter) -> HeadFit:
     networks = FaceNetworks.load()
-    found = find_face(ASTRONAUT.read_bytes(), AvatarOptions(), networks)
+    found = find_face(ASTRONAUT.read_bytes(), networks)
     landmarks, score = networks.landmarks(found.landmark_input)
     return fitter.fit(
         landmarks, score, found.landmark_to_crop, found.crop_to_photo, found.info, found.person_mask

@@ -13,7 +13,6 @@ from PIL import Image
 
 from benchmarks.refinement.loss_terms import ASTRONAUT, photo_subject, refine_by_columns
 from facewright.core.errors import FacewrightError
-from facewright.core.options import AvatarOptions
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.photo.face_networks import FaceNetworks
 from facewright.photo.find_face import find_face
@@ -39,7 +38,7 @@ def folder(published_descriptor: DlibFaceDescriptor, tmp_path_factory: pytest.Te
 @pytest.fixture(scope="module")
 def face_crop() -> NDArray[np.uint8]:
     """The astronaut's FACE_CROP at the refinement's size."""
-    found = find_face(ASTRONAUT.read_bytes(), AvatarOptions(), FaceNetworks.load())
+    found = find_face(ASTRONAUT.read_bytes(), FaceNetworks.load())
     return np.asarray(Image.fromarray(found.face_crop).reduce(4))
 
 

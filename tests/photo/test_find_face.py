@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from facewright.core.errors import FacewrightError
-from facewright.core.options import AvatarOptions
 from facewright.photo.find_face import FaceNetworks, FoundFace, PhotoInfo, find_face
 from facewright.photo.landmark_crop import FaceView, sample_view
+from facewright.pipelines import tensors
 from facewright_client import contract
 from facewright_client.contract import ErrorCode
 
@@ -38,7 +38,7 @@ def astronaut() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def found(networks: FaceNetworks) -> FoundFace:
-    return find_face(ASTRONAUT.read_bytes(), AvatarOptions(), networks)
+    return find_face(ASTRONAUT.read_bytes(), networks)
 
 
 def _encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -47,8 +47,8 @@ def _encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _find(image: Image.Image, networks: FaceNetworks, **options: Any) -> FoundFace:
-    return find_face(_encoded(image), AvatarOptions(**options), networks)
+def _find(image: Image.Image, networks: FaceNetworks, face_index: int = -1) -> FoundFace:
+    return find_face(_encoded(image), networks, face_index)
 
 
 def _moved(points: npt.NDArray[Any], transform: npt.NDArray[Any]) -> F64:
@@ -66,10 +66,10 @@ def _landmarks(found: FoundFace, networks: FaceNetworks) -> F64:
 def test_outputs_are_what_the_contract_says(found: FoundFace) -> None:
     for tensor, array in (
         (contract.FACE_CROP, found.face_crop),
-        (contract.CROP_TO_PHOTO, found.crop_to_photo),
-        (contract.LANDMARK_INPUT, found.landmark_input),
-        (contract.LANDMARK_TO_CROP, found.landmark_to_crop),
-        (contract.PERSON_MASK, found.person_mask),
+        (tensors.CROP_TO_PHOTO, found.crop_to_photo),
+        (tensors.LANDMARK_INPUT, found.landmark_input),
+        (tensors.LANDMARK_TO_CROP, found.landmark_to_crop),
+        (tensors.PERSON_MASK, found.person_mask),
     ):
         assert array.shape == tensor.shape
         assert array.dtype == {"TYPE_UINT8": np.uint8, "TYPE_FP32": np.float32}[tensor.dtype]
@@ -86,16 +86,7 @@ def test_info(found: FoundFace) -> None:
     assert info.face_score > 0.99
     assert info.focal_px is None
     assert info.warnings == []
-    assert info.deadline_unix_s == 0
-    assert info.options == AvatarOptions().to_dict()
     assert PhotoInfo.from_json(info.to_json()) == info
-
-
-def test_deadline_counts_from_acceptance(networks: FaceNetworks) -> None:
-    found = find_face(
-        ASTRONAUT.read_bytes(), AvatarOptions(deadline_ms=2500), networks, accepted_unix_s=1000.0
-    )
-    assert (found.info.accepted_unix_s, found.info.deadline_unix_s) == (1000.0, 1002.5)
 
 
 def test_landmarks_lie_on_the_face(found: FoundFace, networks: FaceNetworks) -> None:
@@ -167,7 +158,7 @@ def test_exif_orientation_and_turned_pixels_agree(
     exif = Image.Exif()
     exif[274] = 6  # turn clockwise to see it upright
     lying = _encoded(astronaut.transpose(Image.Transpose.ROTATE_90), exif=exif)
-    other = find_face(lying, AvatarOptions(), networks)
+    other = find_face(lying, networks)
     np.testing.assert_allclose(other.crop_to_photo, found.crop_to_photo, atol=0.5)
 
 
@@ -189,8 +180,8 @@ def test_a_large_photo_gives_the_same_face(
     canvas = Image.new("RGB", (4096, 3000), (90, 110, 130))
     canvas.paste(astronaut.resize((1024, 1024), Image.Resampling.BICUBIC), (2000, 900))
     photo = _encoded(canvas, "JPEG", quality=92)
-    other = find_face(photo, AvatarOptions(), networks)
-    assert "find_face.decode_again" in other.info.milliseconds
+    other = find_face(photo, networks)
+    assert "decode_again" in other.info.milliseconds
     expected = _landmarks(found, networks) * 2 + [2000, 900]
     error = np.linalg.norm(_landmarks(other, networks) - expected, axis=1) / 88
     assert np.median(error) < 0.012

@@ -13,6 +13,7 @@ from PIL import Image
 
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.refinement import REFINE_OPTIONS
 from facewright.refine.device import RefinementDevice
 from facewright.refine.history import LOSS_NAMES
 from facewright.refine.options import RefinementOptions
@@ -20,7 +21,7 @@ from facewright.refine.photos import RefinementPhotos
 from facewright.refine.service import LatentRefiner, RefinedLatent, RefinementProgress, RefinementRequest
 from facewright.render.light import STUDIO
 from facewright.render.render_head import HeadRenderer, View
-from facewright_client.contract import REFINE_OPTIONS, ErrorCode
+from facewright_client.contract import ErrorCode
 from tests.support.small_refinement_networks import IMAGE_SIZE, LATENT_SHAPE, small_networks
 
 CPU = RefinementDevice.cpu()

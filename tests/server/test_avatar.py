@@ -17,6 +17,7 @@ import pytest
 import tritonclient.grpc as triton
 from PIL import Image
 
+from facewright.pipelines.registry import pipelines, stages
 from facewright.server import Server
 from facewright_client import AsyncClient, Client, contract
 
@@ -148,7 +149,7 @@ def test_http_and_metrics(server: Server, photo: bytes) -> None:
     assert body[start : start + 4] == b"glTF"
     with urllib.request.urlopen(f"http://127.0.0.1:{server.settings.metrics_port}/metrics") as answer:
         metrics = answer.read().decode()
-    for stage in contract.STAGES:
+    for stage in stages(pipelines()):
         assert f'facewright_stage_seconds_count{{stage="{stage}"}}' in metrics
 
 

@@ -18,6 +18,10 @@ from tritonclient.utils import InferenceServerException
 
 from benchmarks.fuzz.mutated_photos import mutations, photo_formats
 from facewright.core.assets import cache_folder
+from facewright.pipelines.registry import pipelines, stages
+from facewright.pipelines.request import Request
+from facewright.pipelines.section import sections_to_json
+from facewright.pipelines.stages import EARLIER_SECTIONS, REQUEST
 from facewright.server import Server, ServerSettings
 from facewright_client import (
     BadOptionError,
@@ -150,12 +154,12 @@ def test_stages_refuse_numbers_that_are_not_finite(server: Server, value: float)
 @pytest.mark.parametrize("stage", ["fit_head", "bake_texture", "package_avatar", "render_preview"])
 def test_stages_refuse_options_that_the_first_stage_would(server: Server, stage: str) -> None:
     """A texture of 60000² texels would take the whole machine's memory."""
-    photo = {"accepted_unix_s": time.time(), "deadline_unix_s": 0, "options": {"texture_size": 60_000}}
-    infos = {contract.PHOTO_INFO: photo, contract.FIT_INFO: {"photo": photo}}
+    request = Request("avatar_twin", {"texture_size": 60_000}, time.time())
+    travelling = {REQUEST: request.to_json(), EARLIER_SECTIONS: sections_to_json([])}
     inputs = []
-    for tensor in contract.STAGES[stage][0]:
-        if tensor in infos:
-            value = np.frombuffer(json.dumps(infos[tensor]).encode(), np.uint8)
+    for tensor in (*stages(pipelines())[stage].takes, *travelling):
+        if tensor in travelling:
+            value = np.frombuffer(travelling[tensor].encode(), np.uint8)
         else:
             kind = np.uint8 if tensor.dtype == "TYPE_UINT8" else np.float32
             value = np.zeros([10 if n == -1 else n for n in tensor.shape], kind)

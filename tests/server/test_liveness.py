@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from facewright.pipelines.twin import AVATAR_TWIN
 from facewright.server.liveness import LivenessProbe
 from facewright_client import FacewrightClientError, OverloadedError, ServerUnavailableError
 
@@ -19,7 +20,7 @@ from facewright_client import FacewrightClientError, OverloadedError, ServerUnav
 def test_slow_statistics_leave_it_to_the_photo(
     monkeypatch: pytest.MonkeyPatch, failure: FacewrightClientError | None, alive: bool
 ) -> None:
-    def slow(probe: LivenessProbe) -> int:
+    def slow(probe: LivenessProbe, *_: object) -> int:
         raise ServerUnavailableError("timed out")
 
     def create(probe: LivenessProbe, *_: object) -> None:
@@ -30,5 +31,5 @@ def test_slow_statistics_leave_it_to_the_photo(
     sent: list[int] = []
     monkeypatch.setattr(LivenessProbe, "_answers", slow)
     monkeypatch.setattr(LivenessProbe, "_create", create)
-    assert LivenessProbe("127.0.0.1:1").alive(1.0) is alive
+    assert LivenessProbe("127.0.0.1:1", {"avatar_twin": AVATAR_TWIN}).alive(1.0) is alive
     assert sent == [1]

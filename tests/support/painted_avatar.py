@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facewright.asset.gltf import AvatarGeometry, EncodedTexture, write_glb
-from facewright.asset.gltf_layout import LayoutOptions, avatar_layout
+from facewright.asset.gltf import write_glb
+from facewright.asset.head_meshes import HeadMesh, MeshOptions, head_meshes, head_parts, head_skeleton
+from facewright.core.mesh_part import MeshPart, Texture
 from facewright.head.head_model import HeadModel
 from facewright_kernels import interpolate, rasterize, vertex_normals
 
@@ -53,19 +55,28 @@ def painted_texture(head: HeadModel, size: int = 512) -> NDArray[np.uint8]:
     return codes
 
 
-def encoded(texture: NDArray[np.uint8], texture_format: str = "png") -> EncodedTexture:
+def encoded(texture: NDArray[np.uint8], texture_format: str = "png") -> Texture:
     """The texture as a file's bytes."""
     content = io.BytesIO()
     Image.fromarray(texture).save(content, texture_format, quality=90)
-    return EncodedTexture(content.getvalue(), texture_format)
+    return Texture("albedo", content.getvalue(), texture_format)
 
 
-def avatar_geometry(head: HeadModel, vertices: NDArray[np.float32]) -> AvatarGeometry:
-    """Normals and joints of neutral vertices f32 [V, 3]."""
-    return AvatarGeometry(vertices, vertex_normals(vertices[None], head.triangles)[0], head.joints(vertices))
+def avatar_parts(
+    head: HeadModel, meshes: Sequence[HeadMesh], vertices: NDArray[np.float32], albedo: Texture
+) -> list[MeshPart]:
+    """The parts of neutral vertices f32 [V, 3], with their normals."""
+    return head_parts(meshes, vertices, vertex_normals(vertices[None], head.triangles)[0], albedo)
 
 
-def painted_glb(head: HeadModel, options: LayoutOptions, texture: EncodedTexture) -> bytes:
+def avatar_glb(
+    head: HeadModel, meshes: Sequence[HeadMesh], vertices: NDArray[np.float32], albedo: Texture
+) -> bytes:
+    """Neutral vertices f32 [V, 3] as a GLB."""
+    parts = avatar_parts(head, meshes, vertices, albedo)
+    return write_glb(parts, head_skeleton(head, vertices), {"generator": "Facewright tests"})
+
+
+def painted_glb(head: HeadModel, options: MeshOptions, albedo: Texture) -> bytes:
     """The mean head as a GLB."""
-    geometry = avatar_geometry(head, head.vertices_mean)
-    return write_glb(avatar_layout(head, options), geometry, texture, {"generator": "Facewright tests"})
+    return avatar_glb(head, head_meshes(head, options), head.vertices_mean, albedo)

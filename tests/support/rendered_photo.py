@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from facewright.appearance.head_template import hair_growth
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map
 from facewright.core.colour import srgb_from_linear
-from facewright.fit.fit_info import EyeFit, FitInfo, LandmarkError
+from facewright.fit.fit_info import EyeFit
 from facewright.head.head_model import HeadModel
 from facewright.render.light import Light
 from facewright.render.render_head import HeadRenderer, View
+from facewright.texture.bake_texture import TextureOptions
 from facewright_kernels import vertex_normals
 from tests.support.pose import rotation_from_angles
 
@@ -22,6 +23,7 @@ SKIN = np.array([0.42, 0.25, 0.18])
 HAIR = np.array([0.05, 0.03, 0.02])
 IRIS = np.array([0.05, 0.11, 0.22])
 SIZE = 1024
+_OPTIONS = TextureOptions(512, "png")
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,16 @@ class RenderedPhoto:
         view: the camera.
         vertices: f32 [V, 3].
         albedo: linear f32 [512, 512, 3] texture that was rendered.
-        info: what a fit would say.
+        eyes: as a fit would find them.
+        options: of the texture.
     """
 
     crop: NDArray[np.uint8]
     view: View
     vertices: NDArray[np.float32]
     albedo: NDArray[np.float32]
-    info: FitInfo = field(repr=False)
+    eyes: tuple[EyeFit, EyeFit] = field(repr=False)
+    options: TextureOptions
 
 
 def side_light(strength: float = 0.35) -> NDArray[np.float32]:
@@ -85,7 +89,7 @@ def render_photo(
     *,
     yaw: float = 0.0,
     light: NDArray[np.float32] | None = None,
-    options: dict[str, object] | None = None,
+    options: TextureOptions = _OPTIONS,
 ) -> RenderedPhoto:
     """The mean head on magenta, seen by a portrait lens, its face in the middle of the crop."""
     vertices = head.vertices_mean
@@ -98,25 +102,8 @@ def render_photo(
     albedo = truth_texture(head)
     shading = Light(side_light(0.0) if light is None else light)
     crop = HeadRenderer(head, albedo).render(vertices, view, shading, supersample=2).over(MAGENTA)
-    eyes = [_eye(head, side, view) for side in (0, 1)]
-    info = FitInfo(
-        yaw=yaw,
-        pitch=0.0,
-        roll=0.0,
-        focal_px=focal,
-        focal_photo_px=focal,
-        focal_source="estimated",
-        pupil_distance_px=170.0,
-        error_before=LandmarkError(0.0, 0.0),
-        error_after=LandmarkError(0.0, 0.0),
-        region_sigma_mm={},
-        left_eye=eyes[0],
-        right_eye=eyes[1],
-        face_score=1.0,
-        iterations=1,
-        photo={"options": {"texture_size": 512, "texture_format": "png", **(options or {})}},
-    )
-    return RenderedPhoto(crop, view, vertices, albedo, info)
+    eyes = _eye(head, 0, view), _eye(head, 1, view)
+    return RenderedPhoto(crop, view, vertices, albedo, eyes, options)
 
 
 def facing_and_visible(head: HeadModel, photo: RenderedPhoto) -> NDArray[np.float32]:

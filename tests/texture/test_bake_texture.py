@@ -19,11 +19,12 @@ from facewright.core.assets import asset_path
 from facewright.core.colour import linear_from_srgb, srgb_from_linear
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
-from facewright.texture.bake_texture import BakedTexture, TextureBaker
+from facewright.pipelines.section import sections_to_json
+from facewright.pipelines.tensors import PERSON_MASK
+from facewright.texture.bake_texture import BakedTexture, TextureBaker, TextureOptions
 from facewright.texture.fine_detail import fine_detail
 from facewright.texture.layers import hair_line, interpolated_zones, light_gain
-from facewright.texture.texture_info import TextureInfo
-from facewright_client.contract import PERSON_MASK, ErrorCode
+from facewright_client.contract import ErrorCode
 from tests.support.rendered_photo import (
     HAIR,
     IRIS,
@@ -64,7 +65,8 @@ def bake(baker: TextureBaker, photo: RenderedPhoto, crop: NDArray[np.uint8] | No
         photo.view.head_to_camera,
         photo.vertices,
         photo.vertices,
-        photo.info,
+        photo.eyes,
+        photo.options,
     )
 
 
@@ -84,7 +86,7 @@ def face_core(head: HeadModel, points: TexelPoints) -> NDArray[np.bool_]:
 def test_albedo_is_recovered(
     head: HeadModel, baker: TextureBaker, points: TexelPoints, strength: float
 ) -> None:
-    photo = render_photo(head, light=side_light(strength), options={"delight": 1.0})
+    photo = render_photo(head, light=side_light(strength), options=TextureOptions(512, "png", 1.0))
     baked = bake(baker, photo)
     core = face_core(head, points)
     albedo = linear_from_srgb(baked.texture).reshape(-1, 3)[core]
@@ -106,7 +108,7 @@ def test_delight_removes_the_share_asked_for(
     core = face_core(head, points)
     contrast = []
     for delight in (0.0, 0.5, 1.0):
-        photo = render_photo(head, light=side_light(0.35), options={"delight": delight})
+        photo = render_photo(head, light=side_light(0.35), options=TextureOptions(512, "png", delight))
         light = linear_from_srgb(bake(baker, photo).texture).reshape(-1, 3).mean(axis=1)
         left, right = core & (mean[:, 0] > 0.03), core & (mean[:, 0] < -0.03)
         contrast.append(np.log(np.median(light[left]) / np.median(light[right])))
@@ -319,7 +321,8 @@ def test_hair_beside_the_neck_hangs_behind_it(
         view.head_to_camera,
         frontal.vertices,
         frontal.vertices,
-        frontal.info,
+        frontal.eyes,
+        frontal.options,
         mask if masked else None,
     )
     linear = linear_from_srgb(baked.texture).reshape(-1, 3).mean(axis=1)
@@ -401,7 +404,7 @@ def test_equal_inputs_give_equal_bytes(baker: TextureBaker, frontal: RenderedPho
 @pytest.mark.parametrize("texture_format", ["jpeg", "webp", "png"])
 @pytest.mark.parametrize("size", [512, 1024])
 def test_size_and_format(head: HeadModel, baker: TextureBaker, size: int, texture_format: str) -> None:
-    photo = render_photo(head, options={"texture_size": size, "texture_format": texture_format})
+    photo = render_photo(head, options=TextureOptions(size, texture_format))
     baked = bake(baker, photo)
     image = Image.open(io.BytesIO(baked.encode()))
     assert (image.size, str(image.format).lower(), image.mode) == ((size, size), texture_format, "RGB")
@@ -414,7 +417,7 @@ def test_photo_that_shows_no_skin_still_gives_a_texture(baker: TextureBaker, fro
         baked = bake(baker, frontal, np.full_like(frontal.crop, level))
         assert baked.texture.shape == (512, 512, 3)
         assert np.isfinite(baked.sh_light).all()
-        baked.info.to_json()
+        sections_to_json([baked.info.section(baked.sh_light, 1)])  # every number is finite
 
 
 def test_face_outside_the_photo_is_filled_in(baker: TextureBaker, frontal: RenderedPhoto) -> None:
@@ -449,7 +452,7 @@ def test_bad_input_is_a_typed_error(
         "head_to_camera": frontal.view.head_to_camera,
         "fitted_vertices": frontal.vertices,
         "neutral_vertices": frontal.vertices,
-        "fit_info": frontal.info,
+        "eyes": frontal.eyes,
         name: value,
     }
     with pytest.raises(FacewrightError, match=name) as caught:
@@ -457,9 +460,8 @@ def test_bad_input_is_a_typed_error(
     assert caught.value.code is ErrorCode.INTERNAL
 
 
-def test_info_round_trips(baker: TextureBaker, frontal: RenderedPhoto) -> None:
+def test_info_says_what_was_seen(baker: TextureBaker, frontal: RenderedPhoto) -> None:
     info = bake(baker, frontal).info
-    assert TextureInfo.from_json(info.to_json()) == info
     assert set(info.region_confidence) == {str(name) for name in baker.head.region_names}
     assert info.region_confidence["nose"] > 0.7
     assert info.visible_share > 0.5
@@ -483,7 +485,7 @@ def test_work_that_nobody_waits_for_ends_at_the_next_step(
             view.head_to_camera,
             frontal.vertices,
             frontal.vertices,
-            frontal.info,
+            frontal.eyes,
             between_steps=leave_after_the_second,
         )
     assert caught.value.code is ErrorCode.CANCELLED

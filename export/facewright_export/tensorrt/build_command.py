@@ -12,11 +12,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from facewright.core.assets import asset_path
 from facewright.core.errors import FacewrightError
+from facewright.engines.exported_repository import exported_networks, require_plan, served_versions
 from facewright.engines.tensorrt_plan import compute_capability, open_plan, plan_name
+from facewright.pipelines.refinement import REFINE_LATENT
+from facewright.pipelines.registry import networks as pipeline_networks
+from facewright.pipelines.registry import pipelines
 from facewright.refine.networks import refinement_files
 from facewright.refine.service import refinement_folder
-from facewright.server.exported_repository import exported_networks, require_plan, served_versions
-from facewright.server.model_configs import GPU_BATCHES, LARGEST_NETWORK_BATCH, NETWORKS
 from facewright_export.export_error import ExportError
 from facewright_export.onnx.network_metadata import NetworkMetadata
 from facewright_export.tensorrt.plan_builder import (
@@ -62,12 +64,12 @@ def open_networks(networks: Sequence[str] = ()) -> dict[str, tuple[Path, Network
     Raises:
         FacewrightError: INTERNAL when the open assets are not built, or there is no such network.
     """
-    several = (1, LARGEST_NETWORK_BATCH // 2, LARGEST_NETWORK_BATCH)
     found = {
-        name: (asset_path(f"{name}.onnx"), NetworkMetadata(name, "fp32", several))
-        for name in sorted(NETWORKS)
+        name: (asset_path(row.weights[0].file), NetworkMetadata(name, "fp32", _batches(row.largest_batch)))
+        for name, row in sorted(pipeline_networks(pipelines()).items())
+        if row.weights
     }
-    refined = (1, GPU_BATCHES["refine_latent"] // 4, GPU_BATCHES["refine_latent"])
+    refined = _batches(REFINE_LATENT.gpu_batch)
     found |= {
         name: (path, NetworkMetadata(name, _precision(path), refined))
         for name, path in refinement_files(refinement_folder()).items()
@@ -76,6 +78,11 @@ def open_networks(networks: Sequence[str] = ()) -> dict[str, tuple[Path, Network
     if unknown:
         raise ExportError(f"there is no open network {', '.join(unknown)}", f"there are: {', '.join(found)}")
     return {name: network for name, network in found.items() if not networks or name in networks}
+
+
+def _batches(largest: int) -> tuple[int, int, int]:
+    """Least, usual and largest batch of a plan."""
+    return 1, largest // (2 if largest <= 8 else 4), largest
 
 
 def _precision(onnx_file: Path) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from facewright_client import contract
+from facewright.pipelines import tensors
 from facewright_export.tflite_to_onnx import landmark_views
 from facewright_export.tflite_to_onnx.convert import write_operators
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
@@ -78,7 +78,7 @@ def convert_face_landmarks(tflite_bytes: bytes) -> onnx.ModelProto:
     """
     source = read_tflite(tflite_bytes)
     graph = OnnxGraph()
-    batch = graph.add("Concat", *landmark_views.write_views(graph, contract.LANDMARK_INPUT.name), axis=0)
+    batch = graph.add("Concat", *landmark_views.write_views(graph, tensors.LANDMARK_INPUT.name), axis=0)
     landmarks, score = _write_landmarks(graph, source, batch)
     landmark_views.write_mean(graph, landmarks, score)
     return _landmark_model(graph, "face_landmarks")
@@ -92,17 +92,17 @@ def convert_face_landmarks_fast(tflite_bytes: bytes) -> onnx.ModelProto:
     """
     source = read_tflite(tflite_bytes)
     graph = OnnxGraph()
-    landmarks, score = _write_landmarks(graph, source, contract.LANDMARK_INPUT.name)
-    graph.add("Identity", landmarks, output=contract.NETWORK_LANDMARKS.name)
-    graph.add("Identity", score, output=contract.FACE_SCORE.name)
+    landmarks, score = _write_landmarks(graph, source, tensors.LANDMARK_INPUT.name)
+    graph.add("Identity", landmarks, output=tensors.NETWORK_LANDMARKS.name)
+    graph.add("Identity", score, output=tensors.FACE_SCORE.name)
     return _landmark_model(graph, "face_landmarks_fast")
 
 
 def _landmark_model(graph: OnnxGraph, name: str) -> onnx.ModelProto:
     return graph.model(
         name,
-        {contract.LANDMARK_INPUT.name: contract.LANDMARK_INPUT.shape},
-        {t.name: t.shape for t in (contract.NETWORK_LANDMARKS, contract.FACE_SCORE)},
+        {tensors.LANDMARK_INPUT.name: tensors.LANDMARK_INPUT.shape},
+        {t.name: t.shape for t in (tensors.NETWORK_LANDMARKS, tensors.FACE_SCORE)},
         _LICENCE,
     )
 

@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
+from facewright.pipelines import tensors
 from facewright_client import contract
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
 
-_SIZE = contract.LANDMARK_INPUT_SIZE
+_SIZE = tensors.LANDMARK_INPUT_SIZE
 _SHIFT = 3  # pixels: away from the grid of the network's strides, near enough to lose nothing at the border
 _PADDED = _SIZE + 2 * _SHIFT
 #: x and y shift in pixels, and whether the shifted view is mirrored. Mirroring the input only permutes these
@@ -75,6 +76,6 @@ def write_mean(graph: OnnxGraph, landmarks: str, score: str) -> None:
         corner = [shift_x + (_SIZE if mirrored else 0), shift_y, 0]
         placed.append(graph.add("Add", view, graph.constant(corner)))
     together = graph.add("Concat", *placed, axis=0)
-    graph.add("ReduceMean", together, axes=[0], keepdims=0, output=contract.NETWORK_LANDMARKS.name)
+    graph.add("ReduceMean", together, axes=[0], keepdims=0, output=tensors.NETWORK_LANDMARKS.name)
     scores = graph.reshape(score, (len(VIEWS), -1, 1))
-    graph.add("ReduceMean", scores, axes=[0], keepdims=0, output=contract.FACE_SCORE.name)
+    graph.add("ReduceMean", scores, axes=[0], keepdims=0, output=tensors.FACE_SCORE.name)

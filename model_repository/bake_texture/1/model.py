@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage_model import Machine, StageModel
+from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.fit.fit_info import FitInfo
 from facewright.head.head_model import HeadModel
-from facewright.texture.bake_texture import TextureBaker
+from facewright.photo.photo_info import PhotoInfo
+from facewright.pipelines import tensors
+from facewright.pipelines.stages import SECTIONS
+from facewright.pipelines.twin import BAKE_TEXTURE
+from facewright.texture.bake_texture import TextureBaker, TextureOptions
 from facewright_client import contract
 
 
-class TritonPythonModel:
+class TritonPythonModel(StageModel):
     """The adapter that Triton loads."""
 
-    def initialize(self, args: dict[str, str]) -> None:
+    stage = BAKE_TEXTURE
+
+    def load(self, machine: Machine) -> None:
         """Load the head and prepare the bake."""
-        self._stage = Stage("bake_texture", args)
         self._baker = TextureBaker(HeadModel.load(asset_path("head.npz")))
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer Triton's requests."""
-        return self._stage.execute(requests, self._bake)
-
-    def _bake(self, request: StageRequest) -> Outputs:
+    def compute(self, request: StageRequest) -> Outputs:
+        """Bake one texture."""
+        option = request.option
+        fit = FitInfo.from_json(request.content(tensors.FIT_INFO))
         baked = self._baker.bake(
             request.array(contract.FACE_CROP),
             request.array(contract.INTRINSICS),
             request.array(contract.HEAD_TO_CAMERA),
-            request.array(contract.FITTED_VERTICES),
+            request.array(tensors.FITTED_VERTICES),
             request.array(contract.NEUTRAL_VERTICES),
-            FitInfo.from_json(request.content(contract.FIT_INFO)),
-            request.array(contract.PERSON_MASK),
+            (fit.left_eye, fit.right_eye),
+            TextureOptions(option("texture_size"), option("texture_format"), option("delight")),
+            request.array(tensors.PERSON_MASK),
+            PhotoInfo.from_json(request.content(tensors.PHOTO_INFO)).crop_valid_box,
             request.still_wanted,
         )
+        texture = baked.encode()
         return {
-            contract.TEXTURE: baked.encode(),
+            tensors.TEXTURE: texture,
             contract.SH_LIGHT: baked.sh_light,
-            contract.TEXTURE_INFO: baked.info.to_json().encode(),
+            SECTIONS: baked.info.section(baked.sh_light, len(texture)),
         }

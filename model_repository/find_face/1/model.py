@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from facewright.adapter.stage import Outputs, Stage, StageRequest
-from facewright.core.options import AvatarOptions
+from facewright.adapter.stage_model import Machine, StageModel
+from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.photo.find_face import FaceNetworks, find_face
+from facewright.pipelines import tensors
+from facewright.pipelines.stages import SECTIONS
+from facewright.pipelines.twin import FIND_FACE
 from facewright_client import contract
 
 
-class TritonPythonModel:
+class TritonPythonModel(StageModel):
     """The adapter that Triton loads."""
 
-    def initialize(self, args: dict[str, str]) -> None:
-        """Load the detector and mask networks."""
-        self._stage = Stage("find_face", args)
-        self._networks = FaceNetworks.load(device=self._stage.network_device)
+    stage = FIND_FACE
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer Triton's requests."""
-        return self._stage.execute(requests, self._find)
+    def load(self, machine: Machine) -> None:
+        """Load the detector, the first landmark network and the person mask."""
+        self._networks = FaceNetworks.load(device=machine.device)
 
-    def _find(self, request: StageRequest) -> Outputs:
-        options = AvatarOptions.from_parameters(request.parameters)
-        found = find_face(request.photo(), options, self._networks)
+    def compute(self, request: StageRequest) -> Outputs:
+        """Find and cut out one face."""
+        found = find_face(request.photo(), self._networks, request.option("face_index"))
         return {
             contract.FACE_CROP: found.face_crop,
-            contract.CROP_TO_PHOTO: found.crop_to_photo,
-            contract.LANDMARK_INPUT: found.landmark_input,
-            contract.LANDMARK_TO_CROP: found.landmark_to_crop,
-            contract.PERSON_MASK: found.person_mask,
-            contract.PHOTO_INFO: found.info.to_json().encode(),
+            tensors.CROP_TO_PHOTO: found.crop_to_photo,
+            tensors.LANDMARK_INPUT: found.landmark_input,
+            tensors.LANDMARK_TO_CROP: found.landmark_to_crop,
+            tensors.PERSON_MASK: found.person_mask,
+            tensors.PHOTO_INFO: found.info.to_json().encode(),
+            SECTIONS: found.info.section(),
         }

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage_model import Machine, StageModel
+from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.fit.fit_head import HeadFitter
 from facewright.head.head_model import HeadModel
 from facewright.photo.photo_info import PhotoInfo
+from facewright.pipelines import tensors
+from facewright.pipelines.stages import SECTIONS
+from facewright.pipelines.twin import FIT_HEAD
 from facewright_client import contract
 
 
-class TritonPythonModel:
+class TritonPythonModel(StageModel):
     """The adapter that Triton loads."""
 
-    def initialize(self, args: dict[str, str]) -> None:
+    stage = FIT_HEAD
+
+    def load(self, machine: Machine) -> None:
         """Load the head and prepare the fit."""
-        self._stage = Stage("fit_head", args)
-        self._fitter = HeadFitter(HeadModel.load(asset_path("head.npz")))
+        head = HeadModel.load(asset_path("head.npz"))
+        self._fitter = HeadFitter(head)
+        self._expression_names = [str(name) for name in head.expression_names]
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer Triton's requests."""
-        return self._stage.execute(requests, self._fit)
-
-    def _fit(self, request: StageRequest) -> Outputs:
-        photo_info = PhotoInfo.from_json(request.content(contract.PHOTO_INFO)).landmarks_found(time.time())
+    def compute(self, request: StageRequest) -> Outputs:
+        """Fit the head to one face."""
         fit = self._fitter.fit(
-            request.array(contract.NETWORK_LANDMARKS),
-            float(request.array(contract.FACE_SCORE)[0]),
-            request.array(contract.LANDMARK_TO_CROP),
-            request.array(contract.CROP_TO_PHOTO),
-            photo_info,
-            request.array(contract.PERSON_MASK),
+            request.array(tensors.NETWORK_LANDMARKS),
+            float(request.array(tensors.FACE_SCORE)[0]),
+            request.array(tensors.LANDMARK_TO_CROP),
+            request.array(tensors.CROP_TO_PHOTO),
+            PhotoInfo.from_json(request.content(tensors.PHOTO_INFO)),
+            request.array(tensors.PERSON_MASK),
+            request.option("focal_px"),
         )
         return {
             contract.LANDMARKS: fit.landmarks,
@@ -42,7 +43,8 @@ class TritonPythonModel:
             contract.EYE_ROTATION: fit.eye_rotation,
             contract.INTRINSICS: fit.intrinsics,
             contract.HEAD_TO_CAMERA: fit.head_to_camera,
-            contract.FITTED_VERTICES: fit.fitted_vertices,
+            tensors.FITTED_VERTICES: fit.fitted_vertices,
             contract.NEUTRAL_VERTICES: fit.neutral_vertices,
-            contract.FIT_INFO: fit.info.to_json().encode(),
+            tensors.FIT_INFO: fit.info.to_json().encode(),
+            SECTIONS: fit.section(self._expression_names),
         }

@@ -1,40 +1,40 @@
-"""Latents refined until the render matches the photo; what it computes is in ``facewright.refine.loop``."""
+"""Latents refined until the render matches the photo; what it computes is in ``facewright.refine``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from facewright.adapter.refinement_tensors import RefinementMetrics, refined_outputs, refinement_request
-from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage_model import BatchModel, Machine
+from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.refinement import REFINE_LATENT
 from facewright.refine.device import RefinementDevice
 from facewright.refine.service import LatentRefiner, RefinementRequest, refinement_folder
 
 
-class TritonPythonModel:
+class TritonPythonModel(BatchModel):
     """The adapter that Triton loads."""
 
-    def initialize(self, args: dict[str, str]) -> None:
+    stage = REFINE_LATENT
+
+    def load(self, machine: Machine) -> None:
         """Load networks and head."""
-        self._stage = Stage("refine_latent", args)
-        self._metrics = RefinementMetrics("refine_latent")
-        device = RefinementDevice.named(self._stage.network_device, self._stage.network_plans)
+        self._metrics = RefinementMetrics(self.stage.name)
+        device = RefinementDevice.named(machine.device, machine.plans)
         head = HeadModel.load(asset_path("head.npz"))
         self._refiner = LatentRefiner.load(refinement_folder(), head, device)
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer Triton's requests."""
-        return self._stage.execute_batch(requests, self._accept, self._refine)
-
-    def _accept(self, request: StageRequest) -> RefinementRequest:
+    def accept(self, request: StageRequest) -> RefinementRequest:
+        """What to refine."""
         return refinement_request(request, self._refiner.has_identity)
 
-    def _refine(self, requests: Sequence[RefinementRequest]) -> list[Outputs | FacewrightError]:
+    def compute_batch(self, accepted: Sequence[RefinementRequest]) -> list[Outputs | FacewrightError]:
+        """Refine photos together."""
         answers: list[Outputs | FacewrightError] = []
-        for answer in self._refiner.refine(requests):
+        for answer in self._refiner.refine(accepted):
             if isinstance(answer, FacewrightError):
                 answers.append(answer)
                 continue

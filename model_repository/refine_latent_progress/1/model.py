@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from facewright.adapter.refinement_tensors import (
     RefinementMetrics,
@@ -11,30 +10,31 @@ from facewright.adapter.refinement_tensors import (
     refined_outputs,
     refinement_request,
 )
-from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage_model import Machine, StreamModel
+from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.refinement import REFINE_LATENT_PROGRESS
 from facewright.refine.device import RefinementDevice
 from facewright.refine.service import LatentRefiner, RefinementProgress, refinement_folder
 
 
-class TritonPythonModel:
+class TritonPythonModel(StreamModel):
     """The adapter that Triton loads."""
 
-    def initialize(self, args: dict[str, str]) -> None:
+    stage = REFINE_LATENT_PROGRESS
+
+    def load(self, machine: Machine) -> None:
         """Load networks and head."""
-        self._stage = Stage("refine_latent_progress", args)
-        self._metrics = RefinementMetrics("refine_latent_progress")
-        device = RefinementDevice.named(self._stage.network_device, self._stage.network_plans)
+        self._metrics = RefinementMetrics(self.stage.name)
+        device = RefinementDevice.named(machine.device, machine.plans)
         head = HeadModel.load(asset_path("head.npz"))
         self._refiner = LatentRefiner.load(refinement_folder(), head, device)
 
-    def execute(self, requests: list[Any]) -> None:
-        """Answer Triton's requests."""
-        self._stage.stream(requests, self._refine)
+    def compute_stream(self, request: StageRequest, send: Callable[[Outputs], None]) -> Outputs:
+        """Refine one photo."""
 
-    def _refine(self, request: StageRequest, send: Callable[[Outputs], None]) -> Outputs:
         def report(progress: RefinementProgress) -> None:
             send(progress_outputs(progress))
 

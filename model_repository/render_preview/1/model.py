@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from facewright.adapter.stage import Outputs, Stage, StageRequest
+from facewright.adapter.stage_model import Machine, StageModel
+from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
+from facewright.pipelines import tensors
+from facewright.pipelines.twin import RENDER_PREVIEW
 from facewright.render.render_preview import FittedPhoto, PreviewRenderer
 from facewright_client import contract
 
 
-class TritonPythonModel:
+class TritonPythonModel(StageModel):
     """The adapter that Triton loads."""
 
-    def initialize(self, args: dict[str, str]) -> None:
+    stage = RENDER_PREVIEW
+
+    def load(self, machine: Machine) -> None:
         """Load the head."""
-        self._stage = Stage("render_preview", args)
         self._renderer = PreviewRenderer(HeadModel.load(asset_path("head.npz")))
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer Triton's requests."""
-        return self._stage.execute(requests, self._render)
-
-    def _render(self, request: StageRequest) -> Outputs:
+    def compute(self, request: StageRequest) -> Outputs:
+        """Draw one sheet."""
         photo = FittedPhoto(
             request.array(contract.FACE_CROP),
             request.array(contract.INTRINSICS),
             request.array(contract.HEAD_TO_CAMERA),
-            request.array(contract.FITTED_VERTICES),
+            request.array(tensors.FITTED_VERTICES),
         )
         neutral = request.array(contract.NEUTRAL_VERTICES)
-        return {contract.PREVIEW: self._renderer.render(photo, neutral, request.content(contract.TEXTURE))}
+        return {contract.PREVIEW: self._renderer.render(photo, neutral, request.content(tensors.TEXTURE))}

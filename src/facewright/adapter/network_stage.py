@@ -1,22 +1,28 @@
-"""Serves any exported network on the Python backend: the ONNX file beside ``model.py``, run by ONNX Runtime.
+"""Serves any network on the Python backend: the ONNX file beside ``model.py``, run by ONNX Runtime.
 
-Runs inside Triton's Python stub. The exporter writes a ``model.py`` that imports `TritonPythonModel` from
-here; the tensorrt profile replaces both by Triton's own TensorRT backend.
+Runs inside Triton's Python stub. Every network has the same three-line ``model.py`` that imports
+`TritonPythonModel`; the tensorrt profile replaces both by Triton's own TensorRT backend.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
-from numpy.typing import NDArray
 
 from facewright.adapter.failure import error_response, failure_of
-from facewright.adapter.stage import lend
+from facewright.adapter.stage_metrics import StageMetrics
+from facewright.adapter.triton_stage import TritonSender, lend, machine_of
+from facewright.core.errors import FacewrightError
 from facewright.engines.onnx_engine import OnnxEngine
+from facewright.pipelines.registry import networks, pipelines
+from facewright_client.contract import ErrorCode
+
+#: Of a network that is in no pipeline, seconds.
+_EXPECTED_S: Final = 0.1
 
 
 class TritonPythonModel:
@@ -25,27 +31,33 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the network of this version."""
         self._name = args["model_name"]
-        parameters = json.loads(args["model_config"]).get("parameters", {})
-        on_gpu = parameters.get("network_device", {}).get("string_value") == "cuda"
-        device: Literal["cpu", "cuda"] = "cuda" if on_gpu else "cpu"
+        machine = machine_of(json.loads(args["model_config"]).get("parameters", {}))
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
-        self._network = OnnxEngine(path, device)
+        self._network = OnnxEngine(path, machine.device)
+        row = networks(pipelines()).get(self._name)
+        self._metrics = StageMetrics(self._name, row.expected_s if row else _EXPECTED_S)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
+        started = time.perf_counter()
         try:
-            # By DLPack: Triton 2.51's stub was built for NumPy 1 and misreads NumPy 2's arrays.
-            given: dict[str, NDArray[Any]] = {
-                name: np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name))
-                for name in self._network.inputs
-            }
-            results = self._network.run(given)
+            sender = TritonSender(request)
+            if sender.cancelled():
+                message = f"the client left before {self._name} began"
+                raise FacewrightError(ErrorCode.CANCELLED, message, "nothing to do")
+            results = self._network.run(
+                {name: array for name in self._network.inputs if (array := sender.tensor(name)) is not None}
+            )
             wanted = set(request.requested_output_names())
-            return pb_utils.InferenceResponse(
+            response = pb_utils.InferenceResponse(
                 [lend(name, array) for name, array in results.items() if name in wanted]
             )
         except Exception as error:
-            return error_response(failure_of(error, self._name))
+            failure = failure_of(error, self._name)
+            self._metrics.failed(failure.code)
+            return error_response(failure)
+        self._metrics.answered(time.perf_counter() - started)
+        return response

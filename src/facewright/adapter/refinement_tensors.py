@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from importlib.util import find_spec
+from typing import Any, Final
 
 import numpy as np
-import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
 
-from facewright.adapter.stage import Outputs, StageRequest
+from facewright.adapter.stage_request import Outputs, StageRequest
+from facewright.pipelines.section import Section
 from facewright.refine.options import RefinementOptions
 from facewright.refine.service import RefinedLatent, RefinementInfo, RefinementProgress, RefinementRequest
 from facewright_client import contract
@@ -34,12 +36,12 @@ def refinement_request(
         FacewrightError: BAD_OPTION for an option that is not allowed.
     """
     return RefinementRequest(
-        request.array_in_place(contract.FACE_CROP),
-        request.array_in_place(contract.FACE_MASK),
-        request.array_in_place(contract.INTRINSICS),
-        request.array_in_place(contract.HEAD_TO_CAMERA),
-        request.array_in_place(contract.SH_LIGHT),
-        request.array_in_place(contract.W_PLUS),
+        request.array(contract.FACE_CROP),
+        request.array(contract.FACE_MASK),
+        request.array(contract.INTRINSICS),
+        request.array(contract.HEAD_TO_CAMERA),
+        request.array(contract.SH_LIGHT),
+        request.array(contract.W_PLUS),
         RefinementOptions.from_parameters(request.parameters, has_identity),
         request.cancelled,
         report,
@@ -60,7 +62,9 @@ def refined_outputs(refined: RefinedLatent) -> Outputs:
 
 def progress_outputs(progress: RefinementProgress) -> Outputs:
     """The tensors of an answer before the last."""
-    outputs: dict[contract.Tensor, bytes] = {contract.REFINEMENT_PROGRESS: progress.to_json().encode()}
+    outputs: dict[contract.Tensor, NDArray[Any] | bytes | Section] = {
+        contract.REFINEMENT_PROGRESS: progress.to_json().encode()
+    }
     if progress.preview:
         outputs[contract.REFINEMENT_PREVIEW] = progress.preview
     return outputs
@@ -68,7 +72,7 @@ def progress_outputs(progress: RefinementProgress) -> Outputs:
 
 class RefinementMetrics:
     """``facewright_refinement_iterations``, ``_iteration_seconds`` and ``_loss_drop`` (share of the first
-    loss that the best one is lower), histograms by stage.
+    loss that the best one is lower), histograms by stage. Without Triton nobody reads them.
     """
 
     def __init__(self, stage: str) -> None:
@@ -77,6 +81,11 @@ class RefinementMetrics:
             "iteration_seconds": ("Time of one iteration of the batch that a photo was in", _SECONDS),
             "loss_drop": ("Share of the first loss by which the best is lower", _SHARES),
         }
+        self._metrics: dict[str, Any] = {}
+        if find_spec("triton_python_backend_utils") is None:
+            return
+        import triton_python_backend_utils as pb_utils
+
         # A family must outlive its metrics.
         self._families = {
             name: pb_utils.MetricFamily(
@@ -93,6 +102,8 @@ class RefinementMetrics:
 
     def refined(self, info: RefinementInfo) -> None:
         """Count a photo that was answered."""
+        if not self._metrics:
+            return
         self._metrics["iterations"].observe(float(info.iterations))
         if info.iterations:
             self._metrics["iteration_seconds"].observe(info.ms_per_iteration / 1e3)

@@ -1,16 +1,17 @@
-"""The binary chunk of a glTF file while it is built: bufferViews, accessors and sparse vectors.
+"""The binary chunk of a glTF file while it is built: bufferViews and accessors.
 
 Specification: Khronos glTF 2.0, section 3.6. Every bufferView starts at a multiple of four bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 Json = dict[str, Any]
+#: bufferView, and byteOffset in it.
+Place = tuple[int, int]
 
 UINT8: Final = 5121
 UINT16: Final = 5123
@@ -22,102 +23,57 @@ INDICES: Final = 34963
 
 
 class BufferBuilder:
-    """Collects bufferViews and accessors of the only buffer of a GLB."""
+    """Collects bufferViews and accessors of the only buffer of a GLB.
+
+    Attributes:
+        views: glTF's ``bufferViews``.
+        accessors: glTF's ``accessors``.
+        chunks: the buffer's bytes, in pieces, each view padded to a multiple of four.
+        byte_length: of the buffer, without the padding behind its last view.
+    """
 
     def __init__(self) -> None:
         self.views: list[Json] = []
         self.accessors: list[Json] = []
-        self._chunks: list[bytes] = []
-        self._length = 0
-
-    def content(self) -> bytes:
-        """The bytes of all views added so far, each padded to a multiple of four."""
-        return b"".join(self._chunks)
+        self.chunks: list[bytes] = []
+        self.byte_length = 0
 
     def add_view(self, content: bytes, target: int | None = None, stride: int | None = None) -> int:
-        """Appends a bufferView with its bytes; ``stride`` is needed where accessors of vertices share it."""
-        view = self.reserve_view(len(content), target, stride)
-        self._chunks.append(content + bytes(-len(content) % 4))
-        return view
+        """Appends a bufferView with its bytes; its index."""
+        return self.add_shared_view([content], target, stride)[0][0]
 
-    def reserve_view(self, length: int, target: int | None = None, stride: int | None = None) -> int:
-        """Appends a bufferView whose bytes are written later, behind those of `content`."""
-        view: Json = {"buffer": 0, "byteOffset": self._length, "byteLength": length}
-        if target is not None:
-            view["target"] = target
-        if stride is not None:
-            view["byteStride"] = stride
-        self.views.append(view)
-        self._length += length + -length % 4
-        return len(self.views) - 1
+    def add_shared_view(
+        self, contents: Sequence[bytes], target: int | None = None, stride: int | None = None
+    ) -> list[Place]:
+        """Appends one bufferView of all contents, one after the other; where each of them begins.
 
-    def accessor(self, view: int | None, offset: int, component: int, kind: str, count: int) -> int:
-        """Appends an accessor; without a view its values are zero but for what a sparse part says."""
-        accessor: Json = {"componentType": component, "count": count, "type": kind}
-        if view is not None:
-            accessor = {"bufferView": view, "byteOffset": offset, **accessor}
-        self.accessors.append(accessor)
-        return len(self.accessors) - 1
-
-
-class SparseVectors:
-    """Sparse displacements of positions and normals; all share a bufferView of indices and one of values."""
-
-    def __init__(self, buffer: BufferBuilder) -> None:
-        self._buffer = buffer
-        self._indices: list[bytes] = []
-        self._values: list[bytes] = []
-        self._index_bytes = 0
-        self._value_bytes = 0
-        self._pending: list[Json] = []
-
-    def add(
-        self,
-        count: int,
-        moved: npt.NDArray[np.intp],
-        positions: npt.NDArray[np.float32],
-        normals: npt.NDArray[np.float32],
-    ) -> tuple[int, int]:
-        """Accessors of positions and normals f32 [count, 3] that are zero but at ``moved`` [N].
-
-        ``positions`` and ``normals`` [N, 3] are the values there; the two accessors share their indices.
+        ``stride`` is needed where accessors of vertices share the view. Where all contents are empty, nothing
+        is appended.
         """
-        bounds = (
-            positions if len(moved) == count else np.append(positions, np.zeros((1, 3), np.float32), axis=0)
-        )
-        position = self._buffer.accessor(None, 0, FLOAT32, "VEC3", count)
-        self._buffer.accessors[position]["min"] = bounds.min(axis=0).tolist()
-        self._buffer.accessors[position]["max"] = bounds.max(axis=0).tolist()
-        normal = self._buffer.accessor(None, 0, FLOAT32, "VEC3", count)
-        if len(moved) == 0:
-            return position, normal
-        wide = count > 0xFFFF
-        index = moved.astype("<u4" if wide else "<u2").tobytes()
-        index += bytes(-len(index) % 4)
-        for accessor, values in ((position, positions), (normal, normals)):
-            sparse: Json = {
-                "count": len(moved),
-                "indices": {
-                    "byteOffset": self._index_bytes,
-                    "componentType": UINT32 if wide else UINT16,
-                },
-                "values": {"byteOffset": self._value_bytes},
-            }
-            self._buffer.accessors[accessor]["sparse"] = sparse
-            self._pending.append(sparse)
-            content = np.ascontiguousarray(values, "<f4").tobytes()
-            self._values.append(content)
-            self._value_bytes += len(content)
-        self._indices.append(index)
-        self._index_bytes += len(index)
-        return position, normal
+        length = sum(map(len, contents))
+        view = len(self.views)
+        if length:
+            start = self.byte_length + -self.byte_length % 4
+            described: Json = {"buffer": 0, "byteOffset": start, "byteLength": length}
+            if target is not None:
+                described["target"] = target
+            if stride is not None:
+                described["byteStride"] = stride
+            self.views.append(described)
+            self.chunks += [*contents, bytes(-length % 4)]
+            self.byte_length = start + length
+        return [(view, offset) for offset in accumulate(map(len, contents[:-1]), initial=0)]
 
-    def finish(self) -> None:
-        """Adds the two bufferViews once all displacements are known."""
-        if not self._pending:
-            return
-        index_view = self._buffer.add_view(b"".join(self._indices))
-        value_view = self._buffer.add_view(b"".join(self._values))
-        for sparse in self._pending:
-            sparse["indices"]["bufferView"] = index_view
-            sparse["values"]["bufferView"] = value_view
+    def add_accessor(self, place: Place, component: int, kind: str, count: int) -> int:
+        """Appends an accessor of the values at ``place``; its index."""
+        view, offset = place
+        self.accessors.append(
+            {
+                "bufferView": view,
+                "byteOffset": offset,
+                "componentType": component,
+                "count": count,
+                "type": kind,
+            }
+        )
+        return len(self.accessors) - 1

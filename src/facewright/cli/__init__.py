@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from facewright.cli.client_commands import add_create, add_refine
+from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine
 from facewright.cli.installed_commands import add_installed
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
@@ -35,8 +35,9 @@ For owners of published networks (needs scripts/setup --export, but for build):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 something failed, 2 wrong usage."""
-    parsed = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        parsed = _parser(_asked_pipeline(arguments)).parse_args(arguments)
         status: int = parsed.run(parsed)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -47,12 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _asked_pipeline(arguments: Sequence[str]) -> str | None:
+    """The pipeline whose options ``facewright create`` may have; None for the other commands."""
+    if list(arguments[:1]) != ["create"]:
+        return None
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument("--pipeline", default=DEFAULT_PIPELINE)
+    known, _ = asked.parse_known_args([word for word in arguments if word != "--"])
+    return str(known.pipeline)
+
+
+def _parser(pipeline: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "facewright", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_create(commands)
+    add_create(commands, pipeline)
     add_refine(commands)
     add_serve(commands)
     add_doctor(commands)

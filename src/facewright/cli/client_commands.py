@@ -6,16 +6,28 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from facewright_client.contract import OPTIONS, REFINE_OPTIONS, Option
+from facewright.core.options import Option, validated_options
+from facewright.pipelines.refinement import REFINE_OPTIONS
+from facewright.pipelines.registry import pipeline
 
 if TYPE_CHECKING:
     from facewright_client import Tls
 
+DEFAULT_PIPELINE: Final = "avatar_twin"
 
-def add_create(commands: Any) -> None:
-    """The arguments of ``facewright create``."""
+
+def add_create(commands: Any, asked: str | None) -> None:
+    """The arguments of ``facewright create``.
+
+    Args:
+        commands: argparse's.
+        asked: the pipeline whose options there are; None: another command is run.
+
+    Raises:
+        FacewrightError: BAD_OPTION when there is no such pipeline.
+    """
     create = commands.add_parser(
         "create",
         help="make avatars of photos",
@@ -33,7 +45,10 @@ def add_create(commands: Any) -> None:
     _add_connection(server)
     server.add_argument("--embedded", action="store_true", help="start a server for this, and stop it after")
     server.add_argument(
-        "--pipeline", default="avatar_twin", help="the ensemble to ask (default: %(default)s)"
+        "--pipeline",
+        default=DEFAULT_PIPELINE,
+        metavar="NAME",
+        help="what makes the avatar; each has its own options (default: %(default)s)",
     )
     server.add_argument(
         "--parallel",
@@ -49,20 +64,20 @@ def add_create(commands: Any) -> None:
         metavar="S",
         help="seconds for one photo (default: %(default)s)",
     )
-    _add_options(create.add_argument_group("options of the avatar"), OPTIONS)
+    if asked is not None:
+        row = pipeline(asked)
+        _add_options(create.add_argument_group(f"options of {row.name}"), row.options)
     create.set_defaults(run=_create)
 
 
 def _create(parsed: argparse.Namespace) -> int:
     from facewright.cli.create_command import Batch, create_avatars
-    from facewright.core.options import AvatarOptions
 
-    given = _given(parsed, OPTIONS)
-    validated = AvatarOptions.from_parameters(given).to_dict()
+    options = pipeline(parsed.pipeline).options
     batch = Batch(
         photos=tuple(parsed.photos),
         output=parsed.output,
-        options={name: validated[name] for name in given},
+        options=validated_options(_given(parsed, options), options),
         pipeline=parsed.pipeline,
         preview=parsed.preview,
         report=parsed.report,
@@ -103,7 +118,6 @@ def add_refine(commands: Any) -> None:
 
 def _refine(parsed: argparse.Namespace) -> int:
     from facewright.cli.refine_command import RefineCommand, refine_latents
-    from facewright.core.options import validated_options
 
     return refine_latents(
         RefineCommand(

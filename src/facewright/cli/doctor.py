@@ -14,7 +14,13 @@ from pathlib import Path
 
 import onnxruntime
 
-from facewright.core.assets import BUILD_COMMAND, asset_path, cache_folder, open_assets_folder
+from facewright.core.assets import (
+    BUILD_COMMAND,
+    asset_path,
+    cache_folder,
+    model_repository_folder,
+    open_assets_folder,
+)
 from facewright.core.errors import FacewrightError
 from facewright.core.wheels import PYTRITON, WheelError, fetch_wheel
 from facewright.engines.onnx_engine import INSTALL_GPU
@@ -27,10 +33,10 @@ from facewright.engines.tensorrt_plan import (
     require_fit,
     serving_tensorrt,
 )
+from facewright.pipelines.registry import networks, pipelines, stages
+from facewright.pipelines.stages import Network, Pipeline
 from facewright.refine.networks import refinement_files
 from facewright.refine.service import refinement_folder
-from facewright.server.model_configs import NETWORKS
-from facewright.server.served_repository import OPEN_ASSETS, source_repository
 from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
 from facewright.server.triton_runtime import (
     VERSION,
@@ -79,7 +85,7 @@ def examine(install: bool = False, quiet: bool = False) -> int:
         if problem:
             print(f"✗ {problem}")
             return 1
-    findings = [check() for check in _CHECKS]
+    findings = [*(check() for check in _CHECKS), *_check_table()]
     for finding in findings:
         if finding.problem:
             mark, what = ("!", "recommended") if finding.warning else ("✗", "mend")
@@ -170,22 +176,41 @@ def _check_runtime() -> Finding:
     return Finding(subject)
 
 
-def _check_assets() -> Finding:
+def _check_table() -> list[Finding]:
+    """What the pipelines need: stages, weights, plans."""
     try:
-        for name in OPEN_ASSETS:
-            asset_path(name)
+        rows = pipelines().values()
     except FacewrightError as error:
-        return Finding("open assets", error.message, BUILD_COMMAND)
-    return Finding("open assets: head, face networks")
+        return [Finding("pipelines", error.message, error.hint)]
+    return [_check_model_repository(), *map(_check_pipeline, rows), _check_plans()]
+
+
+def _check_pipeline(row: Pipeline) -> Finding:
+    subject = f"pipeline {row.name}"
+    try:
+        for weights in row.weights:
+            asset_path(weights.file)
+    except FacewrightError as error:
+        return Finding(subject, error.message, BUILD_COMMAND)
+    brought = [step.name for step in row.steps if isinstance(step, Network) and not step.weights]
+    if brought:
+        return Finding(f"{subject}: weights open; serve --networks must bring {', '.join(brought)}")
+    return Finding(f"{subject}: weights open")
 
 
 def _check_model_repository() -> Finding:
-    source = source_repository()
-    if (source / "avatar_twin" / "config.pbtxt").is_file():
+    source = model_repository_folder()
+    missing = [
+        name
+        for name, stage in stages(pipelines()).items()
+        if stage.model is None and not isinstance(stage, Network)
+        if not (source / name / "1" / "model.py").is_file()
+    ]
+    if not missing:
         return Finding("model repository")
     return Finding(
         "model repository",
-        f"{source} holds no avatar_twin",
+        f"{source} holds no {', '.join(missing)}",
         "export FACEWRIGHT_MODEL_REPOSITORY=<clone>/model_repository",
     )
 
@@ -273,7 +298,11 @@ def _open_plans() -> dict[Path, Path]:
     Raises:
         FacewrightError: ENGINE_MISMATCH when one of refinement's networks is missing.
     """
-    files = {name: open_assets_folder() / f"{name}.onnx" for name in sorted(NETWORKS)}
+    files = {
+        name: open_assets_folder() / network.weights[0].file
+        for name, network in sorted(networks(pipelines()).items())
+        if network.weights
+    }
     files |= refinement_files(refinement_folder())
     return {
         plan: onnx_file
@@ -311,10 +340,7 @@ _CHECKS: tuple[Callable[[], Finding], ...] = (
     _check_compiler,
     _check_python_library,
     _check_runtime,
-    _check_assets,
-    _check_model_repository,
     _check_shared_memory,
     _check_gpu,
-    _check_plans,
     _check_export,
 )

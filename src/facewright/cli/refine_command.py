@@ -31,7 +31,7 @@ class RefineCommand:
         start: an ``.npz`` with the arrays of `facewright_client.RefinementStart`, by their names.
         output: the ``.npz`` to write: the arrays of `facewright_client.Refinement`.
         server: address.
-        options: ``facewright_client.contract.REFINE_OPTIONS``, given ones only.
+        options: docs/pipelines.md, given ones only.
         preview: JPEG of the last picture; None: none.
         timeout_s: for all of it.
         tls: encryption; None: plain text.

@@ -13,6 +13,7 @@ from typing import Final
 
 from facewright.core.assets import cache_folder
 from facewright.server import Server, ServerFailedError, ServerSettings
+from facewright.server.served_repository import served_pipelines
 from facewright.server.triton_runtime import RuntimeMissingError
 
 #: Why a server does not start or go on, beside FacewrightError.
@@ -69,11 +70,14 @@ def _announce(server: Server) -> None:
     client = f'Client("{server.url}")'
     if tls:
         client = f'Client("{server.url}", Connection(tls=Tls(Path("{tls}"))))'
+    served = served_pipelines(settings.pipelines)
+    first = next(iter(served))
     imports = "Client, Connection, Tls; from pathlib import Path" if tls else "Client"
     print(
         f"""ready
   gRPC     {server.url}{" (TLS)" if tls else ""}
-  HTTP     http://{http_host}:{settings.http_port}/v2/models/avatar_twin
+  HTTP     http://{http_host}:{settings.http_port}/v2/models/{first}
+  serving  {", ".join(served)}
   metrics  http://{host}:{settings.metrics_port}/metrics
 try
   facewright create me.jpg -o me.glb --server {server.url}{f" --tls-authority {tls}" if tls else ""}

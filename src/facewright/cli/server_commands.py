@@ -13,7 +13,7 @@ def add_serve(commands: Any) -> None:
     serve = commands.add_parser(
         "serve",
         help="start a server and keep it alive",
-        description="Start Triton with every pipeline, wait until each stage has answered a real photo, and "
+        description="Start Triton with the pipelines, wait until each stage has answered a real photo, and "
         "restart it when a stage dies or falls silent. SIGTERM and Ctrl-C let requests in flight finish.",
     )
     serve.add_argument(
@@ -51,6 +51,13 @@ def add_serve(commands: Any) -> None:
         help="prove an idle server alive by a real request this often, seconds (default: %(default)s)",
     )
     serve.add_argument(
+        "--pipelines",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        default=(),
+        metavar="NAME,…",
+        help="what is served (default: all; docs/pipelines.md; $FACEWRIGHT_PIPELINES names files of more)",
+    )
+    serve.add_argument(
         "--networks", type=Path, metavar="REPOSITORY", help="also serve what facewright export wrote there"
     )
     serve.add_argument("--log", type=Path, metavar="FILE", help="Triton's log (default: standard error)")
@@ -81,6 +88,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             cores=parsed.cores,
             longest_wait_ms=round(1e3 * parsed.longest_wait),
             probe_every_s=parsed.probe_every,
+            pipelines=parsed.pipelines,
             networks=parsed.networks,
             log=parsed.log,
             tls_certificate=parsed.tls_certificate,

@@ -44,3 +44,11 @@ def asset_path(name: str, folder: Path | None = None) -> Path:
             ErrorCode.INTERNAL, f"the open asset {name} is not in {path.parent}", f"run: {BUILD_COMMAND}"
         )
     return path
+
+
+def model_repository_folder() -> Path:
+    """The stages' adapters: ``$FACEWRIGHT_MODEL_REPOSITORY``, by default the source tree's
+    ``model_repository``.
+    """
+    configured = os.environ.get("FACEWRIGHT_MODEL_REPOSITORY")
+    return Path(configured) if configured else Path(__file__).parents[3] / "model_repository"

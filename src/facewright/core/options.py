@@ -1,8 +1,7 @@
-"""Request options: the contract's table as a frozen dataclass, validated once where a request enters."""
+"""Request options: what one may say, and what was said, validated where a request enters."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from facewright.core.errors import FacewrightError
-from facewright_client.contract import OPTIONS, ErrorCode, Option
+from facewright_client.contract import ErrorCode
 
 OptionValue = int | float | bool | str
 
@@ -21,54 +20,42 @@ _DECIMAL = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-
 
 
 @dataclass(frozen=True)
-class AvatarOptions:
-    """The options of one request; meanings, ranges and defaults are ``facewright_client.contract.OPTIONS``.
+class Option:
+    """A request parameter: its type, default, and the values allowed (inclusive range, or a closed set)."""
 
-    Build it with `from_parameters` where a request enters (this validates), and with `from_dict` where a
-    later stage reads what `to_dict` wrote into PHOTO_INFO.
+    kind: type[int] | type[float] | type[bool] | type[str]
+    default: int | float | bool | str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[int | str, ...] = ()
+    meaning: str = ""
+
+
+def options_with_defaults(
+    parameters: Mapping[str, OptionValue], table: Mapping[str, Option]
+) -> dict[str, OptionValue]:
+    """Every option of a table: what the parameters say, validated, and the defaults of the others.
+
+    Raises:
+        FacewrightError: BAD_OPTION, see `validated_options`.
     """
-
-    face_index: int = -1
-    texture_size: int = 1024  # texels per side
-    texture_format: str = "jpeg"
-    delight: float = 0.5
-    lods: int = 0
-    visemes: bool = True
-    focal_px: float = 0.0  # photo pixels; 0: unknown
-    deadline_ms: int = 0  # milliseconds; 0: none
-
-    @classmethod
-    def from_parameters(cls, parameters: Mapping[str, OptionValue]) -> AvatarOptions:
-        """Validate request parameters against the contract; those absent take their defaults.
-
-        Numbers and booleans may also come as strings ("0.5", "2", "true"): Triton's gRPC parameters have no
-        float in older clients, and URLs and command lines have only strings.
-
-        Raises:
-            FacewrightError: BAD_OPTION for an unknown name, a wrong type, NaN or infinity, a value out of
-                range or not among the choices.
-        """
-        return cls(**validated_options(parameters, OPTIONS))
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> AvatarOptions:
-        """The options written by `to_dict`: already validated, so only unknown names fail (TypeError)."""
-        return cls(**options)
-
-    def to_dict(self) -> dict[str, OptionValue]:
-        """All options by name, as JSON carries them from stage to stage."""
-        return dataclasses.asdict(self)
+    given = validated_options(parameters, table)
+    return {name: given.get(name, option.default) for name, option in table.items()}
 
 
 def validated_options(parameters: Mapping[str, OptionValue], table: Mapping[str, Option]) -> dict[str, Any]:
-    """Request parameters as a table of the contract wants them; those absent are left out.
+    """Request parameters as a pipeline's table wants them; those absent are left out.
+
+    Numbers and booleans may also come as strings ("0.5", "2", "true"): Triton's gRPC parameters have no float
+    in older clients, and URLs and command lines have only strings.
 
     Args:
         parameters: what came with the request.
-        table: the options there are, such as ``facewright_client.contract.OPTIONS``.
+        table: the options there are.
 
     Raises:
-        FacewrightError: BAD_OPTION, see `AvatarOptions.from_parameters`.
+        FacewrightError: BAD_OPTION for an unknown name, a wrong type, NaN or infinity, a value out of range
+            or not among the choices.
     """
     values: dict[str, Any] = {}
     for name, value in parameters.items():

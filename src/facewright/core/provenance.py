@@ -1,4 +1,4 @@
-"""What an avatar was made with: pipeline, release, fingerprints of the weights, licences."""
+"""What an avatar was made with: release, fingerprints of the weights, licences."""
 
 from __future__ import annotations
 
@@ -7,45 +7,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
-
-#: Open assets by file name -> SPDX licence of what they were made from.
-_OPEN_LICENCES: Final = {
-    "head.npz": "CC0-1.0",
-    "face_detector.onnx": "Apache-2.0",
-    "face_landmarks.onnx": "Apache-2.0",
-    "face_landmarks_fast.onnx": "Apache-2.0",
-    "person_mask.onnx": "Apache-2.0",
-}
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Written into every report and into every file's ``asset.extras``.
+    """Travels with every request, and is written into every report and every file's ``asset.extras``.
 
     Attributes:
-        pipeline: the ensemble's name.
         version: of Facewright.
-        models: file name -> sha256 of the weights used.
-        licences: file name -> SPDX identifier.
+        models: weights -> sha256 of the file that was used.
+        licences: weights -> SPDX identifier.
     """
 
-    pipeline: str = "avatar_twin"
     version: str = field(default_factory=lambda: version("facewright"))
     models: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of_open_assets(cls, folder: Path, pipeline: str = "avatar_twin") -> Provenance:
-        """Fingerprints of the open assets that are in ``folder`` (about 20 MB are read)."""
-        models = {
-            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            for name in _OPEN_LICENCES
-            if (folder / name).is_file()
-        }
-        return cls(pipeline, models=models, licences={name: _OPEN_LICENCES[name] for name in models})
+    def of_files(cls, files: Mapping[str, Path], licences: Mapping[str, str]) -> Provenance:
+        """Fingerprints of weights; every file is read."""
+        return cls(models={name: _sha256(path) for name, path in files.items()}, licences=licences)
 
     @property
     def generator(self) -> str:
         """glTF's ``asset.generator``."""
         return f"Facewright {self.version}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,6 @@ sec. 3.4; the modules named say where they differ from it.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -121,6 +120,7 @@ class HeadFitter:
         crop_to_photo: NDArray[np.floating],
         info: PhotoInfo,
         person_mask: NDArray[np.uint8] | None = None,
+        focal_px: float = 0.0,
     ) -> HeadFit:
         """Fits the head to one face.
 
@@ -129,9 +129,10 @@ class HeadFitter:
             face_score: the network's probability of a face, 0-1.
             landmark_to_crop: [3, 3], landmark-input pixels to crop pixels, a similarity.
             crop_to_photo: [3, 3], crop pixels to photo pixels, a similarity.
-            info: the photo's size, focal length, options, warnings.
+            info: the photo's size and focal length.
             person_mask: u8 [M, M], probability of a person x 255 over the crop; gives the hair its volume.
                 None leaves the bare skull.
+            focal_px: the caller's, photo pixels; 0: unknown. It goes before EXIF's.
 
         Raises:
             FacewrightError: NO_FACE where the score says so; BAD_OPTION for an impossible focal_px; INTERNAL
@@ -139,7 +140,7 @@ class HeadFitter:
         """
         began = time.perf_counter()
         face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
-        focal, warnings = _expected_focal(face, info)
+        focal, warnings = _expected_focal(face, info, focal_px)
         seen = Observation(face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma)
         start = Solution(
             self._starting_camera(face, seen, crop_to_photo, info), np.zeros(self.optimiser.size)
@@ -192,13 +193,8 @@ class HeadFitter:
             right_eye=_eye(irises[1], fit.eyes[1]),
             face_score=float(face_score),
             iterations=solution.steps,
-            warnings=[*info.warnings, *warnings, *_warnings(yaw, after, irises)],
-            milliseconds={
-                **info.milliseconds,
-                "fit_head.optimise": 1e3 * (posed - began),
-                "fit_head.assemble": 1e3 * (assembled - posed),
-            },
-            photo=json.loads(info.to_json()),
+            warnings=[*warnings, *_warnings(yaw, after, irises)],
+            milliseconds={"optimise": 1e3 * (posed - began), "assemble": 1e3 * (assembled - posed)},
         )
         coefficients = solution.coefficients.astype(np.float32)
         return HeadFit(
@@ -324,7 +320,9 @@ def _checked(
     ):
         if array.shape != shape:
             raise FacewrightError(
-                ErrorCode.INTERNAL, f"{name} has shape {array.shape}, not {shape}", "see contract.FIT_HEAD"
+                ErrorCode.INTERNAL,
+                f"{name} has shape {array.shape}, not {shape}",
+                "see pipelines.twin.FIT_HEAD",
             )
         if not np.isfinite(array).all():
             bad = int(np.count_nonzero(~np.isfinite(array)))
@@ -356,11 +354,11 @@ def _checked(
     return _Face(crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale)
 
 
-def _expected_focal(face: _Face, info: PhotoInfo) -> tuple[_ExpectedFocal, list[str]]:
+def _expected_focal(face: _Face, info: PhotoInfo, focal_px: float) -> tuple[_ExpectedFocal, list[str]]:
     """The option's focal length, else EXIF's where it is possible, else a guess; and warnings about it."""
     extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
     least = LEAST_FOCAL_PER_FACE * extent
-    given, exif = float(info.options.get("focal_px") or 0.0), float(info.focal_px or 0.0)
+    given, exif = focal_px, float(info.focal_px or 0.0)
     if 0.0 < given < least:
         raise FacewrightError(
             ErrorCode.BAD_OPTION,
@@ -383,7 +381,7 @@ def _similarity_scale(name: str, matrix: NDArray[np.float64]) -> float:
     affine = np.allclose(matrix[2], [0, 0, 1], atol=1e-6)
     if not affine or scale < 1e-6:
         raise FacewrightError(
-            ErrorCode.INTERNAL, f"{name} is no similarity: {matrix.tolist()}", "see contract.FIT_HEAD"
+            ErrorCode.INTERNAL, f"{name} is no similarity: {matrix.tolist()}", "see pipelines.twin.FIT_HEAD"
         )
     return scale
 

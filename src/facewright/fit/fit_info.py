@@ -3,14 +3,63 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright.pipelines.section import Section
+
 #: Where the focal length that a fit starts from was found; "estimated" is a guess from the photo's size.
 FocalSource = Literal["option", "exif", "estimated"]
+
+
+class PoseReport(TypedDict):
+    yaw: float
+    pitch: float
+    roll: float
+
+
+class CameraReport(TypedDict):
+    focal_px: float
+    focal_source: FocalSource
+    pose: PoseReport
+
+
+class LandmarkErrorReport(TypedDict):
+    median: float
+    p95: float
+
+
+class EyeReport(TypedDict):
+    openness: float
+    gaze_yaw: float
+    gaze_pitch: float
+
+
+class FitReport(TypedDict):
+    identity: list[float]
+    expression: dict[str, float]
+    eye_left: EyeReport
+    eye_right: EyeReport
+    error_before_corrective: LandmarkErrorReport
+    error_after_corrective: LandmarkErrorReport
+    landmark_score: float
+    iterations: int
+
+
+class ShapeConfidence(TypedDict):
+    shape_sigma_mm: float
+
+
+class FitSection(TypedDict):
+    """Members of ``fit_head``'s section; docs/report.md explains each."""
+
+    camera: CameraReport
+    fit: FitReport
+    confidence: dict[str, ShapeConfidence]
 
 
 @dataclass(frozen=True)
@@ -58,9 +107,8 @@ class FitInfo:
         left_eye, right_eye: the subject's.
         face_score: the landmark network's probability of a face.
         iterations: Gauss-Newton steps taken.
-        warnings: sentences for the report, earlier stages' included.
-        milliseconds: time per step, earlier stages' included.
-        photo: the photo's ``PhotoInfo`` as a mapping: options, deadline and sizes for later stages.
+        warnings: sentences for the report.
+        milliseconds: time per step.
     """
 
     yaw: float
@@ -79,13 +127,6 @@ class FitInfo:
     iterations: int
     warnings: list[str] = field(default_factory=list)
     milliseconds: dict[str, float] = field(default_factory=dict)
-    photo: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The request's validated options."""
-        options: dict[str, Any] = self.photo.get("options", {})
-        return options
 
     def to_json(self) -> str:
         """One line of JSON; :meth:`from_json` gives an equal object back."""
@@ -106,7 +147,7 @@ class FitInfo:
 
 @dataclass(frozen=True)
 class HeadFit:
-    """A fitted head; the fields are the contract's ``FIT_HEAD`` outputs.
+    """A fitted head; the fields are what the stage ``fit_head`` gives.
 
     Args:
         landmarks: float32 [478, 2], detected landmarks in photo pixels.
@@ -130,3 +171,46 @@ class HeadFit:
     fitted_vertices: NDArray[np.float32]
     neutral_vertices: NDArray[np.float32]
     info: FitInfo
+
+    def section(self, expression_names: Sequence[str]) -> Section:
+        """The camera, coefficients by name, residuals in % of the pupil distance, the shape's confidence."""
+        info = self.info
+        pose: PoseReport = {
+            "yaw": round(info.yaw, 2),
+            "pitch": round(info.pitch, 2),
+            "roll": round(info.roll, 2),
+        }
+        expression = zip(expression_names, self.expression, strict=True)
+        members: FitSection = {
+            "camera": {
+                "focal_px": round(info.focal_photo_px, 1),
+                "focal_source": info.focal_source,
+                "pose": pose,
+            },
+            "fit": {
+                "identity": [round(float(weight), 4) + 0.0 for weight in self.identity],
+                "expression": {name: round(float(weight), 4) for name, weight in expression},
+                "eye_left": _eye_report(info.left_eye),
+                "eye_right": _eye_report(info.right_eye),
+                "error_before_corrective": _error_report(info.error_before),
+                "error_after_corrective": _error_report(info.error_after),
+                "landmark_score": round(info.face_score, 4),
+                "iterations": info.iterations,
+            },
+            "confidence": {
+                region: {"shape_sigma_mm": round(sigma, 3)} for region, sigma in info.region_sigma_mm.items()
+            },
+        }
+        return Section(members, info.warnings, info.milliseconds)
+
+
+def _eye_report(eye: EyeFit) -> EyeReport:
+    return {
+        "openness": round(eye.openness, 3),
+        "gaze_yaw": round(eye.gaze_yaw, 2),
+        "gaze_pitch": round(eye.gaze_pitch, 2),
+    }
+
+
+def _error_report(error: LandmarkError) -> LandmarkErrorReport:
+    return {"median": round(error.median, 3), "p95": round(error.p95, 3)}

@@ -13,7 +13,7 @@ from PIL import Image
 from facewright.core.assets import asset_path
 from facewright.engines.engine import Engine
 from facewright.engines.onnx_engine import OnnxEngine
-from facewright_client.contract import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, PERSON_MASK
+from facewright.pipelines.tensors import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, PERSON_MASK
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from facewright.core.errors import FacewrightError
-from facewright.core.options import AvatarOptions
 from facewright.photo.face_crop import CropFrame, cut_face_crop
 from facewright.photo.face_detection import SURE_SCORE, FaceDetection, search_faces
 from facewright.photo.face_networks import FaceNetworks
@@ -51,7 +50,7 @@ _IRISES = (468, 473)
 
 @dataclass(frozen=True)
 class FoundFace:
-    """One face of a photo; the contract's FIND_FACE outputs."""
+    """One face of a photo; what FIND_FACE gives."""
 
     face_crop: U8  # [1024, 1024, 3] sRGB
     crop_to_photo: F32  # [3, 3]
@@ -70,27 +69,22 @@ class _Candidate:
     score: float
 
 
-def find_face(
-    photo: bytes, options: AvatarOptions, networks: FaceNetworks, accepted_unix_s: float | None = None
-) -> FoundFace:
+def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> FoundFace:
     """Decode a photo, choose one face and cut out what the later stages need.
 
     Args:
         photo: an encoded JPEG, PNG or WebP.
-        options: ``face_index`` chooses a face by its place from left to right; -1 the largest and
-            most central.
         networks: detector, landmark network and person mask.
-        accepted_unix_s: when the server took the photo; now by default.
+        face_index: chooses a face by its place from left to right; -1 the largest and most central.
 
     Raises:
         FacewrightError: BAD_PHOTO and PHOTO_TOO_LARGE from `decode_photo`; NO_FACE when there is none, or
             not as many as ``face_index`` asks for; FACE_TOO_SMALL.
     """
-    accepted = time.time() if accepted_unix_s is None else accepted_unix_s
     clock = _Clock()
     decoded = decode_photo(photo)
     clock.lap("decode")
-    face, index, count = _choose(decoded, options.face_index, networks)
+    face, index, count = _choose(decoded, face_index, networks)
     pupil_distance = _pupil_distance(face, decoded)
     view = _scaled(view_from_landmarks(face.landmarks), decoded.reduction)
     clock.lap("find")
@@ -117,12 +111,8 @@ def find_face(
         face_roll=float(np.degrees(view.angle)),
         focal_px=decoded.focal_px,
         crop_valid_box=valid_box,
-        accepted_unix_s=accepted,
-        deadline_unix_s=accepted + options.deadline_ms / 1000 if options.deadline_ms else 0.0,
-        options=options.to_dict(),
         warnings=[*decoded.warnings, *_warnings(face, pupil_distance, valid_box)],
         milliseconds=clock.milliseconds,
-        found_unix_s=time.time(),
     )
     return FoundFace(
         crop,
@@ -280,5 +270,5 @@ class _Clock:
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
-        self.milliseconds[f"find_face.{name}"] = round(1000 * (now - self._last), 3)
+        self.milliseconds[name] = round(1000 * (now - self._last), 3)
         self._last = now

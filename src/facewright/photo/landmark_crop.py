@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from facewright_client.contract import LANDMARK_INPUT_SIZE
+from facewright.pipelines.tensors import LANDMARK_INPUT_SIZE
 
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]

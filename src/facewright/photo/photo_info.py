@@ -1,16 +1,35 @@
-"""What is known about a photo once its face is found. Travels as JSON (``PHOTO_INFO``) through all stages."""
+"""What is known about a photo once its face is found. Travels as JSON (``PHOTO_INFO``) to later stages."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
+
+from facewright.pipelines.section import Section
+
+
+class PhotoReport(TypedDict):
+    """The report's ``photo``: docs/report.md."""
+
+    width: int
+    height: int
+    face_box: list[float]
+    face_score: float
+    face_count: int
+    face_index: int
+
+
+class PhotoSection(TypedDict):
+    """Members of ``find_face``'s section."""
+
+    photo: PhotoReport
 
 
 @dataclass(frozen=True)
 class PhotoInfo:
-    """The photo, the chosen face, and the request's options.
+    """The photo and the chosen face.
 
     Args:
         photo_width, photo_height: of the upright photo, pixels.
@@ -24,10 +43,6 @@ class PhotoInfo:
             before it.
         crop_valid_box: x0, y0, x1, y1 of the part of FACE_CROP that shows the photo, crop pixels; beyond it
             the photo's border is repeated.
-        accepted_unix_s, deadline_unix_s: when the server took the photo, and when to give up; seconds, 0:
-        never.
-        found_unix_s: when find_face was done; seconds, 0: unknown.
-        options: all options by name, validated.
         warnings: sentences for the report.
         milliseconds: time per step.
     """
@@ -41,22 +56,21 @@ class PhotoInfo:
     face_roll: float
     focal_px: float | None
     crop_valid_box: tuple[int, int, int, int]
-    accepted_unix_s: float
-    deadline_unix_s: float
-    options: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
     milliseconds: dict[str, float] = field(default_factory=dict)
-    found_unix_s: float = 0.0
 
-    def landmarks_found(self, now_unix_s: float) -> PhotoInfo:
-        """With the time of the landmark network, which is a stage without code of its own.
-
-        Args:
-            now_unix_s: when the next stage took over. The time includes what Triton took for the two hops and
-                what the request waited for a free instance.
-        """
-        spent = {"face_landmarks.network_and_waiting": round(1e3 * (now_unix_s - self.found_unix_s), 3)}
-        return dataclasses.replace(self, milliseconds={**self.milliseconds, **spent})
+    def section(self) -> Section:
+        """What concerns the caller."""
+        photo: PhotoReport = {
+            "width": self.photo_width,
+            "height": self.photo_height,
+            "face_box": [round(float(edge), 1) for edge in self.face_box],
+            "face_score": round(self.face_score, 4),
+            "face_count": self.face_count,
+            "face_index": self.face_index,
+        }
+        members: PhotoSection = {"photo": photo}
+        return Section(members, self.warnings, self.milliseconds)
 
     def to_json(self) -> str:
         """One line of JSON."""

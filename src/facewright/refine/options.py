@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facewright.core.options import OptionValue, validated_options
-from facewright_client.contract import REFINE_OPTIONS
+from facewright.pipelines.refinement import REFINE_OPTIONS
 
 
 def _default(name: str) -> Any:
@@ -18,7 +18,7 @@ def _default(name: str) -> Any:
 
 @dataclass(frozen=True)
 class RefinementOptions:
-    """What one refinement does; meanings, ranges and defaults are the contract's ``REFINE_OPTIONS``.
+    """What one refinement does; meanings, ranges and defaults are those of ``REFINE_OPTIONS``.
 
     The loss is eq. 2 of the normalized paper, `L = L_w + λ₁ LPIPS + λ₂ L_id`. The paper gives neither λ nor
     the optimiser nor its rates; `benchmarks/refinement` shows what the defaults do. L_w is the Euclidean

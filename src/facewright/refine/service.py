@@ -54,7 +54,7 @@ class RefinementProgress:
 
 @dataclass(frozen=True)
 class RefinementInfo:
-    """REFINEMENT_INFO of the contract.
+    """REFINEMENT_INFO.
 
     Attributes:
         ended: why it ended (`facewright.refine.loop.Ended`).

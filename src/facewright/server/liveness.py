@@ -9,10 +9,12 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from facewright.pipelines.stages import Pipeline
 from facewright_client import (
     FacewrightClientError,
     InternalServerError,
@@ -20,29 +22,35 @@ from facewright_client import (
     ServerUnavailableError,
 )
 from facewright_client._errors import error_from_answer
-from facewright_client.contract import GLB, PHOTO, PREVIEW, REPORT
+from facewright_client.contract import PHOTO, Tensor
 
 #: A public-domain portrait (NASA), 256 x 256.
 PROBE_PHOTO: Final = Path(__file__).with_name("probe.jpg")
 
 
 class LivenessProbe:
-    """Asks a server for avatars of a portrait that comes with the package.
+    """Asks a server for avatars of a portrait that comes with the package, by every pipeline that takes one.
 
     Args:
         address: ``host:port`` of Triton's HTTP endpoint.
-        pipeline: what to ask.
+        served: the pipelines by name.
     """
 
-    def __init__(self, address: str, pipeline: str = "avatar_twin") -> None:
-        self._model = f"http://{address}/v2/models/{pipeline}"
+    def __init__(self, address: str, served: Mapping[str, Pipeline]) -> None:
+        self._models = f"http://{address}/v2/models"
         self._photo = PROBE_PHOTO.read_bytes()
-        self._answered = -1
+        self._served = tuple(served)
+        needed = {
+            name: [tensor for tensor in row.takes if not tensor.optional] for name, row in served.items()
+        }
+        self._asked = [row for name, row in served.items() if needed[name] == [PHOTO]]
+        self._answered: dict[str, int] = {}
 
     def ready(self) -> bool:
-        """Whether Triton says that the pipeline is loaded."""
+        """Whether Triton says that every pipeline is loaded."""
         try:
-            self._call("/ready", timeout_s=5.0)
+            for name in self._served:
+                self._call(f"/{name}/ready", timeout_s=5.0)
         except FacewrightClientError:
             return False
         return True
@@ -55,56 +63,68 @@ class LivenessProbe:
         """
         until = time.monotonic() + timeout_s
 
-        def one(number: int) -> None:
-            outputs = [GLB.name, REPORT.name, *([PREVIEW.name] if number == 0 else [])]
+        def one(row: Pipeline, number: int) -> None:
+            # The first pays for every output, the others for what callers always want.
+            outputs = row.gives if number == 0 else row.gives[:2]
             while True:
                 try:
-                    self._create(outputs, {}, max(until - time.monotonic(), 1.0))
+                    self._create(row, outputs, {}, max(until - time.monotonic(), 1.0))
                     return
                 except OverloadedError:  # cold stages are slower than the longest wait may allow
                     if time.monotonic() > until:
                         raise
 
-        with ThreadPoolExecutor(requests) as pool:
-            for answer in [pool.submit(one, number) for number in range(requests)]:
-                answer.result()
+        for row in self._asked:
+            with ThreadPoolExecutor(requests) as pool:
+                for answer in [pool.submit(one, row, number) for number in range(requests)]:
+                    answer.result()
 
     def alive(self, timeout_s: float) -> bool:
-        """Whether users were answered since the last call, or else the probe is now.
+        """Whether users of every pipeline were answered since the last call, or else the probe is now.
 
         A refusal (overloaded, deadline) is an answer; silence, a lost connection and INTERNAL are not.
         """
+        return all(self._pipeline_alive(row, timeout_s) for row in self._asked)
+
+    def _pipeline_alive(self, row: Pipeline, timeout_s: float) -> bool:
+        before = self._answered.get(row.name, -1)
         try:
-            answered = self._answers()
+            answered = self._answers(row)
         except FacewrightClientError:
             # A busy server may count slowly. Only a photo tells whether it lives.
-            answered = self._answered
+            answered = before
         try:
-            if answered == self._answered:
-                self._create([GLB.name], {"texture_size": 512}, timeout_s)
+            if answered == before:
+                small = {"texture_size": 512} if "texture_size" in row.options else {}
+                self._create(row, row.gives[:1], small, timeout_s)
                 answered += 1
-            self._answered = answered
+            self._answered[row.name] = answered
         except (ServerUnavailableError, InternalServerError):
             return False
         except FacewrightClientError as error:
             return bool(error.stage)
         return True
 
-    def _answers(self) -> int:
-        (model,) = json.loads(self._call("/stats", timeout_s=5.0))["model_stats"]
+    def _answers(self, row: Pipeline) -> int:
+        (model,) = json.loads(self._call(f"/{row.name}/stats", timeout_s=5.0))["model_stats"]
         return int(model["inference_stats"]["success"]["count"])
 
-    def _create(self, outputs: list[str], options: dict[str, Any], timeout_s: float) -> None:
+    def _create(
+        self, row: Pipeline, outputs: Sequence[Tensor], options: dict[str, Any], timeout_s: float
+    ) -> None:
         photo = {
             "name": PHOTO.name,
             "shape": [1, len(self._photo)],
             "datatype": "UINT8",
             "parameters": {"binary_data_size": len(self._photo)},
         }
-        wanted = [{"name": name, "parameters": {"binary_data": True}} for name in outputs]
+        wanted = [{"name": tensor.name, "parameters": {"binary_data": True}} for tensor in outputs]
         header = json.dumps({"parameters": options, "inputs": [photo], "outputs": wanted}).encode()
         self._call(
-            "/infer", header + self._photo, {"Inference-Header-Content-Length": len(header)}, timeout_s
+            f"/{row.name}/infer",
+            header + self._photo,
+            {"Inference-Header-Content-Length": len(header)},
+            timeout_s,
         )
 
     def _call(
@@ -114,7 +134,7 @@ class LivenessProbe:
         headers: dict[str, Any] | None = None,
         timeout_s: float = 5.0,
     ) -> bytes:
-        request = urllib.request.Request(self._model + path, body, headers or {})
+        request = urllib.request.Request(self._models + path, body, headers or {})
         try:
             with _DIRECT.open(request, timeout=timeout_s) as answer:
                 content: bytes = answer.read()

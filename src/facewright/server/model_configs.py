@@ -1,60 +1,23 @@
-"""Every ``config.pbtxt`` of the model repository, from the contract and one table of how stages run.
+"""Every ``config.pbtxt``, from the table of pipelines: stages, networks and ensembles as Triton is told.
 
-    python -m facewright.server.model_configs model_repository
-
-writes them; a test holds the committed files to this module, so that nothing can drift apart.
+As protobuf messages of Triton's own ``ModelConfig``, written out in one place.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Any, Final
 
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as triton
+
+from facewright.engines.exported_repository import SERVED_VERSIONS
+from facewright.engines.profile import PROFILES, Profile
 from facewright.engines.tensorrt_plan import plan_name
-from facewright_client.contract import AVATAR, STAGES, Tensor
-
-Profile = Literal["cpu", "cuda", "tensorrt"]
-PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
-
-#: Ensembles by name, and their steps in order.
-ENSEMBLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "avatar_twin": (
-        "find_face",
-        "face_landmarks",
-        "fit_head",
-        "bake_texture",
-        "package_avatar",
-        "render_preview",
-    )
-}
-
-#: Stages that are one network and nothing else: the tensorrt profile hands them to Triton's TensorRT backend.
-NETWORKS: Final = frozenset({"face_landmarks"})
-#: Stages that run networks themselves, beside other work.
-RUNS_NETWORKS: Final = NETWORKS | {"find_face", "refine_latent", "refine_latent_progress"}
-#: Stages that answer a request several times; over streaming gRPC only.
-STREAMING: Final = frozenset({"refine_latent_progress"})
-#: Stages that compute on the GPU themselves: one instance of each, and how many requests it takes at once.
-GPU_BATCHES: Final[Mapping[str, int]] = {"refine_latent": 32, "refine_latent_progress": 1}
-
-#: Instances of each stage for every two CPU cores. The bake takes more than half of the time, so that one
-#: instance would leave a core idle; each instance of any stage costs about 100 MB.
-INSTANCES_PER_TWO_CORES: Final[Mapping[str, int]] = {
-    "find_face": 1,
-    "face_landmarks": 1,
-    "fit_head": 1,
-    "bake_texture": 2,
-    "package_avatar": 1,
-    "render_preview": 1,
-    "refine_latent": 1,
-    "refine_latent_progress": 1,
-}
-#: Requests that the TensorRT backend runs as one batch. Python stages take one request at a time: on a CPU
-#: batching gains nothing and makes the first of a batch wait for the last.
-LARGEST_NETWORK_BATCH: Final = 8
+from facewright.pipelines.stages import EARLIER_SECTIONS, REQUEST, SECTIONS, Network, Pipeline, Stage, reports
+from facewright_client.contract import Tensor
 
 #: GPUs that a fleet may mix (Turing to Blackwell): each takes the plan that was built on its kind.
 COMPUTE_CAPABILITIES: Final = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
@@ -70,47 +33,88 @@ class Sizing:
 
     cores: int = 2
 
-    def instances(self, stage: str) -> int:
+    def instances(self, stage: Stage) -> int:
         """Instances of one Python stage."""
-        return max(1, INSTANCES_PER_TWO_CORES[stage] * self.cores // 2)
+        return max(1, stage.instances_per_two_cores * self.cores // 2)
 
 
-def model_config(model: str, profile: Profile, sizing: Sizing | None = None) -> str:
-    """The text of one model's config for one profile.
+def ensemble_config(pipeline: Pipeline) -> str:
+    """The text of an ensemble's config. A step's own tensor names are mapped to the pipeline's.
 
-    Raises:
-        KeyError: there is no such model.
+    Steps hand their report sections on under the number of the step, so that each waits for the one before.
     """
-    if model in ENSEMBLES:
-        return _ensemble(model)
-    inputs, outputs = STAGES[model]
-    if profile == "tensorrt" and model in NETWORKS:
-        return _text(
-            f'name: "{model}"',
-            'platform: "tensorrt_plan"',
-            f"max_batch_size: {LARGEST_NETWORK_BATCH}",
-            _tensors("input", inputs),
-            _tensors("output", outputs),
-            "instance_group [ { kind: KIND_GPU count: 1 } ]",
-            "dynamic_batching { max_queue_delay_microseconds: 0 }",
-        )
-    device = "cpu" if profile == "cpu" else "cuda"
-    batch = 1 if device == "cpu" else GPU_BATCHES.get(model, 1)
-    on_gpu = device == "cuda" and model in GPU_BATCHES
-    count = 1 if on_gpu else (sizing or Sizing()).instances(model)
-    return _text(
-        f'name: "{model}"',
-        'backend: "python"',
-        f"max_batch_size: {batch}",
-        _tensors("input", inputs),
-        _tensors("output", outputs),
-        "model_transaction_policy { decoupled: true }" if model in STREAMING else "",
-        "dynamic_batching { max_queue_delay_microseconds: 0 }" if batch > 1 else "",
-        f"instance_group [ {{ kind: KIND_CPU count: {count} }} ]",
-        _parameter("network_device", device) if model in RUNS_NETWORKS else "",
-        _parameter("network_plans", "yes") if on_gpu and profile == "tensorrt" else "",
-        _parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "no") if on_gpu else "",
-    )
+    config = triton.ModelConfig(name=pipeline.name, platform="ensemble", max_batch_size=1)
+    _add_tensors(config, pipeline.takes, pipeline.gives)
+    known = set(pipeline.takes)
+    # Triton refuses tensors that nobody reads.
+    read = {tensor for step in pipeline.steps for tensor in step.takes} | set(pipeline.gives)
+    reporting = [number for number, step in enumerate(pipeline.steps) if reports(step)]
+    sections = ""
+    for number, step in enumerate(pipeline.steps):
+        row = config.ensemble_scheduling.step.add(model_name=step.name, model_version=-1)
+        for tensor in step.takes:
+            # What is optional and given by nobody is left out.
+            if tensor in known:
+                row.input_map[step.own_name(tensor)] = tensor.name
+        for tensor in read.intersection(step.gives):
+            row.output_map[step.own_name(tensor)] = tensor.name
+        known |= set(step.gives)
+        if number not in reporting:
+            continue
+        if not step.opens:
+            row.input_map[REQUEST.name] = REQUEST.name
+            row.input_map[EARLIER_SECTIONS.name] = sections
+        if number == reporting[-1]:
+            continue
+        sections = f"{SECTIONS.name}_{number}"
+        row.output_map[SECTIONS.name] = sections
+        if step.opens:
+            row.output_map[pipeline.request_output.name] = REQUEST.name
+    return _text(config)
+
+
+def stage_config(stage: Stage, served: Iterable[Pipeline], profile: Profile, sizing: Sizing) -> str:
+    """The text of a Python stage's config for one profile.
+
+    Args:
+        stage: as a model, `Stage.as_model`.
+        served: the pipelines that are; an opening stage has a REQUEST for each that it opens.
+        profile: what networks run on.
+        sizing: of the machine.
+    """
+    on_gpu = profile != "cpu" and stage.runs == "gpu"
+    batch = stage.gpu_batch if on_gpu else 1
+    config = triton.ModelConfig(name=stage.name, backend="python", max_batch_size=batch)
+    _add_tensors(config, *_borders(stage, served))
+    config.model_transaction_policy.decoupled = stage.streams
+    if batch > 1:
+        config.dynamic_batching.max_queue_delay_microseconds = 0
+    instances = 1 if on_gpu else sizing.instances(stage)
+    config.instance_group.add(kind=triton.ModelInstanceGroup.KIND_CPU, count=instances)
+    if stage.runs_networks:
+        config.parameters["network_device"].string_value = "cpu" if profile == "cpu" else "cuda"
+    if on_gpu:
+        config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
+        if profile == "tensorrt":
+            config.parameters["network_plans"].string_value = "yes"
+    return _text(config)
+
+
+def open_network_config(network: Network, profile: Profile, sizing: Sizing) -> str:
+    """The text of an open network's config for one profile: it has one version, of this machine."""
+    plan = profile == "tensorrt"
+    config = triton.ModelConfig(name=network.name, max_batch_size=network.largest_batch if plan else 1)
+    _add_tensors(config, network.takes, network.gives)
+    if plan:
+        config.platform = "tensorrt_plan"
+        config.instance_group.add(kind=triton.ModelInstanceGroup.KIND_GPU, count=1)
+        config.dynamic_batching.max_queue_delay_microseconds = 0
+        return _text(config)
+    # On a CPU batching gains nothing and makes the first of a batch wait for the last.
+    config.backend = "python"
+    config.instance_group.add(kind=triton.ModelInstanceGroup.KIND_CPU, count=sizing.instances(network))
+    config.parameters["network_device"].string_value = "cpu" if profile == "cpu" else "cuda"
+    return _text(config)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class ServedNetwork:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     batch: tuple[int, int, int]
-    versions: int | tuple[int, ...] = 2
+    versions: int | tuple[int, ...] = SERVED_VERSIONS
 
 
 def network_config(network: ServedNetwork, profile: Profile) -> str:
@@ -139,34 +143,35 @@ def network_config(network: ServedNetwork, profile: Profile) -> str:
     ``facewright build`` made for the GPU's compute capability, on Triton's own backend.
     """
     _, usual, largest = network.batch
-    shared = (
-        f"max_batch_size: {largest}",
-        _tensors("input", network.inputs),
-        _tensors("output", network.outputs),
-        _version_policy(network.versions),
-    )
+    config = triton.ModelConfig(name=network.name, max_batch_size=largest)
+    _add_tensors(config, network.inputs, network.outputs)
+    if isinstance(network.versions, int):
+        config.version_policy.latest.num_versions = network.versions
+    else:
+        config.version_policy.specific.versions.extend(network.versions)
     if profile == "tensorrt":
-        return _text(
-            f'name: "{network.name}"',
-            'platform: "tensorrt_plan"',
-            *shared,
-            *(
-                f'cc_model_filenames {{ key: "{cc}" value: "{plan_name(cc)}" }}'
-                for cc in COMPUTE_CAPABILITIES
-            ),
-            "instance_group [ { kind: KIND_GPU count: 1 } ]",
-            f"dynamic_batching {{ preferred_batch_size: [ {usual} ] max_queue_delay_microseconds: 0 }}",
-            "optimization { cuda { graphs: true } }",
-            *(_warm_up(network, batch) for batch in sorted({1, usual})),
-        )
-    return _text(
-        f'name: "{network.name}"',
-        'backend: "python"',
-        *shared,
-        "instance_group [ { kind: KIND_CPU count: 1 } ]",
-        _parameter("network_device", "cpu" if profile == "cpu" else "cuda"),
-        _warm_up(network, 1),
-    )
+        config.platform = "tensorrt_plan"
+        for capability in COMPUTE_CAPABILITIES:
+            config.cc_model_filenames[capability] = plan_name(capability)
+        config.instance_group.add(kind=triton.ModelInstanceGroup.KIND_GPU, count=1)
+        config.dynamic_batching.preferred_batch_size.append(usual)
+        config.dynamic_batching.max_queue_delay_microseconds = 0
+        config.optimization.cuda.graphs = True
+        batches = sorted({1, usual})
+    else:
+        config.backend = "python"
+        config.instance_group.add(kind=triton.ModelInstanceGroup.KIND_CPU, count=1)
+        config.parameters["network_device"].string_value = "cpu" if profile == "cpu" else "cuda"
+        batches = [1]
+    for batch in batches:
+        # A request of zeros, so that the first player does not wait for memory and kernels.
+        warm_up = config.model_warmup.add(name=f"batch_{batch}", batch_size=batch)
+        for tensor in network.inputs:
+            zeros = warm_up.inputs[tensor.name]
+            zeros.data_type = getattr(triton, tensor.dtype)
+            zeros.dims.extend(tensor.shape)
+            zeros.zero_data = True
+    return _text(config)
 
 
 def write_network_configs(folder: Path, network: ServedNetwork, default: Profile) -> None:
@@ -177,75 +182,27 @@ def write_network_configs(folder: Path, network: ServedNetwork, default: Profile
         (folder / "configs" / f"{profile}.pbtxt").write_text(network_config(network, profile))
 
 
-def write_configs(repository: Path, sizing: Sizing | None = None) -> list[Path]:
-    """Write ``config.pbtxt`` (cpu) and ``configs/<profile>.pbtxt`` for every model; returns their paths."""
-    written = []
-    for model in (*ENSEMBLES, *STAGES):
-        folder = repository / model
-        (folder / "configs").mkdir(parents=True, exist_ok=True)
-        files = {folder / "config.pbtxt": model_config(model, "cpu", sizing)}
-        files |= {
-            folder / "configs" / f"{profile}.pbtxt": model_config(model, profile, sizing)
-            for profile in PROFILES
-        }
-        for path, text in files.items():
-            path.write_text(text)
-            written.append(path)
-    return written
+def _borders(stage: Stage, served: Iterable[Pipeline]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """What a Python stage takes and gives as a model: its own tensors, and what travels with requests."""
+    if not stage.opens:
+        return (*stage.takes, REQUEST, EARLIER_SECTIONS), (*stage.gives, SECTIONS)
+    opened = [row for row in served if row.is_ensemble and row.steps[0].name == stage.name]
+    if not opened:  # it is a pipeline by itself
+        return stage.takes, stage.gives
+    return stage.takes, (*stage.gives, SECTIONS, *(row.request_output for row in opened))
 
 
-def _ensemble(name: str) -> str:
-    steps = []
-    for stage in ENSEMBLES[name]:
-        inputs, outputs = STAGES[stage]
-        maps = [f'      input_map {{ key: "{tensor.name}" value: "{tensor.name}" }}' for tensor in inputs]
-        maps += [f'      output_map {{ key: "{tensor.name}" value: "{tensor.name}" }}' for tensor in outputs]
-        body = "\n".join(maps)
-        steps.append(f'    {{\n      model_name: "{stage}"\n      model_version: -1\n{body}\n    }}')
-    scheduling = "ensemble_scheduling {\n  step [\n" + ",\n".join(steps) + "\n  ]\n}"
-    return _text(
-        f'name: "{name}"',
-        'platform: "ensemble"',
-        "max_batch_size: 1",
-        _tensors("input", AVATAR[0]),
-        _tensors("output", AVATAR[1]),
-        scheduling,
-    )
+def _add_tensors(config: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+    for tensor in inputs:
+        config.input.add(
+            name=tensor.name,
+            data_type=getattr(triton, tensor.dtype),
+            dims=tensor.shape,
+            optional=tensor.optional,
+        )
+    for tensor in outputs:
+        config.output.add(name=tensor.name, data_type=getattr(triton, tensor.dtype), dims=tensor.shape)
 
 
-def _tensors(field: str, tensors: tuple[Tensor, ...]) -> str:
-    rows = []
-    for tensor in tensors:
-        shape = ", ".join(map(str, tensor.shape))
-        rows.append(f'  {{ name: "{tensor.name}" data_type: {tensor.dtype} dims: [ {shape} ] }}')
-    return f"{field} [\n" + ",\n".join(rows) + "\n]"
-
-
-def _version_policy(versions: int | tuple[int, ...]) -> str:
-    if isinstance(versions, int):
-        return f"version_policy: {{ latest: {{ num_versions: {versions} }} }}"
-    return f"version_policy: {{ specific: {{ versions: [ {', '.join(map(str, versions))} ] }} }}"
-
-
-def _warm_up(network: ServedNetwork, batch: int) -> str:
-    """A request of zeros, so that the first player does not wait for memory and kernels."""
-    inputs = "".join(
-        f'\n  inputs {{ key: "{tensor.name}" value: {{ data_type: {tensor.dtype} '
-        f"dims: [ {', '.join(map(str, tensor.shape))} ] zero_data: true }} }}"
-        for tensor in network.inputs
-    )
-    return f'model_warmup [ {{\n  name: "batch_{batch}"\n  batch_size: {batch}{inputs}\n}} ]'
-
-
-def _parameter(key: str, value: str) -> str:
-    return f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}'
-
-
-def _text(*parts: str) -> str:
-    header = "# Generated by facewright.server.model_configs; change it there."
-    return "\n".join([header, *(part for part in parts if part)]) + "\n"
-
-
-if __name__ == "__main__":
-    for path in write_configs(Path(sys.argv[1])):
-        print(path)
+def _text(config: Any) -> str:
+    return f"# Written by facewright.server.model_configs.\n{text_format.MessageToString(config)}"

@@ -1,13 +1,24 @@
-"""The model repository that one server loads: the source tree's stages with this machine's configs."""
+"""The model repository that one server loads: the stages and networks of the pipelines that it serves.
+
+    python -m facewright.server.served_repository FOLDER [--profile PROFILE] [--pipelines NAME …]
+
+writes one for a Triton that is started by hand, as `facewright serve` does for its own.
+"""
 
 from __future__ import annotations
 
-import os
+import argparse
 import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
-from facewright.core.assets import asset_path
+from facewright.adapter.served_provenance import network_file
+from facewright.core.assets import asset_path, model_repository_folder
 from facewright.core.errors import FacewrightError
+from facewright.engines.exported_repository import declared_tensors, read_config, versions_in
+from facewright.engines.profile import PROFILES, Profile
 from facewright.engines.tensorrt_plan import (
     compute_capability,
     content_hash,
@@ -16,63 +27,153 @@ from facewright.engines.tensorrt_plan import (
     require_fit,
     serving_tensorrt,
 )
+from facewright.pipelines.registry import pipeline, pipelines, stages
+from facewright.pipelines.stages import Network, Pipeline, Stage
 from facewright.refine.networks import refinement_files
 from facewright.refine.service import refinement_folder
-from facewright.server.model_configs import ENSEMBLES, NETWORKS, Profile, Sizing, write_configs
-from facewright_client.contract import STAGES, ErrorCode
-
-#: What the stages load from the cache.
-OPEN_ASSETS = (
-    "head.npz",
-    "face_detector.onnx",
-    "face_landmarks.onnx",
-    "face_landmarks_fast.onnx",
-    "person_mask.onnx",
+from facewright.server.model_configs import (
+    Sizing,
+    ensemble_config,
+    open_network_config,
+    stage_config,
 )
+from facewright_client.contract import ErrorCode
+
+#: The ``model.py`` of every network, ours and exported ones.
+NETWORK_MODEL: Final = '''\
+"""Runs the model.onnx beside it."""
+
+from facewright.server.network_stage import TritonPythonModel as TritonPythonModel
+'''
+_BROUGHT_MODEL: Final = '''\
+"""The stage {name}, whose code its pipeline's file brings along."""
+
+from facewright.adapter.stage_model import brought_model
+
+TritonPythonModel = brought_model("{name}")
+'''
 
 
-def source_repository() -> Path:
-    """``$FACEWRIGHT_MODEL_REPOSITORY``, by default the source tree's ``model_repository``."""
-    configured = os.environ.get("FACEWRIGHT_MODEL_REPOSITORY")
-    return Path(configured) if configured else Path(__file__).parents[3] / "model_repository"
-
-
-def assemble_repository(folder: Path, profile: Profile, sizing: Sizing) -> None:
-    """Fill ``folder`` with every model that the profile needs, configs sized for the machine.
+def served_pipelines(names: Sequence[str]) -> dict[str, Pipeline]:
+    """The pipelines of some names, or all where there are none.
 
     Raises:
-        FacewrightError: INTERNAL when the source tree or an open asset is missing, ENGINE_MISMATCH when
-            the profile needs a TensorRT plan that is not there, or is for another GPU, TensorRT or network:
-            no server starts with another profile than it was asked for. Refinement's networks may have no
-            plans, but no others'.
+        FacewrightError: BAD_OPTION for a name that no pipeline has.
     """
-    source = source_repository()
-    for asset in OPEN_ASSETS:
-        asset_path(asset)
-    for model in (*ENSEMBLES, *STAGES):
-        if not (source / model / "1").is_dir():
-            raise FacewrightError(
-                ErrorCode.INTERNAL,
-                f"the model repository {source} has no {model}/1",
-                "set FACEWRIGHT_MODEL_REPOSITORY to the source tree's model_repository",
-            )
-        version = folder / model / "1"
-        version.mkdir(parents=True)
-        if model in ENSEMBLES:
+    return {name: pipeline(name) for name in names} if names else dict(pipelines())
+
+
+def assemble_repository(
+    folder: Path, served: Mapping[str, Pipeline], profile: Profile, sizing: Sizing, exported: Path | None
+) -> None:
+    """Fill ``folder`` with every model that some pipelines need, configs sized for the machine.
+
+    Networks that the ``exported`` repository has are left to it.
+
+    Raises:
+        FacewrightError: INTERNAL when the source tree, an open asset or an exported network is missing;
+            ENGINE_MISMATCH when an exported network's tensors are not those of its place, or the profile
+            needs a TensorRT plan that is not there, or is for another GPU, TensorRT or network: no server
+            starts with another profile than it was asked for. Refinement's networks may have no plans, but
+            no others'.
+    """
+    for row in served.values():
+        for weights in row.weights:
+            asset_path(weights.file)
+    for name, stage in stages(served).items():
+        if isinstance(stage, Network):
+            if exported is not None and (exported / name).is_dir() and versions_in(exported / name):
+                _require_border(stage, exported / name)
+                continue
+            version = _add_model(folder, name, open_network_config(stage, profile, sizing))
+            network = network_file(stage, None)
+            if profile == "tensorrt":
+                plan = open_plan(name, compute_capability())
+                _require_fit(plan, network)
+                version.joinpath("model.plan").symlink_to(plan.resolve())
+            else:
+                version.joinpath("model.onnx").symlink_to(network.resolve())
+                version.joinpath("model.py").write_text(NETWORK_MODEL)
             continue
-        if profile == "tensorrt" and model in NETWORKS:
-            plan = open_plan(model, compute_capability())
-            _require_fit(plan, asset_path(f"{model}.onnx"))
-            version.joinpath("model.plan").symlink_to(plan.resolve())
+        version = _add_model(folder, name, stage_config(stage, served.values(), profile, sizing))
+        if stage.model is not None:
+            version.joinpath("model.py").write_text(_BROUGHT_MODEL.format(name=name))
         else:
-            shutil.copy(source / model / "1" / "model.py", version)
+            shutil.copy(_source(name), version)
+    for row in served.values():
+        if row.is_ensemble:
+            _add_model(folder, row.name, ensemble_config(row))
     if profile == "tensorrt":
-        for network, path in refinement_files(refinement_folder()).items():
-            plan = open_plan(network, compute_capability())
+        for name, path in refinement_files(refinement_folder()).items():
+            plan = open_plan(name, compute_capability())
             if plan.is_file():
                 _require_fit(plan, path)
-    write_configs(folder, sizing)
+
+
+def _add_model(folder: Path, name: str, config: str) -> Path:
+    """The folder of a model's only version."""
+    version = folder / name / "1"
+    version.mkdir(parents=True)
+    (folder / name / "config.pbtxt").write_text(config)
+    return version
+
+
+def _source(stage: str) -> Path:
+    path = model_repository_folder() / stage / "1" / "model.py"
+    if not path.is_file():
+        raise FacewrightError(
+            ErrorCode.INTERNAL,
+            f"the model repository {model_repository_folder()} has no {stage}/1/model.py",
+            "set FACEWRIGHT_MODEL_REPOSITORY to the source tree's model_repository",
+        )
+    return path
+
+
+def _require_border(stage: Stage, folder: Path) -> None:
+    """Refuse an exported network that does not take and give what its place in the pipelines does."""
+    there = declared_tensors(read_config(folder))
+    for border, wanted in (("input", stage.takes), ("output", stage.gives)):
+        for tensor in wanted:
+            found = there[border].get(tensor.name)
+            if found != tensor and not (tensor.optional and found is None):
+                have = ", ".join(
+                    f"{row.name} {row.dtype} {list(row.shape)}" for row in there[border].values()
+                )
+                raise FacewrightError(
+                    ErrorCode.ENGINE_MISMATCH,
+                    f"the exported network {folder.name} has no {border} {tensor.name} {tensor.dtype} "
+                    f"{list(tensor.shape)}; it has {have}",
+                    "export the network that the pipeline was written for",
+                )
 
 
 def _require_fit(plan: Path, network: Path) -> None:
     require_fit(plan, read_identity(plan), serving_tensorrt(), compute_capability(), content_hash(network))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write a repository; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m facewright.server.served_repository",
+        description="Write the model repository that facewright serve would load, for another Triton.",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="created, or empty")
+    parser.add_argument("--profile", choices=PROFILES, default="cpu")
+    parser.add_argument("--pipelines", nargs="+", default=(), metavar="NAME", help="default: all")
+    parser.add_argument("--cores", type=int, default=2, help="of the machine that serves")
+    parser.add_argument("--networks", type=Path, metavar="REPOSITORY", help="of facewright export")
+    given = parser.parse_args(arguments)
+    try:
+        if given.folder.exists() and any(given.folder.iterdir()):
+            raise FacewrightError(ErrorCode.BAD_OPTION, f"{given.folder} is not empty", "name another folder")
+        served = served_pipelines(given.pipelines)
+        assemble_repository(given.folder, served, given.profile, Sizing(given.cores), given.networks)
+    except FacewrightError as error:
+        sys.stderr.write(f"error: {error.message}\n  mend: {error.hint}\n")
+        return 1
+    sys.stdout.write(f"{given.folder}: {', '.join(served)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from facewright.server.model_configs import Profile
+from facewright.engines.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class ServerSettings:
         host: address to listen on; 0.0.0.0 for all.
         grpc_port, http_port, metrics_port: 0 picks a free one.
         profile: what the networks run on.
+        pipelines: which are served; all when empty.
         cores: CPU cores that decide how many instances of a stage run; 0: those this process may use.
         longest_wait_ms: a request this old is answered OVERLOADED at its next stage; 0: never.
         probe_every_s: how often a real request proves that an idle server is alive.
@@ -33,6 +34,7 @@ class ServerSettings:
     http_port: int = 8000
     metrics_port: int = 8002
     profile: Profile = "cpu"
+    pipelines: tuple[str, ...] = ()
     cores: int = 0
     longest_wait_ms: int = 30_000
     probe_every_s: float = 30.0

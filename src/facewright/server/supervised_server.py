@@ -12,8 +12,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
+from facewright.pipelines.registry import stages
 from facewright.server.liveness import LivenessProbe
-from facewright.server.model_configs import INSTANCES_PER_TWO_CORES, Sizing
+from facewright.server.model_configs import Sizing
+from facewright.server.served_repository import served_pipelines
 from facewright.server.server_settings import ServerSettings
 from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
 from facewright.server.triton_process import TritonProcess
@@ -150,6 +152,7 @@ class Server:
         failed_starts = 0
         try:
             _check_ports(self._settings)
+            served = served_pipelines(self._settings.pipelines)
             remove_stale_regions()
             remove_stale_folders()
             runtime = installed_runtime()
@@ -158,7 +161,7 @@ class Server:
                 started = False
                 try:
                     probe = LivenessProbe(
-                        f"{_reachable(self._settings.http_host)}:{self._settings.http_port}"
+                        f"{_reachable(self._settings.http_host)}:{self._settings.http_port}", served
                     )
                     reason = self._await_start(process, probe)
                     started = reason is None
@@ -195,7 +198,8 @@ class Server:
         # Every stage has opened its region by now: without names nothing can be left behind.
         process.forget_regions()
         sizing = Sizing(self._settings.usable_cores)
-        most = max(sizing.instances(stage) for stage in INSTANCES_PER_TWO_CORES)
+        served = served_pipelines(self._settings.pipelines)
+        most = max(sizing.instances(stage) for stage in stages(served).values())
 
         def warm_up() -> str | None:
             try:

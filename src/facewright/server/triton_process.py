@@ -11,10 +11,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from facewright.server.exported_repository import require_servable
+from facewright.adapter.served_provenance import NETWORKS_VARIABLE
+from facewright.engines.exported_repository import require_servable
+from facewright.engines.profile import PROFILES
 from facewright.server.lifeline import Lifeline
-from facewright.server.model_configs import PROFILES, Sizing
-from facewright.server.served_repository import assemble_repository
+from facewright.server.model_configs import Sizing
+from facewright.server.served_repository import assemble_repository, served_pipelines
 from facewright.server.server_settings import ServerSettings
 from facewright.server.server_traces import ServerFolder, remove_regions
 from facewright.server.triton_runtime import TritonRuntime
@@ -45,15 +47,23 @@ class TritonProcess:
             held.callback(lifeline.cut)
             repository = folder.path / "model_repository"
             repository.mkdir()
-            assemble_repository(repository, settings.profile, Sizing(settings.usable_cores))
             if settings.networks is not None:
                 require_servable(settings.networks, settings.profile)
+            assemble_repository(
+                repository,
+                served_pipelines(settings.pipelines),
+                settings.profile,
+                Sizing(settings.usable_cores),
+                settings.networks,
+            )
             log: int = 2
             if settings.log is not None:
                 settings.log.parent.mkdir(parents=True, exist_ok=True)
                 log = held.enter_context(settings.log.open("ab")).fileno()
             environment = runtime.environment()
             environment["FACEWRIGHT_LONGEST_WAIT_MS"] = str(settings.longest_wait_ms)
+            if settings.networks is not None:
+                environment[NETWORKS_VARIABLE] = str(settings.networks.resolve())
             self._process = subprocess.Popen(
                 [str(runtime.binary), *_arguments(runtime, settings, repository, self._region_prefix)],
                 env=environment,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facewright.core.assets import cache_folder
+from facewright.pipelines.registry import VARIABLE as PIPELINES_VARIABLE
 
 VERSION = "2.51.0"
 
@@ -68,9 +69,10 @@ class TritonRuntime:
         environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
         environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
         # The server runs in a folder of its own, where a path relative to this one would lead elsewhere.
-        for variable in ("FACEWRIGHT_CACHE", "FACEWRIGHT_REFINEMENT_NETWORKS"):
+        for variable in ("FACEWRIGHT_CACHE", "FACEWRIGHT_REFINEMENT_NETWORKS", PIPELINES_VARIABLE):
             if environment.get(variable):
-                environment[variable] = str(Path(environment[variable]).absolute())
+                paths = environment[variable].split(os.pathsep)
+                environment[variable] = os.pathsep.join(str(Path(path).absolute()) for path in paths if path)
         return environment
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +34,10 @@ from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
 from facewright.core.colour import luminance, srgb_from_linear
 from facewright.core.errors import FacewrightError
-from facewright.fit.fit_info import FitInfo
+from facewright.fit.fit_info import EyeFit
 from facewright.hair.falling import HairOverEars, room_for_hair
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.tensors import PERSON_MASK
 from facewright.texture.completion import Completion, HeadSurface, brow_colour, complete_colours
 from facewright.texture.encoding import encode_texture
 from facewright.texture.eyes import EyeEvidence, EyeTexels, eye_texels, paint_eye
@@ -54,7 +54,7 @@ from facewright.texture.layers import (
     region_shares,
 )
 from facewright.texture.texture_info import TextureInfo
-from facewright_client.contract import CROP_SIZE, OPTIONS, PERSON_MASK, ErrorCode
+from facewright_client.contract import CROP_SIZE, ErrorCode
 from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
 from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 
@@ -67,8 +67,23 @@ LARGEST_KEPT_SIZE = 2048
 
 
 @dataclass(frozen=True)
+class TextureOptions:
+    """What a caller may say of the texture.
+
+    Attributes:
+        size: texels per side.
+        format: ``jpeg``, ``webp`` or ``png``.
+        delight: share of the estimated lighting that is divided out, 0-1.
+    """
+
+    size: int = 1024
+    format: str = "jpeg"
+    delight: float = 0.5
+
+
+@dataclass(frozen=True)
 class BakedTexture:
-    """The contract's ``BAKE_TEXTURE`` outputs before encoding.
+    """What the stage ``bake_texture`` gives, before encoding.
 
     Attributes:
         texture: sRGB u8 ``[S, S, 3]``.
@@ -137,8 +152,10 @@ class TextureBaker:
         head_to_camera: Floats,
         fitted_vertices: Floats,
         neutral_vertices: Floats,
-        fit_info: FitInfo,
+        eyes: tuple[EyeFit, EyeFit],
+        options: TextureOptions | None = None,
         person_mask: NDArray[np.uint8] | None = None,
+        valid_box: tuple[int, int, int, int] = (0, 0, CROP_SIZE, CROP_SIZE),
         between_steps: Callable[[], None] = lambda: None,
     ) -> BakedTexture:
         """The texture of one person; equal inputs give equal bytes.
@@ -149,9 +166,11 @@ class TextureBaker:
             head_to_camera: f32 ``[3, 4]``, metres.
             fitted_vertices: f32 ``[V, 3]``, head space, as in the photo.
             neutral_vertices: f32 ``[V, 3]``, head space, without expression.
-            fit_info: eyes, options and warnings of the fit.
+            eyes: left and right, as fitted.
+            options: size, encoding and light of the texture; defaults where None.
             person_mask: u8 ``[M, M]``, probability of a person x 255 over the crop: keeps the background
                 out of hair, ears and cheeks. None: all of the crop is the person.
+            valid_box: x0, y0, x1, y1 of the part of the crop that shows the photo, crop pixels.
             between_steps: called after each step; ends the work by raising.
 
         Raises:
@@ -163,14 +182,13 @@ class TextureBaker:
         ):
             raise _bad_input(f"person_mask is {person_mask.dtype} {list(person_mask.shape)}")
         clock = _Clock(between_steps)
-        options = {name: fit_info.options.get(name, option.default) for name, option in OPTIONS.items()}
-        delight = float(options["delight"])
+        options = options or TextureOptions()
+        delight = options.delight
         fitted_vertices = np.ascontiguousarray(fitted_vertices, np.float32)
         triangles = self.head.triangles
         normals = vertex_normals(fitted_vertices[None], triangles, self._vertex_triangles)[0]
-        box = fit_info.photo.get("crop_valid_box", (0, 0, CROP_SIZE, CROP_SIZE))
         fitted = FittedSurface(fitted_vertices, normals, triangles)
-        view = PhotoView(face_crop, box, intrinsics, head_to_camera, fitted, person_mask)
+        view = PhotoView(face_crop, valid_box, intrinsics, head_to_camera, fitted, person_mask)
         clock.lap("z_buffer")
 
         vertices = view.look(self._vertex_map, fitted_vertices, normals).at(self._vertices)
@@ -198,12 +216,12 @@ class TextureBaker:
         stack = build_layers(self._points, texels, completion, self._template, self._hair, delight)
         clock.lap("complete")
 
-        tables = self._tables(int(options["texture_size"]))
+        tables = self._tables(options.size)
         texture = self._compose(view, face_crop, stack, tables)
         clock.lap("compose")
         lids = self.head.region("eyelids")
         exposure = max(float(lids.sum()), 1e-6) / max(float((luminance(gain) * lids).sum()), 1e-6)
-        for eye, fit in zip(tables.eyes, (fit_info.left_eye, fit_info.right_eye), strict=True):
+        for eye, fit in zip(tables.eyes, eyes, strict=True):
             paint_eye(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
         clock.lap("eyes")
         info = self._info(stack, texels, completion, light, options, clock.milliseconds)
@@ -267,7 +285,7 @@ class TextureBaker:
         texels: TexelEvidence,
         completion: Completion,
         light: ShLight,
-        options: dict[str, Any],
+        options: TextureOptions,
         milliseconds: dict[str, float],
     ) -> TextureInfo:
         face = self._face
@@ -289,8 +307,8 @@ class TextureBaker:
                 f"hard light: {light.contrast:.1f} times brighter on one side; shadows stay in the texture"
             )
         return TextureInfo(
-            size=int(options["texture_size"]),
-            format=str(options["texture_format"]),
+            size=options.size,
+            format=options.format,
             skin_tone=_srgb(light.tone),
             hair_tone=_srgb(completion.hair_tone),
             hair_seen=round(completion.hair_seen, 3),

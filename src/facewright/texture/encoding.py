@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facewright.core.errors import FacewrightError
-from facewright_client.contract import OPTIONS, ErrorCode
+from facewright_client.contract import ErrorCode
 
 #: Pillow's arguments for each ``texture_format``. Chroma is not subsampled in JPEG: at half resolution the
 #: lips' red and the irises' colour bleed over island borders. WebP effort 2 and PNG level 3 are where more
@@ -25,13 +25,12 @@ def encode_texture(texture: NDArray[np.uint8], texture_format: str) -> bytes:
     """sRGB u8 ``[S, S, 3]`` → file bytes without metadata (the bytes depend on the texels alone).
 
     Raises:
-        FacewrightError: BAD_OPTION for a format that is not one of the contract's.
+        FacewrightError: BAD_OPTION for another format than jpeg, webp and png.
     """
     arguments = _SAVE.get(texture_format)
     if arguments is None:
-        allowed = ", ".join(str(choice) for choice in OPTIONS["texture_format"].choices)
         raise FacewrightError(
-            ErrorCode.BAD_OPTION, f"texture_format is {texture_format!r}", f"use one of {allowed}"
+            ErrorCode.BAD_OPTION, f"texture_format is {texture_format!r}", f"use one of {', '.join(_SAVE)}"
         )
     buffer = io.BytesIO()
     Image.fromarray(texture).save(buffer, **arguments)  # type: ignore[arg-type]

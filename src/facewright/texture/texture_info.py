@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facewright.pipelines.section import Section
+
+
+class TextureReport(TypedDict):
+    size: int
+    format: str
+    bytes: int
+    skin_tone: list[int]
+    hair_tone: list[int]
+    hair_seen: float
+    visible_share: float
+    mirrored_share: float
+    excluded_share: float
+    sh_light: list[list[float]]
+    light_contrast: float
+    light_residual: float
+
+
+class TextureConfidence(TypedDict):
+    texture: float
+
+
+class TextureSection(TypedDict):
+    """Members of ``bake_texture``'s section; docs/report.md explains each."""
+
+    texture: TextureReport
+    confidence: dict[str, TextureConfidence]
 
 
 @dataclass(frozen=True)
@@ -40,15 +71,30 @@ class TextureInfo:
     warnings: list[str] = field(default_factory=list)
     milliseconds: dict[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """One line of JSON; :meth:`from_json` gives an equal object back."""
-        return json.dumps(asdict(self), allow_nan=False)
+    def section(self, sh_light: NDArray[np.float32], length: int) -> Section:
+        """What the texture shows and how it was lit.
 
-    @staticmethod
-    def from_json(text: str | bytes) -> TextureInfo:
-        """Reads :meth:`to_json`'s output; TypeError where fields are missing or unknown."""
-        fields = json.loads(text)
-        for name in ("skin_tone", "hair_tone"):
-            red, green, blue = fields[name]
-            fields[name] = (red, green, blue)
-        return TextureInfo(**fields)
+        Args:
+            sh_light: f32 [9, 3], the photo's light.
+            length: of the encoded texture, bytes.
+        """
+        members: TextureSection = {
+            "texture": {
+                "size": self.size,
+                "format": self.format,
+                "bytes": length,
+                "skin_tone": list(self.skin_tone),
+                "hair_tone": list(self.hair_tone),
+                "hair_seen": round(self.hair_seen, 3),
+                "visible_share": round(self.visible_share, 3),
+                "mirrored_share": round(self.mirrored_share, 3),
+                "excluded_share": round(self.excluded_share, 3),
+                "sh_light": [[round(float(value), 5) for value in band] for band in sh_light],
+                "light_contrast": round(self.light_contrast, 3),
+                "light_residual": round(self.light_residual, 4),
+            },
+            "confidence": {
+                region: {"texture": round(share, 3)} for region, share in self.region_confidence.items()
+            },
+        }
+        return Section(members, self.warnings, self.milliseconds)

@@ -1,0 +1,26 @@
+"""Tensors between stages. Those that clients see are in ``facewright_client.contract``.
+
+Files and JSON travel as bytes; arrays have fixed shapes, V of the head model among them, written -1.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from facewright_client.contract import LANDMARKS_COUNT, Tensor
+
+LANDMARK_INPUT_SIZE: Final = 192
+
+CROP_TO_PHOTO: Final = Tensor("CROP_TO_PHOTO", "TYPE_FP32", (3, 3))
+LANDMARK_INPUT: Final = Tensor("LANDMARK_INPUT", "TYPE_FP32", (3, LANDMARK_INPUT_SIZE, LANDMARK_INPUT_SIZE))
+LANDMARK_TO_CROP: Final = Tensor("LANDMARK_TO_CROP", "TYPE_FP32", (3, 3))  # landmark-input px -> crop px
+PERSON_MASK: Final = Tensor("PERSON_MASK", "TYPE_UINT8", (256, 256))  # probability x 255, over FACE_CROP
+PHOTO_INFO: Final = Tensor("PHOTO_INFO", "TYPE_UINT8", (-1,))  # JSON: photo.photo_info.PhotoInfo
+
+NETWORK_LANDMARKS: Final = Tensor("NETWORK_LANDMARKS", "TYPE_FP32", (LANDMARKS_COUNT, 3))  # input px, z as x
+FACE_SCORE: Final = Tensor("FACE_SCORE", "TYPE_FP32", (1,))  # probability that the input shows a face
+
+FITTED_VERTICES: Final = Tensor("FITTED_VERTICES", "TYPE_FP32", (-1, 3))  # head space, with expression
+FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_UINT8", (-1,))  # JSON: fit.fit_info.FitInfo
+
+TEXTURE: Final = Tensor("TEXTURE", "TYPE_UINT8", (-1,))  # encoded sRGB albedo texture, as embedded in the GLB

@@ -1,0 +1,100 @@
+"""The table refuses what Triton could not run: missing tensors, two sources of one, steps side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from facewright.core.options import Option
+from facewright.pipelines.stages import Network, Pipeline, Stage
+from facewright.pipelines.twin import AVATAR_TWIN, FACE_LANDMARKS, FIT_HEAD
+from facewright_client.contract import PHOTO, Tensor
+
+A, B, C = (Tensor(name, "TYPE_FP32", (3,)) for name in "ABC")
+OPEN = Stage("open", (PHOTO,), (A,), opens=True)
+NET = Network("net", (A,), (B,))
+END = Stage("end", (B,), (C,))
+
+
+def _pipeline(*steps: Stage, gives: tuple[Tensor, ...] = (C,), **more: Any) -> Pipeline:
+    return Pipeline("p", steps, more.pop("options", {}), gives=gives, **more)
+
+
+def test_a_sound_pipeline() -> None:
+    row = _pipeline(OPEN, NET, END)
+    assert row.is_ensemble
+    assert row.request_output.name == "REQUEST_p"
+
+
+@pytest.mark.parametrize(
+    ("steps", "gives", "message"),
+    [
+        ((), (), "has no steps"),
+        ((NET,), (B,), "begins with net, which opens no request"),
+        ((OPEN, replace(OPEN, name="again", gives=(B,))), (B,), "again opens requests and is not the first"),
+        ((OPEN, END), (C,), "end takes B, which no step before gives"),
+        ((OPEN, NET, replace(END, gives=(A,))), (A,), "end gives A a second time; rename it"),
+        ((OPEN, NET), (C,), "gives C, which no step gives"),
+        ((OPEN, replace(NET, takes=(PHOTO,))), (B,), "net could run beside open"),
+        ((OPEN, NET, replace(END, takes=(A,))), (C,), "end could run beside net"),
+        ((OPEN, replace(END, takes=(A,), options=("shine",))), (C,), "no option shine, which end reads"),
+    ],
+)
+def test_what_cannot_run_is_refused(
+    steps: tuple[Stage, ...], gives: tuple[Tensor, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        _pipeline(*steps, gives=gives)
+
+
+def test_stages_with_sections_wait_for_each_other_without_sharing_tensors() -> None:
+    _pipeline(OPEN, replace(END, takes=(PHOTO,)))
+
+
+def test_optional_tensors_may_be_missing() -> None:
+    row = _pipeline(OPEN, replace(END, takes=(A, replace(B, optional=True))))
+    assert row.steps[1].takes[1] == B, "being optional belongs to the place, not to the tensor"
+
+
+def test_an_option_that_a_step_reads_is_the_pipelines() -> None:
+    _pipeline(OPEN, replace(END, takes=(A,), options=("shine",)), options={"shine": Option(float, 0.5)})
+
+
+def test_a_renamed_stage_is_the_same_model() -> None:
+    other = Tensor("FIRST_NEUTRAL", "TYPE_FP32", (-1, 3))
+    neutral = next(tensor for tensor in FIT_HEAD.gives if tensor.name == "NEUTRAL_VERTICES")
+    step = FIT_HEAD.renamed({neutral: other})
+    assert other in step.gives
+    assert neutral not in step.gives
+    assert step.own_name(other) == "NEUTRAL_VERTICES"
+    assert step.as_model() == FIT_HEAD
+
+
+def test_names_of_a_network_are_its_own() -> None:
+    network = replace(NET, renames={"input": A, "output": B})
+    step = network.renamed({B: C})
+    assert (step.own_name(A), step.own_name(C)) == ("input", "output")
+    assert [tensor.name for tensor in (*step.as_model().takes, *step.as_model().gives)] == ["input", "output"]
+
+
+def test_what_is_not_at_a_border_cannot_be_renamed() -> None:
+    with pytest.raises(ValueError, match="renames C, which it neither takes nor gives"):
+        replace(NET, renames={"x": C})
+    with pytest.raises(ValueError, match="two tensors of one name"):
+        replace(NET, takes=(A, C), renames={"C": A})
+    with pytest.raises(ValueError, match="renames one tensor twice"):
+        replace(NET, renames={"x": A, "y": A})
+
+
+def test_only_steps_up_to_what_is_wanted_run() -> None:
+    names = [step.name for step in AVATAR_TWIN.steps_for({FACE_LANDMARKS.gives[0]})]
+    assert names == ["find_face", "face_landmarks"]
+    assert AVATAR_TWIN.steps_for(AVATAR_TWIN.gives) == AVATAR_TWIN.steps
+
+
+def test_weights_are_listed_once() -> None:
+    files = [weights.file for weights in AVATAR_TWIN.weights]
+    assert sorted(set(files)) == sorted(files)
+    assert {"head.npz", "face_landmarks.onnx", "person_mask.onnx"} <= set(files)

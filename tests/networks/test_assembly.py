@@ -15,15 +15,16 @@ import tritonclient.grpc as triton
 from torch import nn
 
 from facewright.core.errors import FacewrightError
-from facewright.engines.onnx_engine import OnnxEngine
-from facewright.engines.tensorrt_plan import PlanIdentity, write_identity
-from facewright.server import Server, ServerSettings, exported_repository
-from facewright.server.exported_repository import (
+from facewright.engines import exported_repository
+from facewright.engines.exported_repository import (
     exported_networks,
     require_servable,
     served_versions,
     versions_in,
 )
+from facewright.engines.onnx_engine import OnnxEngine
+from facewright.engines.tensorrt_plan import PlanIdentity, write_identity
+from facewright.server import Server, ServerSettings
 from facewright.server.model_configs import PROFILES
 from facewright_export.export_error import ExportError
 from facewright_export.network import Batch, Example, Input, Network

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from facewright.engines.exported_repository import exported_networks, require_servable, served_versions
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.server import Server, ServerSettings
-from facewright.server.exported_repository import exported_networks, require_servable, served_versions
 
 #: As commit f6f195d wrote it; its README says how.
 _WRITTEN_BY_0_1 = Path(__file__).parents[1] / "data" / "exported_repository_0_1"

@@ -59,7 +59,7 @@ def _build(folder: Path, final: Path, fingerprint: str) -> None:
     (folder / "kernels").mkdir()
     prelude = folder / "include" / "prelude.h"
     _run("g++", *_FLAGS, "-x", "c++-header", "-o", f"{prelude}.gch", str(prelude))
-    _library(folder / "libcuda.so.1", "device.cpp", "driver.cpp", "runtime.cpp")
+    _library(folder / "libcuda.so.1", "device.cpp", "driver.cpp", "fibers.cpp", "runtime.cpp")
     command = " ".join(("g++", *_FLAGS, "-shared", "-include", "prelude.h"))
     settings = {"COMPILER": command, "PRELUDE_FOLDER": str(final / "include"), "FINGERPRINT": fingerprint}
     defines = (f'-D{name}="{value}"' for name, value in settings.items())

@@ -20,7 +20,7 @@ struct Module {
 };
 
 struct Function {
-    Bind bind;
+    const Kernel* kernel;
     bool flushes_denormals;
     std::string name;
 };
@@ -34,10 +34,10 @@ size_t size_of_image(const void* image) {
     return header->e_shoff + (size_t)header->e_shnum * header->e_shentsize;
 }
 
-void run_kernel(const Function& function, const Work& launch) {
+void run_kernel(const Function& function, const void* arguments, const Launch& launch) {
     const unsigned before = _mm_getcsr();
     if (function.flushes_denormals) _mm_setcsr(before | 0x8040);  // results and operands, as -ftz=true
-    launch();
+    function.kernel->run(arguments, launch);
     _mm_setcsr(before);
 }
 
@@ -100,10 +100,10 @@ API int cuModuleUnload(Module* module) {
 }
 
 API int cuModuleGetFunction(Function** function, Module* module, const char* name) {
-    const auto bind = (Bind)dlsym(module->library, (std::string(name) + "_bind").c_str());
+    const auto kernel = (const Kernel*)dlsym(module->library, (std::string(name) + "_kernel").c_str());
     const auto flushes = (const bool*)dlsym(module->library, "simulated_cuda_flushes_denormals");
-    if (!bind || !flushes) return kNotFound;
-    *function = new Function{bind, *flushes, name};
+    if (!kernel || !flushes) return kNotFound;
+    *function = new Function{kernel, *flushes, name};
     return kSuccess;
 }
 
@@ -134,16 +134,17 @@ API int cuLaunchKernel(Function* function, unsigned grid_x, unsigned grid_y, uns
     if (stream->device != current_device) return kInvalidHandle;
     const bool has_blocks = grid_x && grid_y && grid_z && grid_y <= 65535 && grid_z <= 65535;
     const bool has_threads = block_x && block_y && block_z && (uint64_t)block_x * block_y * block_z <= 1024;
-    if (!has_blocks || !has_threads || shared > 48 << 10 || extra) return kInvalidValue;
-    const Launch launch{{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, runs_backwards};
-    const Work work = function->bind(launch, arguments, is_known);
-    if (!work) {
+    if (!has_blocks || !has_threads || shared || extra) return kInvalidValue;
+    const Launch launch{{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, runs_backwards};
+    // Copied now: the caller's may be gone when the stream gets there.
+    const std::shared_ptr<void> copied(function->kernel->copy(arguments, is_known), function->kernel->drop);
+    if (!copied) {
         std::fprintf(stderr, "simulated CUDA device: %s was given an address that is no device's\n",
                      function->name.c_str());
         return kIllegalAddress;
     }
     const Function kept = *function;
-    queue_work(stream, [kept, work] { run_kernel(kept, work); });
+    queue_work(stream, [kept, copied, launch] { run_kernel(kept, copied.get(), launch); });
     return kSuccess;
 }
 

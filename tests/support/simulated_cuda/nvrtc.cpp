@@ -35,8 +35,8 @@ std::string quoted(const std::string& text) {
     return result + "'";
 }
 
-// Functions <kernel>_bind that driver.cpp looks up.
-std::string binders(const std::string& source) {
+// Variables <kernel>_kernel that driver.cpp looks up.
+std::string launchers(const std::string& source) {
     static const std::regex declaration(R"(extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\()");
     static const std::regex waiting("__sync|__shfl");
     const char* with_fibers = std::regex_search(source, waiting) ? "true" : "false";
@@ -45,9 +45,8 @@ std::string binders(const std::string& source) {
         names.insert((*at)[1]);
     std::string text;
     for (const std::string& name : names)
-        text += "extern \"C\" std::function<void()> " + name +
-                "_bind(const simulated_cuda::Launch& launch, void** arguments, simulated_cuda::Known known) {\n"
-                "    return simulated_cuda::prepare(" + name + ", launch, arguments, known, " + with_fibers + ");\n}\n";
+        text += "extern \"C\" const simulated_cuda::Kernel " + name + "_kernel = simulated_cuda::Launcher<" + name + ", " +
+                with_fibers + ">::kernel;\n";
     return text;
 }
 
@@ -68,7 +67,7 @@ int compile(Program& program, int count, const char* const* options) {
     char folder[] = "/tmp/simulated-nvrtc-XXXXXX";
     if (!mkdtemp(folder)) return kCompilation;
     const std::string input = std::string(folder) + "/kernel.cpp", output = std::string(folder) + "/kernel.so";
-    std::ofstream(input) << program.source << "\n#undef asm\n" << binders(program.source)
+    std::ofstream(input) << program.source << "\n#undef asm\n" << launchers(program.source)
                          << "extern \"C\" const bool simulated_cuda_flushes_denormals = "
                          << (flushes_denormals ? "true" : "false") << ";\n";
     const std::string command =

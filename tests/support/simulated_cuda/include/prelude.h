@@ -10,22 +10,13 @@
 #include <cfloat>
 #include <climits>
 #include <cmath>
-#include <csetjmp>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <limits>
-#include <map>
-#include <memory>
+#include <initializer_list>
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <vector>
-
-#include <ucontext.h>
 
 #include "launch.h"
 
@@ -46,109 +37,6 @@ constexpr int warpSize = 32;
 
 namespace simulated_cuda {
 
-// The threads of one block as fibers, for kernels whose threads wait for each other.
-class Fibers {
-public:
-    explicit Fibers(unsigned count) : count_(count) {
-        while (stacks_.size() < count) stacks_.emplace_back(new char[kStack]);
-    }
-
-    // Runs `thread` for every index; each goes on until it waits, then the next one does.
-    void run(const std::function<void(unsigned)>& thread, bool backwards) {
-        running_ = this;
-        thread_ = &thread;
-        states_.assign(count_, kNew);
-        places_.reset(new jmp_buf[count_]);
-        for (unsigned alive = count_; alive;) {
-            moved_ = false;
-            alive = 0;
-            for (unsigned turn = 0; turn < count_; ++turn) {
-                at_ = backwards ? count_ - 1 - turn : turn;
-                if (states_[at_] == kDone) continue;
-                if (!_setjmp(scheduler_)) states_[at_] == kNew ? start() : _longjmp(places_[at_], 1);
-                alive += states_[at_] != kDone;
-            }
-            if (!moved_) {
-                std::fprintf(stderr, "simulated CUDA device: threads of a block wait for each other for ever\n");
-                std::abort();
-            }
-        }
-    }
-
-    // Waits for the threads first…first + count − 1 of the block that have not ended.
-    static void wait(unsigned first, unsigned count) {
-        Fibers& self = *running_;
-        Barrier& barrier = self.barriers_[{first, count}];
-        const unsigned long long round = barrier.round;
-        ++barrier.arrived;
-        while (barrier.round == round) {
-            if (barrier.arrived >= self.alive(first, count)) {
-                barrier.arrived = 0;
-                ++barrier.round;
-                self.moved_ = true;
-            } else {
-                self.yield();
-            }
-        }
-    }
-
-    static unsigned index() { return running_->at_; }
-    static unsigned size() { return running_->count_; }
-
-    static inline unsigned long long exchanged[1024];  // what the threads of a block show each other
-
-private:
-    enum State : char { kNew, kStarted, kDone };
-    struct Barrier {
-        unsigned arrived = 0;
-        unsigned long long round = 0;
-    };
-    static constexpr size_t kStack = 64 << 10;
-
-    unsigned alive(unsigned first, unsigned count) const {
-        const auto begin = states_.begin() + first, end = states_.begin() + std::min(first + count, count_);
-        return (unsigned)(end - begin - std::count(begin, end, kDone));
-    }
-
-    void yield() {
-        const unsigned at = at_;
-        const Triple thread = threadIdx;
-        if (!_setjmp(places_[at])) _longjmp(scheduler_, 1);
-        threadIdx = thread;
-    }
-
-    void start() {
-        states_[at_] = kStarted;
-        moved_ = true;
-        ucontext_t context;
-        getcontext(&context);
-        context.uc_stack.ss_sp = stacks_[at_].get();
-        context.uc_stack.ss_size = kStack;
-        context.uc_link = nullptr;
-        makecontext(&context, &Fibers::enter, 0);
-        setcontext(&context);
-    }
-
-    static void enter() {
-        Fibers& self = *running_;
-        (*self.thread_)(self.at_);
-        self.states_[self.at_] = kDone;
-        self.moved_ = true;
-        _longjmp(self.scheduler_, 1);
-    }
-
-    static inline std::vector<std::unique_ptr<char[]>> stacks_;
-    static inline Fibers* running_ = nullptr;
-
-    unsigned count_, at_ = 0;
-    const std::function<void(unsigned)>* thread_ = nullptr;
-    std::vector<State> states_;
-    std::unique_ptr<jmp_buf[]> places_;
-    jmp_buf scheduler_;
-    std::map<std::pair<unsigned, unsigned>, Barrier> barriers_;
-    bool moved_ = false;  // whether a thread got further in this round
-};
-
 inline Triple unravel(unsigned long long flat, const Triple& sizes) {
     return {(unsigned)(flat % sizes.x), (unsigned)(flat / sizes.x % sizes.y),
             (unsigned)(flat / ((unsigned long long)sizes.x * sizes.y))};
@@ -162,39 +50,53 @@ bool is_readable(const Argument& argument, Known known) {
     return true;
 }
 
-template <typename Kernel, typename Arguments>
-void run_threads(Kernel kernel, const Arguments& arguments, const Launch& launch, bool with_fibers) {
-    gridDim = launch.grid;
-    blockDim = launch.block;
-    const unsigned long long blocks = volume(launch.grid), threads = volume(launch.block);
-    const bool is_line = launch.block.y == 1 && launch.block.z == 1;
-    const auto thread = [&](unsigned at) {
-        threadIdx = is_line ? Triple{at, 0, 0} : unravel(at, launch.block);
-        std::apply(kernel, arguments);
-    };
-    for (unsigned long long block = 0; block < blocks; ++block) {
-        blockIdx = unravel(launch.backwards ? blocks - 1 - block : block, launch.grid);
-        if (with_fibers)
-            Fibers((unsigned)threads).run(thread, launch.backwards);
-        else
-            for (unsigned turn = 0; turn < threads; ++turn) thread(launch.backwards ? threads - 1 - turn : turn);
+// The launcher of one kernel function.
+template <auto kFunction, bool kWithFibers, typename = decltype(kFunction)>
+struct Launcher;
+
+template <auto kFunction, bool kWithFibers, typename... Parameters>
+struct Launcher<kFunction, kWithFibers, void (*)(Parameters...)> {
+    using Arguments = std::tuple<std::remove_const_t<Parameters>...>;
+
+    static void* copy(void** values, Known known) { return copy(values, known, std::index_sequence_for<Parameters...>()); }
+
+    template <size_t... Index>
+    static void* copy(void** values, Known known, std::index_sequence<Index...>) {
+        auto* arguments = new Arguments{*(std::remove_const_t<Parameters>*)values[Index]...};
+        if ((is_readable(std::get<Index>(*arguments), known) && ...)) return arguments;
+        delete arguments;
+        return nullptr;
     }
-}
 
-template <typename... Arguments, size_t... Index>
-std::function<void()> prepare(void (*kernel)(Arguments...), const Launch& launch, void** values, Known known,
-                           bool with_fibers, std::index_sequence<Index...>) {
-    // A tuple of what the kernel takes, copied now: the caller's may be gone when the stream gets there.
-    const auto arguments = std::make_shared<std::tuple<std::remove_const_t<Arguments>...>>(
-        *(std::remove_const_t<Arguments>*)values[Index]...);
-    if (!(is_readable(std::get<Index>(*arguments), known) && ...)) return nullptr;
-    return [=] { run_threads(kernel, *arguments, launch, with_fibers); };
-}
+    static void drop(void* arguments) { delete (Arguments*)arguments; }
 
-template <typename... Arguments>
-std::function<void()> prepare(void (*kernel)(Arguments...), const Launch& launch, void** values, Known known,
-                           bool with_fibers) {
-    return prepare(kernel, launch, values, known, with_fibers, std::index_sequence_for<Arguments...>());
+    static void thread(const void* arguments, unsigned index) {
+        threadIdx = blockDim.y == 1 && blockDim.z == 1 ? Triple{index, 0, 0} : unravel(index, blockDim);
+        std::apply(kFunction, *(const Arguments*)arguments);
+    }
+
+    static void run(const void* arguments, const Launch& launch) {
+        gridDim = launch.grid;
+        blockDim = launch.block;
+        const unsigned long long blocks = volume(launch.grid);
+        const unsigned threads = (unsigned)volume(launch.block);
+        for (unsigned long long block = 0; block < blocks; ++block) {
+            blockIdx = unravel(launch.backwards ? blocks - 1 - block : block, launch.grid);
+            if (kWithFibers)
+                run_fibers(threads, launch.backwards, thread, arguments);
+            else
+                for (unsigned turn = 0; turn < threads; ++turn)
+                    thread(arguments, launch.backwards ? threads - 1 - turn : turn);
+        }
+    }
+
+    static constexpr Kernel kernel{copy, run, drop};
+};
+
+inline void wait(unsigned first, unsigned count) {
+    const Triple thread = threadIdx;
+    wait_for_fibers(first, count);
+    threadIdx = thread;
 }
 
 template <typename To, typename From>
@@ -207,41 +109,40 @@ To bits(From from) {
 
 }  // namespace simulated_cuda
 
-inline void __syncthreads() { simulated_cuda::Fibers::wait(0, simulated_cuda::Fibers::size()); }
+inline void __syncthreads() { simulated_cuda::wait(0, simulated_cuda::fiber_count()); }
 inline void __syncwarp(unsigned = ~0u) {
-    simulated_cuda::Fibers::wait(simulated_cuda::Fibers::index() / warpSize * warpSize, warpSize);
+    simulated_cuda::wait(simulated_cuda::fiber_index() / warpSize * warpSize, warpSize);
 }
 inline void __threadfence() {}
+
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 
 // Values of other threads of the warp, all of whose threads must ask.
 template <typename Value>
 Value simulated_shuffle(Value value, int lane, bool is_inside) {
     static_assert(sizeof(Value) <= 8);
-    using simulated_cuda::Fibers;
-    const unsigned at = Fibers::index();
-    std::memcpy(&Fibers::exchanged[at], &value, sizeof value);
+    const unsigned at = simulated_cuda::fiber_index();
+    std::memcpy(&simulated_cuda::shown_by_fiber[at], &value, sizeof value);
     __syncwarp();
-    if (is_inside) std::memcpy(&value, &Fibers::exchanged[at / warpSize * warpSize + lane], sizeof value);
+    if (is_inside) std::memcpy(&value, &simulated_cuda::shown_by_fiber[at / warpSize * warpSize + lane], sizeof value);
     __syncwarp();
     return value;
 }
 template <typename Value>
 Value __shfl_up_sync(unsigned, Value value, unsigned delta, int = warpSize) {
-    const int lane = (int)(simulated_cuda::Fibers::index() % warpSize) - (int)delta;
+    const int lane = (int)(simulated_cuda::fiber_index() % warpSize) - (int)delta;
     return simulated_shuffle(value, lane, lane >= 0);
 }
 template <typename Value>
 Value __shfl_down_sync(unsigned, Value value, unsigned delta, int = warpSize) {
-    const int lane = (int)(simulated_cuda::Fibers::index() % warpSize) + (int)delta;
+    const int lane = (int)(simulated_cuda::fiber_index() % warpSize) + (int)delta;
     return simulated_shuffle(value, lane, lane < warpSize);
 }
 template <typename Value>
 Value __shfl_xor_sync(unsigned, Value value, int mask, int = warpSize) {
-    return simulated_shuffle(value, (int)(simulated_cuda::Fibers::index() % warpSize) ^ mask, true);
+    return simulated_shuffle(value, (int)(simulated_cuda::fiber_index() % warpSize) ^ mask, true);
 }
-
-inline int __popc(unsigned x) { return __builtin_popcount(x); }
-inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 
 // Bits of numbers.
 inline unsigned __float_as_uint(float x) { return simulated_cuda::bits<unsigned>(x); }
@@ -294,5 +195,7 @@ using std::isfinite;
 using std::isinf;
 using std::isnan;
 using std::signbit;
+inline double sinpi(double x) { return std::sin(M_PI * x); }
+inline double cospi(double x) { return std::cos(M_PI * x); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }

@@ -48,7 +48,8 @@ def open_model(monkeypatch: pytest.MonkeyPatch, networks: Path) -> Callable[[str
     def open_stage(stage: str, profile: str) -> Any:
         path = REPOSITORY / stage / "1" / "model.py"
         spec = importlib.util.spec_from_file_location(f"model_of_{stage}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         model = module.TritonPythonModel()

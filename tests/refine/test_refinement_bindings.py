@@ -100,4 +100,3 @@ def test_an_axis_that_is_free_beside_the_batch_is_refused() -> None:
     graph = NamedTensors("identity_loss.onnx", {"IMAGE": spec}, {})
     with pytest.raises(FacewrightError, match=r"IMAGE of the identity network is float32\[\?, 3, \?\]"):
         BufferMemory(2, CPU).buffers("identity", [graph], 2)
-

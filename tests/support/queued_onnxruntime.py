@@ -1,8 +1,8 @@
 """ONNX Runtime's CUDA provider on the simulated device: what `OnnxEngine` asks of it, with the CPU's numbers.
 
 A run is a function of the host that is queued on the stream of the session, where it reads and writes the
-device's memory through the CPU provider. With a graph's number the third run is captured and later ones launch
-the graph, as ONNX Runtime does. Which layers a GPU has, and what the real provider waits for, is in
+device's memory through the CPU provider. A run with a graph's number is captured and then launched, as by ONNX
+Runtime. Which layers a GPU has, and what the real provider waits for, is in
 ``tests/export/test_onnxruntime_cuda.py``.
 """
 
@@ -44,9 +44,7 @@ class QueuedBinding:
         self.on_host = session.io_binding()
         self.has_addresses = True
 
-    def bind_input(
-        self, name: str, device: str, number: int, dtype: Any, shape: Any, address: int
-    ) -> None:
+    def bind_input(self, name: str, device: str, number: int, dtype: Any, shape: Any, address: int) -> None:
         """As ONNX Runtime's."""
         assert (device, number) == ("cuda", 0)
         self.on_host.bind_input(name, "cpu", 0, dtype, shape, _of_the_device(address))
@@ -140,4 +138,3 @@ class QueuedSession:
 
     def _queue(self, run: Callable[[], None]) -> None:
         self._stream.launch_host_func(lambda _: run(), None)
-

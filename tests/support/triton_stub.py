@@ -1,5 +1,5 @@
-"""A stand-in for ``triton_python_backend_utils``, as far as stages use it: tensors of either memory by DLPack,
-requests, responses, and metrics that keep what they observe. The real one exists inside Triton's stub only.
+"""A stand-in for ``triton_python_backend_utils``, as far as stages use it: tensors of either memory by
+DLPack, requests, responses, and metrics. The real one exists inside Triton's stub only.
 """
 
 from __future__ import annotations

@@ -105,8 +105,8 @@ def threads_backwards() -> Iterator[None]:
 
 
 def _exchange_runtime(device: ctypes.PyDLL) -> None:
-    """Puts ``runtime_<name>`` of the library in the place of each function <name> of CuPy's runtime module: for
-    the modules that bind it by its address, and for Python.
+    """Puts ``runtime_<name>`` of the library in the place of each function <name> of CuPy's runtime module:
+    for the modules that bind it by its address, and for Python.
     """
     runtime = importlib.import_module("cupy_backends.cuda.api.runtime")
     functions: dict[str, Any] = runtime.__pyx_capi__

@@ -38,7 +38,9 @@ def build() -> Libraries:
     """
     sources = [path for path in sorted(_HERE.rglob("*")) if path.suffix in {".cpp", ".h", ".cuh"}]
     version = _run("g++", "-march=native", "-###", "-x", "c++", "-E", "-")  # names compiler and processor
-    key = hashlib.sha256(version.encode() + b"".join(path.read_bytes() for path in (*sources, Path(__file__))))
+    key = hashlib.sha256(
+        version.encode() + b"".join(path.read_bytes() for path in (*sources, Path(__file__)))
+    )
     fingerprint = key.hexdigest()[:20]
     folder = kernel_cache() / f"simulated-cuda-{fingerprint}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,8 @@ def _library(path: Path, *arguments: str) -> None:
 def _other_functions() -> str:
     """C++ of what CuPy's module wants of cuBLAS and `cublas.cpp` does not have."""
     package = find_spec("cupy_backends")
-    assert package is not None and package.submodule_search_locations is not None
+    assert package is not None
+    assert package.submodule_search_locations is not None
     (module,) = Path(package.submodule_search_locations[0]).glob("cuda/libs/cublas.*.so")
     wanted = set(re.findall(rb"\bcublas[A-Z]\w+", module.read_bytes()))
     written = (_HERE / "cublas.cpp").read_text()

@@ -137,4 +137,5 @@ class QueuedSession:
             self._graphs[graph].launch(self._stream)
 
     def _queue(self, run: Callable[[], None]) -> None:
-        self._stream.launch_host_func(lambda _: run(), None)
+        # Not the stream's own method: another object may have begun a capture of the same stream.
+        cupy.cuda.runtime._launchHostFuncUnmanaged(self._stream.ptr, (lambda _: run(), None))

@@ -52,6 +52,21 @@ API int cuDriverGetVersion(int* version) {
     return kSuccess;
 }
 
+API int cuDeviceGetCount(int* count) {
+    *count = kDevices;
+    return kSuccess;
+}
+
+API int cuDeviceGet(int* device, int ordinal) {
+    *device = ordinal;
+    return ordinal >= 0 && ordinal < kDevices ? kSuccess : kInvalidDevice;
+}
+
+API int cuDeviceGetAttribute(int* value, int attribute, int) {
+    *value = attribute_of_device(attribute);
+    return kSuccess;
+}
+
 API int cuCtxGetCurrent(void** context) {
     *context = &contexts[current_device];
     return kSuccess;

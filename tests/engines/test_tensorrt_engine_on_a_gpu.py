@@ -166,4 +166,6 @@ def test_bound_buffers_are_computed_by_one_graph(cupy: Any, plan: Path, own_stre
         if not own_stream:
             stream.synchronize()
         for _, buffers in bound:
-            np.testing.assert_array_equal(buffers["SUM"].get(), np.full_like(buffers["SUM"].get(), value + 10))
+            np.testing.assert_array_equal(
+                buffers["SUM"].get(), np.full_like(buffers["SUM"].get(), value + 10)
+            )

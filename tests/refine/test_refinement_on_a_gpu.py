@@ -22,6 +22,7 @@ from facewright.refine.step import RefinementStep
 from facewright.render.light import STUDIO
 from facewright.render.render_head import View
 from tests.support.gpu import GPU, IS_REAL, cupy_with_onnxruntime
+from tests.support.simulated_cuda import run_early
 from tests.support.small_refinement_networks import IMAGE_SIZE, LATENT_SHAPE, MAP_SIZE, small_networks
 
 CPU = RefinementDevice.cpu()
@@ -92,11 +93,18 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", list(OPTIONS))
+@pytest.mark.parametrize(
+    ("name", "ahead"),
+    [("latents alone", None), ("camera and light", "identity_stream"), ("noise", "stream")],
+)
 def test_a_refinement_is_the_cpus(
-    gpu: RefinementDevice, open_head: HeadModel, folder: Path, name: str
+    gpu: RefinementDevice, open_head: HeadModel, folder: Path, name: str, ahead: str | None
 ) -> None:
-    """CUDA graphs of several batches in shared buffers, the second time replayed from the first iteration."""
+    """CUDA graphs of several batches in shared buffers, the second time replayed from the first iteration;
+    whichever of the streams is ahead.
+    """
+    if ahead and not IS_REAL:
+        run_early(getattr(gpu, ahead))
     ours, theirs = (Side.on(device, open_head, folder) for device in (CPU, gpu))
     for batch, seed in ((2, 0), (1, 1), (2, 2)):
         expected = ours.refined(batch, seed, OPTIONS[name])
@@ -106,3 +114,16 @@ def test_a_refinement_is_the_cpus(
             np.testing.assert_allclose(two.losses, one.losses, **TOLERANCE)
             for field in ("w_plus", "head_to_camera", "sh_light"):
                 np.testing.assert_allclose(getattr(two.best, field), getattr(one.best, field), **TOLERANCE)
+
+
+def test_a_copy_for_the_host_is_complete(gpu: RefinementDevice) -> None:
+    with gpu.queue():
+        array = gpu.xp.zeros(3, np.float32)
+        array += 1
+    assert gpu.host(array).tolist() == [1, 1, 1]
+    with gpu.queue():
+        array += 1
+        gpu.fork_identity()
+    with gpu.identity_stream:
+        array *= 5
+    assert gpu.host(array).tolist() == [10, 10, 10]

@@ -1,9 +1,8 @@
 """ONNX Runtime's CUDA provider on the simulated device: what `OnnxEngine` asks of it, with the CPU's numbers.
 
 A run is a function of the host that is queued on the stream of the session, where it reads and writes the
-device's memory through the CPU provider. A run with a graph's number is captured and then launched, as by ONNX
-Runtime. Which layers a GPU has, and what the real provider waits for, is in
-``tests/export/test_onnxruntime_cuda.py``.
+device's memory through the CPU provider; one with a graph's number is captured and then launched. Which
+layers a GPU has, and what the real provider waits for, is in ``tests/export/test_onnxruntime_cuda.py``.
 """
 
 from __future__ import annotations

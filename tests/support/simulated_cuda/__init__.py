@@ -14,18 +14,19 @@ calls all this. Simulated is what lies below CuPy:
 
 What shows here: wrong arguments, dtypes, shapes, strides and launch sizes; host memory given to a kernel or
 taken from one; memory that nobody wrote (it is NaN); a missing wait of the host or between streams, because
-streams are lazy and run only when something waits for them; what a captured graph does not take; what
-depends on the order of threads, for which `threads_backwards` reverses it; denormals, which CuPy's options
-make 0.
+a stream runs only when something waits for it, or, after `run_early`, far ahead of the others; what a
+captured graph does not take; what depends on the order of threads, which `threads_backwards` reverses;
+denormals, which CuPy's options make 0.
 
-What cannot show: races and atomics that are missing, because one thread runs after the other; what NVRTC or
+What cannot show: races, and atomics that are missing, because one thread runs after the other; what NVRTC or
 a GPU refuses (``scripts/check-cubins`` compiles the kernels with the real one); a GPU's own rounding, of
-fused operations and of its functions; accesses beyond an array but within CuPy's pool; speed. A test that
-holds here still wants a GPU before a release.
+fused operations and of its functions; accesses beyond an array but within CuPy's pool; speed. What holds here
+still wants a GPU before a release.
 """
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import importlib
 import os
@@ -57,10 +58,13 @@ def has_real_gpu() -> bool:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
-    if hasattr(driver, "simulated_cuda_connect"):
-        return False
-    count = ctypes.c_int(0)
-    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    try:
+        if hasattr(driver, "simulated_cuda_connect"):
+            return False
+        count = ctypes.c_int(0)
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    finally:
+        _ctypes.dlclose(driver._handle)  # a driver without a device must not be found in the place of ours
 
 
 @cache
@@ -104,6 +108,14 @@ def threads_backwards() -> Iterator[None]:
         device.simulated_cuda_run_backwards(0)
 
 
+def run_early(stream: Any) -> None:
+    """From now on a stream of CuPy's runs what is queued on it at once, far ahead of the others: a wait for
+    them that is missing shows.
+    """
+    device = ctypes.PyDLL("libcuda.so.1")
+    assert device.simulated_cuda_run_early(ctypes.c_ssize_t(stream.ptr), 1) == 0
+
+
 def _exchange_runtime(device: ctypes.PyDLL) -> None:
     """Puts ``runtime_<name>`` of the library in the place of each function <name> of CuPy's runtime module:
     for the modules that bind it by its address, and for Python.
@@ -117,14 +129,14 @@ def _exchange_runtime(device: ctypes.PyDLL) -> None:
         function = getattr(device, f"runtime_{name}", None)
         if function is None:
             continue
-        address = ctypes.cast(function, ctypes.c_void_p).value
+        address = ctypes.cast(function, ctypes.c_void_p).value or 0
         signature = _signature(capsule)
         functions[name] = _capsule(address, signature)
         if hasattr(runtime, name):
             setattr(runtime, name, _python_function(address, signature.decode()))
 
 
-def _python_function(address: int | None, signature: str) -> Callable[..., Any]:
+def _python_function(address: int, signature: str) -> Callable[..., Any]:
     """What Cython makes of ``result (arguments, int __pyx_skip_dispatch, optional arguments)`` for Python."""
     found = re.fullmatch(r"(.+?) ?\((.*?)(?:, )?int __pyx_skip_dispatch(.*)\)", signature)
     assert found, signature
@@ -158,7 +170,7 @@ def _address(capsule: Any) -> int | None:
     return address
 
 
-def _capsule(address: int | None, signature: bytes) -> Any:
+def _capsule(address: int, signature: bytes) -> Any:
     _KEPT.append(signature)
     _capsules.PyCapsule_New.restype = ctypes.py_object
     _capsules.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]

@@ -120,6 +120,7 @@ void queue_work(const std::shared_ptr<Stream>& stream, Work work) {
         append_wait(stream, legacy, legacy->queued);
     }
     append(stream, std::move(work));
+    if (stream->runs_early) run_until(stream, stream->queued);
 }
 
 void run_until(const std::shared_ptr<Stream>& stream, uint64_t position) {
@@ -280,4 +281,13 @@ int destroy_graph(intptr_t graph) { return graphs.erase(graph) ? kSuccess : kInv
 API void simulated_cuda_run_backwards(int yes) {
     const simulated_cuda::Lock lock;
     simulated_cuda::runs_backwards = yes != 0;
+}
+
+// For tests: whether a stream runs what is queued on it at once.
+API int simulated_cuda_run_early(intptr_t handle, int yes) {
+    const simulated_cuda::Lock lock;
+    const auto stream = simulated_cuda::stream_of(handle);
+    if (!stream) return simulated_cuda::kInvalidHandle;
+    stream->runs_early = yes != 0;
+    return simulated_cuda::kSuccess;
 }

@@ -52,6 +52,7 @@ struct Graph {
 struct Stream {
     int device = 0;
     bool waits_for_legacy = true;  // false: cudaStreamNonBlocking
+    bool runs_early = false;       // as soon as something is queued, instead of when something waits
     std::deque<Work> queue;
     uint64_t queued = 0, done = 0, asked = 0;
     std::shared_ptr<Graph> capture;

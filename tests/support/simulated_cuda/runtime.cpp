@@ -1,6 +1,6 @@
 // The CUDA runtime as CuPy's extension modules see it: functions that __init__.py puts in the place of those of
-// cupy_backends.cuda.api.runtime, whose names and C signatures they have (`runtime_` before). What CuPy's own do in
-// the real library is not simulated.
+// cupy_backends.cuda.api.runtime, whose names (after `runtime_`) and C signatures they have. The last int of each is
+// Cython's, which asks whether a subclass may override it.
 
 #include <cstring>
 
@@ -28,8 +28,7 @@ PyObject* pointer_attributes = nullptr;         // the class
 
 PyObject* raised_or_none(int status) { return check_status(status, 0); }
 
-// What Cython takes for "an exception was raised" in the functions of that module is 0 or -1: both would be wrong
-// results of a function that succeeds, so whoever calls looks whether one was.
+// The value, or an exception and `failed`, at which the caller looks for one.
 template <typename Value>
 Value checked(int status, Value value, Value failed) {
     if (status == kSuccess) return value;

@@ -16,7 +16,7 @@ What shows here: wrong arguments, dtypes, shapes, strides and launch sizes; host
 taken from one; memory that nobody wrote (it is NaN); a missing wait of the host or between streams, because
 a stream runs only when something waits for it, or, after `run_early`, far ahead of the others; what a
 captured graph does not take; what depends on the order of threads, which `threads_backwards` reverses;
-denormals, which CuPy's options make 0.
+denormals, which CuPy's options make 0 (here in float64 as well).
 
 What cannot show: races, and atomics that are missing, because one thread runs after the other; what NVRTC or
 a GPU refuses (``scripts/check-cubins`` compiles the kernels with the real one); a GPU's own rounding, of

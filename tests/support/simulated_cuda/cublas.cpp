@@ -1,5 +1,5 @@
-// libcublas.so.13 with the products of matrices that CuPy's matmul asks for, of float32 and float64. The library's other
-// functions, which build.py lists in functions.inc, answer "not supported" and name themselves.
+// libcublas.so.13 with the products of matrices that CuPy's matmul asks for, of float32 and float64. The library's
+// other functions, which build.py lists in functions.inc, answer "not supported" and name themselves.
 
 #include <cstdio>
 

@@ -1,7 +1,8 @@
-// The simulated device: memory, streams, events, graphs and kernels, for the two doors to it, driver.cpp and runtime.cpp.
+// The simulated device: memory, streams, events, graphs and kernels, for the two doors to it, driver.cpp and
+// runtime.cpp.
 //
-// Streams are lazy: what is queued on one runs when something waits for it and not before, so that a missing wait
-// shows. Types are spelt out: no header of CUDA's is needed. See __init__.py for what this can show and what not.
+// A stream runs what is queued on it when something waits for it and not before, so that a missing wait shows. Types
+// are spelt out: no header of CUDA's is needed. See __init__.py for what this can show and what not.
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,8 @@ std::string quoted(const std::string& text) {
 
 // Variables <kernel>_kernel that driver.cpp looks up.
 std::string launchers(const std::string& source) {
-    static const std::regex declaration(R"(extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\()");
+    static const std::regex declaration(
+        R"(extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\()");
     static const std::regex waiting("__sync|__shfl");
     const char* with_fibers = std::regex_search(source, waiting) ? "true" : "false";
     std::set<std::string> names;
@@ -45,9 +46,15 @@ std::string launchers(const std::string& source) {
         names.insert((*at)[1]);
     std::string text;
     for (const std::string& name : names)
-        text += "extern \"C\" const simulated_cuda::Kernel " + name + "_kernel = simulated_cuda::Launcher<" + name + ", " +
-                with_fibers + ">::kernel;\n";
+        text += "extern \"C\" const simulated_cuda::Kernel " + name + "_kernel = simulated_cuda::Launcher<" + name +
+                ", " + with_fibers + ">::kernel;\n";
     return text;
+}
+
+// g++ is told the standard by build.py; the rest is about GPUs.
+bool is_of_no_consequence(const std::string& option) {
+    return starts_with(option, "-arch=") || option == "--std=c++17" || option == "-std=c++17" ||
+           option == "--device-as-default-execution-space";
 }
 
 int compile(Program& program, int count, const char* const* options) {
@@ -59,7 +66,7 @@ int compile(Program& program, int count, const char* const* options) {
             flags += " " + quoted(option);
         else if (option == "-ftz=true")
             flushes_denormals = true;
-        else if (!starts_with(option, "-arch=") && option != "--std=c++17" && option != "-std=c++17" && option != "--device-as-default-execution-space") {
+        else if (!is_of_no_consequence(option)) {
             program.log = "the simulated NVRTC does not know the option " + option;
             return kInvalidOption;
         }

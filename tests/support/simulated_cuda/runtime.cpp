@@ -80,10 +80,13 @@ API PyObject* runtime_setDevice(int device, int) {
 
 API int runtime_deviceGetAttribute(int attribute, int, int) { return attribute_of_device(attribute); }
 API PyObject* runtime_getDeviceProperties(int, int) {
-    return Py_BuildValue("{s:y,s:i,s:i,s:i,s:i,s:i,s:n}", "name", "simulated", "major", attribute_of_device(75), "minor",
-                         attribute_of_device(76), "warpSize", attribute_of_device(10), "multiProcessorCount",
-                         attribute_of_device(16), "maxThreadsPerBlock", attribute_of_device(1), "totalGlobalMem",
-                         kDeviceMemory);
+    return Py_BuildValue("{s:y,s:i,s:i,s:i,s:i,s:i,s:n}", "name", "simulated",
+                         "major", attribute_of_device(75),
+                         "minor", attribute_of_device(76),
+                         "warpSize", attribute_of_device(10),
+                         "multiProcessorCount", attribute_of_device(16),
+                         "maxThreadsPerBlock", attribute_of_device(1),
+                         "totalGlobalMem", kDeviceMemory);
 }
 
 API int runtime_deviceCanAccessPeer(int, int, int) { return 0; }
@@ -184,7 +187,9 @@ API intptr_t runtime_streamCreateWithFlags(unsigned flags, int) {
     return create_stream(!(flags & 1));
 }
 
-API intptr_t runtime_streamCreateWithPriority(unsigned flags, int, int) { return runtime_streamCreateWithFlags(flags, 0); }
+API intptr_t runtime_streamCreateWithPriority(unsigned flags, int, int) {
+    return runtime_streamCreateWithFlags(flags, 0);
+}
 
 API PyObject* runtime_streamDestroy(intptr_t stream, int) {
     const Lock lock;

@@ -58,7 +58,9 @@ template <auto kFunction, bool kWithFibers, typename... Parameters>
 struct Launcher<kFunction, kWithFibers, void (*)(Parameters...)> {
     using Arguments = std::tuple<std::remove_const_t<Parameters>...>;
 
-    static void* copy(void** values, Known known) { return copy(values, known, std::index_sequence_for<Parameters...>()); }
+    static void* copy(void** values, Known known) {
+        return copy(values, known, std::index_sequence_for<Parameters...>());
+    }
 
     template <size_t... Index>
     static void* copy(void** values, Known known, std::index_sequence<Index...>) {

@@ -83,7 +83,7 @@ int attribute_of_device(int attribute) {
 std::shared_ptr<Stream> stream_of(intptr_t handle) {
     if (handle >= 0 && handle <= 2) return legacy_of(current_device);
     const auto found = streams.find(handle);
-    return found == streams.end() ? nullptr : found->second;
+    return found == streams.end() || found->second->is_destroyed ? nullptr : found->second;
 }
 
 std::shared_ptr<Stream> legacy_stream() { return legacy_of(current_device); }
@@ -98,10 +98,12 @@ intptr_t create_stream(bool waits_for_legacy) {
 }
 
 int destroy_stream(intptr_t handle) {
-    const auto found = streams.find(handle);
-    if (found == streams.end()) return kInvalidHandle;
-    run_until(found->second, found->second->queued);  // CUDA lets it finish
-    streams.erase(handle);
+    const auto stream = stream_of(handle);
+    if (!stream || stream == legacy_of(stream->device)) return kInvalidHandle;
+    if (stream->done == stream->queued)
+        streams.erase(handle);
+    else
+        stream->is_destroyed = true;
     return kSuccess;
 }
 
@@ -134,8 +136,10 @@ void run_until(const std::shared_ptr<Stream>& stream, uint64_t position) {
 
 void run_device(int device) {
     const auto waiting = streams;  // a host function may make or end a stream
-    for (const auto& [handle, stream] : waiting)
+    for (const auto& [handle, stream] : waiting) {
         if (stream->device == device) run_until(stream, stream->queued);
+        if (stream->is_destroyed && stream->done == stream->queued) streams.erase(handle);
+    }
     run_until(legacy_of(device), legacy_of(device)->queued);
 }
 

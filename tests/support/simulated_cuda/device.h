@@ -53,6 +53,7 @@ struct Graph {
 struct Stream {
     int device = 0;
     bool waits_for_legacy = true;  // false: cudaStreamNonBlocking
+    bool is_destroyed = false;     // what was queued on it is still to run
     bool runs_early = false;       // as soon as something is queued, instead of when something waits
     std::deque<Work> queue;
     uint64_t queued = 0, done = 0, asked = 0;

@@ -19,6 +19,7 @@ from facewright.core.errors import FacewrightError
 from facewright.engines import onnx_engine as engine_module
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright_client.contract import ErrorCode
+from tests.support.gpu import GPU, cupy_with_onnxruntime
 
 
 @pytest.fixture
@@ -269,11 +270,12 @@ def test_without_a_stream_there_are_no_graphs(network: Path, monkeypatch: pytest
         engine.bind(_buffers())
 
 
-@pytest.mark.gpu
-def test_cuda_graphs_of_several_shapes_and_addresses(network: Path) -> None:
-    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        pytest.skip("ONNX Runtime has no CUDA provider")
+@pytest.fixture(params=[GPU])
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return cupy_with_onnxruntime(monkeypatch)
+
+
+def test_cuda_graphs_of_several_shapes_and_addresses(cupy: Any, network: Path) -> None:
     with cupy.cuda.Stream(non_blocking=True) as stream:
         engine = OnnxEngine(network, "cuda", stream=stream.ptr)
         bound = []
@@ -290,6 +292,10 @@ def test_cuda_graphs_of_several_shapes_and_addresses(network: Path) -> None:
                 a, b = buffers["A"].get(), buffers["B"].get()
                 np.testing.assert_array_equal(buffers["SUM"].get(), a + b)
                 np.testing.assert_array_equal(buffers["DIFFERENCE"].get(), a - b)
+        fed = {name: cupy.full((3, 3), value, cupy.float32) for value, name in enumerate("AB")}
+        fresh = engine.run(fed)  # on the device, in memory of its own
+        stream.synchronize()
+        np.testing.assert_array_equal(fresh["DIFFERENCE"].get(), np.full((3, 3), -1))
         host = np.ones((4, 3), np.float32)
         np.testing.assert_array_equal(engine.run({"A": host, "B": host})["SUM"], 2 * host)
 

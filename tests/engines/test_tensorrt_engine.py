@@ -3,7 +3,6 @@ do."""
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import sys
 from dataclasses import replace
@@ -32,16 +31,9 @@ from facewright.refine.device import RefinementDevice
 from facewright.server import served_repository
 from facewright.server.model_configs import Sizing
 from facewright_client.contract import ErrorCode
+from tests.support.gpu import IS_REAL
 
 IDENTITY = PlanIdentity("camera_regressor", "11.4.0.106", "9.0", "ab" * 32, "fp16", (1, 4, 32))
-
-
-def _driver_is_here() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -102,8 +94,11 @@ def test_a_missing_plan_is_named(tmp_path: Path) -> None:
         TensorRTEngine(tmp_path / plan_name("8.6"))
 
 
-@pytest.mark.skipif(_driver_is_here(), reason="this machine has an NVIDIA driver")
-def test_a_machine_without_a_gpu_says_so(plan: Path) -> None:
+def test_a_machine_without_a_gpu_says_so(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_library(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(tensorrt_plan.ctypes, "CDLL", no_library)
     with pytest.raises(FacewrightError, match="no NVIDIA driver") as caught:
         compute_capability()
     assert "GPU machine that serves" in caught.value.hint
@@ -170,7 +165,7 @@ def test_the_tensorrt_profile_refuses_a_refinement_plan_of_another_network(
         served_repository.assemble_repository(tmp_path / "repository", "tensorrt", Sizing())
 
 
-@pytest.mark.skipif(_driver_is_here(), reason="this machine has an NVIDIA driver")
+@pytest.mark.skipif(IS_REAL, reason="this machine has an NVIDIA GPU")
 def test_refinement_opens_the_plans_that_there_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Which engine was to be opened shows in what it lacks on this machine."""
     monkeypatch.setattr(refinement_device, "compute_capability", lambda: "9.0")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.gpu import GPU, cupy_on_a_gpu
+
 
 @dataclass(frozen=True)
 class Device:
@@ -17,6 +19,11 @@ class Device:
     name: str
     xp: Any
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is one, simulated or not."""
+        return self.name != "cpu"
+
     def send(self, array: np.ndarray) -> Any:
         return self.xp.asarray(array)
 
@@ -24,27 +31,21 @@ class Device:
         return array if isinstance(array, np.ndarray) else self.xp.asnumpy(array)
 
 
-@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["cpu", GPU])
 def device(request: pytest.FixtureRequest) -> Device:
-    return Device("cpu", np) if request.param == "cpu" else _gpu()
+    return Device("cpu", np) if request.param == "cpu" else _gpu(request.param)
 
 
-@pytest.fixture
-def gpu_device() -> Device:
-    return _gpu()
+@pytest.fixture(params=[GPU])
+def gpu_device(request: pytest.FixtureRequest) -> Device:
+    return _gpu(request.param)
 
 
-def _gpu() -> Device:
-    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError:
-        count = 0
-    if not count:
-        pytest.skip("no NVIDIA GPU")
+def _gpu(name: str) -> Device:
+    cupy = cupy_on_a_gpu()
     if "FACEWRIGHT_PLAIN_ALLOCATIONS" in os.environ:  # scripts/gpu-suite, under compute-sanitizer
         cupy.cuda.set_allocator(None)
-    return Device("gpu", cupy)
+    return Device(name, cupy)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def test_the_largest_terms_do_not_overflow(device):
     terms = np.full((1, 4096), 3e38 / 4096, np.float32)
     assert _added(device, np.zeros((1, 4096), int), terms, 1)[0, 0, 0, 0] == pytest.approx(3e38, rel=1e-6)
     tiny = np.full((1, 4096), 1e-44, np.float32)
-    denormal_sum = 0 if device.name == "gpu" else 4096e-44  # launch_target.h
+    denormal_sum = 0 if device.is_gpu else 4096e-44  # launch_target.h
     got = _added(device, np.zeros((1, 4096), int), tiny, 1)[0, 0, 0, 0]
     assert got == pytest.approx(denormal_sum, rel=0.05, abs=0)
 

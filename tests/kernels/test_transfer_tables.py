@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facewright_kernels import texture_sample
+from facewright_kernels._runtime import transfer_tables
 from facewright_kernels._runtime.transfer_tables import CODE_COUNT, byte_decoding, srgb_encoding, table_beside
 
 
@@ -18,6 +19,16 @@ def test_every_byte_comes_back_from_linear_light():
     """The nearest of the table's entries; its steps of 0.4 codes near black stay within the byte."""
     nearest = (byte_decoding(True) * (CODE_COUNT - 1) + 0.5).astype(int)
     np.testing.assert_array_equal(srgb_encoding()[nearest], np.arange(256))
+
+
+def test_a_table_is_there_for_every_stream(gpu_device, monkeypatch):
+    monkeypatch.setattr(transfer_tables, "_table_on_gpu", transfer_tables._table_on_gpu.__wrapped__)
+    xp = gpu_device.xp
+    beside = gpu_device.send(np.zeros(1, np.float32))
+    with xp.cuda.Stream(non_blocking=True):
+        table = table_beside(beside, byte_decoding, True)
+    with xp.cuda.Stream(non_blocking=True):
+        np.testing.assert_array_equal(gpu_device.fetch(table), byte_decoding(True))
 
 
 def test_a_device_keeps_its_tables(device):

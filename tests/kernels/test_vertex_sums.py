@@ -39,7 +39,7 @@ def _sums_of(device, values: np.ndarray, height: int, width: int) -> np.ndarray:
 def test_sums_are_right_at_every_magnitude(device, magnitude):
     values = np.random.default_rng(0).normal(size=64 * 80) * magnitude
     got = _sums_of(device, values, 64, 80)
-    if device.name == "gpu" and magnitude < np.finfo(np.float32).tiny:
+    if device.is_gpu and magnitude < np.finfo(np.float32).tiny:
         np.testing.assert_array_equal(got, 0)  # launch_target.h: denormals
         return
     expected = vertex_sums_reference(

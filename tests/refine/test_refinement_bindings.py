@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 from facewright.core.errors import FacewrightError
@@ -102,23 +101,3 @@ def test_an_axis_that_is_free_beside_the_batch_is_refused() -> None:
     graph = NamedTensors("identity_loss.onnx", {"IMAGE": spec}, {})
     with pytest.raises(FacewrightError, match=r"IMAGE of the identity network is float32\[\?, 3, \?\]"):
         BufferMemory(2, CPU).buffers("identity", [graph], 2)
-
-
-@pytest.mark.gpu
-def test_a_refinement_on_a_gpu_is_what_it_is_on_the_cpu(open_head: HeadModel, folder: Path) -> None:
-    """CUDA graphs of several batches in shared buffers, the second time replayed from the first iteration."""
-    pytest.importorskip("cupy", reason="CuPy is not installed")
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        pytest.skip("ONNX Runtime has no CUDA provider")
-    gpu = RefinementDevice.cuda()
-    surfaces = {device: HeadSurface.from_head(open_head, MAP_SIZE, device) for device in (CPU, gpu)}
-    networks = {device: load_refinement_networks(folder, device.open_engine) for device in (CPU, gpu)}
-    options = RefinementOptions(iterations=10)
-    bindings = BindingsByBatch(networks[gpu], gpu)
-    for batch, seed in ((2, 0), (1, 1), (2, 2)):
-        photos = {device: _photos(batch, seed, device) for device in (CPU, gpu)}
-        cpu_step = RefinementStep(networks[CPU], surfaces[CPU], photos[CPU], options, CPU)
-        bound = bindings.of(batch)
-        gpu_step = RefinementStep(networks[gpu], surfaces[gpu], photos[gpu], options, gpu, bound)
-        for expected, got in zip(_refined(cpu_step), _refined(gpu_step), strict=True):
-            np.testing.assert_allclose(got, expected, rtol=1e-2, atol=1e-3)

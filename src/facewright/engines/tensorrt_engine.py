@@ -70,7 +70,9 @@ class TensorRTEngine(NamedTensors):
         super().__init__(f"{identity.network} ({plan.name})", inputs, outputs)
         self._waits = stream is None
         self._stream: Any = (
-            cupy.cuda.Stream(non_blocking=True) if stream is None else cupy.cuda.ExternalStream(stream)
+            cupy.cuda.Stream(non_blocking=True)
+            if stream is None
+            else cupy.cuda.Stream.from_external(_ForeignStream(stream))
         )
         self._scratch_bytes = int(self._engine.device_memory_size_v2)
         with self._queued():
@@ -152,6 +154,17 @@ class TensorRTEngine(NamedTensors):
     def _wait(self) -> None:
         if self._waits:
             self._stream.synchronize()
+
+
+class _ForeignStream:
+    """A stream that somebody else keeps, by CUDA's stream protocol."""
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """The protocol's version, 0, and the stream's address."""
+        return 0, self._address
 
 
 def _import_tensorrt(plan: str) -> tuple[Any, Any]:

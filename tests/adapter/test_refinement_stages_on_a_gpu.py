@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.refinement import REFINE_LATENT_PROGRESS
 from facewright.render.light import STUDIO
-from facewright.render.render_head import View, render_head
-from facewright_client.contract import REFINE_LATENT_PROGRESS, STAGES
+from facewright.render.render_head import HeadRenderer, View
+from facewright_client.contract import REFINEMENT_INPUTS, REFINEMENT_OUTPUTS
 from tests.support.gpu import GPU, cupy_with_onnxruntime
 from tests.support.small_refinement_networks import LATENT_SHAPE, small_networks
 from tests.support.triton_stub import Request, triton_python_backend_utils
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
-INPUTS = {tensor.name for tensor in STAGES["refine_latent"][0]}
+INPUTS = {tensor.name for tensor in REFINEMENT_INPUTS}
 PROFILES = {"cpu": {}, "cuda": {"network_device": {"string_value": "cuda"}}}
 
 
@@ -53,7 +54,7 @@ def open_model(monkeypatch: pytest.MonkeyPatch, networks: Path) -> Callable[[str
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         model = module.TritonPythonModel()
-        model.initialize({"model_config": json.dumps({"parameters": PROFILES[profile]})})
+        model.initialize({"model_config": json.dumps({"parameters": PROFILES[profile], "output": []})})
         return model
 
     return open_stage
@@ -65,7 +66,7 @@ def start(open_head: HeadModel) -> dict[str, np.ndarray]:
     view = View.turned(8, 4, size=1024, span=0.26)
     texture = np.full((8, 8, 3), (0.4, 0.3, 0.25), np.float32)
     tensors = {
-        "FACE_CROP": render_head(open_head, open_head.vertices_mean, texture, view),
+        "FACE_CROP": HeadRenderer(open_head, texture).render(open_head.vertices_mean, view).over(),
         "FACE_MASK": np.full((256, 256), 255, np.uint8),
         "INTRINSICS": view.intrinsics.astype(np.float32),
         "HEAD_TO_CAMERA": view.head_to_camera.astype(np.float32),
@@ -77,7 +78,7 @@ def start(open_head: HeadModel) -> dict[str, np.ndarray]:
 
 
 OPTIONS = {"iterations": 3, "learning_rate": 0.002, "optimize_camera": True, "optimize_light": True}
-RESULTS = [tensor.name for tensor in STAGES["refine_latent"][1]]
+RESULTS = [tensor.name for tensor in REFINEMENT_OUTPUTS]
 
 
 def _same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -110,7 +111,7 @@ def test_tensors_on_a_gpu_are_refined_as_on_the_cpu(
 def test_progress_of_tensors_on_a_gpu(
     xp: Any, open_model: Callable[[str, str], Any], start: dict[str, np.ndarray]
 ) -> None:
-    outputs = [tensor.name for tensor in REFINE_LATENT_PROGRESS[1]]
+    outputs = [tensor.name for tensor in REFINE_LATENT_PROGRESS.gives]
     options = OPTIONS | {"preview_every": 2}
     on_gpu = Request({name: xp.asarray(array) for name, array in start.items()}, outputs, options)
     on_cpu = Request(start, outputs, options)

@@ -88,13 +88,14 @@ class Request:
 class MetricFamily:
     """Keeps what is observed, by labels."""
 
-    HISTOGRAM, COUNTER = "histogram", "counter"
+    HISTOGRAM, COUNTER, GAUGE = "histogram", "counter", "gauge"
 
     def __init__(self, name: str, description: str, kind: str) -> None:
         self.observed: list[float] = []
 
     def Metric(self, labels: Mapping[str, str], buckets: Sequence[float] = ()) -> Any:  # noqa: N802
-        return SimpleNamespace(observe=self.observed.append, increment=self.observed.append)
+        keep = self.observed.append
+        return SimpleNamespace(observe=keep, increment=keep, set=keep)
 
 
 def triton_python_backend_utils() -> ModuleType:
@@ -105,8 +106,8 @@ def triton_python_backend_utils() -> ModuleType:
     module.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1  # type: ignore[attr-defined]
     module.Logger = SimpleNamespace(log_error=print)  # type: ignore[attr-defined]
 
-    def get_input_tensor_by_name(request: Request, name: str) -> Tensor:
-        return Tensor(name, request.inputs[name][None])
+    def get_input_tensor_by_name(request: Request, name: str) -> Tensor | None:
+        return Tensor(name, request.inputs[name][None]) if name in request.inputs else None
 
     module.get_input_tensor_by_name = get_input_tensor_by_name  # type: ignore[attr-defined]
     return module

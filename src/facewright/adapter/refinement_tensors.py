@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
@@ -82,10 +81,10 @@ class RefinementMetrics:
             "loss_drop": ("Share of the first loss by which the best is lower", _SHARES),
         }
         self._metrics: dict[str, Any] = {}
-        if find_spec("triton_python_backend_utils") is None:
+        try:
+            import triton_python_backend_utils as pb_utils
+        except ImportError:  # not in Triton
             return
-        import triton_python_backend_utils as pb_utils
-
         # A family must outlive its metrics.
         self._families = {
             name: pb_utils.MetricFamily(

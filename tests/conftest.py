@@ -1,14 +1,34 @@
-"""Fixtures that several test folders share."""
+"""Fixtures that several test folders share, and how tests are shared out among workers."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import Any
+
+# OpenBLAS reads this once, at import: sums are in one order, however many cores there are.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 
 from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
 from facewright.refine.demo_networks import DEMO_NETWORKS
+
+#: Files whose tests start Triton: all in one worker, so that they share a server and do not slow each other.
+_STARTING_SERVERS = ("tests/server/", "tests/contract/test_scripts.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With workers (``-n``): the tests of a file stay in one, which makes their fixtures once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ServersInOneWorker(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "servers" if nodeid.startswith(_STARTING_SERVERS) else super()._split_scope(nodeid)
+
+    return ServersInOneWorker(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -39,8 +39,8 @@ def test_latents_of_a_rendered_face_are_recovered(reached: dict[str, dict[str, A
 def test_camera_and_light_of_a_rendered_face_are_recovered(reached: dict[str, dict[str, Any]]) -> None:
     row = reached["camera and light"]
     assert row["before"]["pixels"] > 4
-    # Starts that differ by 1e-6 to 1e-3 ended 0.08 to 0.44 pixels and 0.13 to 0.42 degrees away. A gradient of
-    # the wrong sign leaves more than the 4.4 degrees of the start. The light goes half the way in 45 iterations.
+    # Starts that differ by 1e-6 to 1e-3 ended 0.08 to 0.44 pixels and 0.13 to 0.42 degrees away. A gradient
+    # of the wrong sign leaves more than the 4.4 degrees of the start. In 45 steps light goes half the way.
     assert row["after"]["pixels"] < 1.2
     assert row["after"]["degrees"] < 1.2
     assert row["after"]["light"] < 0.75 * row["before"]["light"]

@@ -34,7 +34,7 @@ def test_many_steps_match_algorithm_1(device, batch, steps_on_device):
             expected[0], gradient, expected[1], expected[2], step, 0.01
         )
     for got, wanted in zip((parameter, first, second), expected, strict=True):
-        np.testing.assert_allclose(device.fetch(got), wanted, rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(device.fetch(got), wanted, rtol=5e-5, atol=2e-6)  # 30 roundings
 
 
 def test_first_step_is_the_learning_rate_for_any_gradient(device):

@@ -123,7 +123,7 @@ def test_cycles_do_not_diverge_where_colour_comes_through_links_only(device, cor
         for cycles in (1, 8)
     )
     assert one < 0.02
-    assert eight < 1e-3
+    assert eight < 0.2 * one  # 0.008, or 0.03 without fused multiply-adds; what overshoots is above 1
 
 
 def test_nan_where_nothing_is_known_is_harmless(device):

@@ -249,7 +249,7 @@ def recovery(bench: Bench) -> Recovery:
 def test_latents_are_recovered_from_a_picture(recovery: Recovery) -> None:
     before = recovery.map_error(recovery.start)
     after = recovery.map_error(recovery.by_terms["all"].best.w_plus[None])
-    assert after[0] < 0.7 * before[0], (before, after)
+    assert after[0] < 0.75 * before[0], (before, after)
     assert after[1] < 0.45 * before[1], (before, after)
 
 

@@ -7,7 +7,7 @@ help:
 	@echo "make demo [PHOTO=me.jpg]  one photo -> out/avatar.glb, out/preview.png, out/report.json"
 	@echo "make serve                start the server and leave it running (Ctrl-C stops it)"
 	@echo "make test                 lint, types and tests, against a real server (minutes)"
-	@echo "make test-all             the same, and what is slow by nature (under an hour)"
+	@echo "make test-all             the same, and what is slow by nature (tens of minutes)"
 	@echo "make clean                remove the virtual environment and build output (caches stay)"
 
 demo: setup

@@ -29,7 +29,8 @@ def test_file_to_feature(tmp_path: Path) -> None:
     feature = import_light_cnn(path)(seeded_input((2, 1, 128, 128)))
     official = golden.outputs["feature"]
     assert relative_difference(feature, official) < SAME_NETWORK
-    assert relative_difference(feature[0] - feature[1], official[0] - official[1]) < 1e-4
+    # The difference is a small part of the two and has all their rounding: 9e-5 was seen.
+    assert relative_difference(feature[0] - feature[1], official[0] - official[1]) < 1e-3
 
 
 def test_the_nine_layer_network_is_refused_by_name(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_batch_equals_its_members(tmp_path: Path) -> None:
     synthesis = imported(tmp_path / "g.pt", small_state()).synthesis
     w_plus = seeded_input((3, SMALL.style_count, SMALL.style_width), "w_plus")
     singles = torch.cat([synthesis(code[None]) for code in w_plus])
-    assert relative_difference(synthesis(w_plus), singles.numpy()) < 1e-6
+    assert relative_difference(synthesis(w_plus), singles.numpy()) < 1e-5  # rounding leaves 4e-7
     assert (singles[0] - singles[1]).norm() > 0.1 * singles[0].norm()
 
 

@@ -1,12 +1,13 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each does all of its own set-up.
 PHOTO ?= tests/data/astronaut.jpg
 
-.PHONY: help demo serve test lint types setup setup-test clean
+.PHONY: help demo serve test test-all lint types setup setup-test clean
 
 help:
 	@echo "make demo [PHOTO=me.jpg]  one photo -> out/avatar.glb, out/preview.png, out/report.json"
 	@echo "make serve                start the server and leave it running (Ctrl-C stops it)"
-	@echo "make test                 lint, types and all tests, against a real server"
+	@echo "make test                 lint, types and tests, against a real server (minutes)"
+	@echo "make test-all             the same, and what is slow by nature (tens of minutes)"
 	@echo "make clean                remove the virtual environment and build output (caches stay)"
 
 demo: setup
@@ -16,10 +17,10 @@ serve: setup
 	@.venv/bin/facewright serve
 
 test: setup-test
-	@scripts/lint
-	@scripts/types
-	.venv/bin/python -m pytest --ignore=tests/networks
-	.venv-export/bin/python -m pytest tests/networks
+	@scripts/test
+
+test-all: setup-test
+	@scripts/test --all
 
 lint: setup-test
 	@scripts/lint

@@ -1,8 +1,14 @@
-"""Fixtures that several test folders share."""
+"""Fixtures that several test folders share, and how tests are shared out among workers."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
+
+# OpenBLAS reads this once, at import: sums are in one order, however many cores there are.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 
@@ -10,6 +16,29 @@ from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
 from facewright.refine.demo_networks import DEMO_NETWORKS
 from tests.support.gpu import prepare_gpu
+
+#: Files whose tests start Triton: all in one worker, so that they share a server and do not slow each other.
+_STARTING_SERVERS = ("tests/server/", "tests/contract/test_scripts.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With workers (``-n``): the tests of a file stay in one, which makes their fixtures once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ServersInOneWorker(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "servers" if nodeid.startswith(_STARTING_SERVERS) else super()._split_scope(nodeid)
+
+    return ServersInOneWorker(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were skipped: a line for each reason, where ``-rs`` has one for each place."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("dlib", reason="the judge is an optional dependency: pip install -e '.[bench]'")
-
 from benchmarks.likeness.__main__ import main
+
+pytestmark = pytest.mark.skipif(
+    find_spec("dlib") is None, reason="the judge is an optional dependency: pip install -e '.[bench]'"
+)
 
 _PORTRAIT = Path(__file__).parents[1] / "data" / "astronaut.jpg"
 

@@ -59,6 +59,37 @@ def test_a_second_setup_installs_nothing() -> None:
     assert "creating" not in done.stdout
 
 
+def test_every_part_of_the_tests_runs_though_the_first_fails(tmp_path: Path) -> None:
+    """Over programs that say what they were asked for; style and the first suite fail, at first."""
+    programs = {
+        "scripts/lint": "echo untidy; exit 1",
+        "scripts/types": "echo typed",
+        ".venv/bin/python": "echo one failed; exit 1",
+        ".venv-export/bin/python": "printf '<%s>' \"$@\"",
+    }
+    for name, lines in programs.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{lines}\n")
+        path.chmod(0o755)
+    shutil.copy(ROOT / "scripts" / "test", tmp_path / "scripts")
+    script = str(tmp_path / "scripts" / "test")
+    done = _run([script])
+    assert done.returncode == 1
+    style, types, tests, networks = (line.split(maxsplit=2) for line in done.stdout.splitlines()[-4:])
+    assert style == ["style", "FAILED", "untidy"]
+    assert types == ["types", "ok", "typed"]
+    assert tests == ["tests", "FAILED", "one failed"]
+    assert networks[:2] == ["networks", "ok"]
+    every_mark = "<-m><>"
+    assert every_mark not in networks[2]
+    for name in ("scripts/lint", ".venv/bin/python"):
+        (tmp_path / name).write_text("#!/bin/sh\necho good\n")
+    done = _run([script, "--all"])
+    assert done.returncode == 0
+    assert every_mark in done.stdout.splitlines()[-1]
+
+
 @pytest.mark.server
 def test_demo_writes_avatar_preview_and_report(tmp_path: Path) -> None:
     photo = ROOT / "tests" / "data" / "astronaut.jpg"

@@ -2,8 +2,8 @@
 
 There is no GPU: the provider of the wheel ``onnxruntime-gpu`` is loaded over stub CUDA libraries that this
 test compiles, which write down every call (``stub_cuda.c``). Which layers have a CUDA kernel, when a graph is
-captured and what a run waits for are the provider's own doing; numbers are not computed. The wheel has
-hundreds of megabytes, so ``FACEWRIGHT_CUDA_STUBS=1`` asks for this.
+captured and what a run waits for are the provider's own doing; numbers are not computed. Slow, as the wheel
+has hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.networks import refinement_files
 from tests.support.pinned_wheel import wheel_or_skip
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("FACEWRIGHT_CUDA_STUBS") != "1", reason="a large wheel: FACEWRIGHT_CUDA_STUBS=1 runs it"
-)
+pytestmark = pytest.mark.slow
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 VERSION = "1.31.1"

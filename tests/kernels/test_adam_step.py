@@ -34,7 +34,7 @@ def test_many_steps_match_algorithm_1(device, batch, steps_on_device):
             expected[0], gradient, expected[1], expected[2], step, 0.01
         )
     for got, wanted in zip((parameter, first, second), expected, strict=True):
-        np.testing.assert_allclose(device.fetch(got), wanted, rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(device.fetch(got), wanted, rtol=5e-5, atol=2e-6)  # 30 roundings
 
 
 def test_first_step_is_the_learning_rate_for_any_gradient(device):
@@ -42,7 +42,8 @@ def test_first_step_is_the_learning_rate_for_any_gradient(device):
     gradient = np.array([[1e-4, -3.0, 700.0]], np.float32)
     parameter, first, second = (device.send(np.zeros((1, 3), np.float32)) for _ in range(3))
     adam_step(parameter, device.send(gradient), first, second, 1, learning_rate=0.5)
-    np.testing.assert_allclose(device.fetch(parameter)[0], [-0.5, 0.5, -0.5], rtol=1e-4)
+    expected = -0.5 * gradient / (np.abs(gradient) + 1e-8)  # ε of algorithm 1
+    np.testing.assert_allclose(device.fetch(parameter), expected, rtol=5e-5)
 
 
 def test_it_finds_the_minimum_of_a_parabola(device):

@@ -30,7 +30,7 @@ def test_matches_reference(device, light):
             if light == "per sample"
             else sh_shading_reference(normals[k].astype(np.float64), of_image)
         )
-        np.testing.assert_allclose(got[k], expected, atol=5e-6)
+        np.testing.assert_allclose(got[k], expected, atol=1e-5)  # rounding leaves 2.4e-6
 
 
 def test_basis_is_orthonormal_on_the_sphere():

@@ -1,12 +1,11 @@
 """`facewright export` from files in the published formats to a model repository, for every pipeline.
 
-By default each pipeline exports its quicker networks, generators narrow; `FACEWRIGHT_FULL_EXPORT=1` exports
-all that a pipeline can use, at full size.
+Each pipeline exports its quicker networks, generators narrow; `make test-all` also exports all that a
+pipeline can use, at full size.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,6 @@ from facewright_export.onnx.precision import Precision
 from facewright_export.weight_files import WeightFiles, load_network
 from tests.networks.published_files import _WRITERS, write_ada_file, write_alexnet_lpips, write_files
 
-FULL = os.environ.get("FACEWRIGHT_FULL_EXPORT") == "1"
 #: Networks of each pipeline that take a few seconds each.
 QUICK = {
     "twin": ("light_cnn", "shape_decoder"),
@@ -44,14 +42,19 @@ def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
+@pytest.mark.parametrize(
+    "full_size", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["quick", "full_size"]
+)
 @pytest.mark.parametrize("pipeline", sorted(PIPELINES))
 def test_a_pipeline_goes_from_its_files_to_a_repository(
-    pipeline: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pipeline: str, full_size: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = pipeline_networks(pipeline) if FULL else [network(name) for name in QUICK[pipeline]]
+    rows = pipeline_networks(pipeline) if full_size else [network(name) for name in QUICK[pipeline]]
     (tmp_path / "weights").mkdir()
-    files = sorted({path for row in rows for path in write_files(tmp_path / "weights", row, full_size=FULL)})
-    only = () if FULL else ("--network", *QUICK[pipeline])
+    files = sorted(
+        {path for row in rows for path in write_files(tmp_path / "weights", row, full_size=full_size)}
+    )
+    only = () if full_size else ("--network", *QUICK[pipeline])
     repository = tmp_path / "repository"
     assert run("export", pipeline, "--weights", *files, *only, "--output", repository) == 0
     said = capsys.readouterr().out

@@ -7,7 +7,7 @@ import torch
 
 from facewright_export.checkpoints import LayoutError, WeightError
 from facewright_export.checkpoints.facenet import import_facenet
-from tests.networks.golden import load_golden, relative_difference, seeded_input
+from tests.networks.golden import SAME_NETWORK, load_golden, relative_difference, seeded_input
 
 
 @torch.no_grad()
@@ -17,10 +17,11 @@ def test_file_to_embedding(tmp_path: Path) -> None:
     torch.save(golden.weights(), tmp_path / "20180402-114759-vggface2.pt")
     network = import_facenet(tmp_path / "20180402-114759-vggface2.pt")
     embedding = network(seeded_input((2, 3, 160, 160)))
-    assert relative_difference(embedding, golden.outputs["embedding"]) < 1e-5
+    assert relative_difference(embedding, golden.outputs["embedding"]) < SAME_NETWORK
     # Seeded weights move the two embeddings only a little apart, so hold what differs between them, too.
     official = golden.outputs["embedding"]
-    assert relative_difference(embedding[0] - embedding[1], official[0] - official[1]) < 1e-4
+    # Rounding leaves 2e-5 of that, another ε of batch normalisation 7e-3.
+    assert relative_difference(embedding[0] - embedding[1], official[0] - official[1]) < 1e-3
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +43,7 @@ def test_tensorrt_takes_the_demonstration_networks(name: str) -> None:
     assert lint(onnx.load(refinement_files(DEMO_NETWORKS)[name])) == []
 
 
-@pytest.mark.skipif(
-    os.environ.get("FACEWRIGHT_FULL_EXPORT") != "1", reason="minutes: FACEWRIGHT_FULL_EXPORT=1 runs it"
-)
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [torch.float32, torch.float16], ids=["fp32", "fp16"])
 def test_tensorrt_takes_the_networks_at_their_published_sizes(precision: torch.dtype, tmp_path: Path) -> None:
     torch.manual_seed(0)

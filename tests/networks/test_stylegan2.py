@@ -24,6 +24,7 @@ from facewright_export.checkpoints.stylegan2 import (
 )
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Mapping, StyleGan2Synthesis
 from tests.networks.golden import (
+    SAME_NETWORK,
     Golden,
     load_golden,
     relative_difference,
@@ -31,7 +32,6 @@ from tests.networks.golden import (
     seeded_weights,
 )
 
-TOLERANCE = 1e-5
 # Weights that the network scales itself are stored at unit variance; the mapping's at 1/lr_mul.
 ROSINALITY_SCALES = {
     "*.conv.weight": 1.0,
@@ -87,10 +87,9 @@ def test_generator_of_uv_maps_from_a_rosinality_file(tmp_path: Path) -> None:
     assert torch.equal(generator.mean_style, mean)
     image = generator.synthesis(seeded_input((1, 14, 512), "w_plus"))
     assert image.shape == (1, 6, 256, 256)
-    assert relative_difference(image[..., ::7, ::5], golden.outputs["image"]) < TOLERANCE
-    assert (
-        relative_difference(generator.mapping(seeded_input((2, 512), "z")), golden.outputs["w"]) < TOLERANCE
-    )
+    assert relative_difference(image[..., ::7, ::5], golden.outputs["image"]) < SAME_NETWORK
+    styles = generator.mapping(seeded_input((2, 512), "z"))
+    assert relative_difference(styles, golden.outputs["w"]) < SAME_NETWORK
 
 
 @torch.no_grad()
@@ -100,7 +99,7 @@ def test_1024_face_generator_with_noise(tmp_path: Path) -> None:
     assert synthesis.layout == GeneratorLayout(1024)
     image = synthesis(seeded_input((1, 18, 512), "w_plus"))
     assert image.shape == (1, 3, 1024, 1024)
-    assert relative_difference(image[..., ::13, ::11], golden.outputs["image"]) < TOLERANCE
+    assert relative_difference(image[..., ::13, ::11], golden.outputs["image"]) < SAME_NETWORK
 
 
 @torch.no_grad()
@@ -111,10 +110,9 @@ def test_nvidia_ada_state_dict(tmp_path: Path) -> None:
     generator = import_ada_stylegan2(tmp_path / "g.pt")
     assert generator.synthesis.layout == GeneratorLayout(256, channel_multiplier=1)
     image = generator.synthesis(seeded_input((1, 14, 512), "w_plus"))
-    assert relative_difference(image[..., ::7, ::5], golden.outputs["image"]) < TOLERANCE
-    assert (
-        relative_difference(generator.mapping(seeded_input((2, 512), "z")), golden.outputs["w"]) < TOLERANCE
-    )
+    assert relative_difference(image[..., ::7, ::5], golden.outputs["image"]) < SAME_NETWORK
+    styles = generator.mapping(seeded_input((2, 512), "z"))
+    assert relative_difference(styles, golden.outputs["w"]) < SAME_NETWORK
     assert generator.mean_style is not None
     assert torch.equal(generator.mean_style, weights["mapping.w_avg"])
 
@@ -125,7 +123,7 @@ def test_nvidia_ada_generator_with_clamped_activations(tmp_path: Path) -> None:
     torch.save(ada_weights(golden), tmp_path / "g.pt")
     synthesis = import_ada_stylegan2(tmp_path / "g.pt", activation_clamp=0.5).synthesis
     image = synthesis(seeded_input((1, 14, 512), "w_plus"))
-    assert relative_difference(image[..., ::7, ::5], golden.outputs["image_clamped"]) < TOLERANCE
+    assert relative_difference(image[..., ::7, ::5], golden.outputs["image_clamped"]) < SAME_NETWORK
 
 
 @torch.no_grad()
@@ -133,7 +131,7 @@ def test_batch_equals_its_members(tmp_path: Path) -> None:
     synthesis = imported(tmp_path / "g.pt", small_state()).synthesis
     w_plus = seeded_input((3, SMALL.style_count, SMALL.style_width), "w_plus")
     singles = torch.cat([synthesis(code[None]) for code in w_plus])
-    assert relative_difference(synthesis(w_plus), singles.numpy()) < 1e-6
+    assert relative_difference(synthesis(w_plus), singles.numpy()) < 1e-5  # rounding leaves 4e-7
     assert (singles[0] - singles[1]).norm() > 0.1 * singles[0].norm()
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import tritonclient.grpc as triton
+from google.protobuf import text_format
 from torch import nn
+from tritonclient.grpc import model_config_pb2 as triton_config
 
 from facewright.core.errors import FacewrightError
 from facewright.engines import exported_repository
@@ -79,34 +81,24 @@ def repository(exported: ExportedNetwork, tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
 
-def _tensors(config: str, field: str) -> dict[str, tuple[str, list[int]]]:
-    block = re.search(rf"^{field} \[(.*?)^\]", config, re.S | re.M)
-    assert block is not None
-    rows = re.findall(r'name: "(\w+)" data_type: TYPE_(\w+) dims: \[ ([-\d, ]+) \]', block[1])
-    return {name: (kind, [int(n) for n in dims.split(",")]) for name, kind, dims in rows}
+def _config(path: Path) -> Any:
+    return text_format.Parse(path.read_text(), triton_config.ModelConfig())
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_says_what_the_file_says(repository: Path, profile: str) -> None:
     folder = repository / "small_embedding"
-    config = (folder / "configs" / f"{profile}.pbtxt").read_text()
+    config = _config(folder / "configs" / f"{profile}.pbtxt")
     engine = OnnxEngine(folder / "1" / "model.onnx")
-    for field, specs in (("input", engine.inputs), ("output", engine.outputs)):
-        declared = _tensors(config, field)
-        assert list(declared) == list(specs)
-        for name, spec in specs.items():
-            assert declared[name] == (
-                {"float32": "FP32", "uint8": "UINT8"}[spec.dtype.name],
-                list(spec.shape[1:]),
-            )
-    assert 'name: "small_embedding"' in config
-    assert "max_batch_size: 8" in config
-    warm_ups = re.findall(r"batch_size: (\d+)\n((?:  inputs .*\n)+)", config)
-    assert [batch for batch, _ in warm_ups if batch != "8"] == (
-        ["1", "2"] if profile == "tensorrt" else ["1"]
-    )
-    assert all(f'key: "{name}"' in inputs for _, inputs in warm_ups for name in engine.inputs)
-    assert ("tensorrt_plan" in config) == (profile == "tensorrt")
+    for rows, specs in ((config.input, engine.inputs), (config.output, engine.outputs)):
+        kinds = {"float32": triton_config.TYPE_FP32, "uint8": triton_config.TYPE_UINT8}
+        said = {row.name: (row.data_type, list(row.dims)) for row in rows}
+        assert said == {name: (kinds[spec.dtype.name], list(spec.shape[1:])) for name, spec in specs.items()}
+    assert (config.name, config.max_batch_size) == ("small_embedding", 8)
+    assert [row.batch_size for row in config.model_warmup] == ([1, 2] if profile == "tensorrt" else [1])
+    assert all(row.inputs.keys() == engine.inputs.keys() for row in config.model_warmup)
+    assert (config.platform == "tensorrt_plan") == (profile == "tensorrt")
+    assert (config.backend == "python") == (profile != "tensorrt")
 
 
 def test_the_default_config_is_the_profiles(exported: ExportedNetwork, tmp_path: Path) -> None:
@@ -138,15 +130,15 @@ def test_exporting_again_is_a_new_version_and_rolling_back_a_policy(
     assert add_version(repository, exported.model, [], "tensorrt") == folder / "2"
     assert versions_in(folder) == [1, 2]
     assert (folder / "1" / "model.onnx").read_bytes() == first
-    assert "latest: { num_versions: 2 }" in (folder / "config.pbtxt").read_text()
+    assert _config(folder / "config.pbtxt").version_policy.latest.num_versions == 2
     assert served_versions(folder) == [1, 2]
     assert main([str(repository), "small_embedding", "--serve", "1"]) == 0
     for path in (folder / "config.pbtxt", *(folder / "configs").iterdir()):
-        assert "specific: { versions: [ 1 ] }" in path.read_text()
+        assert list(_config(path).version_policy.specific.versions) == [1]
     assert "tensorrt_plan" in (folder / "config.pbtxt").read_text(), "the default profile stays"
     assert served_versions(folder) == [1]
     serve_versions(repository, "small_embedding", None)
-    assert "latest: { num_versions: 2 }" in (folder / "config.pbtxt").read_text()
+    assert _config(folder / "config.pbtxt").version_policy.latest.num_versions == 2
     assert served_versions(folder) == [1, 2]
     assert main([str(repository), "small_embedding", "--serve", "7"]) == 1
     assert "has no version 7" in capsys.readouterr().err

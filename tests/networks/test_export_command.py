@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from facewright.cli import main
+from facewright.engines.exported_repository import read_config
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.server.model_configs import PROFILES
 from facewright_export import network_tables
@@ -128,7 +129,8 @@ def test_the_file_decides_what_the_publication_leaves_open(decoder: Path, tmp_pa
         == 0
     )
     assert OnnxEngine(tmp_path / "r/shape_decoder/1/model.onnx").outputs["VERTICES"].shape == (None, 50, 3)
-    assert "dims: [ 50, 3 ]" in (tmp_path / "r/shape_decoder/config.pbtxt").read_text()
+    (vertices,) = read_config(tmp_path / "r/shape_decoder").output
+    assert list(vertices.dims) == [50, 3]
 
 
 def test_narrow_files_for_tensorrt_name_the_next_command(

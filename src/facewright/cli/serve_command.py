@@ -8,13 +8,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from facewright.cli.client_commands import DEFAULT_PIPELINE
 from facewright.core.assets import cache_folder
 from facewright.server import Server, ServerFailedError, ServerSettings
 from facewright.server.served_repository import served_pipelines
 from facewright.server.triton_runtime import RuntimeMissingError
+from facewright_client.contract import PHOTO
 
 #: Why a server does not start or go on, beside FacewrightError.
 NOT_STARTED: Final = (ServerFailedError, RuntimeMissingError)
@@ -67,21 +70,29 @@ def _announce(server: Server) -> None:
     tls = settings.tls_certificate
     # In plain text, and therefore to this machine only where requests are to be encrypted.
     http_host = settings.http_host if tls else host
-    client = f'Client("{server.url}")'
-    if tls:
-        client = f'Client("{server.url}", Connection(tls=Tls(Path("{tls}"))))'
     served = served_pipelines(settings.pipelines)
-    first = next(iter(served))
-    imports = "Client, Connection, Tls; from pathlib import Path" if tls else "Client"
     print(
         f"""ready
   gRPC     {server.url}{" (TLS)" if tls else ""}
-  HTTP     http://{http_host}:{settings.http_port}/v2/models/{first}
-  serving  {", ".join(served)}
+  HTTP     http://{http_host}:{settings.http_port}/v2/models/{next(iter(served))}
   metrics  http://{host}:{settings.metrics_port}/metrics
-try
-  facewright create me.jpg -o me.glb --server {server.url}{f" --tls-authority {tls}" if tls else ""}
-  python -c 'from facewright_client import {imports}; {client}.create("me.jpg").save("me.glb")'
-Ctrl-C stops the server.""",
-        flush=True,
+  serving  {", ".join(served)}"""
     )
+    from_photos = [name for name, row in served.items() if PHOTO in row.takes]
+    if from_photos:
+        print(_examples(server.url, from_photos[0], tls))
+    print("Ctrl-C stops the server.", flush=True)
+
+
+def _examples(url: str, pipeline: str, tls: Path | None) -> str:
+    """What to type to try a server."""
+    client = f'Client("{url}")'
+    if tls:
+        client = f'Client("{url}", Connection(tls=Tls(Path("{tls}"))))'
+    imports = "Client, Connection, Tls; from pathlib import Path" if tls else "Client"
+    default = pipeline == DEFAULT_PIPELINE
+    flags = f"{'' if default else f' --pipeline {pipeline}'}{f' --tls-authority {tls}' if tls else ''}"
+    photo = '"me.jpg"' if default else f'"me.jpg", "{pipeline}"'
+    return f"""try
+  facewright create me.jpg -o me.glb --server {url}{flags}
+  python -c 'from facewright_client import {imports}; {client}.create({photo}).save("me.glb")'"""

@@ -21,8 +21,10 @@ from facewright.core.options import AvatarOptions
 
 #: Renders that are judged; None is the photo's own pose.
 POSES: Final[dict[str, tuple[int | None, ...]]] = {"photo pose": (None,), "0": (0,), "±30": (-30, 30)}
-#: A mean difference counts from here, and from twice its standard error.
+#: A mean difference counts from here, and from so many of its standard errors: two values at three poses are
+#: six chances for each setting, of which one in three would count by luck at two standard errors.
 LEAST_DIFFERENCE: Final = 0.001
+SURE_ERRORS: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Ablation:
 def counts(difference: Sequence[float]) -> bool:
     """Whether a mean difference and its standard error say that something changed."""
     mean, error = difference
-    return abs(mean) >= LEAST_DIFFERENCE and abs(mean) > 2 * error
+    return abs(mean) >= LEAST_DIFFERENCE and abs(mean) > SURE_ERRORS * error
 
 
 def table(baseline: dict[str, float], rows: Iterable[dict[str, Any]]) -> str:

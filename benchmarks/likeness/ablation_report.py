@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.likeness.ablation import LEAST_DIFFERENCE, POSES, counts
+from benchmarks.likeness.ablation import LEAST_DIFFERENCE, POSES, SURE_ERRORS, counts
 from benchmarks.likeness.settings import Change
 
 
@@ -29,7 +29,7 @@ def ablation_section(result: dict[str, Any]) -> str:
         "```\npython -m benchmarks.likeness FOLDER --texture-size 512 --ablate NAME=VALUE --ablate …\n```",
         "",
         f"The judge can tell {len(sensitive)} of {len(names)} settings: at some pose one of the two values "
-        f"changes the mean by {LEAST_DIFFERENCE} or more and by more than two standard errors (**bold**). "
+        f"changes the mean by {LEAST_DIFFERENCE} or more and by more than {SURE_ERRORS:g} standard errors (**bold**). "
         f"Baseline: {', '.join(distances)}. `--settings` lists those that nobody measured.",
         "",
         *_table(told),

@@ -85,7 +85,7 @@ def test_settings_cannot_be_changed_by_accident() -> None:
 def test_a_difference_counts_when_it_is_large_and_sure() -> None:
     assert counts([0.004, 0.001])
     assert counts([-0.004, 0.001])
-    assert not counts([0.004, 0.003])
+    assert not counts([0.004, 0.002])
     assert not counts([0.0005, 0.0001])
 
 
@@ -129,7 +129,7 @@ def test_the_report_tells_what_the_judge_can_tell() -> None:
 
     rows = [
         row("bake.hair.colour.pin", 4.0, 8.0, 0.0001),
-        row("bake.evidence.neck", [0.1, 0.4], [0.2, 0.8], -0.003),
+        row("bake.evidence.neck", [0.1, 0.4], [0.2, 0.8], -0.004),
     ]
     text = ablation_section(
         {
@@ -144,5 +144,5 @@ def test_the_report_tells_what_the_judge_can_tell() -> None:
     )
     told, not_told = text.split("<details>")
     assert "The judge can tell 1 of 2 settings" in told
-    assert "| `bake.evidence.neck=0.1,0.4` | 0.2,0.8 | 3 | +0.0000 ± 0.0000 | **−0.0030** ± 0.0010 |" in told
+    assert "| `bake.evidence.neck=0.1,0.4` | 0.2,0.8 | 3 | +0.0000 ± 0.0000 | **−0.0040** ± 0.0010 |" in told
     assert "| `bake.hair.colour.pin=4` | 8 | 3 | +0.0000 ± 0.0000 | +0.0001 ± 0.0010 |" in not_told

@@ -29,8 +29,8 @@ def ablation_section(result: dict[str, Any]) -> str:
         "```\npython -m benchmarks.likeness FOLDER --texture-size 512 --ablate NAME=VALUE --ablate …\n```",
         "",
         f"The judge can tell {len(sensitive)} of {len(names)} settings: at some pose one of the two values "
-        f"changes the mean by {LEAST_DIFFERENCE} or more and by more than {SURE_ERRORS:g} standard errors (**bold**). "
-        f"Baseline: {', '.join(distances)}. `--settings` lists those that nobody measured.",
+        f"changes the mean by {LEAST_DIFFERENCE} or more and by more than {SURE_ERRORS:g} standard errors "
+        f"(**bold**). Baseline: {', '.join(distances)}. `--settings` lists those that nobody measured.",
         "",
         *_table(told),
         "",

@@ -110,10 +110,21 @@ class Ablation:
         return found
 
 
-def counts(difference: Sequence[float]) -> bool:
-    """Whether a mean difference and its standard error say that something changed."""
+def judges_luck(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """By pose, the median of all rows' mean differences: what some change or other does to the baseline.
+
+    The judge answers to changes that nobody sees, such as finer pores, and the baseline is one draw of that:
+    where it was a lucky or an unlucky one, all rows that change much differ from it the same way.
+    """
+    return {pose: float(np.median([row["difference"][pose][0] for row in rows])) for pose in POSES}
+
+
+def counts(difference: Sequence[float], luck: float) -> bool:
+    """Whether a mean difference and its standard error say that something changed: whether it lies far
+    enough, and surely, outside of what is between no change and the judge's luck."""
     mean, error = difference
-    return abs(mean) >= LEAST_DIFFERENCE and abs(mean) > SURE_ERRORS * error
+    outside = max(mean - max(0.0, luck), min(0.0, luck) - mean)
+    return outside >= LEAST_DIFFERENCE and outside > SURE_ERRORS * error
 
 
 def table(baseline: dict[str, float], rows: Iterable[dict[str, Any]]) -> str:

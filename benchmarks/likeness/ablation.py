@@ -21,8 +21,10 @@ from facewright.core.options import OptionValue
 
 #: Renders that are judged; None is the photo's own pose.
 POSES: Final[dict[str, tuple[int | None, ...]]] = {"photo pose": (None,), "0": (0,), "±30": (-30, 30)}
-#: A mean difference counts from here, and from twice its standard error.
+#: A mean difference counts from here, and from so many of its standard errors: two values at three poses are
+#: six chances for each setting, of which one in three would count by luck at two standard errors.
 LEAST_DIFFERENCE: Final = 0.001
+SURE_ERRORS: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,21 @@ class Ablation:
         return found
 
 
-def counts(difference: Sequence[float]) -> bool:
-    """Whether a mean difference and its standard error say that something changed."""
+def judges_luck(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """By pose, the median of all rows' mean differences: what some change or other does to the baseline.
+
+    The judge answers to changes that nobody sees, such as finer pores, and the baseline is one draw of that:
+    where it was a lucky or an unlucky one, all rows that change much differ from it the same way.
+    """
+    return {pose: float(np.median([row["difference"][pose][0] for row in rows])) for pose in POSES}
+
+
+def counts(difference: Sequence[float], luck: float) -> bool:
+    """Whether a mean difference and its standard error say that something changed: whether it lies far
+    enough, and surely, outside of what is between no change and the judge's luck."""
     mean, error = difference
-    return abs(mean) >= LEAST_DIFFERENCE and abs(mean) > 2 * error
+    outside = max(mean - max(0.0, luck), min(0.0, luck) - mean)
+    return outside >= LEAST_DIFFERENCE and outside > SURE_ERRORS * error
 
 
 def table(baseline: dict[str, float], rows: Iterable[dict[str, Any]]) -> str:

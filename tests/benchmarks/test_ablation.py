@@ -82,11 +82,14 @@ def test_settings_cannot_be_changed_by_accident() -> None:
         AvatarSettings().bake.light.rounds = 3  # type: ignore[misc]
 
 
-def test_a_difference_counts_when_it_is_large_and_sure() -> None:
-    assert counts([0.004, 0.001])
-    assert counts([-0.004, 0.001])
-    assert not counts([0.004, 0.003])
-    assert not counts([0.0005, 0.0001])
+def test_a_difference_counts_when_it_is_large_and_sure_and_no_luck() -> None:
+    assert counts([0.004, 0.001], 0.0)
+    assert counts([-0.004, 0.001], 0.0)
+    assert not counts([0.004, 0.002], 0.0)
+    assert not counts([0.0005, 0.0001], 0.0)
+    assert not counts([-0.004, 0.001], -0.003), "all rows differ from the baseline by as much"
+    assert not counts([0.0001, 0.0001], -0.003), "a change that is hardly one draws no other luck"
+    assert counts([-0.008, 0.001], -0.003)
 
 
 def test_baseline_and_changed_rows_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,8 +131,9 @@ def test_the_report_tells_what_the_judge_can_tell() -> None:
         }
 
     rows = [
-        row("bake.hair.colour.pin", 4.0, 8.0, 0.0001),
-        row("bake.evidence.neck", [0.1, 0.4], [0.2, 0.8], -0.003),
+        row("bake.hair.colour.pin", 4.0, 8.0, -0.002),
+        row("bake.hair.colour.pin", 16.0, 8.0, -0.003),
+        row("bake.evidence.neck", [0.1, 0.4], [0.2, 0.8], 0.004),
     ]
     text = ablation_section(
         {
@@ -143,6 +147,7 @@ def test_the_report_tells_what_the_judge_can_tell() -> None:
         }
     )
     told, not_told = text.split("<details>")
-    assert "The judge can tell 1 of 2 settings" in told
-    assert "| `bake.evidence.neck=0.1,0.4` | 0.2,0.8 | 3 | +0.0000 ± 0.0000 | **−0.0030** ± 0.0010 |" in told
-    assert "| `bake.hair.colour.pin=4` | 8 | 3 | +0.0000 ± 0.0000 | +0.0001 ± 0.0010 |" in not_told
+    assert "the judge can tell 1 of 2 settings" in told
+    assert "-0.0020 at yaw 0°" in told
+    assert "| `bake.evidence.neck=0.1,0.4` | 0.2,0.8 | 3 | +0.0000 ± 0.0000 | **+0.0040** ± 0.0010 |" in told
+    assert "| `bake.hair.colour.pin=4` | 8 | 3 | +0.0000 ± 0.0000 | −0.0020 ± 0.0010 |" in not_told

@@ -16,7 +16,7 @@ from facewright.appearance.skin_model import SkinModel, SkinSettings, fit_skin_m
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.core.arrays import Floats
 from facewright.core.colour import luminance
-from facewright.core.settings import BY_EYE, Range
+from facewright.core.settings import BY_EYE, INSENSITIVE, MEASURED, Range
 from facewright.head.hairline import hair_growth
 from facewright.head.head_model import HeadModel
 
@@ -43,9 +43,9 @@ class EvidenceSettings:
 
     #: Cosines between which a texel of the face, of nose, lids and lips, or of the scalp passes from "too
     #: oblique" to "taken from the photo".
-    face_facing: Annotated[Range, "cosine", BY_EYE] = (0.14, 0.34)
-    inner_facing: Annotated[Range, "cosine", BY_EYE] = (0.04, 0.16)
-    scalp_facing: Annotated[Range, "cosine", BY_EYE] = (0.26, 0.48)
+    face_facing: Annotated[Range, "cosine", MEASURED] = (0.14, 0.34)
+    inner_facing: Annotated[Range, "cosine", INSENSITIVE] = (0.04, 0.16)
+    scalp_facing: Annotated[Range, "cosine", MEASURED] = (0.26, 0.48)
     #: The same for a mirror point that bears witness.
     partner_facing: Annotated[Range, "cosine", BY_EYE] = (0.2, 0.4)
     #: Cosines below and above which a fit's outline does and does not matter, and the deviations between
@@ -53,12 +53,12 @@ class EvidenceSettings:
     oblique: Annotated[Range, "cosine", BY_EYE] = (0.25, 0.45)
     oblique_unlike: Annotated[Range, "sigmas", BY_EYE] = (3.4, 5.0)
     #: Irradiance below and above which a point lies in deep shade or does not.
-    deep_shade: Annotated[Range, "of the face's mean irradiance", BY_EYE] = (0.35, 0.65)
+    deep_shade: Annotated[Range, "of the face's mean irradiance", INSENSITIVE] = (0.35, 0.65)
     #: Deviations between which something on an ear is no skin; below the first nothing is taken for an
     #: occluder, wherever it lies.
-    unlike: Annotated[Range, "sigmas", BY_EYE] = (2.2, 3.6)
+    unlike: Annotated[Range, "sigmas", INSENSITIVE] = (2.2, 3.6)
     #: Above this share of the face's core contradicting its mirror side, it is light, not an occluder.
-    largest_occluder: Annotated[float, "share", BY_EYE] = 0.35
+    largest_occluder: Annotated[float, "share", INSENSITIVE] = 0.35
     #: Weights of scalp, core and neck between which their own rules begin.
     scalp: Annotated[Range, "weight", BY_EYE] = (0.2, 0.6)
     core: Annotated[Range, "weight", BY_EYE] = (0.1, 0.5)

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from facewright.core.arrays import Floats
 from facewright.core.colour import linear_from_srgb
-from facewright.core.settings import BY_EYE, NUMERICAL, Range
+from facewright.core.settings import BY_EYE, MEASURED, NUMERICAL, Range
 from facewright_kernels import (
     PinholeCamera,
     ProjectionSurface,
@@ -37,7 +37,7 @@ class SightingSettings:
     """What counts as seen."""
 
     #: Distance from a silhouette at which the photo is trusted.
-    silhouette_margin: Annotated[float, "metres", BY_EYE] = 0.004
+    silhouette_margin: Annotated[float, "metres", MEASURED] = 0.004
     #: A jump of depth that is a silhouette: the head against what is behind it, not the nose against its own
     #: cheek.
     silhouette_jump: Annotated[float, "metres", BY_EYE] = 0.03

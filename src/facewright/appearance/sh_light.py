@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from facewright.core.arrays import Floats
 from facewright.core.colour import LUMINANCE
-from facewright.core.settings import BY_EYE, NUMERICAL, Range
+from facewright.core.settings import BY_EYE, INSENSITIVE, NUMERICAL, Range
 from facewright.core.spherical_harmonics import sh_basis
 
 
@@ -25,16 +25,16 @@ class ShLightPrior:
     """What is believed before the photo is seen."""
 
     #: Weight of the pull of bands l = 1 to zero.
-    directional_ridge: Annotated[float, "of the number of samples", BY_EYE] = 0.004
+    directional_ridge: Annotated[float, "of the number of samples", INSENSITIVE] = 0.004
     #: The same for bands l = 2, which a face (less than half of the sphere) determines badly.
-    quadratic_ridge: Annotated[float, "of the number of samples", BY_EYE] = 0.03
+    quadratic_ridge: Annotated[float, "of the number of samples", INSENSITIVE] = 0.03
     #: The same for the difference of each channel from grey light, and for its constant band.
-    chroma_ridge: Annotated[float, "of the number of samples", BY_EYE] = 0.1
+    chroma_ridge: Annotated[float, "of the number of samples", INSENSITIVE] = 0.1
     chroma_constant_ridge: Annotated[float, "of the number of samples", NUMERICAL] = 1e-3
     #: 1 sigma of ln(albedo of a vertex / mean skin): freckles, blush, stubble.
-    albedo_log_sigma: Annotated[float, "ln", BY_EYE] = 0.12
+    albedo_log_sigma: Annotated[float, "ln", INSENSITIVE] = 0.12
     #: ln(radiance) residual from which a sample counts less (Cauchy weight).
-    outlier_log_sigma: Annotated[float, "ln", BY_EYE] = 0.25
+    outlier_log_sigma: Annotated[float, "ln", INSENSITIVE] = 0.25
     #: How far a vertex's albedo may be from mean skin.
     largest_albedo_log: Annotated[float, "ln", NUMERICAL] = 0.5
     #: Least and largest irradiance relative to the face's mean.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from facewright.core.arrays import Floats
 from facewright.core.colour import luminance
-from facewright.core.settings import BY_EYE, NUMERICAL, Range, Triple
+from facewright.core.settings import BY_EYE, INSENSITIVE, NUMERICAL, Range, Triple
 
 #: Added to linear colours before logarithms: below this (code 22 of sRGB's 255), chroma is noise.
 DARK_FLOOR = 0.008
@@ -44,7 +44,7 @@ class SkinSettings:
     #: Half the deviation at which a sample of light counts half, before and after the light is known, and how
     #: often light and skin help each other.
     loose_at_first: Annotated[float, "sigmas", BY_EYE] = 2.0
-    loose: Annotated[float, "sigmas", BY_EYE] = 1.3
+    loose: Annotated[float, "sigmas", INSENSITIVE] = 1.3
     rounds: Annotated[int, "rounds", NUMERICAL] = 2
     #: Weight from which a sample counts, and how many must.
     least_weight: Annotated[float, "weight", BY_EYE] = 0.3
@@ -62,7 +62,7 @@ class SkinSettings:
     #: Deviations between which a point contradicts the model; wide on purpose: at (2.6, 4.2) it also took
     #: stray hair and one-sided shadows, and the recognition distance was 0.35 against 0.31 without it (21
     #: portraits). And between which its mirror point no longer agrees.
-    contradicts: Annotated[Range, "sigmas", BY_EYE] = (9.0, 13.0)
+    contradicts: Annotated[Range, "sigmas", INSENSITIVE] = (9.0, 13.0)
     partner_agrees: Annotated[Range, "sigmas", BY_EYE] = (1.8, 3.0)
 
 

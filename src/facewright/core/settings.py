@@ -16,9 +16,10 @@ Triple = tuple[float, float, float]
 
 #: Where a value is from, if not from a paper or a measurement that the field names itself.
 BY_EYE: Final = "set by eye on portraits, not measured"
-#: Halved and doubled by the likeness benchmark (benchmarks/results/ablation.json): a change is seen.
+#: Halved and doubled by the likeness benchmark on 20 photos (benchmarks/results/ablation.json): the judge can
+#: tell.
 MEASURED: Final = "measured: benchmarks.likeness --ablate"
-#: The same, but halving and doubling changes less than the benchmark can tell.
+#: The same, and it cannot: another value may look better or worse to people, but not to it.
 INSENSITIVE: Final = "measured: benchmarks.likeness --ablate, insensitive"
 #: A property of the method's arithmetic and not of what it shows.
 NUMERICAL: Final = "numerical: fine enough, no likeness in it"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from facewright.core.clock import LapClock
 from facewright.core.errors import FacewrightError
-from facewright.core.settings import BY_EYE
+from facewright.core.settings import INSENSITIVE
 from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_angles, similarity
 from facewright.fit.confidence import FitConfidence
 from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigid_followers
@@ -66,7 +66,7 @@ class HeadFitSettings:
     #: Up to this much of each of `HABITUAL_SHAPES` stays in the neutral: one photo cannot tell a hint of an
     #: expression from the person's form (recognition distance at the photo's pose 0.223 without, 0.216 with,
     #: on 42 portraits).
-    largest_habitual: Annotated[float, "weight", BY_EYE] = 0.12
+    largest_habitual: Annotated[float, "weight", INSENSITIVE] = 0.12
 
 
 @dataclass(frozen=True)

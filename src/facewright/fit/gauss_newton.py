@@ -54,7 +54,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import spotrf, spotrs
 
-from facewright.core.settings import BY_EYE, NUMERICAL
+from facewright.core.settings import BY_EYE, INSENSITIVE, NUMERICAL
 from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, nearest_rotation, pose_angles, rotation_from_vector
 from facewright.fit.contour import ViewedLandmarks, view_landmarks
 from facewright.fit.expression_prior import ExpressionPrior
@@ -70,13 +70,13 @@ class FitSettings:
     """How far the landmarks are trusted, and how long to iterate."""
 
     #: 1 sigma of the network's error, at the face.
-    landmark_sigma: Annotated[float, "metres", BY_EYE] = 0.0007
+    landmark_sigma: Annotated[float, "metres", INSENSITIVE] = 0.0007
     #: How much of the embedding's sigma counts. It was measured over many heads, so part of it is how people
     #: differ, which is the fit's to explain.
-    embedding_share: Annotated[float, "share", BY_EYE] = 0.5
+    embedding_share: Annotated[float, "share", INSENSITIVE] = 0.5
     #: Residuals beyond this many sigma lose weight (Cauchy); four times as many while the corrective field is
     #: held back, or an open mouth, far off at first, would count as an outlier.
-    robust_sigma: Annotated[float, "sigma", BY_EYE] = 3.0
+    robust_sigma: Annotated[float, "sigma", INSENSITIVE] = 3.0
     #: Steps without the corrective field, which would otherwise explain a wrong pose.
     linear_steps: Annotated[int, "steps", NUMERICAL] = 3
     #: Steps with it, at most.

@@ -15,7 +15,7 @@ from facewright.appearance.skin_model import smooth_step
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.core.arrays import Floats
 from facewright.core.colour import luminance
-from facewright.core.settings import BY_EYE, NUMERICAL, Range, Triple
+from facewright.core.settings import BY_EYE, INSENSITIVE, NUMERICAL, Range, Triple
 from facewright.hair.falling import FallingHairSettings, HairOverEars, SeenHead
 from facewright.head.head_model import HeadModel
 
@@ -32,13 +32,13 @@ class HairColourSettings:
     #: Deviations from skin between which something on the scalp is no skin, and shares of that between which
     #: a head is bald and is not.
     unlike_skin: Annotated[Range, "sigmas", BY_EYE] = (1.8, 3.2)
-    hairiness: Annotated[Range, "share", BY_EYE] = (0.3, 0.6)
+    hairiness: Annotated[Range, "share", INSENSITIVE] = (0.3, 0.6)
     #: A bald patch or a forehead under the hairline must not bleach the hair, nor hair tan a bald head: what
     #: of skin is left out of the tone, and how fast of the colour as heads grow hairy.
     skin_left_out: Annotated[float, "share", BY_EYE] = 0.75
     skin_fades: Annotated[float, "times the hairiness", BY_EYE] = 2.0
     #: How strongly an observed vertex is pinned, and the pull of unseen hair back to the tone.
-    pin: Annotated[float, "of a mesh edge", BY_EYE] = 8.0
+    pin: Annotated[float, "of a mesh edge", INSENSITIVE] = 8.0
     screening: Annotated[float, "of a mesh edge", BY_EYE] = 0.01
     #: How much darker and brighter than the tone hair may be, and what is added before logarithms, to colours
     #: and to those that make the tone.

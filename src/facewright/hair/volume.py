@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
 from facewright.core.arrays import Floats
-from facewright.core.settings import BY_EYE, NUMERICAL, Range
+from facewright.core.settings import BY_EYE, INSENSITIVE, NUMERICAL, Range
 from facewright.head.head_model import HeadModel
 from facewright_client.contract import CROP_SIZE
 
@@ -28,7 +28,7 @@ class HairVolumeSettings:
     #: A silhouette may lie this far inside the skull's: short hair on a smaller skull.
     thinnest: Annotated[float, "metres", BY_EYE] = -0.010
     #: Hair above this is cut: a bun, a hat, or somebody behind.
-    thickest: Annotated[float, "metres", BY_EYE] = 0.045
+    thickest: Annotated[float, "metres", INSENSITIVE] = 0.045
     #: How far out hair is looked for, and in how many steps.
     reach: Annotated[float, "metres", BY_EYE] = 0.12
     steps: Annotated[int, "steps", NUMERICAL] = 96

@@ -17,7 +17,7 @@ from facewright.appearance.photo_view import PhotoView, sample_srgb
 from facewright.appearance.skin_model import SkinModel, smooth_step
 from facewright.core.arrays import Floats
 from facewright.core.colour import luminance, srgb_from_linear
-from facewright.core.settings import BY_EYE, Range, Triple
+from facewright.core.settings import BY_EYE, INSENSITIVE, MEASURED, Range, Triple
 from facewright.fit.fit_info import EyeFit
 from facewright.head.head_model import HeadModel
 from facewright_kernels import TexelMap
@@ -33,7 +33,7 @@ class EyeSettings:
 
     #: Radii between which iris passes into sclera, and the photo into what is painted.
     iris_rim: Annotated[Range, "iris radii", BY_EYE] = (0.92, 1.06)
-    seen_rim: Annotated[Range, "iris radii", BY_EYE] = (1.9, 2.6)
+    seen_rim: Annotated[Range, "iris radii", MEASURED] = (1.9, 2.6)
     #: Narrower eyes show lashes and folds where the iris is expected, smaller irises nothing.
     least_openness: Annotated[float, "openness", BY_EYE] = 0.45
     least_iris: Annotated[float, "crop pixels", BY_EYE] = 2.0
@@ -45,7 +45,7 @@ class EyeSettings:
     upper_lid: Annotated[Range, "openness", BY_EYE] = (0.75, 1.0)
     lower_lid: Annotated[Range, "openness", BY_EYE] = (-1.15, -0.9)
     #: Deviations from skin between which a colour is a lid; even light irises are half as bright.
-    lid: Annotated[Range, "sigmas", BY_EYE] = (0.8, 1.8)
+    lid: Annotated[Range, "sigmas", INSENSITIVE] = (0.8, 1.8)
     #: Least irradiance that is divided out.
     least_exposure: Annotated[float, "of the face's mean irradiance", BY_EYE] = 0.3
     #: Largest colour taken from the photo: a catch light stays one, but does not burn out.

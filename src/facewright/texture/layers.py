@@ -14,7 +14,7 @@ from facewright.appearance.skin_model import smooth_step
 from facewright.appearance.texel_layout import TexelPoints
 from facewright.core.arrays import Floats
 from facewright.core.colour import luminance
-from facewright.core.settings import BY_EYE, NUMERICAL, Range
+from facewright.core.settings import BY_EYE, INSENSITIVE, MEASURED, NUMERICAL, Range
 from facewright.hair.cover import HairTexels
 from facewright.head.head_model import HeadModel
 from facewright.texture.completion import Completion
@@ -25,9 +25,9 @@ class DelightSettings:
     """How far an estimated light is believed where it is divided out."""
 
     #: Bounds of irradiance: beyond, noise would be amplified or highlights crushed.
-    shade: Annotated[Range, "of the face's mean irradiance", BY_EYE] = (0.35, 2.2)
+    shade: Annotated[Range, "of the face's mean irradiance", INSENSITIVE] = (0.35, 2.2)
     #: Bounds of a channel's irradiance relative to its luminance.
-    hue: Annotated[Range, "of luminance", BY_EYE] = (0.82, 1.22)
+    hue: Annotated[Range, "of luminance", INSENSITIVE] = (0.82, 1.22)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LayerSettings:
     delight: DelightSettings = field(default_factory=DelightSettings)
     #: No decision has a hard border: weights are blurred over this many texels to either side, and begin
     #: between these blurred weights.
-    feather: Annotated[int, "texels", BY_EYE] = 2
+    feather: Annotated[int, "texels", MEASURED] = 2
     feather_rim: Annotated[Range, "weight", BY_EYE] = (0.3, 0.95)
     #: Facing of the mirror point between which it begins to stand in, and bounds of how its tone is changed.
     mirror_facing: Annotated[Range, "cosine", BY_EYE] = (0.25, 0.5)
@@ -45,19 +45,19 @@ class LayerSettings:
     #: Highlights: brightness relative to the skin around it (within this part of the texture's side) where
     #: compression starts, and what share of the rest stays.
     highlight_around: Annotated[float, "of the texture's side", BY_EYE] = 1 / 22
-    highlight_start: Annotated[float, "times the skin around", BY_EYE] = 1.3
-    highlight_kept: Annotated[float, "share", BY_EYE] = 0.5
+    highlight_start: Annotated[float, "times the skin around", INSENSITIVE] = 1.3
+    highlight_kept: Annotated[float, "share", INSENSITIVE] = 0.5
     #: Cosines below and above which hue is and is not corrected, how far, and within which bounds.
     oblique_hue: Annotated[Range, "cosine", BY_EYE] = (0.35, 0.7)
-    hue_pull: Annotated[float, "exponent", BY_EYE] = 0.75
+    hue_pull: Annotated[float, "exponent", INSENSITIVE] = 0.75
     hue_gain: Annotated[Range, "times", BY_EYE] = (0.4, 2.5)
     #: What is added to colours before they are divided.
     floor: Annotated[float, "linear", NUMERICAL] = 0.004
     #: Share of the photo that goes where an upper lid is folded away.
-    lashes_removed: Annotated[float, "share", BY_EYE] = 0.8
+    lashes_removed: Annotated[float, "share", INSENSITIVE] = 0.8
     #: Amplitudes of fine structure where texels are filled in, and contrast of the gaps between teeth.
-    strands: Annotated[float, "of the colour", BY_EYE] = 0.5
-    pores: Annotated[float, "of the colour", BY_EYE] = 0.05
+    strands: Annotated[float, "of the colour", INSENSITIVE] = 0.5
+    pores: Annotated[float, "of the colour", INSENSITIVE] = 0.05
     teeth: Annotated[float, "of the colour", BY_EYE] = 0.5
 
 

@@ -121,9 +121,11 @@ def test_each_term_does_on_a_photo_what_the_figure_shows(folder: Path) -> None:
         row["terms"]: {name: row[name][1] / row[name][0] for name in ("identity", "perceptual")}
         for row in rows
     }
-    assert left["identity"]["identity"] < 0.7, left
-    assert left["identity"]["perceptual"] > 0.9, left
-    assert left["perceptual"]["perceptual"] < 0.75, left
+    # 0.55 to 0.62 is left of what is refined, 0.92 to 1.05 of what is not. Bounds are between them, with room
+    # for what other orders of sums change.
+    assert left["identity"]["identity"] < 0.75, left
+    assert left["identity"]["perceptual"] > 0.8, left
+    assert left["perceptual"]["perceptual"] < 0.8, left
     assert left["perceptual"]["identity"] > 0.8, left
-    assert left["identity and perceptual"]["identity"] < 0.75, left
-    assert left["identity and perceptual"]["perceptual"] < 0.75, left
+    assert left["identity and perceptual"]["identity"] < 0.8, left
+    assert left["identity and perceptual"]["perceptual"] < 0.8, left

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
 from facewright.pipelines.twin import AVATAR_TWIN
@@ -33,3 +36,27 @@ def test_slow_statistics_leave_it_to_the_photo(
     monkeypatch.setattr(LivenessProbe, "_create", create)
     assert LivenessProbe("127.0.0.1:1", {"avatar_twin": AVATAR_TWIN}).alive(1.0) is alive
     assert sent == [1]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nshort", b"nonsense\r\n", b""]
+)
+def test_a_server_that_dies_in_the_middle_of_an_answer_is_dead_and_no_surprise(answer: bytes) -> None:
+    """Whatever it is that ends the probe, the supervisor must be able to restart the server."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _address = listening.accept()
+                with connection:
+                    connection.recv(1 << 20)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        probe = LivenessProbe(f"127.0.0.1:{listening.getsockname()[1]}", {"avatar_twin": AVATAR_TWIN})
+        assert probe.alive(5.0) is False
+
+
+def test_statistics_that_are_none_leave_it_to_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LivenessProbe, "_call", lambda *_, **__: b'{"model_stats": []}')
+    assert LivenessProbe("127.0.0.1:1", {"avatar_twin": AVATAR_TWIN}).alive(1.0)

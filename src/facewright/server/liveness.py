@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,8 +107,12 @@ class LivenessProbe:
         return True
 
     def _answers(self, row: Pipeline) -> int:
-        (model,) = json.loads(self._call(f"/{row.name}/stats", timeout_s=5.0))["model_stats"]
-        return int(model["inference_stats"]["success"]["count"])
+        answer = self._call(f"/{row.name}/stats", timeout_s=5.0)
+        try:
+            (model,) = json.loads(answer)["model_stats"]
+            return int(model["inference_stats"]["success"]["count"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise ServerUnavailableError(f"statistics that are none: {type(error).__name__}") from None
 
     def _create(
         self, row: Pipeline, outputs: Sequence[Tensor], options: dict[str, Any], timeout_s: float
@@ -141,7 +146,7 @@ class LivenessProbe:
                 return content
         except urllib.error.HTTPError as error:
             raise error_from_answer("", _said(error.read())) from None
-        except OSError as error:
+        except (OSError, HTTPException) as error:  # the latter: Triton died in the middle of its answer
             raise ServerUnavailableError(f"no answer over HTTP: {error}") from None
 
 

@@ -181,6 +181,7 @@ class Server:
                 _LOG.error("restarting the server: %s", reason)
                 self._stop.wait(min(2.0**failed_starts - 1, 30.0))
         except Exception as error:
+            _LOG.error("the server ends: %s: %s", type(error).__name__, error)
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()

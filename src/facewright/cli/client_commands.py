@@ -155,7 +155,7 @@ def _tls(parsed: argparse.Namespace) -> Tls | None:
 
 
 def _add_options(group: Any, options: Mapping[str, Option]) -> None:
-    """An argument for each option of the contract, with its values, meaning and default."""
+    """An argument for each option of a pipeline, with its values, meaning and default."""
     for name, option in options.items():
         group.add_argument(
             f"--{name.replace('_', '-')}", dest=f"option_{name}", metavar=_values(option), help=_help(option)

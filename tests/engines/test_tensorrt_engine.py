@@ -25,6 +25,7 @@ from facewright.engines.tensorrt_plan import (
     require_fit,
     write_identity,
 )
+from facewright.pipelines.registry import pipelines
 from facewright.refine import device as refinement_device
 from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.device import RefinementDevice
@@ -133,9 +134,9 @@ def _build(plan: Path, tensorrt: str) -> None:
 def test_the_tensorrt_profile_serves_a_plan_that_fits(gpu_machine: Path, tmp_path: Path) -> None:
     _build(gpu_machine, "11.4.0.106")
     repository = tmp_path / "repository"
-    served_repository.assemble_repository(repository, "tensorrt", Sizing())
+    served_repository.assemble_repository(repository, pipelines(), "tensorrt", Sizing())
     assert (repository / "face_landmarks/1/model.plan").read_bytes() == b"plan"
-    assert "tensorrt_plan" in (repository / "face_landmarks/configs/tensorrt.pbtxt").read_text()
+    assert "tensorrt_plan" in (repository / "face_landmarks/config.pbtxt").read_text()
     assert (repository / "bake_texture/1/model.py").is_file()
 
 
@@ -148,7 +149,7 @@ def test_the_tensorrt_profile_refuses_to_start_without(
     if tensorrt is not None:
         _build(gpu_machine, tensorrt)
     with pytest.raises(FacewrightError, match=words) as caught:
-        served_repository.assemble_repository(tmp_path / "repository", "tensorrt", Sizing())
+        served_repository.assemble_repository(tmp_path / "repository", pipelines(), "tensorrt", Sizing())
     assert caught.value.code == ErrorCode.ENGINE_MISMATCH
     assert "facewright build" in caught.value.hint
 
@@ -162,7 +163,7 @@ def test_the_tensorrt_profile_refuses_a_refinement_plan_of_another_network(
     plan.write_bytes(b"plan")
     write_identity(plan, replace(IDENTITY, network="perceptual_loss"))
     with pytest.raises(FacewrightError, match=r"perceptual_loss.* from a network with sha256 abababababab"):
-        served_repository.assemble_repository(tmp_path / "repository", "tensorrt", Sizing())
+        served_repository.assemble_repository(tmp_path / "repository", pipelines(), "tensorrt", Sizing())
 
 
 @pytest.mark.skipif(IS_REAL, reason="this machine has an NVIDIA GPU")

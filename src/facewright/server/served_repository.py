@@ -64,7 +64,11 @@ def served_pipelines(names: Sequence[str]) -> dict[str, Pipeline]:
 
 
 def assemble_repository(
-    folder: Path, served: Mapping[str, Pipeline], profile: Profile, sizing: Sizing, exported: Path | None
+    folder: Path,
+    served: Mapping[str, Pipeline],
+    profile: Profile,
+    sizing: Sizing,
+    exported: Path | None = None,
 ) -> None:
     """Fill ``folder`` with every model that some pipelines need, configs sized for the machine.
 
@@ -103,7 +107,7 @@ def assemble_repository(
     for row in served.values():
         if row.is_ensemble:
             _add_model(folder, row.name, ensemble_config(row))
-    if profile == "tensorrt":
+    if profile == "tensorrt" and any(stage.runs == "gpu" for stage in stages(served).values()):
         for name, path in refinement_files(refinement_folder()).items():
             plan = open_plan(name, compute_capability())
             if plan.is_file():

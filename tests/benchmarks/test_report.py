@@ -104,7 +104,8 @@ def test_the_readme_shows_the_committed_serving_numbers() -> None:
     readme = (ROOT / "README.md").read_text()
     for row in readme_rows(result):
         assert f"{row}\n" in readme
-    assert (BUSY_NOTE in readme) == ("†" in "".join(readme_rows(result)))
+    table = [line for line in readme.splitlines() if line.startswith("|")]
+    assert (BUSY_NOTE in readme) == any("†" in line for line in table)
     marked = readme_rows(_SERVING)
     assert marked[0].endswith("| **322 ms** (400) |")
     assert marked[1].endswith("| **3.2** † |")

@@ -10,15 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facewright.adapter.stage_request import Place, StageRequest, as_sent, continued, finished
+from facewright.adapter.stage_request import (
+    MOST_JSON_BYTES,
+    Place,
+    StageRequest,
+    as_sent,
+    continued,
+    finished,
+)
 from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
 from facewright.pipelines.request import Request
 from facewright.pipelines.section import Section, sections_from_json, sections_to_json
-from facewright.pipelines.stages import EARLIER_SECTIONS, REQUEST, SECTIONS
+from facewright.pipelines.stages import EARLIER_SECTIONS, REQUEST, SECTIONS, Stage
 from facewright.pipelines.tensors import TEXTURE
 from facewright.pipelines.twin import AVATAR_TWIN, BAKE_TEXTURE, FIND_FACE, FIT_HEAD
-from facewright_client.contract import IDENTITY, MAX_PHOTO_BYTES, PHOTO, SH_LIGHT, ErrorCode
+from facewright_client.contract import IDENTITY, MAX_PHOTO_BYTES, PHOTO, ErrorCode, Tensor
 
 TWIN = {AVATAR_TWIN.name: AVATAR_TWIN}
 
@@ -48,6 +55,12 @@ def _travelling(request: Request, earlier: list[Section]) -> dict[str, Any]:
         REQUEST.name: as_sent(request.to_json().encode()),
         EARLIER_SECTIONS.name: as_sent(sections_to_json(earlier).encode()),
     }
+
+
+def _outputs(stage: Stage) -> dict[Tensor, Any]:
+    """What a stage gives, all zeros."""
+    kinds = {"TYPE_FP32": np.float32, "TYPE_UINT8": np.uint8}
+    return {t: np.zeros([5 if n == -1 else n for n in t.shape], kinds[t.dtype]) for t in stage.gives}
 
 
 def test_arrays_come_without_their_batch_and_uncopied() -> None:
@@ -91,7 +104,7 @@ def test_parameters_are_the_callers_without_the_protocols() -> None:
 
 def test_a_stage_is_told_its_place_and_options() -> None:
     earlier = [Section({"photo": {}}, stage="find_face", ended_unix_s=1.0)]
-    request = continued(_Sender(_travelling(_request(texture_size=512), earlier)), TWIN, 0.0)
+    request = continued(_Sender(_travelling(_request(texture_size=512), earlier)), FIT_HEAD, TWIN, 0.0)
     assert request.option("texture_size") == 512
     assert request.option("delight") == AVATAR_TWIN.options["delight"].default
     assert request.place.networks_before == ["face_landmarks"]
@@ -102,9 +115,34 @@ def test_a_stage_is_told_its_place_and_options() -> None:
 def test_a_request_that_comes_too_late_is_turned_away() -> None:
     old = replace(_request(), accepted_unix_s=1.0)
     with pytest.raises(FacewrightError) as caught:
-        continued(_Sender(_travelling(old, [])), TWIN, longest_wait_s=1.0)
+        continued(_Sender(_travelling(old, [])), FIT_HEAD, TWIN, longest_wait_s=1.0)
     assert caught.value.code is ErrorCode.OVERLOADED
-    continued(_Sender(_travelling(old, [])), TWIN, longest_wait_s=0.0)
+    continued(_Sender(_travelling(old, [])), FIT_HEAD, TWIN, longest_wait_s=0.0)
+
+
+def test_a_request_of_another_pipeline_is_refused() -> None:
+    stranger = replace(FIT_HEAD, name="stranger")
+    with pytest.raises(FacewrightError, match="avatar_twin has no step stranger") as caught:
+        continued(_Sender(_travelling(_request(), [])), stranger, TWIN, 0.0)
+    assert caught.value.code is ErrorCode.BAD_OPTION
+
+
+@pytest.mark.parametrize("name", [REQUEST.name, EARLIER_SECTIONS.name])
+def test_json_that_is_too_long_is_not_even_read(name: str) -> None:
+    tensors = _travelling(_request(), [])
+    tensors[name] = np.full((1, MOST_JSON_BYTES + 1), ord("["), np.uint8)
+    with pytest.raises(FacewrightError, match=f"{name} has {MOST_JSON_BYTES + 1} bytes") as caught:
+        continued(_Sender(tensors), FIT_HEAD, TWIN, 0.0)
+    assert caught.value.code is ErrorCode.BAD_OPTION
+
+
+def test_the_wait_ends_when_the_stage_takes_over() -> None:
+    """What the stage computes itself is not the network's time."""
+    earlier = (Section(stage="find_face", ended_unix_s=1000.0),)
+    place = Place(AVATAR_TWIN, _request(), earlier, arrived_unix_s=1000.25)
+    assert place.completed(Section(), "fit_head").milliseconds == {
+        "face_landmarks.network_and_waiting": 250.0
+    }
 
 
 def test_work_ends_where_nobody_waits() -> None:
@@ -121,7 +159,7 @@ def test_work_ends_where_nobody_waits() -> None:
 def test_a_stage_adds_its_section_behind_the_earlier_ones() -> None:
     earlier = (Section({"photo": {"width": 7}}, ["small"], {"decode": 1.0}, "find_face", 1.0),)
     request = StageRequest(_Sender(), Place(AVATAR_TWIN, _request(), earlier))
-    outputs = {IDENTITY: np.zeros(160), SECTIONS: Section({"fit": {}}, milliseconds={"optimise": 2.0})}
+    outputs = _outputs(FIT_HEAD) | {SECTIONS: Section({"fit": {}}, milliseconds={"optimise": 2.0})}
     answer = finished(FIT_HEAD, request, outputs)
     written = answer[SECTIONS]
     assert isinstance(written, bytes)
@@ -133,9 +171,35 @@ def test_a_stage_adds_its_section_behind_the_earlier_ones() -> None:
     assert answer[IDENTITY] is outputs[IDENTITY]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda outputs: None, "fit_head gave a NoneType"),
+        (lambda outputs: {IDENTITY: outputs[IDENTITY]}, "fit_head gave no EXPRESSION, "),
+        (lambda outputs: outputs | {TEXTURE: b"x"}, "fit_head gave TEXTURE"),
+        (lambda outputs: outputs | {IDENTITY: np.zeros(160)}, r"IDENTITY as float64 \[160\]"),
+        (lambda outputs: outputs | {IDENTITY: np.zeros(7, np.float32)}, r"IDENTITY as float32 \[7\]"),
+        (lambda outputs: outputs | {SECTIONS: {"fit": {}}}, "gave a dict as its section"),
+        (lambda outputs: outputs | {SECTIONS: Section({"x": float("nan")})}, "a section that is no JSON"),
+        (lambda outputs: outputs | {SECTIONS: Section({"x": np.float32(1)})}, "a section that is no JSON"),
+    ],
+)
+def test_a_stages_mistakes_are_told_where_they_are_made(change: Any, message: str) -> None:
+    request = StageRequest(_Sender(), Place(AVATAR_TWIN, _request()))
+    with pytest.raises(FacewrightError, match=message) as caught:
+        finished(FIT_HEAD, request, change(_outputs(FIT_HEAD)))
+    assert (caught.value.code, caught.value.stage) == (ErrorCode.INTERNAL, "fit_head")
+
+
+def test_an_option_that_the_pipeline_lacks_is_named() -> None:
+    request = StageRequest(_Sender(), Place(AVATAR_TWIN, _request()))
+    with pytest.raises(FacewrightError, match="option 'shine', which avatar_twin does not have"):
+        request.option("shine")
+
+
 def test_a_stage_that_says_nothing_still_hands_the_sections_on() -> None:
     request = StageRequest(_Sender(), Place(AVATAR_TWIN, _request(), (Section(stage="find_face"),)))
-    answer = finished(BAKE_TEXTURE, request, {TEXTURE: b"x", SH_LIGHT: np.zeros((9, 3))})
+    answer = finished(BAKE_TEXTURE, request, _outputs(BAKE_TEXTURE))
     written = answer[SECTIONS]
     assert isinstance(written, bytes)
     assert [section.stage for section in sections_from_json(written)] == ["find_face", "bake_texture"]
@@ -144,7 +208,7 @@ def test_a_stage_that_says_nothing_still_hands_the_sections_on() -> None:
 
 def test_the_first_stage_writes_the_request() -> None:
     opened = _request(lods=2)
-    answer = finished(FIND_FACE, StageRequest(_Sender(), Place(AVATAR_TWIN, opened)), {})
+    answer = finished(FIND_FACE, StageRequest(_Sender(), Place(AVATAR_TWIN, opened)), _outputs(FIND_FACE))
     written = answer[AVATAR_TWIN.request_output]
     assert isinstance(written, bytes)
     assert Request.from_json(written, TWIN) == opened

@@ -49,11 +49,12 @@ def test_a_name_that_is_none_gets_the_nearest_as_hint() -> None:
         ("1/0", "cannot be run: ZeroDivisionError"),
         ("def", "cannot be run: SyntaxError"),
         (
-            MINE.replace("avatar_mine", "avatar_twin").replace("replace(", "replace(summary='x', obj="),
-            "cannot",
+            MINE + "S = AVATAR_TWIN.steps[2]\n"
+            "S = replace(S, takes=tuple(replace(t, optional=True) for t in S.takes))\n"
+            "STEPS = (*AVATAR_TWIN.steps[:2], S, *AVATAR_TWIN.steps[3:])\n"
+            "OTHER = replace(AVATAR_TWIN, name='o', steps=STEPS)",
+            "two different stages are called fit_head",
         ),
-        (MINE + "OTHER = replace(AVATAR_TWIN, name='avatar_twin', summary='x')", "are called avatar_twin"),
-        (MINE + "OTHER = replace(AVATAR_TWIN, name='find_face')", "are called find_face"),
         (
             MINE + "S = replace(AVATAR_TWIN.steps[0], expected_s=9.0)\n"
             "OTHER = replace(AVATAR_TWIN, name='o', steps=(S, *AVATAR_TWIN.steps[1:]))",
@@ -71,6 +72,15 @@ def test_a_file_that_cannot_serve_says_why(file: Path, text: str, message: str) 
             pipelines()
     assert caught.value.code is ErrorCode.INTERNAL
     assert VARIABLE in caught.value.message
+
+
+def test_a_row_of_two_names_and_a_file_named_twice_are_one(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = file.with_name("again.py")
+    again.write_text(MINE + "DEFAULT = MINE")
+    monkeypatch.setenv(VARIABLE, f"{again}:{again}")
+    assert "avatar_mine" in pipelines()
 
 
 def test_a_file_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_json_round_trip() -> None:
         {"options": None},
         {"accepted_unix_s": None},
         {"deadline_unix_s": float("inf")},
+        {"accepted_unix_s": 10**400},
+        {"accepted_unix_s": "1000"},
         {"pipeline": "avatar_of_tomorrow"},
         {"pipeline": None},
         {"pipeline": {}},

@@ -51,9 +51,8 @@ def test_warnings_once_and_times_by_stage() -> None:
 
 def test_the_wait_for_networks_is_told_where_there_were_some() -> None:
     ended = Section(stage="find_face", ended_unix_s=1e9)
-    assert list(waited_ms([ended], ["a", "b"])) == ["a+b.network_and_waiting"]
-    assert waited_ms([ended], ["a"])["a.network_and_waiting"] > 1e9
-    assert waited_ms([ended], []) == waited_ms([], ["a"]) == {}
+    assert waited_ms([ended], ["a", "b"], 1e9 + 2) == {"a+b.network_and_waiting": 2000.0}
+    assert waited_ms([ended], [], 1e9) == waited_ms([], ["a"], 1e9) == {}
 
 
 def test_numbers_that_are_not_finite_do_not_travel() -> None:
@@ -74,6 +73,14 @@ def test_numbers_that_are_not_finite_do_not_travel() -> None:
         b'[{"milliseconds": {"x": "y"}}]',
         b'[{"warnings": 7}]',
         b'[{"ended_unix_s": []}]',
+        b'[{"ended_unix_s": "5"}]',
+        b'[{"ended_unix_s": NaN}]',
+        b'[{"ended_unix_s": 1' + b"0" * 400 + b"}]",
+        b'[{"members": {"x": Infinity}}]',
+        b'[{"members": []}]',
+        b'[{"warnings": "abc"}]',
+        b'[{"stage": [5]}]',
+        b"{}",
         b"[" * 100_000,
         b"\xff",
     ],

@@ -49,6 +49,41 @@ def test_what_cannot_run_is_refused(
         _pipeline(*steps, gives=gives)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "../evil"}, "small letters"),
+        ({"name": ""}, "small letters"),
+        ({"steps": (OPEN,), "gives": (A,)}, "p is one step, and so that stage itself: call it open"),
+        ({"options": {"timeout": Option(int, 1)}}, "timeout belongs to Triton's protocol"),
+        ({"options": {"shine": Option(float, 2.0, 0.0, 1.0)}}, "a default is not allowed"),
+        ({"steps": (OPEN, NET, replace(END, streams=True))}, "end answers several times"),
+    ],
+)
+def test_what_could_not_be_served_is_refused(changes: dict[str, Any], message: str) -> None:
+    row = {"name": "p", "steps": (OPEN, NET, END), "options": {}, "gives": (C,)} | changes
+    with pytest.raises(ValueError, match=message):
+        Pipeline(**row)
+
+
+def test_what_a_caller_may_leave_out_is_no_stages_need() -> None:
+    maybe = replace(B, optional=True)
+    with pytest.raises(ValueError, match="end must have B, which a caller may leave out"):
+        _pipeline(OPEN, replace(END, takes=(A, B)), takes=(PHOTO, maybe))
+    _pipeline(OPEN, replace(END, takes=(A, maybe)), takes=(PHOTO, maybe))
+
+
+@pytest.mark.parametrize("name", ["REQUEST", "SECTIONS_2", "EARLIER_SECTIONS"])
+def test_names_of_what_travels_along_are_taken(name: str) -> None:
+    with pytest.raises(ValueError, match="what travels along"):
+        Stage("s", (A,), (Tensor(name, "TYPE_FP32", (3,)),))
+
+
+def test_being_optional_survives_another_name() -> None:
+    step = replace(END, takes=(A, replace(B, optional=True))).renamed({B: Tensor("D", "TYPE_FP32", (3,))})
+    assert [tensor.optional for tensor in step.takes] == [False, True]
+
+
 def test_stages_with_sections_wait_for_each_other_without_sharing_tensors() -> None:
     _pipeline(OPEN, replace(END, takes=(PHOTO,)))
 

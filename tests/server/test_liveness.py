@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from facewright.core.options import Option
+from facewright.pipelines.stages import Pipeline
 from facewright.pipelines.twin import AVATAR_TWIN
 from facewright.server.liveness import LivenessProbe
-from facewright_client import FacewrightClientError, OverloadedError, ServerUnavailableError
+from facewright_client import BadOptionError, FacewrightClientError, OverloadedError, ServerUnavailableError
 
 
 @pytest.mark.parametrize(
@@ -18,6 +22,7 @@ from facewright_client import FacewrightClientError, OverloadedError, ServerUnav
         (None, True),
         (OverloadedError("full", stage="fit_head"), True),
         (ServerUnavailableError("no answer"), False),
+        (BadOptionError("the probe itself is refused", stage="find_face"), False),
     ],
 )
 def test_slow_statistics_leave_it_to_the_photo(
@@ -60,3 +65,21 @@ def test_a_server_that_dies_in_the_middle_of_an_answer_is_dead_and_no_surprise(a
 def test_statistics_that_are_none_leave_it_to_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LivenessProbe, "_call", lambda *_, **__: b'{"model_stats": []}')
     assert LivenessProbe("127.0.0.1:1", {"avatar_twin": AVATAR_TWIN}).alive(1.0)
+
+
+def test_every_pipeline_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is asked as small as its own options allow."""
+    size = Option(int, 1024, choices=(1024, 2048))
+    large = replace(AVATAR_TWIN, name="avatar_large", options={**AVATAR_TWIN.options, "texture_size": size})
+    asked: dict[str, Any] = {}
+
+    def create(probe: LivenessProbe, row: Pipeline, outputs: Any, options: Any, timeout_s: float) -> None:
+        asked[row.name] = options
+        if row is large:
+            raise ServerUnavailableError("silence")
+
+    monkeypatch.setattr(LivenessProbe, "_answers", lambda *_: -1)
+    monkeypatch.setattr(LivenessProbe, "_create", create)
+    probe = LivenessProbe("127.0.0.1:1", {row.name: row for row in (AVATAR_TWIN, large)})
+    assert probe.alive(1.0) is False
+    assert asked == {"avatar_twin": {"texture_size": 512}, "avatar_large": {"texture_size": 1024}}

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,18 @@ import pytest
 import tritonclient.grpc as triton
 from onnx import TensorProto, helper, numpy_helper
 
+from facewright.adapter.served_provenance import owners_network
 from facewright.core.errors import FacewrightError
+from facewright.engines.exported_repository import require_servable
 from facewright.pipelines.registry import VARIABLE, pipeline
 from facewright.server import Server, ServerSettings
-from facewright.server.served_repository import served_pipelines
+from facewright.server.model_configs import Sizing
+from facewright.server.probe import main as probe
+from facewright.server.served_repository import assemble_repository, served_pipelines
 from facewright_client import BadOptionError, Client
 from facewright_client.contract import IDENTITY_SIZE
 from facewright_export.onnx.network_metadata import NetworkMetadata, write_metadata
-from facewright_export.repository_assembly import add_version
+from facewright_export.repository_assembly import add_version, serve_versions
 from tests.server.conftest import PHOTO
 
 pytestmark = pytest.mark.server
@@ -71,10 +76,15 @@ def own_file() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shifted(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of this pipeline and no other."""
+    """A server of this pipeline and of ours, which share their first stages."""
     log = tmp_path_factory.mktemp("shifted") / "triton.log"
     settings = ServerSettings(
-        grpc_port=0, http_port=0, metrics_port=0, pipelines=(NAME,), networks=repository, log=log
+        grpc_port=0,
+        http_port=0,
+        metrics_port=0,
+        pipelines=(NAME, "avatar_twin"),
+        networks=repository,
+        log=log,
     )
     with Server(settings) as running:
         yield running
@@ -153,12 +163,33 @@ def test_an_optional_tensor_reaches_its_stage(shifted: Server) -> None:
     assert shift_mm(2.0) == pytest.approx(2 * shift_mm(None), rel=0.01)
 
 
+def test_pipelines_that_share_stages_are_told_apart(shifted: Server) -> None:
+    """At the same time: each has its own options, and signs its own report."""
+
+    def made(number: int) -> tuple[str, str, bool]:
+        name = (NAME, "avatar_twin")[number % 2]
+        with Client(shifted.url) as client:
+            report = client.create(PHOTO, name, texture_size=512).report
+        return name, report["pipeline"], "shift" in report["options"]
+
+    with ThreadPoolExecutor(4) as pool:
+        for name, signed, shift in pool.map(made, range(8)):
+            assert (signed, shift) == (name, name == NAME)
+    with Client(shifted.url) as client, pytest.raises(BadOptionError, match="unknown option 'shift'"):
+        client.create(PHOTO, "avatar_twin", shift=0.5)
+
+
+def test_the_probe_finds_what_is_served(shifted: Server) -> None:
+    assert probe([shifted.url, "60"]) == 0
+    assert probe(["--pipeline", NAME, shifted.url, "60"]) == 0
+
+
 def test_its_options_are_checked_and_other_pipelines_are_not_served(shifted: Server) -> None:
     with Client(shifted.url) as client:
         with pytest.raises(BadOptionError, match=r"option shift is '2\.0'"):
             client.create(PHOTO, NAME, shift=2.0)
         assert client.ready(NAME)
-        assert not client.ready("avatar_twin")
+        assert not client.ready("refine_latent")
 
 
 def test_a_network_of_another_size_is_refused_before_triton_starts(tmp_path: Path) -> None:
@@ -168,6 +199,48 @@ def test_a_network_of_another_size_is_refused_before_triton_starts(tmp_path: Pat
     message = r"encode_identity has no input input TYPE_FP32 \[160\]; it has input TYPE_FP32 \[12\]"
     with pytest.raises(FacewrightError, match=message), Server(settings):
         pass
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((IDENTITY_SIZE, 12), r"has no output output TYPE_FP32 \[8\]"),
+        ((IDENTITY_SIZE, CODE_SIZE, "another"), "also needs another, which nobody gives"),
+    ],
+)
+def test_a_network_that_does_not_fit_its_place(tmp_path: Path, sizes: tuple, message: str) -> None:
+    model = _network("encode_identity", sizes[0], sizes[1], 1)
+    for name in sizes[2:]:
+        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]))
+    add_version(tmp_path, model, [], "cpu")
+    add_version(tmp_path, _network("decode_identity", CODE_SIZE, IDENTITY_SIZE, 2), [], "cpu")
+    with pytest.raises(FacewrightError, match=message):
+        assemble_repository(tmp_path / "r", served_pipelines((NAME,)), "cpu", Sizing(), tmp_path)
+
+
+def test_folders_that_are_no_networks_are_named(tmp_path: Path) -> None:
+    add_version(tmp_path, _network("encode_identity", IDENTITY_SIZE, CODE_SIZE, 1), [], "cpu")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(FacewrightError, match="holds notes, which is no exported network"):
+        require_servable(tmp_path, "cpu")
+    (tmp_path / "notes").rmdir()
+    (tmp_path / "encode_identity" / "1" / "model.onnx").unlink()
+    with pytest.raises(FacewrightError, match=r"encode_identity/1 has no model\.onnx"):
+        require_servable(tmp_path, "cpu")
+
+
+def test_the_report_names_the_version_that_triton_runs(tmp_path: Path) -> None:
+    """Triton prefers ``configs/<profile>.pbtxt``."""
+    for seed in (1, 2):
+        add_version(tmp_path, _network("encode_identity", IDENTITY_SIZE, CODE_SIZE, seed), [], "cpu")
+    assert owners_network("encode_identity", tmp_path) == tmp_path / "encode_identity/2/model.onnx"
+    serve_versions(tmp_path, "encode_identity", (1,))
+    assert owners_network("encode_identity", tmp_path) == tmp_path / "encode_identity/1/model.onnx"
+    (tmp_path / "encode_identity/config.pbtxt").write_text("version_policy { specific { versions: 2 } }")
+    assert owners_network("encode_identity", tmp_path) == tmp_path / "encode_identity/1/model.onnx"
+    (tmp_path / "encode_identity/configs/cpu.pbtxt").write_text("version_policy { specific { versions: 9 } }")
+    with pytest.raises(FacewrightError, match=r"serves versions \[9\] and has \[1, 2\]"):
+        owners_network("encode_identity", tmp_path)
 
 
 def test_a_network_that_nobody_brought_names_the_command() -> None:

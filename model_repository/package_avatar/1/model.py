@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
@@ -32,7 +31,7 @@ class TritonPythonModel(StageModel):
         packed = self._packager.package(
             request.array(contract.NEUTRAL_VERTICES), request.content(tensors.TEXTURE), place.request
         )
-        sections = [*place.earlier, replace(packed.section, stage=self.stage.name)]
+        sections = [*place.earlier, place.completed(packed.section, self.stage.name)]
         report = build_report(place.request, sections)
         return {
             contract.GLB: packed.glb,

@@ -120,7 +120,7 @@ class PipelineRunner:
                         REQUEST.name: as_sent(request.to_json().encode()),
                         EARLIER_SECTIONS.name: sections,
                     }
-                    asked = continued(sender, {self.pipeline.name: self.pipeline}, 0.0)
+                    asked = continued(sender, step, {self.pipeline.name: self.pipeline}, 0.0)
                 model = self._models[step.name]
                 answered = finished(model.stage, asked, _computed(model, asked))
                 answer = {tensor.name: as_sent(value) for tensor, value in answered.items()}
@@ -132,21 +132,27 @@ class PipelineRunner:
 
 def run_in_process(
     name: str,
-    photo: bytes,
+    photo: bytes | Path,
     options: Mapping[str, OptionValue] | None = None,
     wanted: Collection[Tensor] | None = None,
 ) -> Run:
     """A photo through a pipeline, in this process; its stages are loaded at the first call and kept.
 
+        run_in_process("avatar_twin", Path("me.jpg")).content(GLB)
+
+    Start Python with ``OPENBLAS_NUM_THREADS=1``, as the server starts its stages: the matrices are small, and
+    threads that wait for each other made a fit many times slower on a busy machine.
+
     Args:
         name: of the pipeline, such as ``avatar_twin``.
-        photo: encoded bytes.
+        photo: encoded bytes, or the path of such a file.
         options, wanted: see `PipelineRunner.run`.
 
     Raises:
         FacewrightError: as the stages do; BAD_OPTION when there is no such pipeline.
     """
-    return _runner(pipeline(name)).run({PHOTO: photo}, options, wanted)
+    content = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
+    return _runner(pipeline(name)).run({PHOTO: content}, options, wanted)
 
 
 def stage_model(step: Stage) -> StageModel:
@@ -156,14 +162,14 @@ def stage_model(step: Stage) -> StageModel:
         FacewrightError: INTERNAL when there is none.
     """
     if step.model is not None:
-        return brought_model(step.name)()
+        return brought_model(step)()
     path = model_repository_folder() / step.name / "1" / "model.py"
     spec = importlib.util.spec_from_file_location(f"facewright_stage_{step.name}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FacewrightError(
             ErrorCode.INTERNAL,
             f"the model repository {model_repository_folder()} has no {step.name}/1/model.py",
-            "set FACEWRIGHT_MODEL_REPOSITORY to the source tree's model_repository",
+            "give the stage's row its model=, or set FACEWRIGHT_MODEL_REPOSITORY to the source tree's folder",
         )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

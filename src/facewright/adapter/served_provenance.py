@@ -11,11 +11,13 @@ from facewright.core.assets import asset_path
 from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
 from facewright.engines.exported_repository import served_versions, versions_in
+from facewright.engines.profile import PROFILES, Profile
 from facewright.pipelines.stages import Network, Pipeline
 from facewright_client.contract import ErrorCode
 
 #: The repository of ``facewright export`` that a server was given; its networks go before the open ones.
 NETWORKS_VARIABLE: Final = "FACEWRIGHT_NETWORKS"
+PROFILE_VARIABLE: Final = "FACEWRIGHT_PROFILE"
 #: Of weights that their owner brought: under the owner's terms.
 _OWNERS_LICENCE: Final = "LicenseRef-owner"
 
@@ -26,6 +28,12 @@ def served_networks() -> Path | None:
     return Path(folder) if folder else None
 
 
+def _profile() -> Profile:
+    """``$FACEWRIGHT_PROFILE``: whose version policies count; a server sets it for its stages."""
+    named = os.environ.get(PROFILE_VARIABLE, "cpu")
+    return next((profile for profile in PROFILES if profile == named), "cpu")
+
+
 def owners_network(name: str, repository: Path | None) -> Path | None:
     """The ONNX file of an exported network that answers requests, of the newest served version; None where
     the repository has none of this name.
@@ -33,7 +41,7 @@ def owners_network(name: str, repository: Path | None) -> Path | None:
     if repository is None or not (repository / name).is_dir() or not versions_in(repository / name):
         return None
     folder = repository / name
-    return folder / str(served_versions(folder)[-1]) / "model.onnx"
+    return folder / str(served_versions(folder, _profile())[-1]) / "model.onnx"
 
 
 def network_file(network: Network, repository: Path | None) -> Path:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.errors import FacewrightError
-from facewright.pipelines.registry import pipelines, stages
 from facewright.pipelines.stages import Stage
 
 
@@ -100,8 +99,7 @@ class StreamModel(StageModel):
         return self.compute_stream(request, lambda outputs: None)
 
 
-def brought_model(name: str) -> type[StageModel]:
+def brought_model(row: Stage) -> type[StageModel]:
     """The model of a stage whose code its pipeline's file brings along, bound to its row."""
-    row = stages(pipelines())[name]
-    assert row.model is not None, f"{name} has a folder in the model repository"
-    return type(row.model.__name__, (row.model,), {"stage": row})
+    assert row.model is not None, f"{row.name} has a folder in the model repository"
+    return type(row.model.__name__, (row.model,), {"stage": row.as_model()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -15,7 +15,16 @@ from facewright.core.errors import FacewrightError
 from facewright.core.options import OptionValue
 from facewright.pipelines.request import Request
 from facewright.pipelines.section import Section, sections_from_json, sections_to_json, waited_ms
-from facewright.pipelines.stages import EARLIER_SECTIONS, REQUEST, SECTIONS, Network, Pipeline, Stage, reports
+from facewright.pipelines.stages import (
+    EARLIER_SECTIONS,
+    PROTOCOL_PARAMETERS,
+    REQUEST,
+    SECTIONS,
+    Network,
+    Pipeline,
+    Stage,
+    reports,
+)
 from facewright_client.contract import MAX_PHOTO_BYTES, PHOTO, ErrorCode, Tensor
 
 #: What a stage computes: arrays without a batch dimension, files, and under SECTIONS its part of the report.
@@ -23,11 +32,12 @@ Outputs = Mapping[Tensor, NDArray[Any] | bytes | Section]
 #: The same as it leaves the stage.
 Answer = dict[Tensor, NDArray[Any] | bytes]
 
-#: What Triton's own protocol puts among the request parameters.
-_PROTOCOL_PARAMETERS: Final = frozenset(
-    {"binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
-    | {"triton_enable_empty_final_response", "triton_final_response", "headers"}
-)
+
+#: Of REQUEST and of EARLIER_SECTIONS; a whole report of ``avatar_twin`` has 10 kB.
+MOST_JSON_BYTES: Final = 256 << 10
+
+
+_DTYPES: Final = {"TYPE_FP32": "float32", "TYPE_UINT8": "uint8", "TYPE_INT32": "int32", "TYPE_INT64": "int64"}
 
 
 class Sender(Protocol):
@@ -51,11 +61,13 @@ class Place:
         pipeline: that the request is for.
         request: what travels with it.
         earlier: sections of the stages before.
+        arrived_unix_s: when the stage took it, seconds since 1970.
     """
 
     pipeline: Pipeline
     request: Request
     earlier: tuple[Section, ...] = ()
+    arrived_unix_s: float = field(default_factory=time.time)
 
     @property
     def networks_before(self) -> list[str]:
@@ -71,6 +83,12 @@ class Place:
             elif isinstance(step, Network):
                 names.append(step.name)
         return []
+
+    def completed(self, section: Section, stage: str) -> Section:
+        """A stage's section with its name, and with the time that networks just before it took."""
+        waited = waited_ms(self.earlier, self.networks_before, self.arrived_unix_s)
+        spent = {**waited, **section.milliseconds}
+        return replace(section, stage=stage, milliseconds=spent, ended_unix_s=time.time())
 
 
 class StageRequest:
@@ -97,8 +115,19 @@ class StageRequest:
         return self._place
 
     def option(self, name: str) -> Any:
-        """One of the pipeline's options, validated; its default where the caller said nothing."""
-        return self.place.request.options[name]
+        """One of the pipeline's options, validated; its default where the caller said nothing.
+
+        Raises:
+            FacewrightError: INTERNAL when the pipeline has no such option.
+        """
+        options = self.place.request.options
+        if name not in options:
+            raise FacewrightError(
+                ErrorCode.INTERNAL,
+                f"the stage reads the option {name!r}, which {self.place.pipeline.name} does not have",
+                f"name it in the stage's options; there are {', '.join(options)}",
+            )
+        return options[name]
 
     def still_wanted(self) -> None:
         """For stages to call between their steps: work that nobody waits for ends here.
@@ -174,14 +203,17 @@ class StageRequest:
                 f"a request parameter is not a finite number ({error})",
                 "send finite numbers, strings or booleans",
             ) from error
-        return {name: value for name, value in parameters.items() if name not in _PROTOCOL_PARAMETERS}
+        return {name: value for name, value in parameters.items() if name not in PROTOCOL_PARAMETERS}
 
 
-def continued(sender: Sender, pipelines: Mapping[str, Pipeline], longest_wait_s: float) -> StageRequest:
+def continued(
+    sender: Sender, stage: Stage, pipelines: Mapping[str, Pipeline], longest_wait_s: float
+) -> StageRequest:
     """A request that a pipeline's first stage has opened.
 
     Args:
         sender: of the request.
+        stage: that is to answer it.
         pipelines: those that there are, by name.
         longest_wait_s: age at which a request is given up; 0: never.
 
@@ -190,10 +222,26 @@ def continued(sender: Sender, pipelines: Mapping[str, Pipeline], longest_wait_s:
             DEADLINE_EXCEEDED or OVERLOADED when it comes too late.
     """
     bare = StageRequest(sender)
-    request = Request.from_json(bare.content(REQUEST), pipelines)
+    request = Request.from_json(_bounded(bare, REQUEST), pipelines)
+    row = pipelines[request.pipeline]
+    if stage.name not in {step.name for step in row.steps}:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION, f"{row.name} has no step {stage.name}", "call the pipeline itself"
+        )
     request.check_time(longest_wait_s)
-    earlier = sections_from_json(bare.content(EARLIER_SECTIONS))
-    return StageRequest(sender, Place(pipelines[request.pipeline], request, earlier))
+    return StageRequest(sender, Place(row, request, sections_from_json(_bounded(bare, EARLIER_SECTIONS))))
+
+
+def _bounded(request: StageRequest, tensor: Tensor) -> bytes:
+    """JSON of at most `MOST_JSON_BYTES`: a parser is not to be kept busy by whoever calls a stage itself."""
+    content = request.array(tensor)
+    if content.nbytes > MOST_JSON_BYTES:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            f"{tensor.name} has {content.nbytes} bytes",
+            f"the stages before write at most {MOST_JSON_BYTES}",
+        )
+    return content.tobytes()
 
 
 def finished(stage: Stage, request: StageRequest, outputs: Outputs) -> Answer:
@@ -206,18 +254,50 @@ def finished(stage: Stage, request: StageRequest, outputs: Outputs) -> Answer:
         outputs: what it computed; arrays are passed on as they are.
 
     Raises:
-        ValueError: the section holds a number that is not finite.
+        FacewrightError: INTERNAL when the outputs are not those of the row, or the section is no JSON.
     """
+    _require_outputs(stage, outputs)
     answer = {tensor: value for tensor, value in outputs.items() if not isinstance(value, Section)}
     section = outputs.get(SECTIONS, Section())
-    assert isinstance(section, Section)
+    if not isinstance(section, Section):
+        raise _faulty(stage, f"a {type(section).__name__} as its section", "give a Section under SECTIONS")
     place = request.place
-    spent = {**waited_ms(place.earlier, place.networks_before), **section.milliseconds}
-    own = replace(section, stage=stage.name, milliseconds=spent, ended_unix_s=time.time())
-    answer[SECTIONS] = sections_to_json([*place.earlier, own]).encode()
+    own = place.completed(section, stage.name)
+    try:
+        answer[SECTIONS] = sections_to_json([*place.earlier, own]).encode()
+    except (ValueError, TypeError) as error:
+        raise _faulty(stage, f"a section that is no JSON ({error})", "round, and call float()") from error
     if stage.opens:
         answer[place.pipeline.request_output] = place.request.to_json().encode()
     return answer
+
+
+def _require_outputs(stage: Stage, outputs: Outputs) -> None:
+    """Refuse what the stages after could not take, here, where its cause is."""
+    if not isinstance(outputs, Mapping):
+        raise _faulty(
+            stage, f"a {type(outputs).__name__}", "compute returns a mapping of Tensor to array or bytes"
+        )
+    known = {tensor.name: tensor for tensor in stage.gives}
+    strange = [tensor.name for tensor in outputs if tensor.name not in known and tensor != SECTIONS]
+    # A stream leaves out in its last answer what it sent before.
+    missing = sorted(known.keys() - {tensor.name for tensor in outputs}) if not stage.streams else []
+    if strange or missing:
+        what = f"no {', '.join(missing)}" if missing else ", ".join(strange)
+        raise _faulty(stage, what, f"its row says that it gives {', '.join(known)}")
+    for tensor, value in outputs.items():
+        if isinstance(value, (bytes, Section)) or tensor.name not in known:
+            continue
+        fits = len(value.shape) == len(tensor.shape) and all(
+            want in (-1, have) for want, have in zip(tensor.shape, value.shape, strict=True)
+        )
+        if str(value.dtype) != _DTYPES.get(tensor.dtype, str(value.dtype)) or not fits:
+            wanted = f"{_DTYPES.get(tensor.dtype, tensor.dtype)} {list(tensor.shape)}"
+            raise _faulty(stage, f"{tensor.name} as {value.dtype} {list(value.shape)}", f"it is {wanted}")
+
+
+def _faulty(stage: Stage, what: str, hint: str) -> FacewrightError:
+    return FacewrightError(ErrorCode.INTERNAL, f"{stage.name} gave {what}", hint, stage.name)
 
 
 def as_sent(value: NDArray[Any] | bytes) -> NDArray[Any]:

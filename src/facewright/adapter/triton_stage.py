@@ -184,7 +184,7 @@ class TritonStage:
         if self._alone:
             return StageRequest(sender)
         if not self._stage.opens:
-            return continued(sender, self._pipelines, self._longest_wait_s)
+            return continued(sender, self._stage, self._pipelines, self._longest_wait_s)
         row = self._pipeline_of(request)
         parameters = StageRequest(sender).parameters
         return StageRequest(

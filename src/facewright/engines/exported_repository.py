@@ -44,17 +44,29 @@ def versions_in(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdecimal())
 
 
-def served_versions(folder: Path) -> list[int]:
-    """The versions that the folder's version policy serves, rising."""
+def served_versions(folder: Path, profile: Profile = "cpu") -> list[int]:
+    """The versions that a profile's version policy serves, rising.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH when the policy names versions that are not there.
+    """
     there = versions_in(folder)
-    policy = read_config(folder).version_policy
-    if policy.HasField("specific"):
-        return [version for version in there if version in policy.specific.versions]
-    return there[-(policy.latest.num_versions or SERVED_VERSIONS) :]
+    policy = read_config(folder, profile).version_policy
+    if not policy.HasField("specific"):
+        return there[-(policy.latest.num_versions or SERVED_VERSIONS) :]
+    served = [version for version in there if version in policy.specific.versions]
+    if not served:
+        raise FacewrightError(
+            ErrorCode.ENGINE_MISMATCH,
+            f"{folder.name} serves versions {list(policy.specific.versions)} and has {there}",
+            "python -m facewright_export.repository_assembly REPOSITORY NETWORK --serve VERSION",
+        )
+    return served
 
 
-def read_config(folder: Path) -> Any:
-    """A network's ``config.pbtxt`` as Triton's ``ModelConfig`` message.
+def read_config(folder: Path, profile: Profile = "cpu") -> Any:
+    """A network's config for a profile as Triton's ``ModelConfig`` message: ``configs/<profile>.pbtxt``,
+    which Triton is told to prefer, else ``config.pbtxt``.
 
     Raises:
         FacewrightError: ENGINE_MISMATCH when there is none, or it is no such message.
@@ -63,11 +75,13 @@ def read_config(folder: Path) -> Any:
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
 
+    own = folder / "configs" / f"{profile}.pbtxt"
+    path = own if own.is_file() else folder / "config.pbtxt"
     try:
-        return text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+        return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     except (OSError, text_format.ParseError) as error:
         raise FacewrightError(
-            ErrorCode.ENGINE_MISMATCH, f"{folder.name}/config.pbtxt: {error}", "export the network again"
+            ErrorCode.ENGINE_MISMATCH, f"{folder.name}/{path.name}: {error}", "export the network again"
         ) from None
 
 
@@ -93,11 +107,28 @@ def require_servable(repository: Path, profile: Profile) -> None:
             tensorrt and a served version has no plan for this GPU, this TensorRT and its own ONNX file.
     """
     networks = exported_networks(repository)
+    strangers = sorted(
+        path.name for path in repository.iterdir() if path.is_dir() and path.name not in networks
+    )
+    if strangers:
+        raise FacewrightError(
+            ErrorCode.INTERNAL,
+            f"{repository} holds {', '.join(strangers)}, which is no exported network",
+            "Triton loads every folder there: move it away",
+        )
+    for folder in networks.values():
+        for version in served_versions(folder, profile):
+            if not (folder / str(version) / "model.onnx").is_file():
+                raise FacewrightError(
+                    ErrorCode.ENGINE_MISMATCH,
+                    f"{folder.name}/{version} has no model.onnx",
+                    "export the network again",
+                )
     if profile != "tensorrt":
         return
     capability, tensorrt = compute_capability(), serving_tensorrt()
     for folder in networks.values():
-        for version in served_versions(folder):
+        for version in served_versions(folder, profile):
             require_plan(folder / str(version), capability, tensorrt)
 
 

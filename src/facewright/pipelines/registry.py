@@ -67,19 +67,28 @@ def networks(served: Mapping[str, Pipeline]) -> dict[str, Network]:
 @cache
 def _pipelines(files: str) -> Mapping[str, Pipeline]:
     rows = list(_OURS)
-    for file in filter(None, files.split(os.pathsep)):
+    for file in dict.fromkeys(filter(None, files.split(os.pathsep))):
         rows += _rows_of(Path(file))
     known: dict[str, Pipeline] = {}
     models: dict[str, Stage] = {}
     for row in rows:
-        if row.name in known or row.name in models:
-            raise _broken(f"two pipelines or stages are called {row.name}", "rename one of them")
+        if row.name in known:
+            raise _broken(f"two pipelines are called {row.name}", "rename one of them")
         known[row.name] = row
         for step in row.steps:
             model = models.setdefault(step.name, step.as_model())
-            if model != step.as_model():
+            if not _same(model, step.as_model()):
                 raise _broken(f"two different stages are called {step.name}", "rename one of them")
+    for row in rows:
+        if row.name in models and row.is_ensemble:
+            raise _broken(f"a pipeline and a stage are called {row.name}", "rename one of them")
     return MappingProxyType(known)
+
+
+def _same(stage: Stage, other: Stage) -> bool:
+    """Whether two rows are one model: what is optional counts, too."""
+    optional = [[tensor.optional for tensor in row.takes] for row in (stage, other)]
+    return stage == other and optional[0] == optional[1]
 
 
 def _rows_of(path: Path) -> list[Pipeline]:
@@ -95,7 +104,8 @@ def _rows_of(path: Path) -> list[Pipeline]:
     except Exception as error:
         what = f"{path} cannot be run: {type(error).__name__}: {error}"
         raise _broken(what, "mend it, or leave it out") from error
-    rows = [value for value in vars(module).values() if isinstance(value, Pipeline) and value not in _OURS]
+    found = {id(value): value for value in vars(module).values() if isinstance(value, Pipeline)}
+    rows = [row for row in found.values() if row not in _OURS]
     if not rows:
         raise _broken(f"{path} defines no Pipeline", "CONTRIBUTING.md says how one is written")
     return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -48,27 +47,57 @@ def sections_from_json(text: bytes | str) -> tuple[Section, ...]:
         FacewrightError: BAD_OPTION when this is not what the stage before writes.
     """
     try:
-        sections = tuple(Section(**members) for members in json.loads(text))
-        for section in sections:
-            float(section.ended_unix_s), dict(section.members), list(section.warnings)
-            {str(step): float(spent) for step, spent in section.milliseconds.items()}
-    except (ValueError, RecursionError, TypeError, AttributeError) as error:
-        raise FacewrightError(
-            ErrorCode.BAD_OPTION,
-            f"{EARLIER_SECTIONS.name} is not what the stage before writes ({type(error).__name__})",
-            "call the pipeline, or send what the stage before answered",
-        ) from None
+        rows = json.loads(text, parse_constant=_refuse_constant)
+        if not isinstance(rows, list):
+            raise TypeError
+        sections = tuple(Section(**members) for members in rows)
+        json.dumps(rows)  # what travels on must be written again: not too deep
+    except (ValueError, RecursionError, TypeError) as error:
+        raise _not_ours(type(error).__name__) from None
+    for section in sections:
+        if not _is_ours(section):
+            raise _not_ours("a member has another type")
     return sections
 
 
-def waited_ms(sections: Sequence[Section], networks: Sequence[str]) -> dict[str, float]:
-    """Time since the last section, where networks ran in between: stages without code of their own.
+def _is_ours(section: Section) -> bool:
+    """Whether every field has the type that `sections_to_json` wrote."""
+    return (
+        isinstance(section.members, dict)
+        and isinstance(section.warnings, list)
+        and all(isinstance(warning, str) for warning in section.warnings)
+        and isinstance(section.milliseconds, dict)
+        and all(_is_number(spent) for spent in section.milliseconds.values())
+        and isinstance(section.stage, str)
+        and _is_number(section.ended_unix_s)
+    )
+
+
+def _is_number(value: object) -> bool:
+    """Whether arithmetic with it is safe."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _not_ours(why: str) -> FacewrightError:
+    return FacewrightError(
+        ErrorCode.BAD_OPTION,
+        f"{EARLIER_SECTIONS.name} is not what the stage before writes ({why})",
+        "call the pipeline, or send what the stage before answered",
+    )
+
+
+def waited_ms(sections: Sequence[Section], networks: Sequence[str], until_unix_s: float) -> dict[str, float]:
+    """Time from the last section to ``until_unix_s``, where networks ran in between: stages without code.
 
     It includes the hops between the stages and what the request waited for a free instance.
     """
     if not sections or not networks:
         return {}
-    spent = 1e3 * (time.time() - sections[-1].ended_unix_s)
+    spent = 1e3 * (until_unix_s - sections[-1].ended_unix_s)
     return {f"{'+'.join(networks)}.network_and_waiting": round(spent, 3)}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from facewright.core.options import Option
+from facewright.core.errors import FacewrightError
+from facewright.core.options import Option, options_with_defaults
 from facewright_client.contract import AVATAR_OUTPUTS, PHOTO, Tensor
 
 #: What every stage but the first of a pipeline is given, beside its own tensors: JSON, see `Request`.
@@ -15,6 +17,15 @@ REQUEST: Final = Tensor("REQUEST", "TYPE_UINT8", (-1,))
 #: steps in order: where two steps of an ensemble run side by side and both fail, Triton 2.51 crashes.
 EARLIER_SECTIONS: Final = Tensor("EARLIER_SECTIONS", "TYPE_UINT8", (-1,))
 SECTIONS: Final = Tensor("SECTIONS", "TYPE_UINT8", (-1,))
+
+
+#: What Triton's own protocol puts among the request parameters.
+PROTOCOL_PARAMETERS: Final = frozenset(
+    {"binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
+    | {"triton_enable_empty_final_response", "triton_final_response", "headers"}
+)
+#: Names become folders, and parts of the names of tensors.
+_NAME: Final = re.compile("[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,12 @@ class Stage:
     model: type | None = None
 
     def __post_init__(self) -> None:
+        travelling = (REQUEST.name, EARLIER_SECTIONS.name, SECTIONS.name)
+        taken = [t.name for t in (*self.takes, *self.gives) if t.name.startswith(travelling)]
+        if taken:
+            raise ValueError(
+                f"{self.name} has {', '.join(taken)}: such names are those of what travels along"
+            )
         bordering = {tensor.name for tensor in (*self.takes, *self.gives)}
         strangers = [tensor.name for tensor in self.renames.values() if tensor.name not in bordering]
         if strangers:
@@ -150,20 +167,35 @@ class Pipeline:
     summary: str = ""
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"a pipeline is called {self.name!r}; use small letters, digits and _")
         if not self.steps:
             raise ValueError(f"{self.name} has no steps")
+        self._check_options()
         if not self.steps[0].opens:
             raise ValueError(f"{self.name} begins with {self.steps[0].name}, which opens no request")
-        known = set(self.takes)
+        if not self.is_ensemble and self.name != self.steps[0].name:
+            raise ValueError(
+                f"{self.name} is one step, and so that stage itself: call it {self.steps[0].name}"
+            )
+        known = {tensor for tensor in self.takes if not tensor.optional}
+        maybe = {tensor for tensor in self.takes if tensor.optional}
         for number, step in enumerate(self.steps):
             if number and step.opens:
                 raise ValueError(f"{self.name}: {step.name} opens requests and is not the first step")
+            if self.is_ensemble and step.streams:
+                raise ValueError(f"{self.name}: {step.name} answers several times, which no ensemble can")
+            uncertain = [t.name for t in step.takes if t in maybe and not t.optional]
+            if uncertain:
+                raise ValueError(
+                    f"{self.name}: {step.name} must have {', '.join(uncertain)}, which a caller may leave out"
+                )
             missing = [tensor.name for tensor in step.takes if tensor not in known and not tensor.optional]
             if missing:
                 raise ValueError(
                     f"{self.name}: {step.name} takes {', '.join(missing)}, which no step before gives"
                 )
-            twice = [tensor.name for tensor in step.gives if tensor in known]
+            twice = [tensor.name for tensor in step.gives if tensor in known | maybe]
             if twice:
                 raise ValueError(
                     f"{self.name}: {step.name} gives {', '.join(twice)} a second time; rename it"
@@ -180,6 +212,17 @@ class Pipeline:
                 f"{self.name}: {after.name} could run beside {step.name}, and Triton 2.51 crashes when both "
                 f"fail; let it take something that {step.name} gives"
             )
+
+    def _check_options(self) -> None:
+        reserved = sorted(PROTOCOL_PARAMETERS & self.options.keys())
+        if reserved:
+            raise ValueError(
+                f"{self.name}: {', '.join(reserved)} belongs to Triton's protocol and is no option"
+            )
+        try:
+            options_with_defaults({name: row.default for name, row in self.options.items()}, self.options)
+        except FacewrightError as error:
+            raise ValueError(f"{self.name}: a default is not allowed: {error}") from error
 
     @property
     def is_ensemble(self) -> bool:

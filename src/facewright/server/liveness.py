@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from facewright.pipelines.stages import Pipeline
 from facewright_client import (
+    DeadlineExceededError,
     FacewrightClientError,
-    InternalServerError,
     OverloadedError,
     ServerUnavailableError,
 )
@@ -96,14 +96,13 @@ class LivenessProbe:
             answered = before
         try:
             if answered == before:
-                small = {"texture_size": 512} if "texture_size" in row.options else {}
-                self._create(row, row.gives[:1], small, timeout_s)
+                self._create(row, row.gives[:1], smallest_options(row), timeout_s)
                 answered += 1
             self._answered[row.name] = answered
-        except (ServerUnavailableError, InternalServerError):
+        except (OverloadedError, DeadlineExceededError) as error:
+            return bool(error.stage)  # a stage's own refusal names it; a deadline that passed in silence not
+        except FacewrightClientError:
             return False
-        except FacewrightClientError as error:
-            return bool(error.stage)
         return True
 
     def _answers(self, row: Pipeline) -> int:
@@ -148,6 +147,12 @@ class LivenessProbe:
             raise error_from_answer("", _said(error.read())) from None
         except (OSError, HTTPException) as error:  # the latter: Triton died in the middle of its answer
             raise ServerUnavailableError(f"no answer over HTTP: {error}") from None
+
+
+def smallest_options(row: Pipeline) -> dict[str, Any]:
+    """Options that make a pipeline's cheapest answer."""
+    sizes = row.options["texture_size"].choices if "texture_size" in row.options else ()
+    return {"texture_size": min(sizes)} if sizes else {}
 
 
 #: A machine's proxy settings are not for calls to itself.

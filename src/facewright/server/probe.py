@@ -1,6 +1,7 @@
-"""Health check of a running server for orchestrators: a real photo must be answered.
+r"""Health check of a running server for orchestrators: a real photo must be answered.
 
-    python -m facewright.server.probe [--tls-authority PEM [--tls-server-name NAME]] [HOST:PORT] [SECONDS]
+    python -m facewright.server.probe [--pipeline NAME] [--tls-authority PEM [--tls-server-name NAME]] \
+        [HOST:PORT] [SECONDS]
 
 Exit status 0 when the server made an avatar or refused one in its own words (overloaded, deadline): a full
 server is alive, and restarting it would lose what it works on. 1 when it stays silent, fails or is not there.
@@ -14,7 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from facewright.server.liveness import PROBE_PHOTO
+from facewright.pipelines.registry import pipelines
+from facewright.server.liveness import PROBE_PHOTO, smallest_options
 from facewright_client import (
     Client,
     Connection,
@@ -24,6 +26,7 @@ from facewright_client import (
     ServerUnavailableError,
     Tls,
 )
+from facewright_client.contract import GLB, PHOTO
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tls-server-name", metavar="NAME", help="what the certificate was issued for, where not for HOST"
     )
+    parser.add_argument(
+        "--pipeline", metavar="NAME", help="what is asked (default: the first that the server serves)"
+    )
     given = parser.parse_args(arguments)
     url: str = given.url
     tls = None
@@ -48,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A failure is news, so nothing is retried.
     client = Client(url, Connection(retries=RetryPolicy(attempts=1), tls=tls))
     try:
-        client.create(PROBE_PHOTO, timeout_s=given.patience_s, texture_size=512)
+        asked = given.pipeline or _served_pipeline(client)
+        options = smallest_options(pipelines()[asked]) if asked in pipelines() else {}
+        client.create(PROBE_PHOTO, asked, timeout_s=given.patience_s, **options)
     except (ServerUnavailableError, InternalServerError) as error:
         sys.stderr.write(f"{url} is not alive: {error.code}: {error}\n")
         return 1
@@ -60,6 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         client.close()
     return 0
+
+
+def _served_pipeline(client: Client) -> str:
+    """The first pipeline that makes an avatar of a photo and that the server says it serves.
+
+    Raises:
+        ServerUnavailableError: there is none.
+    """
+    names = [name for name, row in pipelines().items() if PHOTO in row.takes and GLB in row.gives]
+    for name in names:
+        if client.ready(name):
+            return name
+    raise ServerUnavailableError(f"it serves none of {', '.join(names)}", "name one with --pipeline")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,9 @@ _BROUGHT_MODEL: Final = '''\
 """The stage {name}, whose code its pipeline's file brings along."""
 
 from facewright.adapter.stage_model import brought_model
+from facewright.pipelines.registry import pipelines, stages
 
-TritonPythonModel = brought_model("{name}")
+TritonPythonModel = brought_model(stages(pipelines())["{name}"])
 '''
 
 
@@ -87,7 +88,7 @@ def assemble_repository(
     for name, stage in stages(served).items():
         if isinstance(stage, Network):
             if exported is not None and (exported / name).is_dir() and versions_in(exported / name):
-                _require_border(stage, exported / name)
+                _require_border(stage, exported / name, profile)
                 continue
             version = _add_model(folder, name, open_network_config(stage, profile, sizing))
             network = network_file(stage, None)
@@ -99,6 +100,12 @@ def assemble_repository(
                 version.joinpath("model.onnx").symlink_to(network.resolve())
                 version.joinpath("model.py").write_text(NETWORK_MODEL)
             continue
+        if exported is not None and (exported / name).is_dir():
+            raise FacewrightError(
+                ErrorCode.ENGINE_MISMATCH,
+                f"{exported} has a network called {name}, as one of the stages is",
+                "move it out of the repository",
+            )
         version = _add_model(folder, name, stage_config(stage, served.values(), profile, sizing))
         if stage.model is not None:
             version.joinpath("model.py").write_text(_BROUGHT_MODEL.format(name=name))
@@ -128,14 +135,21 @@ def _source(stage: str) -> Path:
         raise FacewrightError(
             ErrorCode.INTERNAL,
             f"the model repository {model_repository_folder()} has no {stage}/1/model.py",
-            "set FACEWRIGHT_MODEL_REPOSITORY to the source tree's model_repository",
+            "give the stage's row its model=, or set FACEWRIGHT_MODEL_REPOSITORY to the source tree's folder",
         )
     return path
 
 
-def _require_border(stage: Stage, folder: Path) -> None:
+def _require_border(stage: Stage, folder: Path, profile: Profile) -> None:
     """Refuse an exported network that does not take and give what its place in the pipelines does."""
-    there = declared_tensors(read_config(folder))
+    there = declared_tensors(read_config(folder, profile))
+    unknown = there["input"].keys() - {tensor.name for tensor in stage.takes}
+    if unknown:
+        raise FacewrightError(
+            ErrorCode.ENGINE_MISMATCH,
+            f"the exported network {folder.name} also needs {', '.join(sorted(unknown))}, which nobody gives",
+            "export the network that the pipeline was written for",
+        )
     for border, wanted in (("input", stage.takes), ("output", stage.gives)):
         for tensor in wanted:
             found = there[border].get(tensor.name)

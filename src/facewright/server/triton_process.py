@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from facewright.adapter.served_provenance import NETWORKS_VARIABLE
+from facewright.adapter.served_provenance import NETWORKS_VARIABLE, PROFILE_VARIABLE
 from facewright.engines.exported_repository import require_servable
 from facewright.engines.profile import PROFILES
 from facewright.server.lifeline import Lifeline
@@ -62,6 +62,7 @@ class TritonProcess:
                 log = held.enter_context(settings.log.open("ab")).fileno()
             environment = runtime.environment()
             environment["FACEWRIGHT_LONGEST_WAIT_MS"] = str(settings.longest_wait_ms)
+            environment[PROFILE_VARIABLE] = settings.profile
             if settings.networks is not None:
                 environment[NETWORKS_VARIABLE] = str(settings.networks.resolve())
             self._process = subprocess.Popen(

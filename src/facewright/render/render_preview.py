@@ -56,7 +56,7 @@ BLINK: Final = {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}
 
 @dataclass(frozen=True)
 class FittedPhoto:
-    """The photo's side of a preview; the fields are the contract's tensors.
+    """The photo's side of a preview; the fields are the tensors of those names.
 
     Attributes:
         face_crop: sRGB u8 [1024, 1024, 3].

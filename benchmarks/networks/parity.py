@@ -35,7 +35,7 @@ def main() -> int:
     path = result_path("parity")
     kept = [judged_now(old) for old in json.loads(path.read_text())["rows"]] if path.is_file() else []
     failed = False
-    for row, precision, results in measure_parity(chosen, precisions, lambda what: None):
+    for row, precision, results in measure_parity(chosen, precisions, lambda _what: None):
         kept = [old for old in kept if (old["network"], old["precision"]) != (row.name, precision)]
         for entry in rows_for_report(row, precision, results):
             kept.append({**entry, "commit": conditions.commit})

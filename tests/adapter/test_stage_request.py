@@ -174,7 +174,7 @@ def test_a_stage_adds_its_section_behind_the_earlier_ones() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda outputs: None, "fit_head gave a NoneType"),
+        (lambda _outputs: None, "fit_head gave a NoneType"),
         (lambda outputs: {IDENTITY: outputs[IDENTITY]}, "fit_head gave no EXPRESSION, "),
         (lambda outputs: outputs | {TEXTURE: b"x"}, "fit_head gave TEXTURE"),
         (lambda outputs: outputs | {IDENTITY: np.zeros(160)}, r"IDENTITY as float64 \[160\]"),

@@ -193,7 +193,7 @@ def test_lower_levels_share_vertices_and_hang_on_msft_lod(glb: pygltflib.GLTF2, 
         np.testing.assert_array_equal(uv, head.uv[triangles[part == skin].ravel()])
 
 
-def test_a_level_without_eyes_leaves_only_them_out(head: HeadModel, texture: Texture, tmp_path: Path) -> None:
+def test_a_level_without_eyes_leaves_only_them_out(texture: Texture, tmp_path: Path) -> None:
     path = save_synthetic_head(tmp_path / "head.npz")
     arrays = dict(np.load(path))
     skin = arrays["lod2_part"] == 0

@@ -75,7 +75,7 @@ def test_what_this_run_used_is_not_others_work(
     machine: float, own: float, expected: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings = iter([(100.0, 1000.0, 50.0), (110.0, 1000.0 + machine, 50.0 + own)])
-    monkeypatch.setattr(MachineLoad, "_now", lambda self: next(readings))
+    monkeypatch.setattr(MachineLoad, "_now", lambda _self: next(readings))
     row = MachineLoad().as_row()["machine_load"]
     assert (row["by_this_run"], row["by_others"]) == expected
 

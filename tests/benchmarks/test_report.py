@@ -177,7 +177,7 @@ def test_the_committed_report_is_what_the_committed_results_say() -> None:
     assert main(["--check"]) == 0
 
 
-def test_check_notices_a_changed_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_check_notices_a_changed_number(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = copy.deepcopy(read_results())
     changed["serving"] = _SERVING
     monkeypatch.setattr(report_module, "read_results", lambda: changed)

@@ -28,7 +28,7 @@ def test_little_shared_memory_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Containers start with 64 MB; setting up must go on there."""
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: _Usage(64 << 20, 0, 64 << 20))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _folder: _Usage(64 << 20, 0, 64 << 20))
     finding = doctor._check_shared_memory()
     assert _examine(finding, monkeypatch) == 0
     shown = capsys.readouterr().out
@@ -40,7 +40,7 @@ def test_little_shared_memory_is_a_warning(
 def test_enough_shared_memory_says_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: _Usage(1 << 30, 0, 1 << 30))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _folder: _Usage(1 << 30, 0, 1 << 30))
     assert _examine(doctor._check_shared_memory(), monkeypatch) == 0
     assert capsys.readouterr().out == ""
 
@@ -65,7 +65,7 @@ def test_an_older_export_environment_is_told_what_it_lacks(
     monkeypatch.setattr(doctor, "_EXPORT_PACKAGES", ("json",))
     assert doctor._check_export() == doctor.Finding("exporting networks")
     monkeypatch.setattr(doctor, "_EXPORT_PACKAGES", ("torch", "json"))
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _name: None)
     assert doctor._check_export().problem == "", "a machine that only serves lacks nothing"
 
 

@@ -21,7 +21,7 @@ finally:
 
 
 def _install_only(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
-    monkeypatch.setattr(installed_commands, "entry_points", lambda group: entries)
+    monkeypatch.setattr(installed_commands, "entry_points", lambda **_group: entries)
 
 
 def test_the_export_room_brings_its_commands(capsys: pytest.CaptureFixture[str]) -> None:

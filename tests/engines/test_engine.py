@@ -307,9 +307,45 @@ def test_no_silent_fallback_to_the_cpu(network: Path) -> None:
     assert caught.value.code == ErrorCode.ENGINE_MISMATCH
 
 
-def test_a_damaged_network_names_the_mend(tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged.onnx"
+@pytest.mark.parametrize(
+    ("folder", "mend"), [("open", r"facewright_export\.open_assets"), ("repository/g/1", "facewright export")]
+)
+def test_a_damaged_network_names_the_mend(
+    folder: str, mend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours are built again; an owner's file is not ours to build."""
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
+    damaged = tmp_path / folder / "model.onnx"
+    damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"\x08\x08 not a network")
-    with pytest.raises(FacewrightError, match=r"cannot load.*facewright_export\.open_assets") as caught:
+    with pytest.raises(FacewrightError, match=f"cannot load.*{mend}") as caught:
         OnnxEngine(damaged)
     assert caught.value.code == ErrorCode.ENGINE_MISMATCH
+
+
+def _typed_network(folder: Path, kind: int) -> Path:
+    """AGAIN = A, of one element type."""
+    border = [helper.make_tensor_value_info(name, kind, [3]) for name in ("A", "AGAIN")]
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["A"], ["AGAIN"])], "again", *([v] for v in border)
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    save_model(model, str(folder / "again.onnx"))
+    return folder / "again.onnx"
+
+
+@pytest.mark.parametrize("kind", ["BFLOAT16", "STRING", "COMPLEX64"])
+def test_types_without_a_numpy_array_are_refused_by_name(kind: str, tmp_path: Path) -> None:
+    path = _typed_network(tmp_path, TensorProto.DataType.Value(kind))
+    with pytest.raises(
+        FacewrightError, match=r"(again\.onnx: A is a tensor|cannot load.*again\.onnx)"
+    ) as caught:
+        OnnxEngine(path)
+    assert caught.value.code == ErrorCode.ENGINE_MISMATCH
+
+
+@pytest.mark.parametrize("kind", ["DOUBLE", "FLOAT16", "INT8", "INT32", "BOOL"])
+def test_other_types_run(kind: str, tmp_path: Path) -> None:
+    engine = OnnxEngine(_typed_network(tmp_path, TensorProto.DataType.Value(kind)))
+    given = np.array([0, 1, 1], engine.inputs["A"].dtype)
+    np.testing.assert_array_equal(engine.run({"A": given})["AGAIN"], given)

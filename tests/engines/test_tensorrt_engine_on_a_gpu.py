@@ -110,7 +110,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     tensorrt = SimpleNamespace(
         __version__="11.4.0.106",
         Logger=_Logger,
-        Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=_Engine),
+        Runtime=lambda _logger: SimpleNamespace(deserialize_cuda_engine=_Engine),
         DataType=DataType,
         TensorIOMode=SimpleNamespace(INPUT="input", OUTPUT="output"),
         ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user managed"),

@@ -25,7 +25,7 @@ PERSON = _MODULES + "selfie_segmentation/selfie_segmentation.tflite"
 
 def main() -> None:
     """Write ``tests/data/network_goldens.npz``."""
-    wheel = zipfile.ZipFile(fetch_wheel(MEDIAPIPE, lambda share, what: None))
+    wheel = zipfile.ZipFile(fetch_wheel(MEDIAPIPE, lambda _share, _what: None))
     photo = Image.open(_ASTRONAUT).convert("RGB")
     face = photo.transform(
         (192, 192), Image.Transform.AFFINE, (0.74, 0.03, 154, -0.03, 0.74, 60), Image.Resampling.BILINEAR

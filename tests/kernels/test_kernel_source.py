@@ -101,7 +101,8 @@ def test_a_changed_header_is_another_gpu_source(tmp_path, monkeypatch):
     assert len(set(seen)) == 4
 
 
-def test_missing_compiler_says_how_to_mend_it(empty_cache, monkeypatch):
+@pytest.mark.usefixtures("empty_cache")
+def test_missing_compiler_says_how_to_mend_it(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     cpu_library._compiler.cache_clear()
     try:

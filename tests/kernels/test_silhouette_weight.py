@@ -36,7 +36,7 @@ def test_rows_cut_into_the_pieces_of_gpu_threads_give_the_same_weights(monkeypat
     rows = silhouette_weight(maps, jump=0.05, radius=radius)
     assert np.ptp(rows) > 0.1
     monkeypatch.setattr(
-        sys.modules["facewright_kernels.silhouette_weight"], "_segment", lambda depth_map: segment
+        sys.modules["facewright_kernels.silhouette_weight"], "_segment", lambda _depth_map: segment
     )
     np.testing.assert_array_equal(silhouette_weight(maps, jump=0.05, radius=radius), rows)
 

@@ -104,7 +104,7 @@ def test_rows_cut_into_the_pieces_of_gpu_threads_give_the_same_sums(monkeypatch)
     rows = run()
     for module in ("interpolate", "rasterize", "antialias"):
         monkeypatch.setattr(
-            sys.modules[f"facewright_kernels.{module}"], "run_segment", lambda array, width: GPU_SEGMENT
+            sys.modules[f"facewright_kernels.{module}"], "run_segment", lambda _array, _width: GPU_SEGMENT
         )
     for whole, cut in zip(rows, run(), strict=True):
         assert np.abs(whole).max() > 0

@@ -140,7 +140,7 @@ def _save_regressors(row: Network, path: Path) -> None:
     torch.save({name: entries for name, entries in content.items() if entries}, path)
 
 
-def _save_deca(row: Network, path: Path) -> None:
+def _save_deca(_row: Network, path: Path) -> None:
     """One file holds all three networks, whichever of the rows asks for it."""
     detail = _state(network("detail_displacement"))
     content = {
@@ -151,7 +151,7 @@ def _save_deca(row: Network, path: Path) -> None:
     torch.save(content, path)
 
 
-def _save_flame(row: Network, path: Path) -> None:
+def _save_flame(_row: Network, path: Path) -> None:
     write_flame_pickle(path, flame_arrays())
 
 
@@ -166,7 +166,7 @@ _WRITERS: Final[Mapping[str, Callable[..., object]]] = {
     "face_segmentation": lambda row, path: torch.save({"state_dict": _state(row)}, path),
     "perceptual_distance": _save_lpips,
     "coefficient_regressor": lambda row, path: torch.save({"net_recon": _state(row)}, path),
-    "basel_face": lambda row, path: write_mat(path, bfm_arrays()),
+    "basel_face": lambda _row, path: write_mat(path, bfm_arrays()),
     "detail_refinement": _save_plain,
     "face_generator": _save_generator("g_ema"),
     "albedo_generator": _save_generator("g"),

@@ -70,7 +70,7 @@ def test_numpy_values_of_a_trainer_are_passed_over(tmp_path: Path, zipped: bool,
     assert torch.equal(read_torch(tmp_path / "x.pt")["w"], torch.ones(2))
 
 
-def test_sections_are_named_with_what_is_there(tmp_path: Path) -> None:
+def test_sections_are_named_with_what_is_there() -> None:
     content: dict[str, Any] = {"model": {"net": {"w": torch.ones(2)}, "epoch": 3}, "step": 1}
     assert torch.equal(section(content, "model", "net", source="f.pt")["w"], torch.ones(2))
     with pytest.raises(LayoutError, match=r"f\.pt: no 'g_ema' in the file, which holds model, step;"):
@@ -83,7 +83,7 @@ def test_sections_are_named_with_what_is_there(tmp_path: Path) -> None:
         section(content, "model", source="f.pt")
 
 
-def test_a_network_is_filled(tmp_path: Path) -> None:
+def test_a_network_is_filled() -> None:
     network, state = _network(), _state()
     load_strictly(network, state, source="f.pt")
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())

@@ -67,7 +67,7 @@ def test_coefficients_by_name_keep_the_published_order() -> None:
     assert np.allclose(ratio, ratio[0])
 
 
-def test_an_encoder_of_another_size_is_refused_with_both_sizes(deca_file: Path, tmp_path: Path) -> None:
+def test_an_encoder_of_another_size_is_refused_with_both_sizes(tmp_path: Path) -> None:
     swapped = tmp_path / "swapped.tar"
     torch.save({"E_flame": _DETAIL.weights()}, swapped)
     with pytest.raises(LayoutError, match=r"layers\.2\.bias is float32 \[128\], expected float32 \[236\]"):

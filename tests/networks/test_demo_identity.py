@@ -82,9 +82,8 @@ def test_the_pair_is_the_distance_and_its_gradient(
     assert np.abs(found[GRAD_IMAGE][..., 128]).max() > 0
 
 
-def test_the_stages_find_what_the_command_built(
-    published_descriptor: DlibFaceDescriptor, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("published_descriptor")
+def test_the_stages_find_what_the_command_built(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FACEWRIGHT_REFINEMENT_NETWORKS")
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(folder.parent.parent))
     assert refinement_folder() == folder

@@ -87,7 +87,7 @@ def test_the_better_of_two_ceilings() -> None:
 
 def test_rows_that_are_not_measured_again_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(benchmark, "measure_ceiling", lambda device: CEILING)
+    monkeypatch.setattr(benchmark, "measure_ceiling", lambda _device: CEILING)
     for name, batch in (("identity_regressor", "2"), ("identity_regressor", "1"), ("shape_decoder", "1")):
         monkeypatch.setattr(sys, "argv", ["networks", "--network", name, "--batch", batch])
         assert benchmark.main() == 0

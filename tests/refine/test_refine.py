@@ -419,7 +419,7 @@ def test_a_watcher_stops_photos_and_sees_progress(bench: Bench) -> None:
 
 def test_a_deadline_before_the_first_iteration_answers_the_start(bench: Bench) -> None:
     photos = bench.photos(bench.latents(1, seed=1))
-    found = refine(bench.step(photos), lambda step: {0: Ended.DEADLINE})[0]
+    found = refine(bench.step(photos), lambda _step: {0: Ended.DEADLINE})[0]
     assert (found.ended, found.best_iteration, len(found.losses)) == (Ended.DEADLINE, -1, 0)
     np.testing.assert_array_equal(found.best.w_plus, photos.w_plus[0])
 

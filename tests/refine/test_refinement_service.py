@@ -141,6 +141,36 @@ def test_progress_is_reported_with_pictures_now_and_then(
     np.testing.assert_allclose(list(state["losses"].values()), answer.refinement.losses[-1], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "ended"),
+    [
+        ({"iterations": 20, "patience": 2, "learning_rate": 1e-6}, "plateau"),
+        ({"iterations": 500}, "deadline"),
+    ],
+)
+def test_whatever_ends_it_the_last_iteration_is_reported(
+    options: dict[str, float], ended: str, refiner: LatentRefiner, crop: tuple[np.ndarray, View]
+) -> None:
+    seen: list[int] = []
+    request = _request(crop, **options)
+
+    def report(progress: RefinementProgress) -> None:
+        seen.append(progress.iteration)
+
+    class _Watched(RefinementRequest):
+        """Its deadline comes after three iterations, whatever the clock says."""
+
+        @property
+        def past_deadline(self) -> bool:
+            return ended == "deadline" and bool(seen) and seen[-1] >= 3
+
+    fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
+    answer = refiner.refine([_Watched(**{**fields, "report": report})])[0]
+    assert isinstance(answer, RefinedLatent)
+    assert answer.info.ended == ended
+    assert seen == list(range(1, answer.info.iterations + 1))
+
+
 def test_losses_that_are_not_finite_from_the_start_are_an_error(
     refiner: LatentRefiner, crop: tuple[np.ndarray, View]
 ) -> None:

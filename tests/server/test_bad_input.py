@@ -7,16 +7,20 @@ import math
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tritonclient.grpc as triton
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.fuzz.mutated_photos import mutations, photo_formats
+from facewright.adapter.in_process import run_in_process
 from facewright.core.assets import cache_folder
 from facewright.pipelines.registry import pipelines, stages
 from facewright.pipelines.request import Request
@@ -36,6 +40,7 @@ from facewright_client import (
     PhotoTooLargeError,
     contract,
 )
+from facewright_client.contract import Tensor
 from tests.server import bad_photos
 
 pytestmark = pytest.mark.server
@@ -140,15 +145,39 @@ def test_wrong_tensors(server: Server, shape: list[int], kind: str) -> None:
     raw.close()
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1e38])
-def test_stages_refuse_numbers_that_are_not_finite(server: Server, value: float) -> None:
-    """Stages can be called one by one; nonsense must not kill them."""
-    raw = triton.InferenceServerClient(server.url)
-    tensor = triton.InferInput("LANDMARK_INPUT", [1, 3, 192, 192], "FP32")
-    tensor.set_data_from_numpy(np.full((1, 3, 192, 192), value, np.float32))
-    score = raw.infer("face_landmarks", [tensor]).as_numpy("FACE_SCORE")
-    assert not score[0, 0] > 0.9
-    raw.close()
+@pytest.fixture(scope="module")
+def travelling(photo: bytes) -> Mapping[Tensor, npt.NDArray[Any]]:
+    """Every tensor of one avatar, by which stages can be called one by one."""
+    request = Request("avatar_twin", {"texture_size": 512}, time.time())
+    texts = {REQUEST: request.to_json(), EARLIER_SECTIONS: sections_to_json([])}
+    tensors = run_in_process("avatar_twin", photo, {"texture_size": 512}).tensors
+    return {**tensors, **{tensor: np.frombuffer(text.encode(), np.uint8) for tensor, text in texts.items()}}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("stage", ["fit_head", "bake_texture", "package_avatar", "render_preview"])
+def test_stages_refuse_numbers_that_are_not_finite(
+    server: Server, travelling: Mapping[Tensor, npt.NDArray[Any]], stage: str, value: float
+) -> None:
+    """Stages can be called one by one; nonsense is named, and does not become an avatar."""
+    taken = [*stages(pipelines())[stage].takes, REQUEST, EARLIER_SECTIONS]
+    with triton.InferenceServerClient(server.url) as raw:
+        raw.infer(stage, [_input(tensor, travelling[tensor]) for tensor in taken])
+        for broken in (tensor for tensor in taken if tensor.dtype == "TYPE_FP32"):
+            array = travelling[broken].copy()
+            array.flat[array.size // 2] = value
+            inputs = [_input(tensor, array if tensor == broken else travelling[tensor]) for tensor in taken]
+            with pytest.raises(InferenceServerException) as caught:
+                raw.infer(stage, inputs)
+            answer = json.loads(str(caught.value.message()))
+            assert (answer["code"], answer["stage"]) == ("INTERNAL", stage), broken.name
+            assert "finite" in answer["message"], broken.name
+
+
+def _input(tensor: Tensor, value: npt.NDArray[Any]) -> triton.InferInput:
+    sent = triton.InferInput(tensor.name, [1, *value.shape], tensor.dtype.removeprefix("TYPE_"))
+    sent.set_data_from_numpy(value[None])
+    return sent
 
 
 @pytest.mark.parametrize("stage", ["fit_head", "bake_texture", "package_avatar", "render_preview"])
@@ -163,8 +192,7 @@ def test_stages_refuse_options_that_the_first_stage_would(server: Server, stage:
         else:
             kind = np.uint8 if tensor.dtype == "TYPE_UINT8" else np.float32
             value = np.zeros([10 if n == -1 else n for n in tensor.shape], kind)
-        inputs.append(triton.InferInput(tensor.name, [1, *value.shape], tensor.dtype.removeprefix("TYPE_")))
-        inputs[-1].set_data_from_numpy(value[None])
+        inputs.append(_input(tensor, value))
     with triton.InferenceServerClient(server.url) as raw, pytest.raises(InferenceServerException) as caught:
         raw.infer(stage, inputs)
     answer = json.loads(str(caught.value.message()))
@@ -211,7 +239,7 @@ def test_the_clients_own_time_limit(client: Client, photo: bytes) -> None:
     assert caught.value.stage == "", "the client gave up, not a stage"
 
 
-def test_a_client_that_leaves(client: Client, server: Server, photo: bytes) -> None:
+def test_a_client_that_leaves(client: Client, photo: bytes) -> None:
     """Requests that wait for an early stage are dropped when their client is gone."""
     found, before = _settled(client, "find_face"), _settled(client, "bake_texture")
     waiting = [client.submit(photo, texture_size=2048, texture_format="png") for _ in range(12)]

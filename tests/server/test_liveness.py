@@ -28,10 +28,10 @@ from facewright_client import BadOptionError, FacewrightClientError, OverloadedE
 def test_slow_statistics_leave_it_to_the_photo(
     monkeypatch: pytest.MonkeyPatch, failure: FacewrightClientError | None, alive: bool
 ) -> None:
-    def slow(probe: LivenessProbe, *_: object) -> int:
+    def slow(_probe: LivenessProbe, *_: object) -> int:
         raise ServerUnavailableError("timed out")
 
-    def create(probe: LivenessProbe, *_: object) -> None:
+    def create(_probe: LivenessProbe, *_: object) -> None:
         sent.append(1)
         if failure is not None:
             raise failure
@@ -73,7 +73,7 @@ def test_every_pipeline_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     large = replace(AVATAR_TWIN, name="avatar_large", options={**AVATAR_TWIN.options, "texture_size": size})
     asked: dict[str, Any] = {}
 
-    def create(probe: LivenessProbe, row: Pipeline, outputs: Any, options: Any, timeout_s: float) -> None:
+    def create(_probe: LivenessProbe, row: Pipeline, _outputs: Any, options: Any, _timeout_s: float) -> None:
         asked[row.name] = options
         if row is large:
             raise ServerUnavailableError("silence")

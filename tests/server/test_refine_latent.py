@@ -63,7 +63,7 @@ def _server_lives_on(server: Server, client: Client, start: RefinementStart) -> 
     pid = server.pid
     yield
     assert client.refine(start, iterations=1).info["iterations"] == 1
-    assert client.refine(start, lambda progress: None, iterations=1).info["iterations"] == 1
+    assert client.refine(start, lambda _progress: None, iterations=1).info["iterations"] == 1
     assert server.pid == pid
     assert server.restarts == 0
 
@@ -76,7 +76,7 @@ def refine(request: pytest.FixtureRequest, client: Client) -> Refine:
     """Both stages by one signature."""
     if request.param == "once":
         return client.refine
-    return lambda start, **options: client.refine(start, lambda progress: None, **options)
+    return lambda start, **options: client.refine(start, lambda _progress: None, **options)
 
 
 def test_latents_are_refined(client: Client, start: RefinementStart) -> None:
@@ -157,7 +157,7 @@ def test_the_server_stops_when_the_client_has_seen_enough(
     with pytest.raises(_EnoughError):
         client.refine(start, enough, **FOREVER)
     # One instance: this answer comes only once the other request has been given up.
-    assert client.refine(start, lambda progress: None, iterations=1).info["iterations"] == 1
+    assert client.refine(start, lambda _progress: None, iterations=1).info["iterations"] == 1
     assert _cancelled(server, "refine_latent_progress") == before + 1
 
 

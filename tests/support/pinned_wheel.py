@@ -12,6 +12,6 @@ from facewright.core.wheels import Wheel, WheelError, fetch_wheel
 def wheel_or_skip(wheel: Wheel) -> Path:
     """The wheel in the cache, downloaded if need be; skips the test where that cannot be."""
     try:
-        return fetch_wheel(wheel, lambda share, what: None)
+        return fetch_wheel(wheel, lambda _share, _what: None)
     except WheelError as error:
         pytest.skip(f"the wheel cannot be had: {error}")

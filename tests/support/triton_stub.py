@@ -82,7 +82,7 @@ class Request:
         return False
 
     def get_response_sender(self) -> Any:
-        return SimpleNamespace(send=lambda response, flags=0: self.sent.append(response))
+        return SimpleNamespace(send=lambda response, **_flags: self.sent.append(response))
 
 
 class MetricFamily:

@@ -263,7 +263,7 @@ def test_bald_head_gets_no_hair(head: HeadModel, baker: TextureBaker, points: Te
     assert baked.info.hair_seen < 0.3
 
 
-def long_hair(head: HeadModel, photo: RenderedPhoto, sides: tuple[int, ...]) -> NDArray[np.uint8]:
+def long_hair(photo: RenderedPhoto, sides: tuple[int, ...]) -> NDArray[np.uint8]:
     """The crop with hair from above the ears down to the neck, on the left (1) or the right (-1)."""
     crop = photo.crop
     for side in sides:
@@ -290,7 +290,7 @@ def test_hair_over_an_ear_falls_down_the_neck(
     def tone(crop: NDArray[np.uint8], texels: NDArray[np.bool_]) -> float:
         return float(np.median(linear_from_srgb(bake(baker, frontal, crop).texture).reshape(-1, 3)[texels]))
 
-    crop = long_hair(head, frontal, covered)
+    crop = long_hair(frontal, covered)
     hair, skin = float(np.median(HAIR)), float(np.median(SKIN))
     assert tone(frontal.crop, nape) > 0.6 * skin
     assert tone(crop, nape) < 2.0 * hair

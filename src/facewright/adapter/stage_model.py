@@ -96,7 +96,7 @@ class StreamModel(StageModel):
 
     def compute(self, request: StageRequest) -> Outputs:
         """One request, of which only the last answer is wanted."""
-        return self.compute_stream(request, lambda outputs: None)
+        return self.compute_stream(request, lambda _outputs: None)
 
 
 def brought_model(row: Stage) -> type[StageModel]:

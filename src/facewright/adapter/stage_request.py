@@ -148,7 +148,9 @@ class StageRequest:
         """A tensor without its batch dimension, in the memory where it is.
 
         Raises:
-            FacewrightError: BAD_OPTION when it was not sent, or holds several photos.
+            FacewrightError: BAD_OPTION when it was not sent, or holds several photos; INTERNAL when an
+                earlier step's numbers are not finite (looked at in the host's memory only: nobody waits for a
+                GPU here).
         """
         value = self._sender.tensor(tensor.name)
         if value is None:
@@ -161,6 +163,13 @@ class StageRequest:
                 "send one photo in a request",
             )
         array: NDArray[Any] = value[0]
+        between_steps = self._place is not None and tensor not in self._place.pipeline.takes
+        if between_steps and isinstance(array, np.ndarray) and not _finite(array):
+            raise FacewrightError(
+                ErrorCode.INTERNAL,
+                f"{tensor.name} holds numbers that are not finite",
+                "the step before has a defect, or its network's weights are damaged",
+            )
         return array
 
     def cancelled(self) -> bool:
@@ -230,6 +239,10 @@ def continued(
         )
     request.check_time(longest_wait_s)
     return StageRequest(sender, Place(row, request, sections_from_json(_bounded(bare, EARLIER_SECTIONS))))
+
+
+def _finite(array: NDArray[Any]) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def _bounded(request: StageRequest, tensor: Tensor) -> bytes:

@@ -125,7 +125,7 @@ def _show_progress(share: float, what: str) -> None:
     print(f"\r{what} {share:4.0%}", end="\n" if share >= 1 else "", file=sys.stderr, flush=True)
 
 
-def _no_progress(share: float, what: str) -> None:
+def _no_progress(_share: float, _what: str) -> None:
     return
 
 

@@ -48,7 +48,7 @@ def _add_missing(commands: Any, name: str, why: str, mend: str) -> None:
     missing = commands.add_parser(name, help="not installed", prefix_chars="\0", add_help=False)
     missing.add_argument("arguments", nargs="*")
 
-    def run(parsed: argparse.Namespace) -> NoReturn:
+    def run(_parsed: argparse.Namespace) -> NoReturn:
         raise FacewrightError(ErrorCode.INTERNAL, f"facewright {name} {why}", mend)
 
     missing.set_defaults(run=run)

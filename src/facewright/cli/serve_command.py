@@ -28,7 +28,7 @@ def serve(settings: ServerSettings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s facewright: %(message)s", stream=sys.stderr)
     asked = threading.Event()
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         asked.set()
 
     server = Server(settings)

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from facewright.core.arrays import Array
+from facewright.core.assets import BUILD_COMMAND, open_assets_folder
 from facewright.core.errors import FacewrightError
 from facewright.engines.engine import NamedTensors, TensorSpec
 from facewright_client.contract import ErrorCode
@@ -27,7 +28,9 @@ INSTALL_GPU: Final = (
 _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
     "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(int8)": np.dtype(np.int8),
     "tensor(int32)": np.dtype(np.int32),
     "tensor(int64)": np.dtype(np.int64),
     "tensor(bool)": np.dtype(np.bool_),
@@ -38,6 +41,8 @@ _MOST_GRAPHS: Final = 64
 #: The run option that names a CUDA graph, and the name of none.
 _GRAPH_ID: Final = "gpu_graph_id"
 _NO_GRAPH: Final = "-1"
+#: Of a file that an owner of weights brought; ours are built again by a command.
+_OWNERS_HINT: Final = "export it again with facewright export (docs/export.md), or copy the file again"
 _HOST_MEMORY_LOCK: Final = threading.Lock()
 
 
@@ -63,8 +68,8 @@ class OnnxEngine(NamedTensors):
 
     Raises:
         FacewrightError: ENGINE_MISMATCH when the device is not available to ONNX Runtime, or the file is not
-            a network it can load; with a stream also when a layer does not run on the GPU. There is no silent
-            fallback to the CPU.
+            a network it can load, or has an input or output of a type that NumPy lacks; with a stream also
+            when a layer does not run on the GPU. There is no silent fallback to the CPU.
     """
 
     def __init__(
@@ -106,7 +111,7 @@ class OnnxEngine(NamedTensors):
             raise FacewrightError(
                 ErrorCode.ENGINE_MISMATCH,
                 f"ONNX Runtime {ort.__version__} cannot load {path}: {_first_line(error)}",
-                "rebuild it with: python -m facewright_export.open_assets",
+                f"run: {BUILD_COMMAND}" if path.parent == open_assets_folder() else _OWNERS_HINT,
             ) from error
         self._session.disable_fallback()
         if self._session.get_providers()[0] != provider:
@@ -118,8 +123,8 @@ class OnnxEngine(NamedTensors):
             )
         super().__init__(
             path.name,
-            {value.name: _spec(value) for value in self._session.get_inputs()},
-            {value.name: _spec(value) for value in self._session.get_outputs()},
+            {value.name: _spec(path, value) for value in self._session.get_inputs()},
+            {value.name: _spec(path, value) for value in self._session.get_outputs()},
         )
         self._device: Literal["cpu", "cuda"] = device
         self._stream = stream
@@ -248,7 +253,18 @@ def _cupy_view(value: Any, dtype: np.dtype[Any]) -> Array:
     return view
 
 
-def _spec(value: Any) -> TensorSpec:
+def _spec(path: Path, value: Any) -> TensorSpec:
+    """A tensor at the border of the network.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH for a type that NumPy has no array for, such as bfloat16.
+    """
+    if value.type not in _DTYPES:
+        raise FacewrightError(
+            ErrorCode.ENGINE_MISMATCH,
+            f"{path}: {value.name} is a {value.type}, and inputs and outputs are one of {', '.join(_DTYPES)}",
+            "export it with float32 inputs and outputs; inside, any type will do",
+        )
     shape = tuple(n if isinstance(n, int) else None for n in value.shape)
     return TensorSpec(_DTYPES[value.type], shape)
 

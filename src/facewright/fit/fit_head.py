@@ -170,7 +170,7 @@ class HeadFitter:
             ) from error
         clock.lap("optimise")
         self._require_person(solution, face_score)
-        fit = self._assembled(solution, face, irises)
+        fit = self._assembled(solution, irises)
         if person_mask is not None:
             hair = self._hair.displacement(
                 fit.fitted,
@@ -260,7 +260,7 @@ class HeadFitter:
         identity[: self.basis.identity_size] = solution.coefficients[: self.basis.identity_size]
         return identity
 
-    def _assembled(self, solution: Solution, face: _Face, irises: tuple[SeenIris, SeenIris]) -> _Assembled:
+    def _assembled(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> _Assembled:
         """Vertices with and without expression, and the final gaze."""
         coefficients = solution.coefficients.astype(np.float32)
         expression = coefficients[self.optimiser.expression]

@@ -63,6 +63,8 @@ from facewright.fit.landmark_basis import LandmarkBasis
 _DODGSON: Final = "Dodgson, Variation and extrema of human interpupillary distance, 2004"
 #: Rotation (3), image position of the head's origin (2), log scale, log focal length.
 POSE_SIZE: Final = 7
+#: What of the pose may not leap: rotation, log scale, log focal length.
+_TURNS: Final = [0, 1, 2, 5, 6]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ class FitSettings:
     linear_steps: Annotated[int, "steps", NUMERICAL] = 3
     #: Steps with it, at most.
     joint_steps: Annotated[int, "steps", NUMERICAL] = 2
+    #: Most that one step turns the head, or changes log scale and log focal length: the linearised projection
+    #: says little beyond it.
+    longest_turn: Annotated[float, "radians", NUMERICAL] = 0.6
     #: How many times dearer the corrective field is where it parts the lips, which is left to the
     #: expressions.
     opening_guard: Annotated[float, "times", BY_EYE] = 20.0
@@ -187,6 +192,8 @@ class GaussNewton:
         gradient = (jacobian.T @ residual).astype(np.float64)
         self._add_priors(hessian, gradient, solution, seen, size)
         step = self._bounded_step(hessian, gradient, solution.coefficients[self.expression])
+        # All of it: coefficients that moved on alone would explain the turn that the pose did not take.
+        step *= min(1.0, self.settings.longest_turn / max(float(np.abs(step[_TURNS]).max()), 1e-12))
         moved = solution.coefficients.copy()
         moved[:size] += step[POSE_SIZE:]
         camera = _moved(solution.camera, step[:POSE_SIZE])
@@ -391,9 +398,8 @@ def _asymmetry_doubt(camera: Camera) -> float:
 
 def _moved(camera: Camera, step: NDArray[np.float64]) -> Camera:
     """The camera after a step in rotation, image position, log scale and log focal length."""
-    limited = step * min(1.0, 0.6 / max(float(np.max(np.abs(step[[0, 1, 2, 5, 6]]))), 1e-12))
-    rotation = nearest_rotation(rotation_from_vector(limited[:3]) @ camera.rotation)
-    shrink, focal = np.exp(-limited[5]), np.exp(limited[6])
-    x, y = (camera.translation[:2] + limited[3:5]) * shrink
+    rotation = nearest_rotation(rotation_from_vector(step[:3]) @ camera.rotation)
+    shrink, focal = np.exp(-step[5]), np.exp(step[6])
+    x, y = (camera.translation[:2] + step[3:5]) * shrink
     translation = np.array([x, y, camera.translation[2] * shrink * focal])
     return Camera(rotation, translation, camera.focal * focal, camera.principal)

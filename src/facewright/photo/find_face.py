@@ -111,7 +111,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         face_roll=float(np.degrees(view.angle)),
         focal_px=decoded.focal_px,
         crop_valid_box=valid_box,
-        warnings=[*decoded.warnings, *_warnings(face, pupil_distance, valid_box)],
+        warnings=[*decoded.warnings, *_warnings(face, pupil_distance)],
         milliseconds=clock.milliseconds,
     )
     return FoundFace(
@@ -238,7 +238,7 @@ def _pupil_distance(face: _Candidate, photo: Photo) -> float:
     return distance
 
 
-def _warnings(face: _Candidate, pupil_distance: float, valid_box: tuple[int, int, int, int]) -> list[str]:
+def _warnings(face: _Candidate, pupil_distance: float) -> list[str]:
     warnings = []
     if pupil_distance < _LOW_PUPIL_DISTANCE:
         warnings.append(f"The face is small, {pupil_distance:.0f} pixels between the pupils: soft texture.")

@@ -20,7 +20,7 @@ from facewright.refine.step import RefinementStep
 
 def refine(
     step: RefinementStep,
-    watch: Callable[[RefinementStep], Mapping[int, Ended]] = lambda step: {},
+    watch: Callable[[RefinementStep], Mapping[int, Ended]] = lambda _step: {},
 ) -> list[Refinement]:
     """All iterations of a batch.
 

@@ -218,23 +218,30 @@ class LatentRefiner:
         bound = self._bindings.of(batch.batch)
         step = RefinementStep(self._networks, self._surface, batch, options, self._device, bound)
 
-        def watch(step: RefinementStep) -> dict[int, Ended]:
+        reported = [0] * len(requests)
+
+        def report(row: int) -> None:
+            if reported[row] < step.iteration:
+                reported[row] = step.iteration
+                _report(step, row, requests[row])
+
+        def watch(_step: RefinementStep) -> dict[int, Ended]:
             stops = {}
             for row, request in enumerate(requests):
                 if request.cancelled():
                     stops[row] = Ended.CANCELLED
-                elif request.past_deadline:
+                    continue
+                report(row)  # also what was done before the deadline
+                if request.past_deadline:
                     stops[row] = Ended.DEADLINE
-                else:
-                    _report(step, row, request)
             return stops
 
         started = time.perf_counter()
         results = refine(step, watch)
         seconds = time.perf_counter() - started
-        for row, request in enumerate(requests):
-            if results[row].ended is Ended.ITERATIONS:
-                _report(step, row, request)
+        for row, result in enumerate(results):
+            if result.ended is not Ended.CANCELLED:
+                report(row)
         per_iteration = 1e3 * seconds / max(step.iteration, 1)
         return [_answer(result, options, per_iteration, len(requests)) for result in results]
 
@@ -246,7 +253,7 @@ def _shared(options: RefinementOptions) -> RefinementOptions:
 
 def _report(step: RefinementStep, row: int, request: RefinementRequest) -> None:
     """Tells the caller about the iteration that was just done, unless this photo stopped before it."""
-    if request.report is None or not step.iteration:
+    if request.report is None:
         return
     losses = step.history.losses_of(step.iteration - 1, row)
     if not np.isfinite(losses).all():

@@ -36,11 +36,11 @@ def _memory(address: int, dtype: Any, shape: Sequence[int]) -> npt.NDArray[Any]:
     return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)
 
 
-def _sort(dtype: Any, values: int, keys: int, shape: Sequence[int]) -> None:
+def _sort(dtype: Any, values: int, _keys: int, shape: Sequence[int]) -> None:
     _memory(values, dtype, shape).sort(axis=-1, kind="stable")
 
 
-def _argsort(dtype: Any, indices: int, values: int, keys: int, shape: Sequence[int]) -> None:
+def _argsort(dtype: Any, indices: int, values: int, _keys: int, shape: Sequence[int]) -> None:
     array = _memory(values, dtype, shape)
     _memory(indices, np.intp, shape)[...] = array.argsort(axis=-1, kind="stable")
     array.sort(axis=-1, kind="stable")  # Thrust sorts both

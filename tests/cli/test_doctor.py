@@ -175,7 +175,7 @@ def test_what_a_gpu_needs_beside_it_is_named_with_what_does_not_serve(
     missing: tuple[str, ...], problem: str, packages: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
-    monkeypatch.setattr(doctor.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(doctor.ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr(
         doctor.importlib.util, "find_spec", lambda name: None if name in missing else ModuleSpec(name, None)
     )
@@ -187,7 +187,7 @@ def test_what_a_gpu_needs_beside_it_is_named_with_what_does_not_serve(
 def test_an_onnx_runtime_without_cuda_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra of pyproject.toml first, which brings back the package for CPUs; then that goes."""
     monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
-    monkeypatch.setattr(doctor.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(doctor.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     finding = doctor._check_gpu()
     assert "only the cpu profile serves" in finding.problem
     extra, removal, exchange = finding.mend.split(" && ")

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime
-
 from facewright.core.assets import (
     BUILD_COMMAND,
     asset_path,
@@ -22,6 +20,7 @@ from facewright.core.assets import (
     open_assets_folder,
 )
 from facewright.core.errors import FacewrightError
+from facewright.core.onnx_runtime import ort
 from facewright.core.wheels import PYTRITON, WheelError, fetch_wheel
 from facewright.engines.onnx_engine import INSTALL_GPU
 from facewright.engines.tensorrt_plan import (
@@ -238,11 +237,11 @@ def _check_gpu() -> Finding:
     except FacewrightError as error:
         return Finding(f"no GPU, the cpu profile serves ({error.message})")
     subject = f"GPU of compute capability {capability}"
-    providers = onnxruntime.get_available_providers()
+    providers = ort.get_available_providers()
     if "CUDAExecutionProvider" not in providers:
         return Finding(
             subject,
-            f"ONNX Runtime {onnxruntime.__version__} has no CUDA provider, so only the cpu profile serves",
+            f"ONNX Runtime {ort.__version__} has no CUDA provider, so only the cpu profile serves",
             INSTALL_GPU,
             warning=True,
         )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import onnxruntime as ort
 
 from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
+from facewright.core.onnx_runtime import ort
 from facewright.engines.engine import NamedTensors, TensorSpec
 from facewright_client.contract import ErrorCode
 

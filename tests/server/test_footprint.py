@@ -16,7 +16,7 @@ import pytest
 
 from facewright.core.assets import cache_folder
 from facewright.server import Server, ServerSettings
-from facewright.server.server_traces import written_places
+from facewright.server.written_places import written_places
 from facewright_client import BadPhotoError, Client
 from tests.server.processes import eventually, living
 from tests.support.system_calls import Tracing

@@ -15,6 +15,7 @@ from pathlib import Path
 from facewright.core.assets import (
     BUILD_COMMAND,
     asset_path,
+    cache_failure,
     cache_folder,
     model_repository_folder,
     open_assets_folder,
@@ -115,8 +116,11 @@ def _install(quiet: bool) -> str:
         if not quiet or sys.stderr.isatty():
             print(f"unpacking Triton {VERSION}")
         install_runtime(wheel)
-    except (WheelError, RuntimeMissingError, OSError) as error:
+    except (WheelError, RuntimeMissingError) as error:
         return f"the Triton runtime could not be installed: {error}"
+    except OSError as error:
+        failure = cache_failure(error)
+        return f"the Triton runtime could not be installed: {failure.message}\n  mend: {failure.hint}"
     return ""
 
 

@@ -55,12 +55,19 @@ def serve(settings: ServerSettings) -> int:
 
 @contextmanager
 def embedded_server() -> Iterator[Server]:
-    """A server on free ports; Triton's log goes to ``log/embedded.log`` in the cache.
+    """A server on free ports; Triton's log goes to ``log/embedded.log`` in the cache, or to standard error
+    where the cache is only read.
 
     Raises:
         FacewrightError, RuntimeMissingError, ServerFailedError: as `Server.start`.
     """
-    log = cache_folder() / "log" / "embedded.log"
+    kept = cache_folder() / "log" / "embedded.log"
+    log: Path | None = kept
+    try:
+        kept.parent.mkdir(exist_ok=True)
+        kept.touch()
+    except OSError:
+        log = None
     with Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log)) as server:
         yield server
 

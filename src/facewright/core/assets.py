@@ -14,12 +14,36 @@ from facewright_client.contract import ErrorCode
 
 #: The command that builds, or repairs, every open asset.
 BUILD_COMMAND = "python -m facewright_export.open_assets"
+#: What to do where the cache cannot be written.
+ANOTHER_CACHE = "make room there, or set FACEWRIGHT_CACHE to another folder of yours and run scripts/setup"
 
 
 def cache_folder() -> Path:
-    """The project's cache: ``$FACEWRIGHT_CACHE``, by default ``~/.cache/facewright``."""
+    """The project's cache: ``$FACEWRIGHT_CACHE``, by default ``~/.cache/facewright``.
+
+    Raises:
+        FacewrightError: INTERNAL, when the variable is not set and this user has no home.
+    """
     root = os.environ.get("FACEWRIGHT_CACHE")
-    return Path(root) if root else Path.home() / ".cache" / "facewright"
+    if root:
+        return Path(root)
+    try:
+        return Path.home() / ".cache" / "facewright"
+    except RuntimeError:
+        raise FacewrightError(
+            ErrorCode.INTERNAL,
+            f"user {os.getuid()} has no home, where the cache would be",
+            "set FACEWRIGHT_CACHE to a folder",
+        ) from None
+
+
+def cache_failure(error: OSError) -> FacewrightError:
+    """What to say when something cannot be written into the cache."""
+    return FacewrightError(
+        ErrorCode.INTERNAL,
+        f"{error.filename or cache_folder()} cannot be written: {error.strerror}",
+        ANOTHER_CACHE,
+    )
 
 
 def open_assets_folder() -> Path:

@@ -3,9 +3,7 @@
 Each server has a folder, and regions in ``/dev/shm`` through which Triton and its stages exchange tensors,
 named after the process that supervises it. Every process of the server holds a lock on the folder. The names
 of regions are removed as soon as every stage has opened its own: the memory then lives exactly as long as the
-processes that use it, however they end.
-
-`written_places` is all that a server writes to.
+processes that use it, however they end. `written_places` lists all that a server writes to.
 """
 
 from __future__ import annotations
@@ -16,51 +14,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
-from facewright_kernels._runtime.cpu_library import kernel_cache
-
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _NAME: Final = re.compile(r"facewright-(\d+)-(\d+)-")
-
-
-@dataclass(frozen=True)
-class WrittenPlace:
-    """A folder that a server writes to.
-
-    Args:
-        folder: which.
-        names: pattern of the files and folders that it makes there.
-        purpose: what they are.
-    """
-
-    folder: Path
-    names: str
-    purpose: str
-
-    def holds(self, path: Path) -> bool:
-        """Whether a path is the folder's, and named as the server names its files there."""
-        if not path.is_relative_to(self.folder):
-            return False
-        below = path.relative_to(self.folder).parts
-        return not below or fnmatch(below[0], self.names)
-
-
-def written_places() -> tuple[WrittenPlace, ...]:
-    """Every place where a server of this process's environment writes, the file of ``serve --log`` apart.
-
-    Python also keeps the bytecode of sources in ``__pycache__`` beside them, where it may write there.
-    """
-    return (
-        WrittenPlace(Path(tempfile.gettempdir()), "*", "the server's folder, and the compiler's files"),
-        # Its path is written into Triton, whatever TMPDIR says.
-        WrittenPlace(Path("/tmp"), "python_env_*", "an empty folder of Triton's Python backend"),
-        WrittenPlace(_SHARED_MEMORY, "facewright-*", "tensors on their way between stages"),
-        WrittenPlace(kernel_cache(), "*", "kernels, compiled for this processor"),
-    )
 
 
 class ServerFolder:

@@ -8,7 +8,9 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from facewright.core.errors import FacewrightError
 from facewright.engines.profile import Profile
+from facewright_client.contract import ErrorCode
 
 #: Triton 2.51 makes a CUDA stream for each ensemble, a block manager and pinned memory whatever it serves,
 #: and calls it an error that there is no driver or no GPU. No option turns that off, but for
@@ -31,7 +33,7 @@ class TritonLog:
         profile: what the networks run on: on GPUs every line is passed on.
 
     Raises:
-        OSError: the file cannot be written.
+        FacewrightError: INTERNAL, when the file cannot be written.
     """
 
     def __init__(self, path: Path | None, profile: Profile) -> None:
@@ -39,8 +41,15 @@ class TritonLog:
         if path is None:
             self._target = os.dup(2)
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                raise FacewrightError(
+                    ErrorCode.INTERNAL,
+                    f"the log {path} cannot be written: {error.strerror}",
+                    "name another file with --log",
+                ) from None
         reading, self._writing_end = os.pipe()
         self._reading = os.fdopen(reading, "rb")
         self._copying = threading.Thread(target=self._copy, name="triton-log", daemon=True)

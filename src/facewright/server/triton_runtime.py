@@ -15,11 +15,14 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from facewright.core.assets import cache_folder
 from facewright.pipelines.registry import VARIABLE as PIPELINES_VARIABLE
+from facewright_kernels._runtime.cpu_library import kernel_cache
 
 VERSION = "2.51.0"
+_FOLDERS: Final = ("FACEWRIGHT_CACHE", "FACEWRIGHT_REFINEMENT_NETWORKS", "CUPY_CACHE_DIR", "CUDA_CACHE_PATH")
 
 
 class RuntimeMissingError(Exception):
@@ -67,8 +70,11 @@ class TritonRuntime:
         # Large arrays come and go with every request: give them back instead of keeping an arena per thread.
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
+        # What CuPy and the driver compile on a GPU, beside what g++ does, not below the user's home.
+        environment.setdefault("CUPY_CACHE_DIR", str(kernel_cache() / "cupy"))
+        environment.setdefault("CUDA_CACHE_PATH", str(kernel_cache() / "cuda"))
         # The server runs in a folder of its own, where a path relative to this one would lead elsewhere.
-        for variable in ("FACEWRIGHT_CACHE", "FACEWRIGHT_REFINEMENT_NETWORKS", PIPELINES_VARIABLE):
+        for variable in (*_FOLDERS, PIPELINES_VARIABLE):
             if environment.get(variable):
                 paths = environment[variable].split(os.pathsep)
                 environment[variable] = os.pathsep.join(str(Path(path).absolute()) for path in paths if path)

@@ -36,6 +36,9 @@ COMPILER_FLAGS: Final = (
 HEADER_FOLDER: Final = Path(__file__).parent
 
 
+_INSTALL_COMPILER: Final = "sudo apt-get install g++   (Debian and Ubuntu), or set CXX to a compiler's path"
+
+
 class CompilerError(RuntimeError):
     """g++ is missing or refused a kernel, or what it makes cannot be kept.
 
@@ -107,6 +110,20 @@ def build_cpu_library(path: Path, text: str) -> Path:
     return library
 
 
+def try_compiler() -> None:
+    """Compile what every kernel needs, and keep nothing. Raises CompilerError."""
+    compiler, _ = _compiler()
+    program = (
+        '#include <cmath>\n#include <omp.h>\nextern "C" int threads() { return omp_get_max_threads(); }\n'
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [compiler, *COMPILER_FLAGS, f"-I{HEADER_FOLDER}", "-o", f"{scratch}/tried.so", "-"]
+        done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip() or f"exit status {done.returncode}"
+        raise CompilerError(f"{compiler} cannot compile C++: {said.splitlines()[-1]}", _INSTALL_COMPILER)
+
+
 def _compile(compiler: str, path: Path, text: str, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         built = Path(scratch) / library.name
@@ -125,10 +142,12 @@ def _compiler() -> tuple[str, str]:
     if compiler is None:
         raise CompilerError(
             f"there is no C++ compiler {name!r} on PATH, and kernels are built once for this processor",
-            "sudo apt-get install g++   (Debian and Ubuntu), or set CXX to a compiler's path",
+            _INSTALL_COMPILER if name == "g++" else "unset CXX, or set it to a C++ compiler's path",
         )
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    return compiler, version
+    told = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        raise CompilerError(f"{compiler} is no compiler that runs", _INSTALL_COMPILER)
+    return compiler, told.stdout
 
 
 @lru_cache(maxsize=1)

@@ -30,6 +30,7 @@ class RuntimeMissingError(Exception):
 
     def __init__(self, message: str, mend: str) -> None:
         super().__init__(f"{message}. Mend it with:  {mend}")
+        self.what = message
         self.mend = mend
 
 
@@ -49,6 +50,11 @@ class TritonRuntime:
     def binary(self) -> Path:
         """The ``tritonserver`` executable."""
         return self.folder / "pytriton" / "tritonserver" / "bin" / "tritonserver"
+
+    @property
+    def stub(self) -> Path:
+        """The program that runs one stage, for this Python."""
+        return self.backends / "python" / "triton_python_backend_stub"
 
     @property
     def backends(self) -> Path:
@@ -88,7 +94,7 @@ def installed_runtime() -> TritonRuntime:
         RuntimeMissingError: not unpacked yet, or Python's shared library is missing.
     """
     runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
-    if not (runtime.binary.is_file() and (runtime.backends / "python").is_dir()):
+    if not is_unpacked():
         raise RuntimeMissingError("the Triton runtime is not installed", "facewright doctor --install")
     package = missing_python_library()
     if package:
@@ -97,6 +103,13 @@ def installed_runtime() -> TritonRuntime:
             f"sudo apt-get install {package}",
         )
     return runtime
+
+
+def is_unpacked() -> bool:
+    """Whether the cache holds the runtime, for this Python."""
+    runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
+    files = (runtime.binary, runtime.stub, runtime.backends / "python" / "libtriton_python.so")
+    return all(path.is_file() for path in files)
 
 
 def install_runtime(wheel: Path) -> TritonRuntime:
@@ -116,7 +129,8 @@ def install_runtime(wheel: Path) -> TritonRuntime:
             _rename_once(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    if not (runtime.backends / "python").is_dir():
+    if not is_unpacked():
+        shutil.rmtree(runtime.backends, ignore_errors=True)  # a part of it is missing
         _assemble_backend(runtime)
     return runtime
 

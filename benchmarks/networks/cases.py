@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.networks.roofline import timed
 from benchmarks.process_memory import available_gb, forget_peak, peak_gb, resident_gb
 from facewright.core.errors import FacewrightError
+from facewright.core.onnx_runtime import ort
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright_export.network import Array, Network
 from facewright_export.network_export import build_graph

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 
+from facewright.core.onnx_runtime import ort
 from facewright_export.network import Array
 from facewright_export.network_tables import network
 from facewright_export.onnx.graph_surgery import fold_constants

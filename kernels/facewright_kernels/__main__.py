@@ -6,21 +6,21 @@ import sys
 import time
 
 from facewright_kernels._runtime.cpu_library import CompilerError, kernel_cache
-from facewright_kernels._runtime.kernel_source import SOURCE_FOLDER, KernelSource
+from facewright_kernels._runtime.kernel_source import kernel_sources
 
 
 def main() -> int:
     """Build all; the exit status is 1 where the compiler is missing or refuses a kernel."""
     started = time.perf_counter()
-    stems = sorted(source.stem for source in SOURCE_FOLDER.glob("*.cu"))
+    sources = kernel_sources()
     try:
-        for stem in stems:
-            KernelSource(stem).compile_for_cpu()
+        for source in sources:
+            source.compile_for_cpu()
     except CompilerError as error:
         print(f"facewright_kernels: {error}", file=sys.stderr)
         return 1
     seconds = time.perf_counter() - started
-    print(f"{len(stems)} kernels ready in {kernel_cache()} ({seconds:.1f} s)")
+    print(f"{len(sources)} kernels ready in {kernel_cache()} ({seconds:.1f} s)")
     return 0
 
 

@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 from PIL import Image
@@ -34,6 +36,36 @@ def bare_machine(tmp_path: Path) -> dict[str, str]:
     identity.write_text("#!/bin/sh\necho 1000\n")
     identity.chmod(0o755)
     return {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+
+
+_SCRIPTS: Final = sorted((ROOT / "scripts").iterdir())
+
+
+def _script(path: Path) -> list[str]:
+    """The command that runs a script, in this environment where it is Python."""
+    return [
+        sys.executable if "python" in path.read_text().splitlines()[0] else "bash",
+        f"scripts/{path.name}",
+    ]
+
+
+@pytest.mark.parametrize("path", _SCRIPTS, ids=lambda path: path.name)
+def test_every_script_says_how_it_is_called(path: Path) -> None:
+    for option in ("--help", "-h"):
+        done = _run([*_script(path), option])
+        assert done.returncode == 0, done.stderr
+        assert f"scripts/{path.name}" in done.stdout
+        assert len(done.stdout.splitlines()) >= 2, "no word on what it does"
+
+
+@pytest.mark.parametrize("arguments", [["--tset"], ["tset", "1", "2"]], ids=["option", "words"])
+@pytest.mark.parametrize("path", _SCRIPTS, ids=lambda path: path.name)
+def test_no_script_runs_on_arguments_that_it_does_not_know(path: Path, arguments: list[str]) -> None:
+    """Where a script takes words, they are files, and these are not there."""
+    done = _run([*_script(path), *arguments])
+    assert done.returncode in (1, 2)
+    assert any(word in done.stderr + done.stdout for word in arguments)
+    assert "installing" not in done.stdout
 
 
 def test_setup_names_the_command_for_what_only_root_can_install(bare_machine: dict[str, str]) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, save_model
 
 from facewright.core.errors import FacewrightError
+from facewright.core.onnx_runtime import ort
 from facewright.engines import onnx_engine as engine_module
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright_client.contract import ErrorCode
@@ -89,7 +89,7 @@ def test_a_process_may_have_shared_its_memory_already(network: Path) -> None:
     program = """
 import sys
 import numpy as np
-import onnxruntime as ort
+from facewright.core.onnx_runtime import ort
 from pathlib import Path
 from facewright.engines.onnx_engine import OnnxEngine
 def share():

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, save_model
 
+from facewright.core.onnx_runtime import ort
 from facewright.engines.tensorrt_engine import TensorRTEngine
 from facewright.engines.tensorrt_plan import PlanIdentity, plan_name, write_identity
 from tests.support.gpu import GPU, IS_REAL, cupy_with_onnxruntime

@@ -17,10 +17,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, save_model
 
+from facewright.core.onnx_runtime import ort
 from facewright.core.wheels import Wheel
 from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.networks import refinement_files

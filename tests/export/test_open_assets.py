@@ -67,6 +67,15 @@ def test_builds_once(workshop: Workshop) -> None:
     assert manifest["assets"]["head.npz"]["sha256"] == sha256_of(workshop.folder / "head.npz")
 
 
+def test_where_all_is_built_nothing_is_written(workshop: Workshop) -> None:
+    """The cache may be read-only then."""
+    workshop.ensure()
+    before = {path: path.stat().st_mtime_ns for path in workshop.folder.iterdir() if path.name != ".lock"}
+    (workshop.folder / ".lock").unlink()
+    assert workshop.ensure() == []
+    assert {path: path.stat().st_mtime_ns for path in workshop.folder.iterdir()} == before
+
+
 def test_a_damaged_asset_is_built_again(workshop: Workshop) -> None:
     workshop.ensure()
     network = workshop.folder / "network.onnx"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import pytest
 
+from facewright.core.onnx_runtime import ort
 from facewright.core.wheels import MEDIAPIPE, fetch_wheel
 from facewright_export.tflite_to_onnx import face_networks, landmark_views
 from facewright_export.tflite_to_onnx.convert import write_operators

@@ -106,7 +106,7 @@ def test_missing_compiler_says_how_to_mend_it(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     cpu_library._compiler.cache_clear()
     try:
-        with pytest.raises(cpu_library.CompilerError, match=r"no-such-compiler.*apt-get install g\+\+"):
+        with pytest.raises(cpu_library.CompilerError, match=r"no-such-compiler.*unset CXX"):
             cpu_library.build_cpu_library(SOURCE_FOLDER / "tiny.cu", _TINY)
     finally:
         cpu_library._compiler.cache_clear()

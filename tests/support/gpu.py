@@ -6,9 +6,9 @@ import importlib
 from importlib.util import find_spec
 from typing import Any, Final
 
-import onnxruntime as ort
 import pytest
 
+from facewright.core.onnx_runtime import ort
 from tests.support.simulated_cuda import activate, has_real_gpu
 
 IS_REAL: Final = has_real_gpu()

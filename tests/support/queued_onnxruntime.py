@@ -13,9 +13,9 @@ from typing import Any
 
 import cupy
 import numpy as np
-import onnxruntime as ort
 import pytest
 
+from facewright.core.onnx_runtime import ort
 from facewright.engines import onnx_engine
 
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
+from facewright.core.onnx_runtime import ort
 from facewright_export.onnx.precision import Precision, emulated
 
 Array = npt.NDArray[Any]

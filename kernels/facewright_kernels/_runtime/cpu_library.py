@@ -36,40 +36,92 @@ COMPILER_FLAGS: Final = (
 HEADER_FOLDER: Final = Path(__file__).parent
 
 
+_INSTALL_COMPILER: Final = "sudo apt-get install g++   (Debian and Ubuntu), or set CXX to a compiler's path"
+
+
 class CompilerError(RuntimeError):
-    """g++ is missing or refused a kernel; the message says how to mend it."""
+    """g++ is missing or refused a kernel, or what it makes cannot be kept.
+
+    Args:
+        problem: what is wrong.
+        mend: what to do, where that is known.
+    """
+
+    def __init__(self, problem: str, mend: str = "") -> None:
+        super().__init__(f"{problem}. To mend it: {mend}" if mend else problem)
+        self.problem = problem
+        self.mend = mend
 
 
 def kernel_cache() -> Path:
     """Folder of compiled kernels: ``$FACEWRIGHT_CACHE/kernels``, by default
     ``~/.cache/facewright/kernels``.
+
+    Raises:
+        CompilerError: the variable is not set, and this user has no home.
     """
-    root = os.environ.get("FACEWRIGHT_CACHE") or str(Path.home() / ".cache" / "facewright")
-    return Path(root) / "kernels"
+    root = os.environ.get("FACEWRIGHT_CACHE")
+    if root:
+        return Path(root) / "kernels"
+    try:
+        return Path.home() / ".cache" / "facewright" / "kernels"
+    except RuntimeError:
+        raise CompilerError(
+            f"user {os.getuid()} has no home, where the cache would be", "set FACEWRIGHT_CACHE to a folder"
+        ) from None
 
 
-def build_cpu_library(path: Path, text: str) -> Path:
-    """Shared library of the C++ ``text``, found in the cache or built there under a file lock.
+def cpu_library(path: Path, text: str) -> Path:
+    """Where the shared library of the C++ ``text`` is, or will be.
 
-    ``path`` names the kernel in file names and compiler messages. The cache key holds the text, the headers,
-    the compiler's version, the flags and the processor (``-march=native``). Raises CompilerError.
+    ``path`` names the kernel in file names and compiler messages. The name holds the text, the headers, the
+    compiler's version, the flags and the processor (``-march=native``). Raises CompilerError.
     """
-    compiler, version = _compiler()
+    _, version = _compiler()
     key = hashlib.sha256()
     headers = [header.read_text(encoding="utf-8") for header in sorted(HEADER_FOLDER.glob("*.h"))]
     for part in (text, *headers, version, *COMPILER_FLAGS, _processor()):
         key.update(part.encode())
         key.update(b"\0")
-    folder = kernel_cache()
-    library = folder / f"{path.stem}-{key.hexdigest()[:20]}.so"
+    return kernel_cache() / f"{path.stem}-{key.hexdigest()[:20]}.so"
+
+
+def build_cpu_library(path: Path, text: str) -> Path:
+    """Shared library of the C++ ``text``, found in the cache or built there under a file lock.
+
+    Args as of `cpu_library`. Raises CompilerError.
+    """
+    library = cpu_library(path, text)
     if library.exists():
         return library
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{path.stem}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that start together build it once
-        if not library.exists():
-            _compile(compiler, path, text, library)
+    compiler, _ = _compiler()
+    folder = library.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / f"{path.stem}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that start together build it once
+            if not library.exists():
+                _compile(compiler, path, text, library)
+    except OSError as error:
+        raise CompilerError(
+            f"compiled kernels cannot be kept in {folder}: {error.strerror}",
+            "make room there, or set FACEWRIGHT_CACHE to another folder that you may write",
+        ) from error
     return library
+
+
+def try_compiler() -> None:
+    """Compile what every kernel needs, and keep nothing. Raises CompilerError."""
+    compiler, _ = _compiler()
+    program = (
+        '#include <cmath>\n#include <omp.h>\nextern "C" int threads() { return omp_get_max_threads(); }\n'
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [compiler, *COMPILER_FLAGS, f"-I{HEADER_FOLDER}", "-o", f"{scratch}/tried.so", "-"]
+        done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip() or f"exit status {done.returncode}"
+        raise CompilerError(f"{compiler} cannot compile C++: {said.splitlines()[-1]}", _INSTALL_COMPILER)
 
 
 def _compile(compiler: str, path: Path, text: str, library: Path) -> None:
@@ -89,11 +141,13 @@ def _compiler() -> tuple[str, str]:
     compiler = shutil.which(name)
     if compiler is None:
         raise CompilerError(
-            f"no C++ compiler {name!r} on PATH: kernels are built once for this processor. "
-            "Install one (Debian and Ubuntu: apt-get install g++) or set CXX to its path."
+            f"there is no C++ compiler {name!r} on PATH, and kernels are built once for this processor",
+            _INSTALL_COMPILER if name == "g++" else "unset CXX, or set it to a C++ compiler's path",
         )
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    return compiler, version
+    told = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        raise CompilerError(f"{compiler} is no compiler that runs", _INSTALL_COMPILER)
+    return compiler, told.stdout
 
 
 @lru_cache(maxsize=1)

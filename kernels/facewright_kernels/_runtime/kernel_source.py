@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from facewright_kernels._runtime.cpu_library import HEADER_FOLDER, build_cpu_library
+from facewright_kernels._runtime.cpu_library import HEADER_FOLDER, build_cpu_library, cpu_library
 
 SOURCE_FOLDER: Final = Path(__file__).parents[1]
 GPU_BLOCK: Final = 256
@@ -147,7 +147,7 @@ class KernelSource:
         with self._lock:
             if self._cpu_functions:
                 return
-            library = ctypes.CDLL(str(build_cpu_library(self.path, self.text + _cpu_launchers(self.kernels))))
+            library = ctypes.CDLL(str(build_cpu_library(self.path, self._cpu_text())))
             functions = {}
             for name, parameters in self.kernels.items():
                 function = getattr(library, f"{name}_on_cpu")
@@ -157,6 +157,13 @@ class KernelSource:
                 ]
                 functions[name] = function
             self._cpu_functions = functions
+
+    def is_built_for_cpu(self) -> bool:
+        """Whether the CPU library is in the cache."""
+        return cpu_library(self.path, self._cpu_text()).exists()
+
+    def _cpu_text(self) -> str:
+        return self.text + _cpu_launchers(self.kernels)
 
     def _launch_on_gpu(
         self, kernel: str, count: int, parameters: tuple[Parameter, ...], arguments: tuple[object, ...]
@@ -176,6 +183,16 @@ class KernelSource:
         ]
         blocks = min((count + GPU_BLOCK - 1) // GPU_BLOCK, GPU_MAXIMUM_BLOCKS)
         self._gpu_module.get_function(kernel)((blocks,), (GPU_BLOCK,), tuple(values))
+
+
+def kernel_sources() -> list[KernelSource]:
+    """Every ``.cu`` file of this package, by name."""
+    return [KernelSource(path.stem) for path in sorted(SOURCE_FOLDER.glob("*.cu"))]
+
+
+def kernels_to_build() -> list[str]:
+    """Those that the cache does not hold for this processor yet. Raises CompilerError."""
+    return [source.path.stem for source in kernel_sources() if not source.is_built_for_cpu()]
 
 
 def headers_fingerprint() -> str:

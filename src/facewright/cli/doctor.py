@@ -1,27 +1,35 @@
-"""``facewright doctor``: what serving needs, whether it is there, and the command that mends what is not."""
+"""``facewright doctor``: what serving needs, whether it is there, and the command that mends what is not.
+
+A check says only what it tried. Commands are printed as they work in the folder where they are read.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
-import onnxruntime
-
+from facewright.cli.mends import typed_here
 from facewright.core.assets import (
     BUILD_COMMAND,
-    asset_path,
+    asset_state,
+    cache_failure,
     cache_folder,
     model_repository_folder,
     open_assets_folder,
+    source_folder,
 )
 from facewright.core.errors import FacewrightError
+from facewright.core.onnx_runtime import ort
 from facewright.core.wheels import PYTRITON, WheelError, fetch_wheel
 from facewright.engines.onnx_engine import INSTALL_GPU
 from facewright.engines.tensorrt_plan import (
@@ -43,8 +51,11 @@ from facewright.server.triton_runtime import (
     RuntimeMissingError,
     install_runtime,
     installed_runtime,
+    is_unpacked,
     missing_python_library,
 )
+from facewright.server.written_places import require_places
+from facewright_kernels._runtime.cpu_library import CompilerError, try_compiler
 
 #: Room in /dev/shm for the regions of a server with many stages: a few megabytes each, more for large photos.
 #: Containers start with 64 MB and may serve a few requests with it: less is no failure.
@@ -53,7 +64,11 @@ _SHARED_MEMORY = Path("/dev/shm")
 #: What `scripts/setup --export` brings; an environment of an earlier version may lack some.
 _EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnx_graphsurgeon", "polygraphy")
 #: The versions that pyproject.toml and constraints.txt pin.
-_PINNED = "pip install --constraint constraints.txt"
+_PINNED = "python -m pip install --constraint constraints.txt"
+#: Both fill the same folder.
+_FOR_CPUS, _FOR_GPUS = "onnxruntime", "onnxruntime-gpu"
+_BOTH = f"{_FOR_CPUS} and {_FOR_GPUS} are both installed, and their files mixed"
+_INSTALL_CPU = f"python -m pip uninstall --yes {_FOR_CPUS} {_FOR_GPUS}; {_PINNED} --no-deps {_FOR_CPUS}"
 
 
 @dataclass(frozen=True)
@@ -80,16 +95,21 @@ def examine(install: bool = False, quiet: bool = False) -> int:
         install: first install what this user may: the Triton runtime, as root also a missing libpython.
         quiet: print only what is wrong.
     """
+    try:
+        cache_folder()
+    except FacewrightError as error:  # most of the checks could not begin
+        print(f"✗ cache: {error.message}\n  mend: {error.hint}")
+        return 1
     if install:
         problem = _install(quiet)
         if problem:
-            print(f"✗ {problem}")
+            print(f"✗ {problem.subject}: {problem.problem}\n  mend: {typed_here(problem.mend)}")
             return 1
-    findings = [*(check() for check in _CHECKS), *_check_table()]
+    findings = [finding for check in _CHECKS for finding in _findings(check)]
     for finding in findings:
         if finding.problem:
             mark, what = ("!", "recommended") if finding.warning else ("✗", "mend")
-            print(f"{mark} {finding.subject}: {finding.problem}\n  {what}: {finding.mend}")
+            print(f"{mark} {finding.subject}: {finding.problem}\n  {what}: {typed_here(finding.mend)}")
         elif not quiet:
             print(f"✓ {finding.subject}")
     regions, folders = remove_stale_regions(), remove_stale_folders()
@@ -98,8 +118,14 @@ def examine(install: bool = False, quiet: bool = False) -> int:
     return int(any(finding.problem and not finding.warning for finding in findings))
 
 
-def _install(quiet: bool) -> str:
+def _findings(check: Callable[[], Finding | list[Finding]]) -> list[Finding]:
+    found = check()
+    return found if isinstance(found, list) else [found]
+
+
+def _install(quiet: bool) -> Finding | None:
     """Install what is missing; returns what went wrong."""
+    subject = f"Triton {VERSION}"
     package = missing_python_library()
     if package and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"installing {package}")
@@ -107,18 +133,25 @@ def _install(quiet: bool) -> str:
         subprocess.run(["apt-get", "update", "-qq"], check=False)
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], check=False)
     try:
-        installed_runtime()
-        return ""
-    except RuntimeMissingError:
-        pass
-    try:
+        if is_unpacked():
+            return None
         wheel = fetch_wheel(PYTRITON, _show_progress if sys.stderr.isatty() else _no_progress)
         if not quiet or sys.stderr.isatty():
             print(f"unpacking Triton {VERSION}")
         install_runtime(wheel)
-    except (WheelError, RuntimeMissingError, OSError) as error:
-        return f"the Triton runtime could not be installed: {error}"
-    return ""
+    except WheelError as error:
+        return Finding(subject, str(error), "facewright doctor --install   (once that is mended)")
+    except (RuntimeMissingError, FacewrightError) as error:
+        return Finding(subject, *_cause_and_mend(error))
+    except OSError as error:
+        return Finding(subject, *_cause_and_mend(cache_failure(error)))
+    return None
+
+
+def _cause_and_mend(error: RuntimeMissingError | FacewrightError) -> tuple[str, str]:
+    if isinstance(error, FacewrightError):
+        return error.message, error.hint
+    return error.what, error.mend
 
 
 def _show_progress(share: float, what: str) -> None:
@@ -136,16 +169,47 @@ def _check_platform() -> Finding:
             system, "the server runs on Linux x86-64", "use such a machine, or the container image"
         )
     if sys.version_info[:2] not in ((3, 11), (3, 12)):
-        return Finding(
-            system, "needs Python 3.11 or 3.12", "PYTHON=python3.12 make demo   (remove .venv first)"
-        )
+        return Finding(system, "needs Python 3.11 or 3.12", "rm -r .venv; PYTHON=python3.12 scripts/setup")
     return Finding(system)
 
 
+def _check_packages() -> Finding:
+    """Versions are the pinned ones: others were not tried together."""
+    wrong = []
+    pinned = [line for name in ("facewright", "facewright-client") for line in _requirements(name)]
+    for line in pinned:
+        name, _, wanted = line.partition("==")
+        there = _installed_version(name) or (name == _FOR_CPUS and _installed_version(_FOR_GPUS)) or "none"
+        if wanted and there != wanted:
+            wrong.append(f"{name} {wanted} is wanted, there is {there}")
+    if wrong:
+        return Finding("Python packages", "; ".join(wrong), f"{_PINNED} -e ./client -e '.[assets]'")
+    return Finding(f"{len(pinned)} Python packages, of the pinned versions")
+
+
+def _requirements(package: str) -> list[str]:
+    """What a package asks for, its extras apart."""
+    try:
+        return [line for line in metadata.requires(package) or [] if "extra ==" not in line]
+    except metadata.PackageNotFoundError:
+        return [package]
+
+
+def _installed_version(package: str) -> str:
+    """ "" where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def _check_compiler() -> Finding:
-    if shutil.which("g++") or os.environ.get("CXX"):
-        return Finding("C++ compiler, for the CPU kernels")
-    return Finding("C++ compiler", "g++ is missing, the CPU kernels need it", "sudo apt-get install g++")
+    """Is tried, with the headers and flags that kernels need."""
+    try:
+        try_compiler()
+    except CompilerError as error:
+        return Finding("C++ compiler, for the CPU kernels", error.problem, error.mend)
+    return Finding("C++ compiler, for the CPU kernels")
 
 
 def _check_python_library() -> Finding:
@@ -158,22 +222,45 @@ def _check_python_library() -> Finding:
 
 
 def _check_runtime() -> Finding:
+    """Both programs are started, which say how they are called."""
     subject = f"Triton {VERSION}"
-    try:
-        runtime = installed_runtime()
-    except RuntimeMissingError as error:
-        return Finding(subject, str(error).split(". Mend")[0], error.mend)
-    probe = subprocess.run(
-        [str(runtime.binary), "--help"],
-        env=runtime.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "model-repository" not in probe.stdout + probe.stderr:
-        said = (probe.stderr or probe.stdout).strip().splitlines()[-1:]
-        return Finding(subject, f"it does not run: {' '.join(said)}", f"rm -r {runtime.folder} && make setup")
+    if not is_unpacked():
+        return Finding(subject, "the Triton runtime is not installed", "facewright doctor --install")
+    if missing_python_library():
+        return Finding(subject, "its stages do not start without Python's shared library", "see above")
+    runtime = installed_runtime()
+    for program, answer in ((runtime.binary, "--model-repository"), (runtime.stub, "Expected")):
+        try:
+            done = subprocess.run(
+                [str(program), "--help"],
+                env=runtime.environment(),
+                capture_output=True,
+                errors="replace",
+                timeout=60,
+                check=False,
+            )
+            said = done.stdout + done.stderr
+        except (OSError, subprocess.TimeoutExpired) as error:
+            said = str(error)
+        if answer not in said:
+            last = "".join(said.strip().splitlines()[-1:]) or "it says nothing"
+            again = f"rm -r {shlex.quote(str(runtime.folder))}; facewright doctor --install"
+            return Finding(subject, f"{program.name} does not run: {last}", again)
     return Finding(subject)
+
+
+def _check_places() -> list[Finding]:
+    """Whether a server can write where it must."""
+    asked = os.environ.get("TMPDIR")
+    findings = []
+    if asked and Path(tempfile.gettempdir()) != Path(asked).absolute():
+        problem = f"TMPDIR={asked} cannot be written, so {tempfile.gettempdir()} takes its place"
+        findings.append(Finding("temporary files", problem, "set TMPDIR to a folder of yours", warning=True))
+    try:
+        require_places(stages=0)
+    except FacewrightError as error:
+        findings.append(Finding("what a server writes", error.message, error.hint))
+    return findings or [Finding("what a server writes has its places")]
 
 
 def _check_table() -> list[Finding]:
@@ -182,20 +269,27 @@ def _check_table() -> list[Finding]:
         rows = pipelines().values()
     except FacewrightError as error:
         return [Finding("pipelines", error.message, error.hint)]
-    return [_check_model_repository(), *map(_check_pipeline, rows), _check_plans()]
+    findings = [_check_model_repository(), _check_open_assets(), *map(_describe, rows)]
+    return [*findings, _check_plans()]
 
 
-def _check_pipeline(row: Pipeline) -> Finding:
-    subject = f"pipeline {row.name}"
-    try:
-        for weights in row.weights:
-            asset_path(weights.file)
-    except FacewrightError as error:
-        return Finding(subject, error.message, BUILD_COMMAND)
+def _check_open_assets() -> Finding:
+    """All that are missing or damaged at once: one command builds them."""
+    files = sorted({weights.file for row in pipelines().values() for weights in row.weights})
+    folder = open_assets_folder()
+    states = {name: asset_state(name) for name in files}
+    wrong = [f"{name} is {state}" for name, state in states.items() if state != "intact"]
+    if wrong:
+        return Finding(f"open assets in {folder}", ", ".join(wrong), BUILD_COMMAND)
+    return Finding(f"{len(files)} open assets")
+
+
+def _describe(row: Pipeline) -> Finding:
     brought = [step.name for step in row.steps if isinstance(step, Network) and not step.weights]
-    if brought:
-        return Finding(f"{subject}: weights open; serve --networks must bring {', '.join(brought)}")
-    return Finding(f"{subject}: weights open")
+    return Finding(
+        f"pipeline {row.name}: "
+        + (f"serve --networks must bring {', '.join(brought)}" if brought else "its weights are open")
+    )
 
 
 def _check_model_repository() -> Finding:
@@ -208,23 +302,23 @@ def _check_model_repository() -> Finding:
     ]
     if not missing:
         return Finding("model repository")
-    return Finding(
-        "model repository",
-        f"{source} holds no {', '.join(missing)}",
-        "export FACEWRIGHT_MODEL_REPOSITORY=<clone>/model_repository",
-    )
+    ours = source_folder()
+    mend = "name the model_repository of a clone in FACEWRIGHT_MODEL_REPOSITORY"
+    if "FACEWRIGHT_MODEL_REPOSITORY" in os.environ and ours is not None:
+        mend = "unset FACEWRIGHT_MODEL_REPOSITORY"
+    return Finding("model repository", f"{source} holds no {', '.join(missing)}", mend)
 
 
 def _check_shared_memory() -> Finding:
     folder = _SHARED_MEMORY
     if not folder.is_dir():
-        return Finding(str(folder), "it does not exist", f"mount -t tmpfs tmpfs {folder}")
+        return Finding(str(folder), "it does not exist", f"sudo mount -t tmpfs tmpfs {folder}")
     free = shutil.disk_usage(folder).free
     if free < _AMPLE_SHARED_MEMORY:
         return Finding(
             str(folder),
             f"{free >> 20} MB free, too few for many requests at once or large photos",
-            f"{_AMPLE_SHARED_MEMORY >> 20} MB or more: mount -o remount,size=1g {folder}   "
+            f"{_AMPLE_SHARED_MEMORY >> 20} MB or more: sudo mount -o remount,size=1g {folder}   "
             "(containers: --shm-size=1g)",
             warning=True,
         )
@@ -233,16 +327,21 @@ def _check_shared_memory() -> Finding:
 
 def _check_gpu() -> Finding:
     """With a GPU, what the cuda and tensorrt profiles need beside it."""
+    both = _installed_version(_FOR_CPUS) and _installed_version(_FOR_GPUS)
     try:
         capability = compute_capability()
     except FacewrightError as error:
+        if both:
+            return Finding("ONNX Runtime", _BOTH, _INSTALL_CPU, warning=True)
         return Finding(f"no GPU, the cpu profile serves ({error.message})")
+    if both:
+        return Finding("ONNX Runtime", _BOTH, INSTALL_GPU, warning=True)
     subject = f"GPU of compute capability {capability}"
-    providers = onnxruntime.get_available_providers()
+    providers = ort.get_available_providers()
     if "CUDAExecutionProvider" not in providers:
         return Finding(
             subject,
-            f"ONNX Runtime {onnxruntime.__version__} has no CUDA provider, so only the cpu profile serves",
+            f"ONNX Runtime {ort.__version__} has no CUDA provider, so only the cpu profile serves",
             INSTALL_GPU,
             warning=True,
         )
@@ -328,19 +427,26 @@ def _refused_plans(files: Mapping[Path, Path], capability: str, tensorrt: str) -
 def _check_export() -> Finding:
     missing = [name for name in _EXPORT_PACKAGES if importlib.util.find_spec(name) is None]
     if "torch" in missing:
-        return Finding("serving only; exporting networks needs: scripts/setup --export")
+        root = source_folder()
+        exporting = root and root / ".venv-export" / "bin" / "facewright"
+        if exporting and exporting.exists():
+            return Finding(f"serving only; {exporting} exports networks")
+        return Finding(f"serving only; exporting networks needs: {typed_here('scripts/setup --export')}")
     if missing:
-        problem = f"{', '.join(missing)} cannot be imported"
+        problem = f"{', '.join(missing)} missing"
         return Finding("exporting networks", problem, "scripts/setup --export", warning=True)
     return Finding("exporting networks")
 
 
-_CHECKS: tuple[Callable[[], Finding], ...] = (
+_CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (
     _check_platform,
+    _check_packages,
     _check_compiler,
     _check_python_library,
     _check_runtime,
+    _check_places,
     _check_shared_memory,
     _check_gpu,
     _check_export,
+    _check_table,
 )

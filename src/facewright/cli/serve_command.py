@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +25,12 @@ NOT_STARTED: Final = (ServerFailedError, RuntimeMissingError)
 def serve(settings: ServerSettings) -> int:
     """Run a server until SIGINT or SIGTERM; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s facewright: %(message)s", stream=sys.stderr)
-    asked = threading.Event()
+    asked = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
+        # No Event: a second signal while it is being set would wait for the first for ever.
+        nonlocal asked
+        asked = True
 
     server = Server(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -38,7 +39,7 @@ def serve(settings: ServerSettings) -> int:
     try:
         server.launch()
         announced = False
-        while not asked.is_set():
+        while not asked:
             if not announced and server.wait_ready(0.2):
                 _announce(server)
                 announced = True
@@ -54,12 +55,19 @@ def serve(settings: ServerSettings) -> int:
 
 @contextmanager
 def embedded_server() -> Iterator[Server]:
-    """A server on free ports; Triton's log goes to ``log/embedded.log`` in the cache.
+    """A server on free ports; Triton's log goes to ``log/embedded.log`` in the cache, or to standard error
+    where the cache is only read.
 
     Raises:
         FacewrightError, RuntimeMissingError, ServerFailedError: as `Server.start`.
     """
-    log = cache_folder() / "log" / "embedded.log"
+    kept = cache_folder() / "log" / "embedded.log"
+    log: Path | None = kept
+    try:
+        kept.parent.mkdir(exist_ok=True)
+        kept.touch()
+    except OSError:
+        log = None
     with Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log)) as server:
         yield server
 

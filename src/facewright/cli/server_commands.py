@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from facewright.cli.mends import typed_here
+
 
 def add_serve(commands: Any) -> None:
     """The arguments of ``facewright serve``."""
@@ -114,6 +116,10 @@ def add_doctor(commands: Any) -> None:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    from facewright.cli.doctor import examine
-
+    try:
+        from facewright.cli.doctor import examine
+    except ImportError as error:
+        mend = "python -m pip install --constraint constraints.txt -e ./client -e '.[assets]'"
+        print(f"✗ Python packages: {error}\n  mend: {typed_here(mend)}")
+        return 1
     return examine(install=parsed.install, quiet=parsed.quiet)

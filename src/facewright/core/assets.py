@@ -6,20 +6,47 @@ builds.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Literal
 
 from facewright.core.errors import FacewrightError
 from facewright_client.contract import ErrorCode
 
 #: The command that builds, or repairs, every open asset.
 BUILD_COMMAND = "python -m facewright_export.open_assets"
+#: What to do where the cache cannot be written.
+ANOTHER_CACHE = "make room there, or set FACEWRIGHT_CACHE to another folder of yours and run scripts/setup"
 
 
 def cache_folder() -> Path:
-    """The project's cache: ``$FACEWRIGHT_CACHE``, by default ``~/.cache/facewright``."""
+    """The project's cache: ``$FACEWRIGHT_CACHE``, by default ``~/.cache/facewright``.
+
+    Raises:
+        FacewrightError: INTERNAL, when the variable is not set and this user has no home.
+    """
     root = os.environ.get("FACEWRIGHT_CACHE")
-    return Path(root) if root else Path.home() / ".cache" / "facewright"
+    if root:
+        return Path(root)
+    try:
+        return Path.home() / ".cache" / "facewright"
+    except RuntimeError:
+        raise FacewrightError(
+            ErrorCode.INTERNAL,
+            f"user {os.getuid()} has no home, where the cache would be",
+            "set FACEWRIGHT_CACHE to a folder",
+        ) from None
+
+
+def cache_failure(error: OSError) -> FacewrightError:
+    """What to say when something cannot be written into the cache."""
+    return FacewrightError(
+        ErrorCode.INTERNAL,
+        f"{error.filename or cache_folder()} cannot be written: {error.strerror}",
+        ANOTHER_CACHE,
+    )
 
 
 def open_assets_folder() -> Path:
@@ -44,6 +71,30 @@ def asset_path(name: str, folder: Path | None = None) -> Path:
             ErrorCode.INTERNAL, f"the open asset {name} is not in {path.parent}", f"run: {BUILD_COMMAND}"
         )
     return path
+
+
+def asset_state(name: str) -> Literal["intact", "missing", "damaged"]:
+    """Whether an open asset of the cache is what was built, by the sha256 in ``manifest.json``.
+
+    An asset that the manifest does not know was put there by hand, and is taken as it is.
+    """
+    folder = open_assets_folder()
+    path = folder / name
+    if not path.is_file():
+        return "missing"
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        built = str(manifest["assets"][name]["sha256"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return "intact"
+    with path.open("rb") as file:
+        return "intact" if hashlib.file_digest(file, "sha256").hexdigest() == built else "damaged"
+
+
+def source_folder() -> Path | None:
+    """The source tree that this package is in; None where it was installed without one."""
+    root = Path(__file__).parents[3]
+    return root if (root / "scripts" / "setup").is_file() else None
 
 
 def model_repository_folder() -> Path:

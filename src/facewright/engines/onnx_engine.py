@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import onnxruntime as ort
 
 from facewright.core.arrays import Array
 from facewright.core.assets import BUILD_COMMAND, open_assets_folder
 from facewright.core.errors import FacewrightError
+from facewright.core.onnx_runtime import ort
 from facewright.engines.engine import NamedTensors, TensorSpec
 from facewright_client.contract import ErrorCode
 

@@ -3,7 +3,7 @@
 Each server has a folder, and regions in ``/dev/shm`` through which Triton and its stages exchange tensors,
 named after the process that supervises it. Every process of the server holds a lock on the folder. The names
 of regions are removed as soon as every stage has opened its own: the memory then lives exactly as long as the
-processes that use it, however they end.
+processes that use it, however they end. `written_places` lists all that a server writes to.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from facewright.server.server_settings import ServerSettings
 from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
 from facewright.server.triton_process import TritonProcess
 from facewright.server.triton_runtime import installed_runtime
+from facewright.server.written_places import require_places
 from facewright_client import FacewrightClientError
 
 _LOG: Final = logging.getLogger("facewright.server")
@@ -153,9 +154,11 @@ class Server:
         try:
             _check_ports(self._settings)
             served = served_pipelines(self._settings.pipelines)
+            runtime = installed_runtime()
+            sizing = Sizing(self._settings.usable_cores)
+            require_places(sum(sizing.instances(stage) for stage in stages(served).values()))
             remove_stale_regions()
             remove_stale_folders()
-            runtime = installed_runtime()
             while not self._stop.is_set():
                 process = self._process = TritonProcess(runtime, self._settings)
                 started = False
@@ -181,7 +184,8 @@ class Server:
                 _LOG.error("restarting the server: %s", reason)
                 self._stop.wait(min(2.0**failed_starts - 1, 30.0))
         except Exception as error:
-            _LOG.error("the server ends: %s: %s", type(error).__name__, error)
+            if self.restarts:  # else whoever starts it is told
+                _LOG.error("the server ends: %s: %s", type(error).__name__, error)
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()

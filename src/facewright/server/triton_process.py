@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import signal
 import subprocess
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ from facewright.server.model_configs import Sizing
 from facewright.server.served_repository import assemble_repository, served_pipelines
 from facewright.server.server_settings import ServerSettings
 from facewright.server.server_traces import ServerFolder, remove_regions
+from facewright.server.triton_log import TritonLog
 from facewright.server.triton_runtime import TritonRuntime
 
 _STUB: Final = "triton_python_backend_stub"
@@ -43,8 +46,10 @@ class TritonProcess:
             held.callback(folder.remove)
             self._region_prefix = f"{folder.path.name}-"
             held.callback(remove_regions, self._region_prefix)
+            log = TritonLog(settings.log, settings.profile)
+            held.callback(log.close)
             lifeline = Lifeline()
-            held.callback(lifeline.cut)
+            held.callback(lifeline.cut)  # before the log waits for the last process that writes to it
             repository = folder.path / "model_repository"
             repository.mkdir()
             if settings.networks is not None:
@@ -56,10 +61,6 @@ class TritonProcess:
                 Sizing(settings.usable_cores),
                 settings.networks,
             )
-            log: int = 2
-            if settings.log is not None:
-                settings.log.parent.mkdir(parents=True, exist_ok=True)
-                log = held.enter_context(settings.log.open("ab")).fileno()
             environment = runtime.environment()
             environment["FACEWRIGHT_LONGEST_WAIT_MS"] = str(settings.longest_wait_ms)
             environment[PROFILE_VARIABLE] = settings.profile
@@ -70,11 +71,11 @@ class TritonProcess:
                 env=environment,
                 cwd=folder.path,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=log.writing_end,
+                stderr=log.writing_end,
                 pass_fds=(folder.lock, lifeline.tied_end),
                 start_new_session=True,
-                preexec_fn=lifeline.tie_group,
+                preexec_fn=partial(_begin_group, lifeline),
             )
             self._held = held.pop_all()
 
@@ -118,6 +119,13 @@ class TritonProcess:
         while _group_lives(self.pid) and time.monotonic() < deadline:
             time.sleep(0.01)
         self._held.close()
+
+
+def _begin_group(lifeline: Lifeline) -> None:
+    """In the child, before it runs its program."""
+    lifeline.tie_group()
+    # What is left of a process that crashes holds photos. (Stages of Triton 2.51 crash at their very end.)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Path, prefix: str) -> list[str]:

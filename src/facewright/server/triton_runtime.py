@@ -15,11 +15,14 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from facewright.core.assets import cache_folder
 from facewright.pipelines.registry import VARIABLE as PIPELINES_VARIABLE
+from facewright_kernels._runtime.cpu_library import kernel_cache
 
 VERSION = "2.51.0"
+_FOLDERS: Final = ("FACEWRIGHT_CACHE", "FACEWRIGHT_REFINEMENT_NETWORKS", "CUPY_CACHE_DIR", "CUDA_CACHE_PATH")
 
 
 class RuntimeMissingError(Exception):
@@ -27,6 +30,7 @@ class RuntimeMissingError(Exception):
 
     def __init__(self, message: str, mend: str) -> None:
         super().__init__(f"{message}. Mend it with:  {mend}")
+        self.what = message
         self.mend = mend
 
 
@@ -48,6 +52,11 @@ class TritonRuntime:
         return self.folder / "pytriton" / "tritonserver" / "bin" / "tritonserver"
 
     @property
+    def stub(self) -> Path:
+        """The program that runs one stage, for this Python."""
+        return self.backends / "python" / "triton_python_backend_stub"
+
+    @property
     def backends(self) -> Path:
         """The backend directory: the Python backend beside its stub for this Python."""
         return self.folder / f"backends-{_python_version()}"
@@ -67,9 +76,11 @@ class TritonRuntime:
         # Large arrays come and go with every request: give them back instead of keeping an arena per thread.
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
-        environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+        # What CuPy and the driver compile on a GPU, beside what g++ does, not below the user's home.
+        environment.setdefault("CUPY_CACHE_DIR", str(kernel_cache() / "cupy"))
+        environment.setdefault("CUDA_CACHE_PATH", str(kernel_cache() / "cuda"))
         # The server runs in a folder of its own, where a path relative to this one would lead elsewhere.
-        for variable in ("FACEWRIGHT_CACHE", "FACEWRIGHT_REFINEMENT_NETWORKS", PIPELINES_VARIABLE):
+        for variable in (*_FOLDERS, PIPELINES_VARIABLE):
             if environment.get(variable):
                 paths = environment[variable].split(os.pathsep)
                 environment[variable] = os.pathsep.join(str(Path(path).absolute()) for path in paths if path)
@@ -83,7 +94,7 @@ def installed_runtime() -> TritonRuntime:
         RuntimeMissingError: not unpacked yet, or Python's shared library is missing.
     """
     runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
-    if not (runtime.binary.is_file() and (runtime.backends / "python").is_dir()):
+    if not is_unpacked():
         raise RuntimeMissingError("the Triton runtime is not installed", "facewright doctor --install")
     package = missing_python_library()
     if package:
@@ -92,6 +103,13 @@ def installed_runtime() -> TritonRuntime:
             f"sudo apt-get install {package}",
         )
     return runtime
+
+
+def is_unpacked() -> bool:
+    """Whether the cache holds the runtime, for this Python."""
+    runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
+    files = (runtime.binary, runtime.stub, runtime.backends / "python" / "libtriton_python.so")
+    return all(path.is_file() for path in files)
 
 
 def install_runtime(wheel: Path) -> TritonRuntime:
@@ -111,7 +129,8 @@ def install_runtime(wheel: Path) -> TritonRuntime:
             _rename_once(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    if not (runtime.backends / "python").is_dir():
+    if not is_unpacked():
+        shutil.rmtree(runtime.backends, ignore_errors=True)  # a part of it is missing
         _assemble_backend(runtime)
     return runtime
 

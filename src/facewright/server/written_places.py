@@ -1,0 +1,132 @@
+"""Where a server writes: all of it, and whether it can before it starts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from facewright.core.assets import ANOTHER_CACHE
+from facewright.core.errors import FacewrightError
+from facewright_client.contract import ErrorCode
+from facewright_kernels._runtime.cpu_library import CompilerError, kernel_cache
+from facewright_kernels._runtime.kernel_source import kernels_to_build
+
+#: What Triton takes at once for each stage process; it grows with the tensors.
+_REGION_BYTES: Final = 1 << 20
+#: Of a compiled kernel, and what the linker needs beside it.
+_KERNEL_BYTES: Final = 1 << 18
+
+
+@dataclass(frozen=True)
+class WrittenPlace:
+    """A folder that a server writes to.
+
+    Args:
+        folder: which.
+        prefix: how the names of all files and folders begin that it makes there.
+        purpose: what they are.
+        mend: what to do where it cannot be written.
+        room: bytes that a start needs there.
+    """
+
+    folder: Path
+    prefix: str
+    purpose: str
+    mend: str
+    room: int = 0
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path is the folder's, and named as the server names its files there."""
+        if not path.is_relative_to(self.folder):
+            return False
+        below = path.relative_to(self.folder).parts
+        return not below or below[0].startswith(self.prefix)
+
+    def problem(self) -> str:
+        """Why it cannot be written, which is tried; "" where it can."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(prefix=self.prefix, dir=self.folder) as file:
+                if self.room:
+                    os.posix_fallocate(file.fileno(), 0, self.room)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                return f"{self.folder} has less than {self.room >> 20} MB free, for {self.purpose}"
+            return f"{self.folder} cannot be written ({error.strerror}), for {self.purpose}"
+        return ""
+
+
+def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
+    """Every place that a server writes to, the file of ``serve --log`` apart.
+
+    Python also keeps the bytecode of sources in ``__pycache__`` beside them, where it may write there.
+
+    Args:
+        stages: processes of stages that are to start.
+
+    Raises:
+        FacewrightError: INTERNAL, when there is no folder for temporary files, or none for the cache.
+    """
+    try:
+        temporary, kernels = Path(tempfile.gettempdir()), kernel_cache()
+    except CompilerError as error:
+        raise FacewrightError(ErrorCode.INTERNAL, error.problem, error.mend) from None
+    except OSError as error:
+        raise FacewrightError(
+            ErrorCode.INTERNAL, str(error.strerror), "set TMPDIR to a folder that you may write"
+        ) from None
+    return (
+        WrittenPlace(
+            temporary,
+            "",
+            "the server's folder facewright-*, and the compiler's files",
+            "make room there, or set TMPDIR to another folder that you may write",
+            room=1 << 20,
+        ),
+        WrittenPlace(
+            Path("/tmp"),
+            "python_env_",
+            "an empty folder of Triton's Python backend, whatever TMPDIR says",
+            "mount a tmpfs there, such as by podman run --tmpfs /tmp",
+        ),
+        WrittenPlace(
+            Path("/dev/shm"),
+            "facewright-",
+            "tensors on their way between stages",
+            "mount -o remount,rw,size=1g /dev/shm   (containers: --shm-size=1g)",
+            room=_REGION_BYTES * stages,
+        ),
+        WrittenPlace(
+            kernels,
+            "",
+            "kernels, compiled for this processor",
+            ANOTHER_CACHE,
+        ),
+    )
+
+
+def require_places(stages: int) -> None:
+    """Make sure that a server can write where it must.
+
+    Args:
+        stages: processes of stages that are to start.
+
+    Raises:
+        FacewrightError: INTERNAL: some place cannot be written, or has no room; or kernels are to be compiled
+            and there is no compiler.
+    """
+    *always, kernels = written_places(stages)
+    for place in always:
+        if problem := place.problem():
+            raise FacewrightError(ErrorCode.INTERNAL, problem, place.mend)
+    try:
+        missing = kernels_to_build()
+    except CompilerError as error:
+        raise FacewrightError(ErrorCode.INTERNAL, error.problem, error.mend) from None
+    # What is compiled already may lie in a folder that is only read.
+    if missing and (problem := replace(kernels, room=len(missing) * _KERNEL_BYTES).problem()):
+        raise FacewrightError(ErrorCode.INTERNAL, problem, kernels.mend)

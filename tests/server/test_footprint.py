@@ -1,0 +1,160 @@
+"""What a server does to the machine it runs on and to the network, from its start to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from facewright.core.assets import cache_folder
+from facewright.server import Server, ServerSettings
+from facewright.server.written_places import written_places
+from facewright_client import BadPhotoError, Client
+from tests.server.processes import eventually, living
+from tests.support.system_calls import Tracing
+
+pytestmark = pytest.mark.server
+#: Bash, with which Triton starts its stages, looks for a terminal.
+_DEVICES: Final = {Path("/dev/null"), Path("/dev/tty")}
+#: Left out of the cache, so that the server compiles it.
+_COLD_KERNEL: Final = "sh_shading"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine of its own: home, temporary folder, and a cache that lacks a kernel."""
+    warm, cold = cache_folder(), tmp_path / "cache"
+    (cold / "kernels").mkdir(parents=True)
+    for path in warm.iterdir():
+        if path.name.startswith(("open", "triton-")):
+            (cold / path.name).symlink_to(path)
+    for path in (warm / "kernels").glob("*.so"):
+        if not path.name.startswith(_COLD_KERNEL):
+            (cold / "kernels" / path.name).hardlink_to(path)
+    for name in ("home", "tmp"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(cold))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return tmp_path
+
+
+def _foreign(paths: Iterable[Path]) -> list[Path]:
+    """Those that no server has to do with."""
+    places = written_places()
+    return sorted(
+        path
+        for path in set(paths) - _DEVICES
+        if not any(place.holds(path) for place in places) and "__pycache__" not in path.parts
+    )
+
+
+def _free_ports() -> list[int]:
+    chosen = Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0)).settings
+    return [chosen.grpc_port, chosen.http_port, chosen.metrics_port]
+
+
+def test_a_servers_whole_life(machine: Path, photo: bytes) -> None:
+    """Start, a photo over gRPC and one over HTTP, a refused one, metrics, stop: no file but where it is
+    declared, no name looked up, nothing but this machine reached.
+    """
+    grpc_port, http_port, metrics_port = _free_ports()
+    ports = [f"--grpc-port={grpc_port}", f"--http-port={http_port}", f"--metrics-port={metrics_port}"]
+    command = [sys.executable, "-m", "facewright.cli", "serve", *ports]
+    traced = Tracing(command, os.environ, machine / "home", machine)
+    try:
+        ready = eventually(lambda: "Ctrl-C stops" in traced.said.read_text() or traced.ended(), 240)
+        assert ready, traced.said.read_text()
+        assert not traced.ended(), traced.said.read_text()
+        with Client(f"127.0.0.1:{grpc_port}") as client:
+            assert client.create(photo, texture_size=512).glb
+            with pytest.raises(BadPhotoError):
+                client.create(b"not a photo")
+        assert _created_over_http(http_port, photo)
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=10) as answer:
+            assert b"nv_inference_request_success" in answer.read()
+    finally:
+        traced.stop(signal.SIGTERM)
+    alarms = [line for line in traced.said.read_text().splitlines() if re.match(r"[EFW]\d{4} |error", line)]
+    assert alarms == [], "a healthy server has nothing to complain of"
+    deeds = traced.deeds()
+    compiled = (machine / "cache" / "kernels").glob(f"{_COLD_KERNEL}-*.so")
+    assert set(compiled) <= deeds.written, "what a server writes was not seen"
+    assert _foreign(deeds.written) == []
+    assert sorted(deeds.reached) == []
+    assert list((machine / "home").iterdir()) == []
+    assert list((machine / "tmp").iterdir()) == []
+
+
+def _created_over_http(port: int, photo: bytes) -> bytes:
+    header = {
+        "inputs": [
+            {
+                "name": "PHOTO",
+                "shape": [1, len(photo)],
+                "datatype": "UINT8",
+                "parameters": {"binary_data_size": len(photo)},
+            }
+        ],
+        "outputs": [{"name": "GLB", "parameters": {"binary_data": True}}],
+        "parameters": {"texture_size": 512},
+    }
+    asked = json.dumps(header).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v2/models/avatar_twin/infer",
+        asked + photo,
+        {"Inference-Header-Content-Length": str(len(asked))},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return bytes(answer.read())
+
+
+def test_what_no_server_may_do_is_seen(machine: Path) -> None:
+    """A program that does each of it, half of it in a child and in vain."""
+    program = """
+import os, socket, subprocess, sys
+os.makedirs(os.environ["HOME"] + "/.queue/a folder")
+os.rename(os.environ["HOME"] + "/.queue", os.environ["HOME"] + "/.moved")
+os.chdir(os.environ["HOME"])
+open("relative", "w").close()
+os.symlink("/nowhere", "link")
+child = 'open("/nowhere/at all", "w")'
+subprocess.run([sys.executable, "-c", child], stderr=subprocess.DEVNULL)
+try:
+    socket.getaddrinfo("facewright.invalid", 80)
+except OSError:
+    pass
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    sender.connect(("192.0.2.1", 9))  # of documentation (RFC 5737); a datagram's socket sends nothing yet
+with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+    sender.connect(("::1", 9))
+"""
+    environment = {**os.environ, "RES_OPTIONS": "timeout:1 attempts:1"}
+    traced = Tracing([sys.executable, "-c", program], environment, machine, machine)
+    assert traced.process.wait(60) == 0, traced.said.read_text()
+    deeds, home = traced.deeds(), machine / "home"
+    assert _foreign(deeds.written) == sorted(
+        [
+            Path("/nowhere/at all"),
+            *(home / name for name in (".moved", ".queue", ".queue/a folder", "link", "relative")),
+        ]
+    )
+    assert "192.0.2.1:9" in deeds.reached
+    assert "/etc/resolv.conf" in deeds.reached
+    assert "::1:9" not in deeds.reached
+
+
+def test_a_crash_leaves_no_photo_on_the_disk(server: Server) -> None:
+    """What a process leaves that crashes is all that it had in memory."""
+    for pid in (server.pid, *living(server.pid)):
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits

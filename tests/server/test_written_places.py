@@ -1,0 +1,113 @@
+"""A server that cannot write where it must says so in one line, before it starts anything."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from facewright.core.assets import cache_folder
+from facewright.core.errors import FacewrightError
+from facewright.server import written_places as places
+from facewright.server.written_places import WrittenPlace, require_places
+from facewright_export import open_assets
+
+#: Where nobody can make a file, root included.
+_READ_ONLY = "/proc/nowhere"
+
+
+def _serve(*arguments: str, **changed: str) -> str:
+    """What a start that fails says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "facewright.cli", "serve", *arguments],
+        env={**os.environ, **changed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_a_cold_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """All is there but the kernels, which would be compiled now."""
+    for path in cache_folder().iterdir():
+        if path.name.startswith(("open", "triton-")):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "kernels").symlink_to(_READ_ONLY)
+    said = _serve("--grpc-port=0", "--http-port=0", "--metrics-port=0", FACEWRIGHT_CACHE=str(tmp_path))
+    error, mend = said.splitlines()
+    assert error.startswith(f"error: {tmp_path}/kernels cannot be written (")
+    assert "kernels" in error
+    assert "FACEWRIGHT_CACHE" in mend
+
+
+def test_a_log_that_cannot_be_written_is_named() -> None:
+    log = f"--log={_READ_ONLY}/triton.log"
+    said = _serve("--grpc-port=0", "--http-port=0", "--metrics-port=0", log)
+    error, mend = said.splitlines()
+    assert error.startswith(f"error: the log {_READ_ONLY}/triton.log cannot be written: ")
+    assert "--log" in mend
+
+
+def test_a_warm_cache_may_be_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEWRIGHT_CACHE", _READ_ONLY)
+    monkeypatch.setattr(places, "kernels_to_build", list)
+    require_places(1)
+
+
+def test_without_a_compiler_kernels_that_are_there_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> list[str]:
+        raise places.CompilerError("there is no C++ compiler", "sudo apt-get install g++")
+
+    monkeypatch.setattr(places, "kernels_to_build", refuse)
+    with pytest.raises(FacewrightError, match=r"no C\+\+ compiler \(sudo apt-get install g\+\+\)"):
+        require_places(1)
+
+
+def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [_READ_ONLY])
+    with pytest.raises(FacewrightError, match=rf"{_READ_ONLY}.*set TMPDIR"):
+        require_places(1)
+
+
+def test_a_full_disk_is_told_from_one_that_is_only_read(tmp_path: Path) -> None:
+    """In memory, where a file cannot be larger than all of it."""
+    memory = Path("/dev/shm")
+    room = shutil.disk_usage(memory).total + (1 << 20)
+    full = WrittenPlace(memory, "facewright-test-", "tensors", "mend", room)
+    assert full.problem() == f"/dev/shm has less than {room >> 20} MB free, for tensors"
+    assert WrittenPlace(tmp_path / "made", "", "tensors", "mend").problem() == ""
+    assert "cannot be written" in WrittenPlace(Path(_READ_ONLY), "", "tensors", "mend").problem()
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a container that runs as a number."""
+
+    def unknown(number: int) -> pwd.struct_passwd:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("FACEWRIGHT_CACHE", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(FacewrightError, match=r"has no home.*set FACEWRIGHT_CACHE"):
+        require_places(1)
+    with pytest.raises(FacewrightError, match=r"has no home.*set FACEWRIGHT_CACHE"):
+        cache_folder()
+    assert open_assets.main([]) == 1
+    assert "set FACEWRIGHT_CACHE" in capsys.readouterr().err
+
+
+def test_assets_are_not_built_where_nothing_can_be_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert open_assets.main(["--folder", _READ_ONLY]) == 1
+    error, mend = capsys.readouterr().err.strip().splitlines()
+    assert error.startswith(f"error: {_READ_ONLY} cannot be written: ")
+    assert "FACEWRIGHT_CACHE" in mend

@@ -14,6 +14,7 @@ from facewright_client import _refinement, _wire
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
 from facewright_client._pending import AsyncPendingAvatar
+from facewright_client._photo_file import Photo, photo_bytes
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
 
@@ -40,7 +41,7 @@ class AsyncClient:
 
     async def create(
         self,
-        photo: _wire.Photo,
+        photo: Photo,
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
@@ -55,7 +56,7 @@ class AsyncClient:
 
     async def submit(
         self,
-        photo: _wire.Photo,
+        photo: Photo,
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
@@ -149,8 +150,8 @@ class AsyncClient:
         return answer
 
 
-async def _content(photo: _wire.Photo) -> bytes:
+async def _content(photo: Photo) -> bytes:
     """A photo's bytes; a file is read in a thread."""
     if isinstance(photo, bytes):
-        return _wire.photo_bytes(photo)
-    return await asyncio.to_thread(_wire.photo_bytes, photo)
+        return photo_bytes(photo)
+    return await asyncio.to_thread(photo_bytes, photo)

@@ -14,6 +14,7 @@ from facewright_client import _refinement, _wire
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
 from facewright_client._pending import PendingAvatar
+from facewright_client._photo_file import Photo, photo_bytes
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
 
@@ -41,7 +42,7 @@ class Client:
 
     def create(
         self,
-        photo: _wire.Photo,
+        photo: Photo,
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
@@ -61,14 +62,14 @@ class Client:
             OSError: the file cannot be read.
         """
         request = self._request(pipeline, timeout_s)
-        content = _wire.photo_bytes(photo)
+        content = photo_bytes(photo)
         with request:
             arguments = _wire.create_arguments(content, pipeline, preview, options)
             return _wire.avatar_from(self._answer(request, arguments), preview)
 
     def submit(
         self,
-        photo: _wire.Photo,
+        photo: Photo,
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
@@ -76,7 +77,7 @@ class Client:
     ) -> PendingAvatar:
         """Send a photo and return at once; `PendingAvatar.cancel` stops the server's work. Never retried."""
         request = self._request(pipeline, timeout_s)
-        arguments = _wire.create_arguments(_wire.photo_bytes(photo), pipeline, preview, options)
+        arguments = _wire.create_arguments(photo_bytes(photo), pipeline, preview, options)
         pending = PendingAvatar(preview, request)
         call = self._triton.async_infer(callback=pending.answered, client_timeout=request.left_s, **arguments)
         pending.sent(call)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -22,54 +18,15 @@ from facewright_client import contract
 from facewright_client._avatar import Avatar
 from facewright_client._errors import (
     BadOptionError,
-    BadPhotoError,
     InternalServerError,
-    PhotoTooLargeError,
 )
 
 OptionValue = int | float | bool | str
-Photo = bytes | str | os.PathLike[str]
 
 #: For what a server says about itself, seconds.
 SHORT_S: Final = 5.0
 #: Everything an avatar has but the preview, which costs time.
 _OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR_OUTPUTS if tensor != contract.PREVIEW)
-
-
-_URL: Final = re.compile(r"(https?|ftps?|file|data|s3|gs|blob):", re.IGNORECASE)
-
-
-def photo_bytes(photo: Photo) -> bytes:
-    """A photo's encoded bytes, given so or as a path.
-
-    Raises:
-        BadPhotoError: what was given cannot be a photo: a URL, a folder, a pipe, nothing.
-        PhotoTooLargeError: more bytes than any server takes; nothing was read or sent.
-        OSError: the file is not there or cannot be read.
-    """
-    if isinstance(photo, bytes):
-        size = len(photo)
-    else:
-        if is_url(str(photo)):
-            raise BadPhotoError("the photo is a URL", "download it, and give the file")
-        status = Path(photo).stat()
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
-            raise BadPhotoError(f"the photo is {kind}", "give a file")
-        size = status.st_size
-    if size > contract.MAX_PHOTO_BYTES:
-        raise PhotoTooLargeError(
-            f"the photo has {size} bytes", f"send at most {contract.MAX_PHOTO_BYTES >> 20} MiB"
-        )
-    content = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-    if not content:
-        raise BadPhotoError("the photo is empty", "give a JPEG, PNG or WebP file")
-    return content
-
-
-def is_url(text: str) -> bool:
-    """Whether a path is rather a URL."""
-    return _URL.match(text) is not None
 
 
 def create_arguments(

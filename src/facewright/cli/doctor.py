@@ -22,6 +22,7 @@ from facewright.core.assets import (
     open_assets_folder,
 )
 from facewright.core.errors import FacewrightError
+from facewright.core.invocation import runnable
 from facewright.core.wheels import PYTRITON, WheelError, fetch_wheel
 from facewright.engines.onnx_engine import INSTALL_GPU
 from facewright.engines.tensorrt_plan import (
@@ -89,7 +90,7 @@ def examine(install: bool = False, quiet: bool = False) -> int:
     for finding in findings:
         if finding.problem:
             mark, what = ("!", "recommended") if finding.warning else ("✗", "mend")
-            print(f"{mark} {finding.subject}: {finding.problem}\n  {what}: {finding.mend}")
+            print(runnable(f"{mark} {finding.subject}: {finding.problem}\n  {what}: {finding.mend}"))
         elif not quiet:
             print(f"✓ {finding.subject}")
     regions, folders = remove_stale_regions(), remove_stale_folders()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import ssl
 from pathlib import Path
 from typing import Any
+
+from facewright.cli import arguments
+from facewright.cli.messages import complain, reason
 
 
 def add_serve(commands: Any) -> None:
@@ -22,7 +25,7 @@ def add_serve(commands: Any) -> None:
     for port, default in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
         serve.add_argument(
             f"--{port}-port",
-            type=int,
+            type=arguments.port,
             default=default,
             metavar="PORT",
             help="default: %(default)s; 0: a free one",
@@ -34,18 +37,22 @@ def add_serve(commands: Any) -> None:
         help="what networks run on (default: %(default)s); the server does not start where it cannot",
     )
     serve.add_argument(
-        "--cores", type=int, default=0, metavar="N", help="CPU cores to size the stages for (default: all)"
+        "--cores",
+        type=arguments.count_or_all,
+        default=0,
+        metavar="N",
+        help="CPU cores to size the stages for (default: all)",
     )
     serve.add_argument(
         "--longest-wait",
-        type=float,
+        type=arguments.seconds_or_never,
         default=30.0,
         metavar="S",
         help="answer OVERLOADED to requests that wait longer, seconds (default: %(default)s; 0: never)",
     )
     serve.add_argument(
         "--probe-every",
-        type=float,
+        type=arguments.seconds,
         default=30.0,
         metavar="S",
         help="prove an idle server alive by a real request this often, seconds (default: %(default)s)",
@@ -76,8 +83,12 @@ def _serve(parsed: argparse.Namespace) -> int:
     from facewright.server import ServerSettings
 
     if (parsed.tls_certificate is None) != (parsed.tls_key is None):
-        print("error: --tls-certificate and --tls-key go together", file=sys.stderr)
-        return 2
+        complain("--tls-certificate and --tls-key go together", "give both")
+        return arguments.WRONG_USAGE
+    problem = _unusable(parsed)
+    if problem:
+        complain(*problem)
+        return arguments.WRONG_USAGE
     return serve(
         ServerSettings(
             host=parsed.host,
@@ -95,6 +106,29 @@ def _serve(parsed: argparse.Namespace) -> int:
             tls_key=parsed.tls_key,
         )
     )
+
+
+def _unusable(parsed: argparse.Namespace) -> tuple[str, str] | None:
+    """What is wrong with the files that a server is to start with, and the mend: Triton would say it in its
+    log, after loading everything.
+    """
+    if parsed.tls_certificate is not None:
+        arguments.require_readable(parsed.tls_certificate, "--tls-certificate")
+        arguments.require_readable(parsed.tls_key, "--tls-key")
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(parsed.tls_certificate, parsed.tls_key, password="")
+        except ssl.SSLError:
+            files = f"{parsed.tls_certificate} and {parsed.tls_key}"
+            return f"{files} are no certificate and its key", "give PEM files that belong together"
+    if parsed.log is not None:
+        try:
+            parsed.log.parent.mkdir(parents=True, exist_ok=True)
+            with parsed.log.open("ab"):
+                pass
+        except OSError as error:
+            return f"--log {parsed.log} cannot be written: {reason(error)}", "give another file"
+    return None
 
 
 def add_doctor(commands: Any) -> None:

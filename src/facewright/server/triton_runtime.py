@@ -27,6 +27,7 @@ class RuntimeMissingError(Exception):
 
     def __init__(self, message: str, mend: str) -> None:
         super().__init__(f"{message}. Mend it with:  {mend}")
+        self.what = message
         self.mend = mend
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.grpc._utils import get_error_grpc
+from tritonclient.utils import InferenceServerException
 
 from facewright_client import _wire, contract
 from facewright_client._errors import BadRequestError, DeadlineExceededError, InternalServerError
@@ -155,7 +156,10 @@ def stream(
     running = True
     connection.start_stream(lambda result, error: answers.put((result, error)))
     try:
-        connection.async_stream_infer(enable_empty_final_response=True, **arguments)
+        try:
+            connection.async_stream_infer(enable_empty_final_response=True, **arguments)
+        except InferenceServerException as failure:
+            answers.put((None, failure))  # after what broke the stream, where something has
         while True:
             try:
                 result, error = answers.get(timeout=request.left_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shlex
 import stat
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -74,7 +75,9 @@ def refuse_unknown_command(prog: str, commands: Sequence[str], word: str) -> Non
     if word in commands or word.startswith("-"):
         return
     near = get_close_matches(word, commands, n=1)
-    hint = f"did you mean {prog} {near[0]}?" if near else f"there are {', '.join(commands)}"
+    hint = f"did you mean {prog} {near[0]}?" if near else f"there are {', '.join(commands)}: {prog} --help"
+    if Path(word).suffix:
+        hint = f"avatars are made by: {prog} create {shlex.quote(word)} -o me.glb"
     complain(f"there is no command {word}", hint)
     raise SystemExit(WRONG_USAGE)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from io import BytesIO
@@ -31,8 +30,6 @@ from facewright_client._whole_file import write_whole
 from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
 
 _DTYPES: Final = {"TYPE_UINT8": "uint8", "TYPE_FP32": "float32"}
-#: What zipfile and NumPy raise for files that are not what they say.
-_DAMAGED: Final = (ValueError, EOFError, zlib.error, NotImplementedError, RuntimeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,9 @@ def read_start(path: Path) -> RefinementStart:
                     arrays[name] = npy.read_array(file, allow_pickle=False)
     except zipfile.BadZipFile:
         raise _bad(f"{path} is no .npz file", "write one with numpy.savez") from None
-    except _DAMAGED as error:
+    except (OSError, FacewrightError):
+        raise
+    except Exception as error:  # zipfile, zlib, NumPy and Python's own parser each have theirs
         raise _bad(f"{path} is damaged: {error}", "write it again with numpy.savez") from None
     return RefinementStart(**arrays)
 
@@ -185,5 +184,6 @@ def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement,
         try:
             refined = client.refine(start, show, **command.options)
         finally:
-            bar.stop()
+            if bar.live.is_started:
+                bar.stop()
     return refined, pictures[0] if pictures else None

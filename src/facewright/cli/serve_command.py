@@ -33,7 +33,11 @@ def serve(settings: ServerSettings) -> int:
     def stop(number: int, frame: FrameType | None) -> None:
         asked.set()
 
-    server = Server(settings)
+    try:
+        server = Server(settings)
+    except ServerFailedError as error:
+        complain(error)
+        return 1
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     print(f"starting on {server.url}, {server.settings.usable_cores} cores …", flush=True)

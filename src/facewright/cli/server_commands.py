@@ -59,7 +59,7 @@ def add_serve(commands: Any) -> None:
     )
     serve.add_argument(
         "--pipelines",
-        type=lambda text: tuple(filter(None, text.split(","))),
+        type=_names,
         default=(),
         metavar="NAME,…",
         help="what is served (default: all; docs/pipelines.md; $FACEWRIGHT_PIPELINES names files of more)",
@@ -76,6 +76,13 @@ def add_serve(commands: Any) -> None:
     )
     serve.add_argument("--tls-key", type=Path, metavar="PEM", help="the certificate's private key")
     serve.set_defaults(run=_serve)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(filter(None, map(str.strip, text.split(","))))
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names no pipeline; leave the option out to serve all")
+    return names
 
 
 def _serve(parsed: argparse.Namespace) -> int:
@@ -109,9 +116,13 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _unusable(parsed: argparse.Namespace) -> tuple[str, str] | None:
-    """What is wrong with the files that a server is to start with, and the mend: Triton would say it in its
-    log, after loading everything.
+    """What is wrong with the ports and files that a server is to start with, and the mend.
+
+    Triton would say it in its log, after loading everything.
     """
+    ports = [port for port in (parsed.grpc_port, parsed.http_port, parsed.metrics_port) if port]
+    if len(set(ports)) < len(ports):
+        return "two of the ports are the same", "give --grpc-port, --http-port and --metrics-port that differ"
     if parsed.tls_certificate is not None:
         arguments.require_readable(parsed.tls_certificate, "--tls-certificate")
         arguments.require_readable(parsed.tls_key, "--tls-key")

@@ -25,6 +25,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     """Answers requests with the given failures one after the other, then with an avatar of zeros."""
 
     def __init__(self) -> None:
+        self.contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.requests: list[service_pb2.ModelInferRequest] = []
         self.arrived = threading.Event()
@@ -44,13 +45,15 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if request.model_name == "refine_latent":
             return refinement(request.model_name)
         answer = service_pb2.ModelInferResponse(model_name=request.model_name)
-        contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
         sizes = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
         for wanted in request.outputs:
             tensor = sizes[wanted.name]
-            shape = [1, *(len(contents.get(tensor.name, b"12345")) if n == -1 else n for n in tensor.shape)]
+            shape = [
+                1,
+                *(len(self.contents.get(tensor.name, b"12345")) if n == -1 else n for n in tensor.shape),
+            ]
             array = np.zeros(shape, np.float32)
-            raw = contents.get(tensor.name) or array.tobytes()
+            raw = self.contents.get(tensor.name) or array.tobytes()
             answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=shape)
             answer.raw_output_contents.append(raw)
         return answer

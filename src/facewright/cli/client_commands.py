@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from facewright.cli import arguments
+from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.messages import complain
 from facewright.core.errors import FacewrightError
 from facewright.core.options import Option, validated_options
@@ -96,7 +97,8 @@ def add_create(commands: Any, asked: str | None) -> None:
 
 
 def _create(parsed: argparse.Namespace) -> int:
-    from facewright.cli.create_command import Batch, create_avatars, prepare
+    with leaving_at_once():
+        from facewright.cli.create_command import Batch, create_avatars, prepare
 
     options = pipeline(parsed.pipeline).options
     batch = Batch(
@@ -114,7 +116,8 @@ def _create(parsed: argparse.Namespace) -> int:
         return 1
     if not parsed.embedded:
         return create_avatars(batch, parsed.server, _tls(parsed))
-    from facewright.cli.serve_command import NOT_STARTED, embedded_server, not_started
+    with leaving_at_once():
+        from facewright.cli.serve_command import NOT_STARTED, embedded_server, not_started
 
     if sys.stderr is not None and sys.stderr.isatty():
         print("starting a server …", file=sys.stderr, flush=True)
@@ -163,7 +166,8 @@ def add_refine(commands: Any) -> None:
 
 
 def _refine(parsed: argparse.Namespace) -> int:
-    from facewright.cli.refine_command import RefineCommand, refine_latents
+    with leaving_at_once():
+        from facewright.cli.refine_command import RefineCommand, refine_latents
 
     return refine_latents(
         RefineCommand(

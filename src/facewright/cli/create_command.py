@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -198,7 +197,8 @@ class _Creation:
         self._made = self._skipped = self._failed = 0
         self._answered = False
         self._given_up = False
-        self._silent_since = 0.0
+        self._waits: asyncio.TimerHandle | None = None
+        self._waits_for: FacewrightClientError | None = None
 
     async def run(self) -> int:
         """All photos; the exit status."""
@@ -208,7 +208,6 @@ class _Creation:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         hidden = not (many and self._console.is_terminal)
         connection = Connection(tls=self._tls, on_retry=self._waiting)
-        self._silent_since = time.monotonic()
         # A connection belongs to the event loop that it is opened in.
         async with AsyncClient(self._url, connection) as client:
             with Progress(*columns, console=self._console, disable=hidden) as bar:
@@ -223,6 +222,7 @@ class _Creation:
 
                 workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
                 await asyncio.gather(*workers)
+        self._stop_waiting()
         if many or self._skipped:
             left = len(self._targets) - self._made - self._skipped - self._failed
             not_tried = f", {left} not tried" if left else ""
@@ -247,7 +247,7 @@ class _Creation:
         except (FacewrightClientError, OSError) as error:
             await self._fail(client, photo, error)
             return
-        self._answered = True
+        self._heard()
         try:
             _write(avatar, target, self._batch)
             self._finished.add(target, fingerprint)
@@ -273,22 +273,36 @@ class _Creation:
             self._give_up(line)
             return
         if isinstance(error, FacewrightClientError) and error.stage:
-            self._answered = True
+            self._heard()
         self._failed += 1
         self._say(line)
 
     def _give_up(self, line: str) -> None:
         """It will be the same for every photo: say so once, and try no others."""
         self._failed += 1
+        self._stop_waiting()
         if not self._given_up:
             self._given_up = True
             self._say(line)
 
     def _waiting(self, error: FacewrightClientError) -> None:
-        """Told once, when nothing has been heard for a while."""
-        if self._silent_since and time.monotonic() - self._silent_since > _PATIENCE_S:
-            self._silent_since = 0.0
-            self._say(f"waiting for the server at {self._url}: {error}")
+        """A photo is to be sent again; what for is told once, when nothing has been heard for a while."""
+        self._waits_for = error
+        if self._waits is None:
+            self._waits = asyncio.get_running_loop().call_later(_PATIENCE_S, self._tell_waiting)
+
+    def _tell_waiting(self) -> None:
+        self._say(f"waiting for the server at {self._url}: {self._waits_for}")
+
+    def _heard(self) -> None:
+        """The server has answered."""
+        self._answered = True
+        self._stop_waiting()
+        self._waits = None
+
+    def _stop_waiting(self) -> None:
+        if self._waits is not None:
+            self._waits.cancel()
 
     def _say(self, line: str) -> None:
         self._console.print(printable(runnable(line)), markup=False, highlight=False, soft_wrap=True)

@@ -15,8 +15,9 @@ def complain(message: object, hint: str = "") -> None:
 
 
 def say(line: str) -> None:
-    """Say something on standard error."""
-    print(printable(line), file=sys.stderr, flush=True)
+    """Say something on standard error; where that is closed, to nobody."""
+    if sys.stderr is not None:
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 def printable(text: object) -> str:
@@ -31,10 +32,18 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def tolerate_any_character() -> None:
-    """File names and messages may hold what the terminal's encoding has not: it is escaped, as on standard
-    error, instead of ending the program.
+def prepare_streams() -> None:
+    """Standard streams that take whatever is said.
+
+    File names and messages may hold what the terminal's encoding has not: it is escaped, as on standard
+    error. Streams that are closed become ones that nobody reads, before a file that is opened takes
+    their number.
     """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

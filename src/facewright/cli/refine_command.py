@@ -129,6 +129,7 @@ def read_start(path: Path) -> RefinementStart:
                     _require(f"{name} in {path}", tensor, file)
                 with archive.open(f"{name}.npy") as file:
                     arrays[name] = npy.read_array(file, allow_pickle=False)
+                    file.read(1)  # at its end the checksum is looked at
     except zipfile.BadZipFile:
         raise _bad(f"{path} is no .npz file", "write one with numpy.savez") from None
     except (OSError, FacewrightError):

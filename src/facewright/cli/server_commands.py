@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from facewright.cli import arguments
+from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.messages import complain, reason
 
 
@@ -86,8 +87,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    from facewright.cli.serve_command import serve
-    from facewright.server import ServerSettings
+    with leaving_at_once():
+        from facewright.cli.serve_command import serve
+        from facewright.server import ServerSettings
 
     if (parsed.tls_certificate is None) != (parsed.tls_key is None):
         complain("--tls-certificate and --tls-key go together", "give both")
@@ -159,6 +161,7 @@ def add_doctor(commands: Any) -> None:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    from facewright.cli.doctor import examine
+    with leaving_at_once():
+        from facewright.cli.doctor import examine
 
     return examine(install=parsed.install, quiet=parsed.quiet)

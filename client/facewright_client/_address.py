@@ -52,11 +52,14 @@ def checked_address(url: str) -> str:
     if "://" in url:
         raise ValueError(f"{shown} is a URL; write host and gRPC port, such as {_from_url(url)}")
     host, colon, port = url.rpartition(":")
-    if url.count(":") > 1 and not re.fullmatch(r"\[[^\]]*\](:.*)?", url):
-        inside = host if _is_ipv6(host) and not _is_ipv6(url) else url
-        raise ValueError(
-            f"{shown} is ambiguous; write an IPv6 address in brackets: [{inside}]:{_DEFAULT_PORT}"
-        )
+    if url.count(":") > 1 and not url.startswith("["):
+        # Behind an IPv6 address a port looks like a part of it.
+        found = next((text for text in (url, host) if _is_ipv6(text)), None)
+        if found is None:
+            raise ValueError(f"{shown} names no host; write host:port, such as localhost:{_DEFAULT_PORT}")
+        raise ValueError(f"{shown} is an IPv6 address; write it in brackets: [{found}]:{_DEFAULT_PORT}")
+    if not url:
+        raise ValueError(f"{shown} is no address; write host:port, such as localhost:{_DEFAULT_PORT}")
     if not colon or url.endswith("]"):
         raise ValueError(f"{shown} has no port; gRPC's is {_DEFAULT_PORT} by default: {url}:{_DEFAULT_PORT}")
     bare = host[1:-1] if host.startswith("[") else host

@@ -44,9 +44,10 @@ def diagnosed(failure: FacewrightClientError, url: str, tls: Tls | None) -> Face
     address = address_of(url)
     if address is None:
         return failure
-    proxy = None if address.loopback else next(filter(None, map(os.environ.get, _PROXIES)), None)
+    proxy = None if address.loopback else next(filter(os.environ.get, _PROXIES), None)
     if proxy is not None:  # what this machine reaches without it says nothing
-        hint = f"gRPC goes through the proxy {proxy} that the environment names; no_proxy takes hosts out"
+        # Not what it names, which may hold a password.
+        hint = f"gRPC goes through the proxy that ${proxy} names; $no_proxy takes hosts out"
         return ServerUnavailableError(failure.message, hint)
     try:
         with socket.create_connection((address.host, address.port), _TIMEOUT_S) as connection:

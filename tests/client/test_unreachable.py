@@ -183,9 +183,10 @@ def test_files_of_tls_are_read_before_anything_is_sent(tmp_path: Path) -> None:
         ("[::1]", r"no port.*\[::1\]:8001"),
         ("::1", r"in brackets: \[::1\]:8001"),
         ("::1:8001", r"in brackets"),
-        ("fe80::1%eth0:8001", "in brackets"),
+        ("fe80::1%eth0", r"in brackets: \[fe80::1%eth0\]:8001"),
+        ("gpu:8001:1", "names no host"),
         (":8001", "has no host; write localhost:8001"),
-        ("", "has no port"),
+        ("", "'' is no address; write host:port"),
         ("gpu:http", "has no port from 1 to 65535"),
         ("gpu:0", "has no port from 1 to 65535"),
         ("gpu:65536", "has no port from 1 to 65535"),
@@ -243,12 +244,13 @@ def test_no_proxy_stands_between_this_machine_and_itself(
 
 
 def test_a_proxy_to_another_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
     for name in ("no_proxy", "no_grpc_proxy"):
         monkeypatch.delenv(name, raising=False)
     error, _ = _failure("gpu-1.example:8001")
     assert isinstance(error, ServerUnavailableError)
-    assert "through the proxy http://127.0.0.1:9" in error.hint
+    assert "through the proxy that $http_proxy names" in error.hint
+    assert "secret" not in str(error)
 
 
 def test_grpc_itself_says_nothing() -> None:

@@ -47,7 +47,7 @@ class CommandParser(argparse.ArgumentParser):
             option = self._meant(word)
             if option is None:
                 continue
-            near = get_close_matches(option, self._option_string_actions, n=1)
+            near = get_close_matches(option.lower(), self._option_string_actions, n=1)
             place = elsewhere(option)
             known = f"{self.prog} --help lists them"
             hint = place or (f"did you mean {near[0]}?" if near else known)
@@ -74,7 +74,7 @@ def refuse_unknown_command(prog: str, commands: Sequence[str], word: str) -> Non
     """Exit where ``word`` is no command."""
     if word in commands or word.startswith("-"):
         return
-    near = get_close_matches(word, commands, n=1)
+    near = get_close_matches(word.lower(), commands, n=1)
     hint = f"did you mean {prog} {near[0]}?" if near else f"there are {', '.join(commands)}: {prog} --help"
     if Path(word).suffix:
         hint = f"avatars are made by: {prog} create {shlex.quote(word)} -o me.glb"
@@ -98,7 +98,7 @@ def seconds_or_never(text: str) -> float:
 def count(text: str) -> int:
     """How many, from 1."""
     if not (re.fullmatch("[0-9]{1,6}", text) and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of things; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of things; give 1 to 999999")
     return int(text)
 
 

@@ -409,5 +409,7 @@ def _cause(photo: Path, error: OSError) -> str:
             return f"; it is a link to {os.readlink(photo)}, which is not there"
         if any(character in photo.name for character in "*?["):
             return "; no file has a name like that"
+        if str(photo).startswith("~"):
+            return "; a shell replaces ~ only where it is not quoted"
         return "; check the name and the folder"
     return "; allow this user to read it" if isinstance(error, PermissionError) else ""

@@ -17,6 +17,10 @@ from facewright.head.head_model import HeadModel
 from facewright.refine.demo_networks import DEMO_NETWORKS
 from tests.support.gpu import prepare_gpu
 
+# Tests ask servers on this machine, whatever proxy it has for others.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost")))
+
 #: Files whose tests start Triton: all in one worker, so that they share a server and do not slow each other.
 _STARTING_SERVERS = ("tests/server/", "tests/contract/test_scripts.py")
 

@@ -49,7 +49,7 @@ def main() -> int:
         Server(settings) as server,
         Client(server.url, Connection(retries=RetryPolicy(attempts=1))) as client,
     ):
-        stage = triton.InferenceServerClient(server.url)
+        stage = triton.InferenceServerClient(**Connection().triton_arguments(server.url))
 
         def send(numbered: tuple[int, bytes]) -> None:
             number, photo = numbered

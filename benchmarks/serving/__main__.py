@@ -195,7 +195,7 @@ async def _poisson(client: AsyncClient, photos: PhotoSet, options: argparse.Name
 
 
 async def _statistics(server: ServedProcess) -> dict[str, Any]:
-    async with triton.InferenceServerClient(server.url) as client:
+    async with triton.InferenceServerClient(**Connection().triton_arguments(server.url)) as client:
         statistics: dict[str, Any] = await client.get_inference_statistics(as_json=True)
     return statistics
 

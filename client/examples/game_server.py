@@ -109,17 +109,35 @@ async def _receive(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(length)
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
+
+
 def main() -> int:
     """Print a line for each player and a summary; exit status 1 when a player got no answer at all."""
     parser = argparse.ArgumentParser(description="A game lobby that gives every player a head.")
     parser.add_argument("photos", nargs="+", type=Path, help="players take turns with these")
-    parser.add_argument("--players", type=int, default=100)
-    parser.add_argument("--under-way", type=int, default=4, help="requests at once (default: %(default)s)")
+    parser.add_argument("--players", type=_positive, default=100)
+    parser.add_argument(
+        "--under-way", type=_positive, default=4, help="requests at once (default: %(default)s)"
+    )
     parser.add_argument("--texture-size", type=int, default=512)
     parser.add_argument("--server", default="localhost:8001", metavar="HOST:PORT")
     args = parser.parse_args()
+    unusable = [str(path) for path in args.photos if not path.is_file()]
+    if unusable:
+        parser.error(f"no file: {', '.join(unusable)}")
     started = time.perf_counter()
-    outcomes = asyncio.run(evening(args.server, args.photos, args.players, args.under_way, args.texture_size))
+    try:
+        outcomes = asyncio.run(
+            evening(args.server, args.photos, args.players, args.under_way, args.texture_size)
+        )
+    except ValueError as error:  # of --server
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        return 130
     wall = time.perf_counter() - started
     for outcome in outcomes:
         result = outcome.refusal or f"{outcome.glb_bytes / 1e6:.1f} MB"

@@ -24,14 +24,16 @@ if TYPE_CHECKING:
         OverloadedError,
         PhotoTooLargeError,
         ServerUnavailableError,
+        WrongServerError,
     )
     from facewright_client._metrics import ClientMetrics
-    from facewright_client._pending import PendingAvatar
+    from facewright_client._pending import AsyncPendingAvatar, PendingAvatar
     from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 
 #: Loaded at first use: the server's stages import this package for its contract, and must not pay for gRPC.
 _MODULES: Final = {
     "AsyncClient": "_async_client",
+    "AsyncPendingAvatar": "_pending",
     "Avatar": "_avatar",
     "BadOptionError": "_errors",
     "BadPhotoError": "_errors",
@@ -55,10 +57,12 @@ _MODULES: Final = {
     "RetryPolicy": "_connection",
     "ServerUnavailableError": "_errors",
     "Tls": "_connection",
+    "WrongServerError": "_errors",
 }
 
 __all__ = [
     "AsyncClient",
+    "AsyncPendingAvatar",
     "Avatar",
     "BadOptionError",
     "BadPhotoError",
@@ -82,12 +86,21 @@ __all__ = [
     "RetryPolicy",
     "ServerUnavailableError",
     "Tls",
+    "WrongServerError",
 ]
+
+
+#: Those that load gRPC.
+_WITH_GRPC: Final = ("_async_client", "_client", "_pending", "_refinement")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _MODULES[name] in _WITH_GRPC:
+        from facewright_client._quiet_grpc import import_grpc
+
+        import_grpc()
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 

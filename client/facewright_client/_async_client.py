@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from facewright_client import _wire
+from facewright_client import _refinement, _wire
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
-from facewright_client._errors import CancelledError, FacewrightClientError, error_from_answer
+from facewright_client._pending import AsyncPendingAvatar
+from facewright_client._photo_file import Photo, photo_bytes
+from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
+from facewright_client._request import Request
 
 
 class AsyncClient:
-    """As `Client`, for asyncio. Cancelling the task that awaits `create` cancels the server's work.
+    """As `Client`, for asyncio: the same methods, to be awaited. Cancelling the task that awaits `create` or
+    `refine` cancels the server's work.
 
         async with AsyncClient("localhost:8001") as client:
             avatar = await client.create(photo)
@@ -26,78 +29,88 @@ class AsyncClient:
     Args:
         url: host and gRPC port.
         connection: time limits, retries, TLS, metrics.
+
+    Raises:
+        ValueError, OSError: ``url`` is no address, or a file of TLS is none.
     """
 
     def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
         self.url = url
         self._connection = connection or Connection()
-        self._triton = triton.InferenceServerClient(url, **self._connection.triton_arguments())
+        self._triton = triton.InferenceServerClient(**self._connection.triton_arguments(url))
 
     async def create(
         self,
-        photo: _wire.Photo,
+        photo: Photo,
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
         **options: _wire.OptionValue,
     ) -> Avatar:
         """One photo's avatar; arguments and errors as `Client.create`."""
-        metrics = self._connection.metrics
-        seconds, started = self._connection.seconds_for(timeout_s), time.monotonic()
-        if isinstance(photo, bytes):
-            content = _wire.photo_bytes(photo)
-        else:
-            content = await asyncio.to_thread(_wire.photo_bytes, photo)
-        outcome = str(CancelledError.code)
-        try:
-            result = await self._with_retries(
-                pipeline, started + seconds, _wire.inputs(content), _wire.outputs(preview), options
-            )
-            outcome = "ok"
-        except FacewrightClientError as error:
-            outcome = str(error.code)
-            raise
-        finally:
-            # Whoever cancels the task passes here, too.
-            if metrics:
-                metrics.finished(pipeline, outcome, time.monotonic() - started)
-        return _wire.avatar_from(result, preview)
+        request = self._request(pipeline, timeout_s)
+        content = await _content(photo)
+        with request:
+            arguments = _wire.create_arguments(content, pipeline, preview, options)
+            return _wire.avatar_from(await self._answer(request, arguments), preview)
 
-    async def _with_retries(
+    async def submit(
         self,
-        pipeline: str,
-        until: float,
-        inputs: list[Any],
-        outputs: list[Any],
-        options: Mapping[str, _wire.OptionValue],
-    ) -> Any:
-        metrics, retries = self._connection.metrics, self._connection.retries
-        attempt = 0
-        while True:
-            attempt += 1
+        photo: Photo,
+        pipeline: str = "avatar_twin",
+        preview: bool = False,
+        timeout_s: float | None = None,
+        **options: _wire.OptionValue,
+    ) -> AsyncPendingAvatar:
+        """Send a photo and go on; `AsyncPendingAvatar.cancel` stops the server's work. Never retried."""
+        request = self._request(pipeline, timeout_s)
+        arguments = _wire.create_arguments(await _content(photo), pipeline, preview, options)
+
+        async def answer() -> Avatar:
+            with request:
+                try:
+                    result = await self._triton.infer(client_timeout=request.left_s, **arguments)
+                except InferenceServerException as failure:
+                    raise await asyncio.to_thread(request.failed, failure) from None
+                return _wire.avatar_from(result, preview)
+
+        return AsyncPendingAvatar(asyncio.create_task(answer()))
+
+    async def refine(
+        self,
+        start: RefinementStart,
+        progress: Callable[[RefinementProgress], None] | None = None,
+        timeout_s: float | None = None,
+        **options: _wire.OptionValue,
+    ) -> Refinement:
+        """As `Client.refine`; ``progress`` is called in the event loop and must not block."""
+        if progress is None:
+            with self._request(_refinement.ONCE, timeout_s) as request:
+                arguments = _refinement.arguments(_refinement.ONCE, start, options)
+                return _refinement.refinement_from(await self._answer(request, arguments))
+        with self._request(_refinement.WITH_PROGRESS, timeout_s) as request:
+            arguments = _refinement.arguments(_refinement.WITH_PROGRESS, start, options)
             try:
-                return await self._triton.infer(
-                    pipeline,
-                    inputs,
-                    outputs=outputs,
-                    parameters=_wire.parameters(options),
-                    client_timeout=max(until - time.monotonic(), 0.001),
-                )
+                return await _refinement.stream_async(self._triton, arguments, progress, request)
             except InferenceServerException as failure:
-                error = error_from_answer(str(failure.status()), str(failure.message()))
-                pause = retries.pause_after(attempt, error)
-                if pause is None or time.monotonic() + pause >= until:
-                    raise error from None
-                if metrics:
-                    metrics.retried(pipeline, str(error.code))
-                await asyncio.sleep(pause)
+                raise await asyncio.to_thread(request.failed, failure) from None
 
     async def ready(self, pipeline: str = "avatar_twin") -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""
         try:
-            return bool(await self._triton.is_model_ready(pipeline, client_timeout=5.0))
+            return bool(await self._triton.is_model_ready(pipeline, client_timeout=_wire.SHORT_S))
         except InferenceServerException:
             return False
+
+    async def pipelines(self) -> list[str]:
+        """Names of what the server makes avatars of photos with; errors as `Client.pipelines`."""
+        names = _wire.models(await self.statistics())
+        found = [await self._ask("get_model_metadata", model_name=name) for name in names]
+        return [str(metadata["name"]) for metadata in found if _wire.makes_avatars(metadata)]
+
+    async def statistics(self) -> dict[str, Any]:
+        """Triton's statistics of every stage; errors as `Client.statistics`."""
+        return await self._ask("get_inference_statistics")
 
     async def close(self) -> None:
         """Close the connection."""
@@ -113,3 +126,32 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def _request(self, pipeline: str, timeout_s: float | None) -> Request:
+        return Request(self.url, self._connection, pipeline, timeout_s)
+
+    async def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:
+        while True:
+            try:
+                return await self._triton.infer(client_timeout=request.left_s, **arguments)
+            except InferenceServerException as failure:
+                error = await asyncio.to_thread(request.failed, failure)
+                await asyncio.sleep(request.pause_after(error))
+
+    async def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """What the server says about itself: not counted, not asked again."""
+        try:
+            answer: dict[str, Any] = await getattr(self._triton, method)(
+                as_json=True, client_timeout=_wire.SHORT_S, **arguments
+            )
+        except InferenceServerException as failure:
+            request = self._request(method, _wire.SHORT_S)
+            raise await asyncio.to_thread(request.failed, failure) from None
+        return answer
+
+
+async def _content(photo: Photo) -> bytes:
+    """A photo's bytes; a file is read in a thread."""
+    if isinstance(photo, bytes):
+        return photo_bytes(photo)
+    return await asyncio.to_thread(photo_bytes, photo)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
+
+from facewright_client._whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,4 @@ class Avatar:
 
     def save(self, path: str | Path) -> Path:
         """Write the GLB, all of it or nothing; returns the path."""
-        path = Path(path)
-        # A name of its own for each call: several may write the same avatar at once.
-        unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
-        try:
-            unfinished.write_bytes(self.glb)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return path
+        return write_whole(path, self.glb)

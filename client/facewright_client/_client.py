@@ -13,12 +13,10 @@ from tritonclient.utils import InferenceServerException
 from facewright_client import _refinement, _wire
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
-from facewright_client._errors import (
-    FacewrightClientError,
-    error_from_answer,
-)
 from facewright_client._pending import PendingAvatar
+from facewright_client._photo_file import Photo, photo_bytes
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
+from facewright_client._request import Request
 
 
 class Client:
@@ -27,19 +25,24 @@ class Client:
         with Client("localhost:8001") as client:
             client.create("me.jpg").save("me.glb")
 
+    `AsyncClient` has the same methods.
+
     Args:
         url: host and gRPC port.
         connection: time limits, retries, TLS, metrics.
+
+    Raises:
+        ValueError, OSError: ``url`` is no address, or a file of TLS is none.
     """
 
     def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
         self.url = url
         self._connection = connection or Connection()
-        self._triton = triton.InferenceServerClient(url, **self._connection.triton_arguments())
+        self._triton = triton.InferenceServerClient(**self._connection.triton_arguments(url))
 
     def create(
         self,
-        photo: _wire.Photo,
+        photo: Photo,
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
@@ -56,49 +59,28 @@ class Client:
 
         Raises:
             FacewrightClientError: one subclass per error code.
+            OSError: the file cannot be read.
         """
-        seconds = self._connection.seconds_for(timeout_s)
-        content = _wire.photo_bytes(photo)
-
-        def send(left_s: float) -> Any:
-            return self._triton.infer(
-                pipeline,
-                _wire.inputs(content),
-                outputs=_wire.outputs(preview),
-                parameters=_wire.parameters(options),
-                client_timeout=left_s,
-            )
-
-        result = self._with_retries(pipeline, seconds, send)
-        return _wire.avatar_from(result, preview)
+        request = self._request(pipeline, timeout_s)
+        content = photo_bytes(photo)
+        with request:
+            arguments = _wire.create_arguments(content, pipeline, preview, options)
+            return _wire.avatar_from(self._answer(request, arguments), preview)
 
     def submit(
         self,
-        photo: _wire.Photo,
+        photo: Photo,
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
         **options: _wire.OptionValue,
     ) -> PendingAvatar:
         """Send a photo and return at once; `PendingAvatar.cancel` stops the server's work. Never retried."""
-        seconds = self._connection.seconds_for(timeout_s)
-        metrics, started = self._connection.metrics, time.monotonic()
-
-        def ended(outcome: str) -> None:
-            if metrics:
-                metrics.finished(pipeline, outcome, time.monotonic() - started)
-
-        pending = PendingAvatar(preview, ended)
-        pending.sent(
-            self._triton.async_infer(
-                pipeline,
-                _wire.inputs(_wire.photo_bytes(photo)),
-                pending.answered,
-                outputs=_wire.outputs(preview),
-                parameters=_wire.parameters(options),
-                client_timeout=seconds,
-            )
-        )
+        request = self._request(pipeline, timeout_s)
+        arguments = _wire.create_arguments(photo_bytes(photo), pipeline, preview, options)
+        pending = PendingAvatar(preview, request)
+        call = self._triton.async_infer(callback=pending.answered, client_timeout=request.left_s, **arguments)
+        pending.sent(call)
         return pending
 
     def refine(
@@ -122,36 +104,36 @@ class Client:
         Raises:
             FacewrightClientError: one subclass per error code.
         """
-        seconds = self._connection.seconds_for(timeout_s)
         if progress is None:
-
-            def send(left_s: float) -> Any:
-                return self._triton.infer(
-                    _refinement.ONCE,
-                    _refinement.inputs(start),
-                    parameters=_wire.parameters(options),
-                    client_timeout=left_s,
-                )
-
-            return _refinement.refinement_from(self._with_retries(_refinement.ONCE, seconds, send))
-        # A connection has one stream at a time, and a client serves several threads.
-        connection = triton.InferenceServerClient(self.url, **self._connection.triton_arguments())
-        try:
-            return _refinement.stream(connection, start, progress, seconds, options)
-        except InferenceServerException as failure:
-            # In a stream Triton refuses what is not the contract's without a status.
-            raise error_from_answer(
-                str(failure.status() or "INVALID_ARGUMENT"), str(failure.message())
-            ) from None
-        finally:
-            connection.close()
+            with self._request(_refinement.ONCE, timeout_s) as request:
+                arguments = _refinement.arguments(_refinement.ONCE, start, options)
+                return _refinement.refinement_from(self._answer(request, arguments))
+        with self._request(_refinement.WITH_PROGRESS, timeout_s) as request:
+            arguments = _refinement.arguments(_refinement.WITH_PROGRESS, start, options)
+            # A connection has one stream at a time, and a client serves several threads.
+            connection = triton.InferenceServerClient(**self._connection.triton_arguments(self.url))
+            try:
+                return _refinement.stream(connection, arguments, progress, request)
+            except InferenceServerException as failure:
+                raise request.failed(failure) from None
+            finally:
+                connection.close()
 
     def ready(self, pipeline: str = "avatar_twin") -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""
         try:
-            return bool(self._triton.is_model_ready(pipeline, client_timeout=5.0))
+            return bool(self._triton.is_model_ready(pipeline, client_timeout=_wire.SHORT_S))
         except InferenceServerException:
             return False
+
+    def pipelines(self) -> list[str]:
+        """Names of what the server makes avatars of photos with.
+
+        Raises:
+            FacewrightClientError: as `create`.
+        """
+        found = (self._ask("get_model_metadata", model_name=name) for name in _wire.models(self.statistics()))
+        return [str(metadata["name"]) for metadata in found if _wire.makes_avatars(metadata)]
 
     def statistics(self) -> dict[str, Any]:
         """Triton's statistics of every stage.
@@ -159,13 +141,7 @@ class Client:
         Raises:
             FacewrightClientError: as `create`.
         """
-        try:
-            statistics: dict[str, Any] = self._triton.get_inference_statistics(
-                as_json=True, client_timeout=5.0
-            )
-        except InferenceServerException as error:
-            raise _typed(error) from None
-        return statistics
+        return self._ask("get_inference_statistics")
 
     def close(self) -> None:
         """Close the connection."""
@@ -182,30 +158,22 @@ class Client:
     ) -> None:
         self.close()
 
-    def _with_retries(self, pipeline: str, timeout_s: float, send: Callable[[float], Any]) -> Any:
-        metrics, retries = self._connection.metrics, self._connection.retries
-        started = time.monotonic()
-        until = started + timeout_s
-        attempt = 0
+    def _request(self, pipeline: str, timeout_s: float | None) -> Request:
+        return Request(self.url, self._connection, pipeline, timeout_s)
+
+    def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:
         while True:
-            attempt += 1
             try:
-                result = send(max(until - time.monotonic(), 0.001))
+                return self._triton.infer(client_timeout=request.left_s, **arguments)
             except InferenceServerException as failure:
-                error = _typed(failure)
-                pause = retries.pause_after(attempt, error)
-                if pause is None or time.monotonic() + pause >= until:
-                    if metrics:
-                        metrics.finished(pipeline, str(error.code), time.monotonic() - started)
-                    raise error from None
-                if metrics:
-                    metrics.retried(pipeline, str(error.code))
-                time.sleep(pause)
-            else:
-                if metrics:
-                    metrics.finished(pipeline, "ok", time.monotonic() - started)
-                return result
+                time.sleep(request.pause_after(request.failed(failure)))
 
-
-def _typed(failure: InferenceServerException) -> FacewrightClientError:
-    return error_from_answer(str(failure.status()), str(failure.message()))
+    def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """What the server says about itself: not counted, not asked again."""
+        try:
+            answer: dict[str, Any] = getattr(self._triton, method)(
+                as_json=True, client_timeout=_wire.SHORT_S, **arguments
+            )
+        except InferenceServerException as failure:
+            raise self._request(method, _wire.SHORT_S).failed(failure) from None
+        return answer

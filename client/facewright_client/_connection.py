@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from facewright_client._address import address_of, checked_address
 from facewright_client._errors import RETRYABLE, FacewrightClientError
 
 if TYPE_CHECKING:
@@ -20,6 +23,10 @@ CHANNEL_OPTIONS: Final[list[tuple[str, str | int]]] = [
     ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    (
+        "grpc.min_reconnect_backoff_ms",
+        5000,
+    ),  # in spite of its name the longest time that a connection may take
     ("grpc.primary_user_agent", "facewright-client"),
 ]
 
@@ -64,6 +71,31 @@ class Tls:
     key: Path | None = None
     server_name: str | None = None
 
+    def check(self) -> None:
+        """Whether the files are what they are said to be; gRPC would only fail to connect.
+
+        Raises:
+            OSError: one cannot be read.
+            ValueError: one is no PEM file of that kind, or certificate and key do not belong together.
+        """
+        for path in filter(None, (self.authority, self.certificate, self.key)):
+            path.read_bytes()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if self.authority:
+                context.load_verify_locations(self.authority)
+        except ssl.SSLError:
+            raise ValueError(f"{self.authority} holds no certificate in PEM form") from None
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a client's certificate and its key go together")
+        try:
+            if self.certificate:
+                context.load_cert_chain(self.certificate, self.key, password="")
+        except ssl.SSLError:
+            raise ValueError(
+                f"{self.certificate} and {self.key} are no certificate and its key in PEM form"
+            ) from None
+
 
 @dataclass(frozen=True)
 class Connection:
@@ -74,12 +106,14 @@ class Connection:
         retries: when to send again.
         tls: encryption; None: plain text.
         metrics: Prometheus metrics of this client's requests.
+        on_retry: called with the failure before a request is sent again, in the thread that waits for it.
     """
 
     timeout_s: float = 60.0
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     tls: Tls | None = None
     metrics: ClientMetrics | None = None
+    on_retry: Callable[[FacewrightClientError], None] | None = None
 
     def seconds_for(self, timeout_s: float | None) -> float:
         """The time limit of one request: its own, or this connection's where it has none.
@@ -92,13 +126,26 @@ class Connection:
             raise ValueError(f"timeout_s must be positive and finite, got {chosen}")
         return chosen
 
-    def triton_arguments(self) -> dict[str, object]:
-        """Keyword arguments of tritonclient's constructors."""
+    def triton_arguments(self, url: str) -> dict[str, object]:
+        """Arguments of tritonclient's constructors for a server's address.
+
+        gRPC connects through the proxy that ``grpc_proxy``, ``https_proxy`` or ``http_proxy`` names, where
+        ``no_proxy`` does not take the host out; to this machine itself it always connects directly.
+
+        Raises:
+            ValueError, OSError: no address, or a file of TLS that is none.
+        """
         tls = self.tls
         options: list[tuple[str, str | int]] = [*CHANNEL_OPTIONS]
+        address = address_of(checked_address(url))
+        if address is not None and address.loopback:
+            options.append(("grpc.enable_http_proxy", 0))
+        if tls:
+            tls.check()
         if tls and tls.server_name:
             options.append(("grpc.ssl_target_name_override", tls.server_name))
         return {
+            "url": url,
             "channel_args": options,
             "ssl": tls is not None,
             "root_certificates": str(tls.authority) if tls and tls.authority else None,

@@ -10,13 +10,14 @@ from facewright_client.contract import ErrorCode
 #: Codes of failures that no stage reports.
 UNAVAILABLE: Final = "UNAVAILABLE"
 BAD_REQUEST: Final = "BAD_REQUEST"
+WRONG_SERVER: Final = "WRONG_SERVER"
 
 
 class FacewrightClientError(Exception):
     """A request failed.
 
     Attributes:
-        code: the contract's error code, or ``UNAVAILABLE`` or ``BAD_REQUEST``.
+        code: the contract's error code, or ``UNAVAILABLE``, ``BAD_REQUEST`` or ``WRONG_SERVER``.
         message: what was wrong.
         hint: what to do about it.
         stage: the pipeline stage that failed; "" where none was reached.
@@ -97,6 +98,12 @@ class ServerUnavailableError(FacewrightClientError):
     code = UNAVAILABLE
 
 
+class WrongServerError(FacewrightClientError):
+    """What answers is no Facewright server, or cannot be trusted: asking again gives the same."""
+
+    code = WRONG_SERVER
+
+
 class BadRequestError(FacewrightClientError):
     """Triton refused the request itself: an unknown pipeline, or tensors that are not the contract's."""
 
@@ -129,10 +136,17 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
     if status == "UNAVAILABLE" or any(words in message for words in _RESTARTING):
         return ServerUnavailableError(message, _START_HINT)
     if status == "DEADLINE_EXCEEDED":
-        return DeadlineExceededError("no answer within the time allowed", "raise timeout_s")
+        return DeadlineExceededError(
+            "no answer within the time allowed", "allow more time: timeout_s, or --timeout"
+        )
     if status == "CANCELLED":
         return CancelledError("the request was cancelled")
-    if status in ("INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"):
+    if status == "UNIMPLEMENTED":
+        return WrongServerError(
+            f"another service than Triton answers: {message}",
+            "check the address; gRPC's port is 8001 by default",
+        )
+    if status in ("INVALID_ARGUMENT", "NOT_FOUND"):
         return BadRequestError(
             message, "use a pipeline that it serves and the tensors of facewright_client.contract"
         )

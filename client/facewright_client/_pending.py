@@ -1,14 +1,17 @@
-"""A request that was sent and not yet answered."""
+"""Requests that were sent and not yet answered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from concurrent.futures import Future
 from typing import Any
 
 from facewright_client import _wire
 from facewright_client._avatar import Avatar
-from facewright_client._errors import error_from_answer
+from facewright_client._errors import CancelledError
+from facewright_client._request import Request
+
+_CANCELLED = "the request was cancelled"
 
 
 class PendingAvatar:
@@ -16,12 +19,12 @@ class PendingAvatar:
 
     Args:
         preview: whether a preview was asked for.
-        ended: called with the outcome, "ok" or an error code, before `result` returns.
+        request: counts how it ends, before `result` returns.
     """
 
-    def __init__(self, preview: bool, ended: Callable[[str], None]) -> None:
+    def __init__(self, preview: bool, request: Request) -> None:
         self._preview = preview
-        self._ended = ended
+        self._request = request
         self._future: Future[Avatar] = Future()
         self._call: Any = None
 
@@ -32,15 +35,14 @@ class PendingAvatar:
     def answered(self, result: Any, error: Any) -> None:
         """tritonclient's callback."""
         try:
-            if error is not None:
-                failed = error_from_answer(str(error.status()), str(error.message()))
-                self._ended(str(failed.code))
-                raise failed
-            avatar = _wire.avatar_from(result, self._preview)
-            self._ended("ok")
-            self._future.set_result(avatar)
+            with self._request:
+                if error is not None:
+                    raise self._request.failed(error)
+                avatar = _wire.avatar_from(result, self._preview)
         except Exception as failure:
             self._future.set_exception(failure)
+        else:
+            self._future.set_result(avatar)
 
     def done(self) -> bool:
         """Whether `result` returns or raises at once."""
@@ -58,3 +60,33 @@ class PendingAvatar:
     def cancel(self) -> None:
         """Tell the server to stop; `result` then raises CancelledError, unless the answer was faster."""
         self._call.cancel()
+
+
+class AsyncPendingAvatar:
+    """What `AsyncClient.submit` returns.
+
+    Args:
+        task: waits for the answer.
+    """
+
+    def __init__(self, task: asyncio.Task[Avatar]) -> None:
+        self._task = task
+        # Nobody needs to ask for the result, and asyncio need not tell of errors that nobody asked for.
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+    def done(self) -> bool:
+        """Whether `result` returns or raises at once."""
+        return self._task.done()
+
+    async def result(self, timeout_s: float | None = None) -> Avatar:
+        """As `PendingAvatar.result`; cancelling the task that waits here leaves the request alone."""
+        await asyncio.wait([self._task], timeout=timeout_s)
+        if not self._task.done():
+            raise TimeoutError
+        if self._task.cancelled():
+            raise CancelledError(_CANCELLED)
+        return self._task.result()
+
+    def cancel(self) -> None:
+        """Tell the server to stop; `result` then raises CancelledError, unless the answer was faster."""
+        self._task.cancel()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+import grpc
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
+from tritonclient.grpc._utils import get_error_grpc
 from tritonclient.utils import InferenceServerException
 
 from facewright_client import _wire, contract
-from facewright_client._errors import DeadlineExceededError, InternalServerError
+from facewright_client._errors import BadRequestError, DeadlineExceededError, InternalServerError
+from facewright_client._request import Request
 
 #: The stage that answers once, and the one that also answers on the way.
 ONCE: Final = "refine_latent"
@@ -80,6 +84,11 @@ class Refinement:
     info: dict[str, Any]
 
 
+def arguments(model: str, start: RefinementStart, options: Mapping[str, _wire.OptionValue]) -> dict[str, Any]:
+    """Arguments of tritonclient's ``infer`` and of its streams."""
+    return {"model_name": model, "inputs": inputs(start), "parameters": _wire.parameters(options)}
+
+
 def inputs(start: RefinementStart) -> list[Any]:
     """The request's input tensors."""
     by_name = {f.name.upper(): np.ascontiguousarray(getattr(start, f.name)) for f in fields(start)}
@@ -88,7 +97,10 @@ def inputs(start: RefinementStart) -> list[Any]:
         array = by_name[tensor.name][None]
         kind = {"uint8": "UINT8", "float32": "FP32"}.get(str(array.dtype))
         if kind is None:
-            raise ValueError(f"{tensor.name.lower()} must be uint8 or float32, got {array.dtype}")
+            raise BadRequestError(
+                f"{tensor.name.lower()} is {array.dtype}",
+                "convert it to uint8 or float32, as RefinementStart says",
+            )
         sent = triton.InferInput(tensor.name, list(array.shape), kind)
         sent.set_data_from_numpy(array)
         tensors.append(sent)
@@ -96,26 +108,35 @@ def inputs(start: RefinementStart) -> list[Any]:
 
 
 def refinement_from(result: Any) -> Refinement:
-    """The answer of a stage, or the last of a stream."""
-    w_plus, head_to_camera, sh_light, losses = (
-        result.as_numpy(tensor.name)[0]
-        for tensor in (
-            contract.REFINED_W_PLUS,
-            contract.REFINED_HEAD_TO_CAMERA,
-            contract.REFINED_SH_LIGHT,
-            contract.REFINEMENT_LOSSES,
+    """The answer of a stage, or the last of a stream.
+
+    Raises:
+        InternalServerError: it is none.
+    """
+    try:
+        w_plus, head_to_camera, sh_light, losses = (
+            result.as_numpy(tensor.name)[0]
+            for tensor in (
+                contract.REFINED_W_PLUS,
+                contract.REFINED_HEAD_TO_CAMERA,
+                contract.REFINED_SH_LIGHT,
+                contract.REFINEMENT_LOSSES,
+            )
         )
-    )
-    info = json.loads(result.as_numpy(contract.REFINEMENT_INFO.name)[0].tobytes())
+        info = dict(json.loads(result.as_numpy(contract.REFINEMENT_INFO.name)[0].tobytes()))
+    except (ValueError, TypeError, LookupError) as error:
+        raise InternalServerError(
+            f"the answer is no refinement: {type(error).__name__}: {error}",
+            "client and server must fit together",
+        ) from error
     return Refinement(w_plus, head_to_camera, sh_light, losses, info)
 
 
 def stream(
     connection: Any,
-    start: RefinementStart,
+    arguments: dict[str, Any],
     progress: Callable[[RefinementProgress], None],
-    seconds: float,
-    options: Mapping[str, _wire.OptionValue],
+    request: Request,
 ) -> Refinement:
     """Refine over a connection of its own, calling ``progress`` in this thread for every iteration.
 
@@ -123,8 +144,9 @@ def stream(
 
     Args:
         connection: tritonclient's; one stream at a time.
-        start, progress, options: as `facewright_client.Client.refine`.
-        seconds: longest time.
+        arguments: as `arguments` makes them.
+        progress: as of `facewright_client.Client.refine`.
+        request: its time.
 
     Raises:
         InferenceServerException: the server refused or failed.
@@ -134,39 +156,98 @@ def stream(
     running = True
     connection.start_stream(lambda result, error: answers.put((result, error)))
     try:
-        connection.async_stream_infer(
-            WITH_PROGRESS,
-            inputs(start),
-            parameters=_wire.parameters(options),
-            enable_empty_final_response=True,
-        )
-        for result in _results(answers, time.monotonic() + seconds):
-            if result.get_output(contract.REFINED_W_PLUS.name) is not None:
+        try:
+            connection.async_stream_infer(enable_empty_final_response=True, **arguments)
+        except InferenceServerException as failure:
+            answers.put((None, failure))  # after what broke the stream, where something has
+        while True:
+            try:
+                result, error = answers.get(timeout=request.left_s)
+            except queue.Empty:
+                raise _out_of_time() from None
+            if error is not None:
                 running = False
-                return refinement_from(result)
-            if result.get_output(contract.REFINEMENT_PROGRESS.name) is not None:
-                progress(_progress_from(result))
-    except InferenceServerException:
-        running = False
-        raise
+                raise error
+            refined = _told(result, progress, request)
+            if refined is not None:
+                running = False
+                return refined
     finally:
         # Triton 2.51 counts a request that failed before its stream was cancelled as in flight for ever, and
         # then does not stop in time.
         connection.stop_stream(cancel_requests=running)
-    raise InternalServerError("the stream ended without a result", "the server's log has the details")
 
 
-def _results(answers: queue.SimpleQueue[tuple[Any, Any]], until: float) -> Iterator[Any]:
-    while True:
-        try:
-            result, error = answers.get(timeout=max(until - time.monotonic(), 0))
-        except queue.Empty:
-            raise DeadlineExceededError("no answer within the time allowed", "raise timeout_s") from None
-        if error is not None:
-            raise error
-        yield result
-        if result.get_response().parameters["triton_final_response"].bool_param:
-            return
+async def stream_async(
+    connection: Any,
+    arguments: dict[str, Any],
+    progress: Callable[[RefinementProgress], None],
+    request: Request,
+) -> Refinement:
+    """As `stream`, for asyncio; a connection has as many streams as one likes.
+
+    Nothing more is sent after the request, so that the stream ends with the last answer.
+    """
+
+    async def sent() -> AsyncIterator[dict[str, Any]]:
+        yield arguments
+
+    answers = connection.stream_infer(sent())
+    running = True
+    try:
+        while True:
+            try:
+                result, error = await asyncio.wait_for(anext(answers), request.left_s)
+            except TimeoutError:
+                raise _out_of_time() from None
+            except StopAsyncIteration:
+                raise _ended() from None
+            except grpc.RpcError as failure:
+                running = False
+                raise get_error_grpc(failure) from None
+            if error is not None:
+                running = False
+                raise error
+            refined = _told(result, progress, request)
+            if refined is not None:
+                running = False
+                return refined
+    finally:
+        if running:  # or else: see `stream`
+            answers.cancel()
+        else:
+            await _rest_of(answers)
+
+
+async def _rest_of(answers: Any) -> None:
+    """Let a stream end by itself."""
+    with suppress(StopAsyncIteration, grpc.RpcError):
+        while True:
+            await anext(answers)
+
+
+def _told(result: Any, progress: Callable[[RefinementProgress], None], request: Request) -> Refinement | None:
+    """What one answer of a stream brings: the result, or something to tell ``progress``."""
+    if result.get_output(contract.REFINED_W_PLUS.name) is not None:
+        return refinement_from(result)
+    if result.get_output(contract.REFINEMENT_PROGRESS.name) is not None:
+        state = _progress_from(result)
+        with request.left_by_caller():
+            progress(state)
+    # Only asked for where a stream would go on without an end.
+    if result.get_response().parameters["triton_final_response"].bool_param:
+        raise _ended()
+    return None
+
+
+def _out_of_time() -> DeadlineExceededError:
+    return DeadlineExceededError(
+        "no answer within the time allowed", "allow more time: timeout_s, or --timeout"
+    )
+
+
+def _ended() -> InternalServerError:
+    return InternalServerError("the stream ended without a result", "the server's log has the details")
 
 
 def _progress_from(result: Any) -> RefinementProgress:

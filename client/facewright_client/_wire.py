@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
+from tritonclient.utils import (
+    TRITON_RESERVED_REQUEST_PARAMS,
+    TRITON_RESERVED_REQUEST_PARAMS_PREFIX,
+)
 
 from facewright_client import contract
 from facewright_client._avatar import Avatar
-from facewright_client._errors import PhotoTooLargeError
+from facewright_client._errors import (
+    BadOptionError,
+    InternalServerError,
+)
 
 OptionValue = int | float | bool | str
-Photo = bytes | str | os.PathLike[str]
 
+#: For what a server says about itself, seconds.
+SHORT_S: Final = 5.0
 #: Everything an avatar has but the preview, which costs time.
 _OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR_OUTPUTS if tensor != contract.PREVIEW)
 
 
-def photo_bytes(photo: Photo) -> bytes:
-    """A photo's encoded bytes, given so or as a path.
+def create_arguments(
+    photo: bytes, pipeline: str, preview: bool, options: Mapping[str, OptionValue]
+) -> dict[str, Any]:
+    """Arguments of tritonclient's ``infer`` for an avatar."""
+    return {
+        "model_name": pipeline,
+        "inputs": inputs(photo),
+        "outputs": outputs(preview),
+        "parameters": parameters(options),
+    }
 
-    Raises:
-        PhotoTooLargeError: more bytes than any server takes; nothing was read or sent.
-    """
-    size = len(photo) if isinstance(photo, bytes) else Path(photo).stat().st_size
-    if size > contract.MAX_PHOTO_BYTES:
-        raise PhotoTooLargeError(
-            f"the photo has {size} bytes", f"send at most {contract.MAX_PHOTO_BYTES >> 20} MiB"
-        )
-    return photo if isinstance(photo, bytes) else Path(photo).read_bytes()
+
+def models(statistics: Mapping[str, Any]) -> list[str]:
+    """The names of everything that a server has loaded."""
+    return [str(model["name"]) for model in statistics.get("model_stats", ())]
+
+
+def makes_avatars(metadata: Mapping[str, Any]) -> bool:
+    """Whether a model, by its metadata, takes a photo and gives an avatar."""
+    takes, gives = (
+        {tensor["name"] for tensor in metadata.get(border, ())} for border in ("inputs", "outputs")
+    )
+    return contract.PHOTO.name in takes and contract.GLB.name in gives
 
 
 def inputs(photo: bytes) -> list[Any]:
@@ -54,7 +71,18 @@ def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str
     """Options as request parameters; the server checks them.
 
     Floats travel as decimal strings: Triton's gRPC parameters have no float in older clients.
+
+    Raises:
+        BadOptionError: a name or a value that no request can carry.
     """
+    for name, value in options.items():
+        if name in TRITON_RESERVED_REQUEST_PARAMS or name.startswith(TRITON_RESERVED_REQUEST_PARAMS_PREFIX):
+            raise BadOptionError(f"unknown option {name}", "docs/pipelines.md lists the options")
+        too_large = isinstance(value, int) and not -(2**63) <= value < 2**63
+        if too_large or not isinstance(value, (bool, int, float, str)):
+            raise BadOptionError(
+                f"option {name} is {value!r:.64}", "an option is a number, a string, True or False"
+            )
     sent = {
         name: repr(float(value)) if isinstance(value, float) else value for name, value in options.items()
     }
@@ -62,20 +90,29 @@ def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str
 
 
 def avatar_from(result: Any, preview: bool) -> Avatar:
-    """The answer as an avatar."""
-    return Avatar(
-        glb=_file(result, contract.GLB),
-        report=json.loads(_file(result, contract.REPORT)),
-        preview=_file(result, contract.PREVIEW) if preview else None,
-        identity=_array(result, contract.IDENTITY),
-        expression=_array(result, contract.EXPRESSION),
-        eye_rotation=_array(result, contract.EYE_ROTATION),
-        landmarks=_array(result, contract.LANDMARKS),
-        intrinsics=_array(result, contract.INTRINSICS),
-        head_to_camera=_array(result, contract.HEAD_TO_CAMERA),
-        neutral_vertices=_array(result, contract.NEUTRAL_VERTICES),
-        sh_light=_array(result, contract.SH_LIGHT),
-    )
+    """The answer as an avatar.
+
+    Raises:
+        InternalServerError: it is none.
+    """
+    try:
+        return Avatar(
+            glb=_file(result, contract.GLB),
+            report=dict(json.loads(_file(result, contract.REPORT))),
+            preview=_file(result, contract.PREVIEW) if preview else None,
+            identity=_array(result, contract.IDENTITY),
+            expression=_array(result, contract.EXPRESSION),
+            eye_rotation=_array(result, contract.EYE_ROTATION),
+            landmarks=_array(result, contract.LANDMARKS),
+            intrinsics=_array(result, contract.INTRINSICS),
+            head_to_camera=_array(result, contract.HEAD_TO_CAMERA),
+            neutral_vertices=_array(result, contract.NEUTRAL_VERTICES),
+            sh_light=_array(result, contract.SH_LIGHT),
+        )
+    except (ValueError, TypeError, LookupError) as error:
+        raise InternalServerError(
+            f"the answer is no avatar: {type(error).__name__}: {error}", "client and server must fit together"
+        ) from error
 
 
 def _file(result: Any, tensor: contract.Tensor) -> bytes:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from facewright.cli import main
-from facewright.cli.create_command import Batch, Finished, _targets, create_avatars, preview_path, report_path
+from facewright.cli.create_command import Batch, Finished, _targets, preview_path, report_path
+from facewright.core.errors import FacewrightError
 from facewright.pipelines.twin import AVATAR_TWIN
 
 
@@ -68,8 +69,8 @@ def test_tls_needs_both_files(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_many_photos_do_not_fit_into_one_file(tmp_path: Path) -> None:
-    batch = Batch((tmp_path / "a.jpg", tmp_path / "b.jpg"), tmp_path / "out.glb")
-    assert create_avatars(batch, "127.0.0.1:1") == 2
+    with pytest.raises(FacewrightError, match="2 photos cannot go into the one file"):
+        Batch((tmp_path / "a.jpg", tmp_path / "b.jpg"), tmp_path / "out.glb")
 
 
 @pytest.mark.parametrize(
@@ -114,25 +115,61 @@ def test_names_that_collide(tmp_path: Path) -> None:
     assert names == ["x.glb", "x.jpg.glb", "x.jpg-2.glb", "x.png.glb", "y.glb"]
 
 
+def _glb(length: int = 20) -> bytes:
+    """The header of a GLB, and as many bytes as it says."""
+    return (b"glTF" + (2).to_bytes(4, "little") + length.to_bytes(4, "little")).ljust(length, b"\0")
+
+
 def test_a_batch_resumes_by_content(tmp_path: Path) -> None:
     batch = Batch((), tmp_path)
     target = tmp_path / "me.glb"
     fingerprint = Finished.fingerprint(b"photo", batch)
     Finished(tmp_path).add(target, fingerprint)
-    assert not Finished(tmp_path).has(target, fingerprint), "the file itself is missing"
-    target.write_bytes(b"glTF")
-    assert Finished(tmp_path).has(target, fingerprint)
-    assert not Finished(tmp_path).has(target, Finished.fingerprint(b"other photo", batch))
+    assert not Finished(tmp_path).has(target, fingerprint, batch), "the file itself is missing"
+    target.write_bytes(_glb())
+    assert Finished(tmp_path).has(target, fingerprint, batch)
+    assert not Finished(tmp_path).has(target, Finished.fingerprint(b"other photo", batch), batch)
     other_options = Batch((), tmp_path, options={"lods": 2})
-    assert not Finished(tmp_path).has(target, Finished.fingerprint(b"photo", other_options))
+    assert not Finished(tmp_path).has(target, Finished.fingerprint(b"photo", other_options), other_options)
+
+
+@pytest.mark.parametrize("content", [b"", b"glTF", _glb()[:-1], _glb() + b"\0", b"\0" * 20])
+def test_half_an_avatar_is_made_again(content: bytes, tmp_path: Path) -> None:
+    batch = Batch((), tmp_path)
+    target = tmp_path / "me.glb"
+    Finished(tmp_path).add(target, "of a photo")
+    target.write_bytes(content)
+    assert not Finished(tmp_path).has(target, "of a photo", batch)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "half"),
+    [
+        ("me.preview.png", b"\x89PNG and so on IEND\xaeB`\x82", b"\x89PNG and so"),
+        ("me.report.json", b'{"fit": {}}', b'{"fit": '),
+    ],
+)
+def test_what_was_asked_for_and_is_not_there_is_made_again(
+    name: str, whole: bytes, half: bytes, tmp_path: Path
+) -> None:
+    batch = Batch((), tmp_path, preview=name.endswith("png"), report=name.endswith("json"))
+    target = tmp_path / "me.glb"
+    Finished(tmp_path).add(target, "of a photo")
+    target.write_bytes(_glb())
+    assert not Finished(tmp_path).has(target, "of a photo", batch)
+    for content in (b"", half):
+        (tmp_path / name).write_bytes(content)
+        assert not Finished(tmp_path).has(target, "of a photo", batch)
+    (tmp_path / name).write_bytes(whole)
+    assert Finished(tmp_path).has(target, "of a photo", batch)
 
 
 def test_a_damaged_index_means_nothing_is_finished(tmp_path: Path) -> None:
     target = tmp_path / "me.glb"
-    target.write_bytes(b"glTF")
+    target.write_bytes(_glb())
     for damaged in ("", "[1, 2]", "{", "7"):
         (tmp_path / ".facewright-finished.json").write_text(damaged)
-        assert not Finished(tmp_path).has(target, "any")
+        assert not Finished(tmp_path).has(target, "any", Batch((), tmp_path))
 
 
 def test_no_server_is_one_line_per_photo_and_status_1(tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ def test_a_half_installed_triton_is_found_and_mended(
         "the Triton runtime is not installed",
         "facewright doctor --install",
     )
-    monkeypatch.setattr(doctor, "fetch_wheel", lambda wheel, progress: copied_cache)
+    monkeypatch.setattr(doctor, "fetch_wheel", lambda _wheel, _progress: copied_cache)
     assert doctor._install(quiet=True) is None
     assert doctor._check_runtime().problem == ""
 
@@ -349,7 +349,7 @@ def test_two_onnx_runtimes_in_one_folder_are_told(gpu: bool, monkeypatch: pytest
         raise FacewrightError(ErrorCode.ENGINE_MISMATCH, "no NVIDIA driver", "choose the cpu profile")
 
     monkeypatch.setattr(doctor, "compute_capability", capability)
-    monkeypatch.setattr(doctor, "_installed_version", lambda name: "1.31.1")
+    monkeypatch.setattr(doctor, "_installed_version", lambda _name: "1.31.1")
     finding = doctor._check_gpu()
     assert "both installed" in finding.problem
     assert finding.warning

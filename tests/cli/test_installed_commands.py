@@ -84,7 +84,7 @@ def test_building_plans_without_onnx_says_how_to_get_it(
     assert main(["build"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: building plans needs onnx, ")
-    assert "mend: pip install --constraint constraints.txt onnx" in said
+    assert "-m pip install --constraint constraints.txt onnx" in said
 
 
 @pytest.mark.parametrize("arguments", [["export", "twin", "--weights", "a.pth"], ["parity"]])

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facewright_client import (
     AsyncClient,
@@ -38,58 +34,16 @@ from facewright_client import (
     ServerUnavailableError,
     contract,
 )
+from tests.support.scripted_triton import Scripted, scripted_server, wire_error
 
 QUICK = RetryPolicy(attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
-
-
-def _wire_error(code: str) -> str:
-    fields = {"code": code, "stage": "find_face", "message": "m", "hint": "h"}
-    return f"in ensemble 'avatar_twin', {json.dumps(fields)}"
-
-
-class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """Answers requests with the given failures one after the other, then with an avatar of zeros."""
-
-    def __init__(self) -> None:
-        self.failures: list[tuple[grpc.StatusCode, str]] = []
-        self.requests: list[service_pb2.ModelInferRequest] = []
-        self.arrived = threading.Event()
-        self.release = threading.Event()
-        self.release.set()
-        self.cancelled = threading.Event()
-
-    def ModelInfer(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
-        self.requests.append(request)
-        # gRPC calls this when the call ends: held back, it can only end from the other side.
-        context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
-        self.arrived.set()
-        self.release.wait()
-        if self.failures:
-            context.abort(*self.failures.pop(0))
-        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
-        contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
-        sizes = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
-        for wanted in request.outputs:
-            tensor = sizes[wanted.name]
-            shape = [1, *(len(contents.get(tensor.name, b"12345")) if n == -1 else n for n in tensor.shape)]
-            array = np.zeros(shape, np.float32)
-            raw = contents.get(tensor.name) or array.tobytes()
-            answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=shape)
-            answer.raw_output_contents.append(raw)
-        return answer
 
 
 @pytest.fixture
 def scripted() -> Iterator[tuple[Scripted, str]]:
     """The server's script and its address."""
-    servicer = Scripted()
-    server = grpc.server(ThreadPoolExecutor(4))
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield servicer, f"127.0.0.1:{port}"
-    servicer.release.set()
-    server.stop(0).wait()
+    with scripted_server() as served:
+        yield served
 
 
 def _create(
@@ -139,7 +93,7 @@ def test_no_preview_is_asked_for_by_default(scripted: tuple[Scripted, str], asyn
 def test_overload_and_restarts_are_retried(scripted: tuple[Scripted, str], asynchronous: bool) -> None:
     script, url = scripted
     script.failures = [
-        (grpc.StatusCode.UNAVAILABLE, _wire_error("OVERLOADED")),
+        (grpc.StatusCode.UNAVAILABLE, wire_error("OVERLOADED")),
         (grpc.StatusCode.INTERNAL, "Stub process 'fit_head_0_0' is not healthy."),
         (grpc.StatusCode.UNAVAILABLE, "connection reset"),
     ]
@@ -157,7 +111,7 @@ def test_overload_and_restarts_are_retried(scripted: tuple[Scripted, str], async
 @both_clients
 def test_retries_end(scripted: tuple[Scripted, str], asynchronous: bool) -> None:
     script, url = scripted
-    script.failures = [(grpc.StatusCode.UNAVAILABLE, _wire_error("OVERLOADED"))] * 9
+    script.failures = [(grpc.StatusCode.UNAVAILABLE, wire_error("OVERLOADED"))] * 9
     with pytest.raises(OverloadedError):
         _create(url, asynchronous, Connection(retries=QUICK))
     assert len(script.requests) == 4
@@ -166,7 +120,7 @@ def test_retries_end(scripted: tuple[Scripted, str], asynchronous: bool) -> None
 @both_clients
 def test_a_bad_photo_is_not_sent_again(scripted: tuple[Scripted, str], asynchronous: bool) -> None:
     script, url = scripted
-    script.failures = [(grpc.StatusCode.INVALID_ARGUMENT, _wire_error("NO_FACE"))]
+    script.failures = [(grpc.StatusCode.INVALID_ARGUMENT, wire_error("NO_FACE"))]
     with pytest.raises(NoFaceError):
         _create(url, asynchronous, Connection(retries=QUICK))
     assert len(script.requests) == 1

@@ -142,4 +142,7 @@ def test_demo_says_what_is_wrong_with_the_photo(tmp_path: Path) -> None:
     python = ROOT / ".venv" / "bin" / "python"
     done = _run([str(python), "scripts/demo", str(tmp_path / "me.jpg")])
     assert done.returncode == 1
-    assert "there is no file" in done.stdout
+    assert done.stderr.endswith("me.jpg: No such file or directory; check the name and the folder\n")
+    done = _run([str(python), "scripts/demo", "https://example.org/me.jpg"])
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: 'https://example.org/me.jpg' is a URL; ")

@@ -1,71 +1,14 @@
-"""The ``facewright`` command.
-
-Each command imports what it needs when it runs: ``facewright create`` against a server far away needs no
-onnxruntime. Other packages bring commands of their own (`installed_commands`).
-"""
+"""The ``facewright`` command."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
-from typing import Final
 
-from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine
-from facewright.cli.installed_commands import add_installed
-from facewright.cli.server_commands import add_doctor, add_serve
-from facewright.core.errors import FacewrightError
-
-_DESCRIPTION: Final = """\
-One photo in, one game-ready 3D head avatar out.
-
-  facewright serve                              start a server, stop it with Ctrl-C
-  facewright create me.jpg -o me.glb            one photo, by the server on this machine
-  facewright create photos/*.jpg -o avatars/    many photos; run it again to finish what is missing
-  facewright create me.jpg -o me.glb --embedded the same without a server: starts one, stops it after
-  facewright doctor                             what is missing on this machine, and the command that mends it
-
-For owners of published networks (needs scripts/setup --export, but for build):
-
-  facewright export twin --weights *.pth        checkpoints to verified ONNX files in a model repository
-  facewright build [REPOSITORY]                 TensorRT plans of them, on the GPU that serves
-  facewright parity                             how exactly every network's file computes what its module does
-"""
+from facewright.cli.interrupts import leaving_at_once
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 1 something failed, 2 wrong usage."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        parsed = _parser(_asked_pipeline(arguments)).parse_args(arguments)
-        status: int = parsed.run(parsed)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except FacewrightError as error:
-        print(f"error: {error.message}\n  mend: {error.hint}", file=sys.stderr)
-        return 1
-    return status
-
-
-def _asked_pipeline(arguments: Sequence[str]) -> str | None:
-    """The pipeline whose options ``facewright create`` may have; None for the other commands."""
-    if list(arguments[:1]) != ["create"]:
-        return None
-    asked = argparse.ArgumentParser(add_help=False)
-    asked.add_argument("--pipeline", default=DEFAULT_PIPELINE)
-    known, _ = asked.parse_known_args([word for word in arguments if word != "--"])
-    return str(known.pipeline)
-
-
-def _parser(pipeline: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "facewright", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_create(commands, pipeline)
-    add_refine(commands)
-    add_serve(commands)
-    add_doctor(commands)
-    add_installed(commands)
-    return parser
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    with leaving_at_once():
+        from facewright.cli import command_line
+    return command_line.main(arguments)

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from facewright.cli import arguments
+from facewright.cli.interrupts import leaving_at_once
+from facewright.cli.messages import complain
+from facewright.core.errors import FacewrightError
 from facewright.core.options import Option, validated_options
-from facewright.pipelines.refinement import REFINE_OPTIONS
-from facewright.pipelines.registry import pipeline
+from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
+from facewright.pipelines.registry import pipeline, pipelines
+from facewright.pipelines.stages import Pipeline
+from facewright_client.contract import GLB, PHOTO, ErrorCode
 
 if TYPE_CHECKING:
     from facewright_client import Tls
 
 DEFAULT_PIPELINE: Final = "avatar_twin"
+#: Names that mean a file of another kind, and would become folders.
+_NOT_WRITTEN: Final = re.compile(
+    r"\.(gltf|vrm|fbx|obj|ply|stl|usd[acz]?|dae|blend|bin|npz|zip|json|txt|html|pdf|png|jpe?g|webp|gif|bmp|tiff?"
+    r"|heic|avif)",
+    re.IGNORECASE,
+)
 
 
 def add_create(commands: Any, asked: str | None) -> None:
@@ -26,7 +39,7 @@ def add_create(commands: Any, asked: str | None) -> None:
         asked: the pipeline whose options there are; None: another command is run.
 
     Raises:
-        FacewrightError: BAD_OPTION when there is no such pipeline.
+        FacewrightError: BAD_OPTION when there is no such pipeline, or it makes no avatars of photos.
     """
     create = commands.add_parser(
         "create",
@@ -34,9 +47,14 @@ def add_create(commands: Any, asked: str | None) -> None:
         description="Make an avatar (.glb) of each photo (JPEG, PNG or WebP). What is finished already, by "
         "the photo's content and the options, is not made again. Exit status 1 when any photo failed.",
     )
-    create.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    create.add_argument("photos", nargs="+", type=arguments.photo, metavar="PHOTO")
     create.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="PATH", help="a .glb for one photo, else a folder"
+        "-o",
+        "--output",
+        type=_output,
+        required=True,
+        metavar="PATH",
+        help="a .glb for one photo, else a folder",
     )
     create.add_argument("--preview", action="store_true", help="also write NAME.preview.png")
     create.add_argument("--report", action="store_true", help="also write NAME.report.json")
@@ -52,26 +70,35 @@ def add_create(commands: Any, asked: str | None) -> None:
     )
     server.add_argument(
         "--parallel",
-        type=_positive,
+        type=arguments.count,
         default=4,
         metavar="N",
         help="photos under way at once (default: %(default)s)",
     )
     server.add_argument(
         "--timeout",
-        type=float,
+        type=arguments.seconds,
         default=120.0,
         metavar="S",
         help="seconds for one photo (default: %(default)s)",
     )
     if asked is not None:
         row = pipeline(asked)
+        if not _makes_avatars(row):
+            others = ", ".join(name for name, other in pipelines().items() if _makes_avatars(other))
+            refines = "facewright refine runs it; " if row in REFINEMENT else ""
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION,
+                f"pipeline {row.name} makes no avatar of a photo",
+                f"{refines}--pipeline is one of: {others}",
+            )
         _add_options(create.add_argument_group(f"options of {row.name}"), row.options)
     create.set_defaults(run=_create)
 
 
 def _create(parsed: argparse.Namespace) -> int:
-    from facewright.cli.create_command import Batch, create_avatars
+    with leaving_at_once():
+        from facewright.cli.create_command import Batch, create_avatars, prepare
 
     options = pipeline(parsed.pipeline).options
     batch = Batch(
@@ -85,16 +112,36 @@ def _create(parsed: argparse.Namespace) -> int:
         parallel=parsed.parallel,
         timeout_s=parsed.timeout,
     )
+    if not prepare(batch):
+        return 1
     if not parsed.embedded:
         return create_avatars(batch, parsed.server, _tls(parsed))
-    from facewright.cli.serve_command import NOT_STARTED, embedded_server
+    with leaving_at_once():
+        from facewright.cli.serve_command import NOT_STARTED, embedded_server, not_started
 
+    if sys.stderr is not None and sys.stderr.isatty():
+        print("starting a server …", file=sys.stderr, flush=True)
     try:
         with embedded_server() as server:
             return create_avatars(batch, server.url)
     except NOT_STARTED as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(*not_started(error))
         return 1
+
+
+def where_else(command: str) -> Callable[[str], str]:
+    """Where an option that a command does not have is one: of another pipeline, or of another command."""
+
+    def place(option: str) -> str:
+        name = option.removeprefix("--").replace("-", "_")
+        if command == "create":
+            if name in REFINE_OPTIONS:
+                return f"{option} is an option of facewright refine"
+            having = [row.name for row in pipelines().values() if name in row.options]
+            return f"{option} is an option of --pipeline {' and '.join(having)}" if having else ""
+        return ""
+
+    return place
 
 
 def add_refine(commands: Any) -> None:
@@ -111,13 +158,16 @@ def add_refine(commands: Any) -> None:
     )
     refine.add_argument("--preview", type=Path, metavar="JPEG", help="also write the last picture")
     _add_connection(refine)
-    refine.add_argument("--timeout", type=float, default=600.0, metavar="S", help="(default: %(default)s)")
+    refine.add_argument(
+        "--timeout", type=arguments.seconds, default=600.0, metavar="S", help="(default: %(default)s)"
+    )
     _add_options(refine.add_argument_group("options of the refinement"), REFINE_OPTIONS)
     refine.set_defaults(run=_refine)
 
 
 def _refine(parsed: argparse.Namespace) -> int:
-    from facewright.cli.refine_command import RefineCommand, refine_latents
+    with leaving_at_once():
+        from facewright.cli.refine_command import RefineCommand, refine_latents
 
     return refine_latents(
         RefineCommand(
@@ -136,6 +186,7 @@ def _add_connection(group: Any) -> None:
     """Where the server is, and who vouches for it."""
     group.add_argument(
         "--server",
+        type=arguments.server_address,
         default="localhost:8001",
         metavar="HOST:PORT",
         help="(default: %(default)s)",
@@ -146,12 +197,29 @@ def _add_connection(group: Any) -> None:
         metavar="PEM",
         help="connect encrypted; who signed the server's certificate, or the certificate itself",
     )
+    group.add_argument(
+        "--tls-server-name", metavar="NAME", help="what the certificate was issued for, where not for HOST"
+    )
 
 
 def _tls(parsed: argparse.Namespace) -> Tls | None:
     from facewright_client import Tls
 
-    return Tls(parsed.tls_authority) if parsed.tls_authority else None
+    if parsed.tls_authority is None:
+        if parsed.tls_server_name is not None:
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION, "--tls-server-name without --tls-authority", "give the PEM file, too"
+            )
+        return None
+    arguments.require_readable(parsed.tls_authority, "--tls-authority")
+    tls = Tls(parsed.tls_authority, server_name=parsed.tls_server_name)
+    try:
+        tls.check()
+    except ValueError as error:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION, str(error), "give a file with BEGIN CERTIFICATE"
+        ) from None
+    return tls
 
 
 def _add_options(group: Any, options: Mapping[str, Option]) -> None:
@@ -167,11 +235,20 @@ def _given(parsed: argparse.Namespace, options: Mapping[str, Option]) -> dict[st
     return {name: value for name in options if (value := getattr(parsed, f"option_{name}")) is not None}
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+def _output(text: str) -> Path:
+    """Where to write: a file, or, named with a slash at its end, a folder whatever its name."""
+    if text in ("", "-"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no file; give a .glb, or a folder")
+    path = Path(text)
+    if _NOT_WRITTEN.fullmatch(path.suffix) and not text.endswith("/") and not path.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: avatars are written as .glb; give {path.with_suffix('.glb')}, or a folder"
+        )
+    return path
+
+
+def _makes_avatars(row: Pipeline) -> bool:
+    return PHOTO in row.takes and GLB in row.gives
 
 
 def _values(option: Option) -> str:

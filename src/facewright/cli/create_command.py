@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
-import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -16,10 +16,25 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from facewright.cli.messages import printable, reason, say
 from facewright.core.errors import FacewrightError
-from facewright_client import AsyncClient, Connection, FacewrightClientError, Tls
+from facewright.core.invocation import runnable
+from facewright_client import (
+    AsyncClient,
+    Avatar,
+    BadRequestError,
+    Connection,
+    FacewrightClientError,
+    ServerUnavailableError,
+    Tls,
+    WrongServerError,
+)
+from facewright_client._photo_file import check_photo_file, photo_bytes
+from facewright_client._whole_file import write_whole
 from facewright_client.contract import ErrorCode
 
+#: Seconds of silence after which it is told what is waited for.
+_PATIENCE_S: Final = 1.0
 #: In the output folder: what is finished, by file name.
 FINISHED_FILE: Final = ".facewright-finished.json"
 
@@ -39,7 +54,8 @@ class Batch:
         timeout_s: for one photo.
 
     Raises:
-        FacewrightError: BAD_OPTION when a file to write is one of the photos.
+        FacewrightError: BAD_OPTION when a file to write is one of the photos, or there are several photos for
+            one file.
     """
 
     photos: tuple[Path, ...]
@@ -67,6 +83,12 @@ class Batch:
         return [self.output] if self.single else _targets(self.photos, self.folder)
 
     def __post_init__(self) -> None:
+        if self.single and len(self.photos) > 1:
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION,
+                f"{len(self.photos)} photos cannot go into the one file {self.output}",
+                "give a folder",
+            )
         # Before any work, a server's start included: a photo that is overwritten cannot be brought back.
         photos = {identity for photo in self.photos for identity in _identities(photo)}
         written = [self.folder / FINISHED_FILE]
@@ -84,7 +106,8 @@ class Batch:
 class Finished:
     """What was made before, so that a second run makes only the rest.
 
-    A file counts as finished when it exists and was made of the same photo with the same options.
+    An avatar counts as finished when it was made of the same photo with the same options, and each file that
+    was asked for is there and whole.
 
     Args:
         folder: the output folder.
@@ -103,16 +126,19 @@ class Finished:
         asked = json.dumps([batch.pipeline, batch.options, batch.preview, batch.report], sort_keys=True)
         return hashlib.sha256(hashlib.sha256(photo).digest() + asked.encode()).hexdigest()
 
-    def has(self, target: Path, fingerprint: str) -> bool:
-        """Whether ``target`` is there and was made so."""
-        return target.is_file() and self._made.get(target.name) == fingerprint
+    def has(self, target: Path, fingerprint: str, batch: Batch) -> bool:
+        """Whether ``target`` was made so, and with it everything that the batch asks for."""
+        return (
+            self._made.get(target.name) == fingerprint
+            and _is_whole_glb(target)
+            and not (batch.preview and not _is_whole_png(preview_path(target)))
+            and not (batch.report and not _is_whole_json(report_path(target)))
+        )
 
     def add(self, target: Path, fingerprint: str) -> None:
         """Note that ``target`` is finished."""
         self._made[target.name] = fingerprint
-        unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        unfinished.write_text(json.dumps(self._made, indent=0, sort_keys=True))
-        unfinished.replace(self._path)
+        write_whole(self._path, json.dumps(self._made, indent=0, sort_keys=True).encode())
 
 
 def preview_path(target: Path) -> Path:
@@ -125,71 +151,226 @@ def report_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}.report.json")
 
 
+def prepare(batch: Batch) -> bool:
+    """Before a server is asked, or started: a place to write to, and at least one photo to read.
+
+    Returns:
+        False where no photo can be read; a line says why for each.
+
+    Raises:
+        FacewrightError: BAD_OPTION when nothing can be written there.
+    """
+    _prepare_output(batch)
+    lines = []
+    for photo in batch.photos:
+        try:
+            check_photo_file(photo)
+        except (FacewrightClientError, OSError) as error:
+            lines.append(_line(photo, error))
+    if len(lines) < len(batch.photos):
+        return True
+    for line in lines:
+        say(line)
+    return False
+
+
 def create_avatars(batch: Batch, url: str, tls: Tls | None = None) -> int:
-    """Make all avatars of a batch; returns 0, 1 when any photo failed, 2 when the request makes no sense."""
-    if batch.single and len(batch.photos) > 1:
-        print(f"error: {len(batch.photos)} photos cannot go into one file; give a folder", file=sys.stderr)
-        return 2
-    batch.folder.mkdir(parents=True, exist_ok=True)
+    """Make all avatars of a batch by the server at ``url``; returns 0, or 1 when any photo failed."""
+    _prepare_output(batch)
+    return asyncio.run(_Creation(batch, url, tls).run())
 
-    async def connected() -> int:
+
+class _Creation:
+    """One run of the command: how far it is, and what is told on the way.
+
+    Args:
+        batch, url, tls: as `create_avatars`.
+    """
+
+    def __init__(self, batch: Batch, url: str, tls: Tls | None) -> None:
+        self._batch = batch
+        self._url = url
+        self._tls = tls
+        self._targets = batch.targets()
+        self._finished = Finished(batch.folder)
+        self._console = Console(stderr=True)
+        self._made = self._skipped = self._failed = 0
+        self._answered = False
+        self._given_up = False
+        self._waits: asyncio.TimerHandle | None = None
+        self._waits_for: FacewrightClientError | None = None
+
+    async def run(self) -> int:
+        """All photos; the exit status."""
+        # One iterator for all workers: each takes the next photo when it is free.
+        jobs = iter(list(zip(self._batch.photos, self._targets, strict=True)))
+        many = len(self._targets) > 1
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        hidden = not (many and self._console.is_terminal)
+        connection = Connection(tls=self._tls, on_retry=self._waiting)
         # A connection belongs to the event loop that it is opened in.
-        async with AsyncClient(url, Connection(tls=tls)) as client:
-            return await _create_all(batch, client, batch.targets(), Finished(batch.folder))
+        async with AsyncClient(self._url, connection) as client:
+            with Progress(*columns, console=self._console, disable=hidden) as bar:
+                task = bar.add_task("avatars", total=len(self._targets))
 
-    return asyncio.run(connected())
+                async def worker() -> None:
+                    for photo, target in jobs:
+                        if self._given_up:
+                            return
+                        await self._one(client, photo, target)
+                        bar.advance(task)
+
+                workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
+                await asyncio.gather(*workers)
+        self._stop_waiting()
+        if many or self._skipped:
+            left = len(self._targets) - self._made - self._skipped - self._failed
+            not_tried = f", {left} not tried" if left else ""
+            self._say(f"{self._made} made, {self._skipped} already there, {self._failed} failed{not_tried}")
+        return int(self._made + self._skipped < len(self._targets))
+
+    async def _one(self, client: AsyncClient, photo: Path, target: Path) -> None:
+        """One photo, or a line about it."""
+        try:
+            content = photo_bytes(photo)
+            fingerprint = Finished.fingerprint(content, self._batch)
+            if not self._batch.again and self._finished.has(target, fingerprint, self._batch):
+                self._skipped += 1
+                return
+            avatar = await client.create(
+                content,
+                self._batch.pipeline,
+                preview=self._batch.preview,
+                timeout_s=self._batch.timeout_s,
+                **self._batch.options,
+            )
+        except (FacewrightClientError, OSError) as error:
+            await self._fail(client, photo, error)
+            return
+        self._heard()
+        try:
+            _write(avatar, target, self._batch)
+            self._finished.add(target, fingerprint)
+        except OSError as error:  # the next would not find more room
+            self._give_up(f"error: {target} cannot be written: {reason(error)}")
+            return
+        self._made += 1
+        for warning in avatar.warnings:
+            self._say(f"{f'{photo}: ' if len(self._targets) > 1 else ''}warning: {warning}")
+
+    async def _fail(self, client: AsyncClient, photo: Path, error: FacewrightClientError | OSError) -> None:
+        line = _line(photo, error)
+        if isinstance(error, BadRequestError):
+            served = await _served(client)
+            if served is not None and self._batch.pipeline not in served:
+                there = ", ".join(served) or "no pipeline that makes avatars"
+                what = f"the server at {self._url} does not serve {self._batch.pipeline}"
+                self._give_up(f"error: {what}; mend: choose another --pipeline; it serves {there}")
+                return
+        if isinstance(error, WrongServerError) or (
+            isinstance(error, ServerUnavailableError) and not self._answered
+        ):
+            self._give_up(line)
+            return
+        if isinstance(error, FacewrightClientError) and error.stage:
+            self._heard()
+        self._failed += 1
+        self._say(line)
+
+    def _give_up(self, line: str) -> None:
+        """It will be the same for every photo: say so once, and try no others."""
+        self._failed += 1
+        self._stop_waiting()
+        if not self._given_up:
+            self._given_up = True
+            self._say(line)
+
+    def _waiting(self, error: FacewrightClientError) -> None:
+        """A photo is to be sent again; what for is told once, when nothing has been heard for a while."""
+        self._waits_for = error
+        if self._waits is None:
+            self._waits = asyncio.get_running_loop().call_later(_PATIENCE_S, self._tell_waiting)
+
+    def _tell_waiting(self) -> None:
+        self._say(f"waiting for the server at {self._url}: {self._waits_for}")
+
+    def _heard(self) -> None:
+        """The server has answered."""
+        self._answered = True
+        self._stop_waiting()
+        self._waits = None
+
+    def _stop_waiting(self) -> None:
+        if self._waits is not None:
+            self._waits.cancel()
+
+    def _say(self, line: str) -> None:
+        self._console.print(printable(runnable(line)), markup=False, highlight=False, soft_wrap=True)
 
 
-async def _create_all(batch: Batch, client: AsyncClient, targets: list[Path], finished: Finished) -> int:
-    console = Console(stderr=True)
-    failed = skipped = 0
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    jobs = iter(list(zip(batch.photos, targets, strict=True)))
-    with Progress(*columns, console=console, disable=len(targets) == 1 or not console.is_terminal) as bar:
-        task = bar.add_task("avatars", total=len(targets))
-
-        async def worker() -> None:
-            nonlocal failed, skipped
-            # One iterator for all workers: each takes the next photo when it is free.
-            for photo, target in jobs:
-                try:
-                    made = await _create_one(client, batch, photo, target, finished)
-                    skipped += not made
-                except (FacewrightClientError, OSError) as error:
-                    failed += 1
-                    console.print(_line(photo, error), markup=False, highlight=False, soft_wrap=True)
-                bar.advance(task)
-
-        await asyncio.gather(*(worker() for _ in range(min(batch.parallel, len(targets)))))
-    made = len(targets) - failed - skipped
-    if len(targets) > 1 or skipped:
-        console.print(f"{made} made, {skipped} already there, {failed} failed", highlight=False)
-    return int(failed > 0)
+async def _served(client: AsyncClient) -> list[str] | None:
+    try:
+        return await client.pipelines()
+    except FacewrightClientError:
+        return None
 
 
-async def _create_one(
-    client: AsyncClient, batch: Batch, photo: Path, target: Path, finished: Finished
-) -> bool:
-    """Whether the avatar had to be made."""
-    content = photo.read_bytes()
-    fingerprint = Finished.fingerprint(content, batch)
-    if not batch.again and finished.has(target, fingerprint):
-        return False
-    avatar = await client.create(
-        content, batch.pipeline, preview=batch.preview, timeout_s=batch.timeout_s, **batch.options
-    )
+def _prepare_output(batch: Batch) -> None:
+    folder = batch.folder
+    try:
+        if batch.single:
+            if batch.output.exists() and not batch.output.is_file():
+                raise _no_output(f"{batch.output} is no file")
+            if not folder.is_dir():
+                folder.stat()  # says whether it is not there, or cannot be seen
+                raise _no_output(f"{folder} is no folder")
+        else:
+            if folder.exists() and not folder.is_dir():
+                raise _no_output(f"{folder} is a file, not a folder")
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(b"\0")
+    except OSError as error:
+        raise _no_output(f"nothing can be written to {folder}: {reason(error)}") from None
+
+
+def _no_output(what: str) -> FacewrightError:
+    return FacewrightError(ErrorCode.BAD_OPTION, what, "give another --output: a .glb, or a folder")
+
+
+def _write(avatar: Avatar, target: Path, batch: Batch) -> None:
+    """Each file whole or not at all; the avatar last, by whose presence one looks."""
     if avatar.preview is not None:
-        preview_path(target).write_bytes(avatar.preview)
+        write_whole(preview_path(target), avatar.preview)
     if batch.report:
-        report_path(target).write_text(json.dumps(avatar.report, indent=2))
+        write_whole(report_path(target), json.dumps(avatar.report, indent=2).encode())
     avatar.save(target)
-    finished.add(target, fingerprint)
-    return True
+
+
+def _is_whole_glb(path: Path) -> bool:
+    """Whether a binary glTF file is as long as its header says (section 4.4.2 of the specification)."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(12)
+            return header[:4] == b"glTF" and int.from_bytes(header[8:12], "little") == path.stat().st_size
+    except OSError:
+        return False
+
+
+def _is_whole_png(path: Path) -> bool:
+    """Whether a PNG has its last chunk."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
+
+
+def _is_whole_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def _targets(photos: Iterable[Path], folder: Path) -> list[Path]:
@@ -215,7 +396,20 @@ def _identities(path: Path) -> set[object]:
     return found
 
 
-def _line(photo: Path, error: Exception) -> str:
+def _line(photo: Path, error: FacewrightClientError | OSError) -> str:
     if isinstance(error, FacewrightClientError):
         return f"{photo}: {error.code}: {error}"
-    return f"{photo}: {error.strerror or error}" if isinstance(error, OSError) else f"{photo}: {error}"
+    return f"{photo}: {reason(error)}{_cause(photo, error)}"
+
+
+def _cause(photo: Path, error: OSError) -> str:
+    """What may be behind a file that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        if photo.is_symlink():
+            return f"; it is a link to {os.readlink(photo)}, which is not there"
+        if any(character in photo.name for character in "*?["):
+            return "; no file has a name like that"
+        if str(photo).startswith("~"):
+            return "; a shell replaces ~ only where it is not quoted"
+        return "; check the name and the folder"
+    return "; allow this user to read it" if isinstance(error, PermissionError) else ""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Final
 
 import numpy as np
+from numpy.lib import format as npy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from facewright.cli.arguments import require_readable
+from facewright.cli.messages import complain, printable, reason
+from facewright.core.errors import FacewrightError
 from facewright_client import (
     Client,
     Connection,
@@ -21,6 +26,10 @@ from facewright_client import (
     RefinementStart,
     Tls,
 )
+from facewright_client._whole_file import write_whole
+from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
+
+_DTYPES: Final = {"TYPE_UINT8": "uint8", "TYPE_FP32": "float32"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,9 @@ class RefineCommand:
         preview: JPEG of the last picture; None: none.
         timeout_s: for all of it.
         tls: encryption; None: plain text.
+
+    Raises:
+        FacewrightError: BAD_OPTION when a file cannot be written there, or would be written over another.
     """
 
     start: Path
@@ -45,45 +57,104 @@ class RefineCommand:
     timeout_s: float = 600.0
     tls: Tls | None = None
 
+    def __post_init__(self) -> None:
+        written: dict[str, tuple[Path, tuple[str, ...]]] = {"--output": (self.output, (".npz",))}
+        if self.preview is not None:
+            written["--preview"] = (self.preview, (".jpg", ".jpeg"))
+            if self.options.get("preview_every") == 0:
+                raise _bad("--preview without pictures", "give --preview-every 1 or more")
+        taken = {self.start.resolve()}
+        for option, (path, suffixes) in written.items():
+            if path.suffix.lower() not in suffixes:
+                raise _bad(f"{option} is {path}", f"give it the name of a {suffixes[0]}")
+            if path.is_dir() or not path.parent.is_dir():
+                what = "a folder" if path.is_dir() else "in no folder that there is"
+                raise _bad(f"{option} {path} is {what}", "give a file in a folder that is there")
+            if path.resolve() in taken:
+                raise _bad(f"{option} {path} would be written over another file", "give it another name")
+            taken.add(path.resolve())
+
 
 def refine_latents(command: RefineCommand) -> int:
     """Refine and write the files; exit status 0 done, 1 failed."""
+    require_readable(command.start, "START")
+    start = read_start(command.start)
     try:
-        start = read_start(command.start)
         refined, picture = _refine(command, start)
-    except (FacewrightClientError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except FacewrightClientError as error:
+        complain(f"{error.code}: {error.message}", error.hint)
         return 1
-    arrays = {name: getattr(refined, name) for name in ("w_plus", "head_to_camera", "sh_light", "losses")}
-    np.savez(command.output, **arrays)
-    if command.preview is not None and picture is not None:
-        command.preview.write_bytes(picture)
+    names = ("w_plus", "head_to_camera", "sh_light", "losses")
+    content = BytesIO()
+    np.savez(content, **{name: getattr(refined, name) for name in names})
+    for path, written in ((command.output, content.getvalue()), (command.preview, picture)):
+        if path is not None and written is not None:
+            try:
+                write_whole(path, written)
+            except OSError as error:
+                complain(f"{path} cannot be written: {reason(error)}")
+                return 1
     info = refined.info
     print(
-        f"{command.output}: loss {info['first_loss']:.4g} -> {info['best_loss']:.4g} after "
+        f"{printable(command.output)}: loss {info['first_loss']:.4g} -> {info['best_loss']:.4g} after "
         f"{info['iterations']} iterations ({info['ended']}), {info['ms_per_iteration']:.1f} ms each"
         if info["iterations"]
-        else f"{command.output}: no iteration was done ({info['ended']})"
+        else f"{printable(command.output)}: no iteration was done ({info['ended']})"
     )
+    if command.preview is not None and picture is None:
+        complain("no picture was made", "give --preview-every less than the iterations")
+        return 1
     return 0
 
 
 def read_start(path: Path) -> RefinementStart:
-    """The arrays of a start.
+    """The arrays of a start. Nothing in the file is unpickled, and no more is read than a start has.
 
     Raises:
-        ValueError: one is missing, or the file is no ``.npz``.
+        FacewrightError: BAD_OPTION when an array is missing or is not the contract's, or the file is no
+            ``.npz`` or damaged.
         OSError: the file cannot be read.
     """
-    names = [field.name for field in fields(RefinementStart)]
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} is no .npz file; write one with numpy.savez")
-    with archive:
-        missing = sorted(set(names) - set(archive.files))
-        if missing:
-            raise ValueError(f"{path} has no {', '.join(missing)}; it has {', '.join(archive.files)}")
-        return RefinementStart(**{name: archive[name] for name in names})
+    tensors = {tensor.name.lower(): tensor for tensor in REFINEMENT_INPUTS}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = [name.removesuffix(".npy") for name in archive.namelist()]
+            missing = [field.name for field in fields(RefinementStart) if field.name not in there]
+            if missing:
+                what = f"{path} has no {', '.join(sorted(missing))}; it has {', '.join(there) or 'nothing'}"
+                raise _bad(what, "write them with numpy.savez, by these names")
+            arrays = {}
+            for name, tensor in tensors.items():
+                with archive.open(f"{name}.npy") as file:
+                    _require(f"{name} in {path}", tensor, file)
+                with archive.open(f"{name}.npy") as file:
+                    arrays[name] = npy.read_array(file, allow_pickle=False)
+                    file.read(1)  # at its end the checksum is looked at
+    except zipfile.BadZipFile:
+        raise _bad(f"{path} is no .npz file", "write one with numpy.savez") from None
+    except (OSError, FacewrightError):
+        raise
+    except Exception as error:  # zipfile, zlib, NumPy and Python's own parser each have theirs
+        raise _bad(f"{path} is damaged: {error}", "write it again with numpy.savez") from None
+    return RefinementStart(**arrays)
+
+
+def _require(what: str, tensor: Tensor, file: IO[bytes]) -> None:
+    """Refuse an array, by its header, that is not the contract's."""
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise _bad(f"{what} is pickled, and is not read", "save it as an array of numbers")
+    wanted = _DTYPES[tensor.dtype]
+    if dtype != np.dtype(wanted):
+        raise _bad(f"{what} is {dtype}", f"convert it to {wanted}")
+    if shape != tensor.shape:
+        raise _bad(f"{what} has shape {list(shape)}", f"it takes {list(tensor.shape)}")
+
+
+def _bad(what: str, mend: str) -> FacewrightError:
+    return FacewrightError(ErrorCode.BAD_OPTION, what, mend)
 
 
 def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement, bytes | None]:
@@ -96,11 +167,12 @@ def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement,
         TimeRemainingColumn(),
     )
     connection = Connection(timeout_s=command.timeout_s, tls=command.tls)
-    console = Console(stderr=True)
-    with Client(command.server, connection) as client, Progress(*columns, console=console) as bar:
-        task = bar.add_task("refining", total=None, loss="")
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("refining", total=None, loss="")
+    with Client(command.server, connection) as client:
 
         def show(progress: RefinementProgress) -> None:
+            bar.start()  # not before: a refusal needs no bar
             bar.update(
                 task,
                 completed=progress.iteration,
@@ -110,5 +182,9 @@ def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement,
             if progress.preview is not None:
                 pictures[:] = [progress.preview]
 
-        refined = client.refine(start, show, **command.options)
+        try:
+            refined = client.refine(start, show, **command.options)
+        finally:
+            if bar.live.is_started:
+                bar.stop()
     return refined, pictures[0] if pictures else None

@@ -12,7 +12,9 @@ from types import FrameType
 from typing import Final
 
 from facewright.cli.client_commands import DEFAULT_PIPELINE
+from facewright.cli.messages import complain
 from facewright.core.assets import cache_folder
+from facewright.core.invocation import program, python
 from facewright.server import Server, ServerFailedError, ServerSettings
 from facewright.server.served_repository import served_pipelines
 from facewright.server.triton_runtime import RuntimeMissingError
@@ -32,7 +34,11 @@ def serve(settings: ServerSettings) -> int:
         nonlocal asked
         asked = True
 
-    server = Server(settings)
+    try:
+        server = Server(settings)
+    except ServerFailedError as error:
+        complain(error)
+        return 1
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     print(f"starting on {server.url}, {server.settings.usable_cores} cores …", flush=True)
@@ -45,12 +51,19 @@ def serve(settings: ServerSettings) -> int:
                 announced = True
             server.wait_failed(0.2)
     except NOT_STARTED as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(*not_started(error))
         return 1
     finally:
         server.stop()
     print("stopped", flush=True)
     return 0
+
+
+def not_started(error: Exception) -> tuple[str, str]:
+    """Why a server does not start, and the mend, "" where the message has it."""
+    if isinstance(error, RuntimeMissingError):
+        return error.what, error.mend
+    return str(error), ""
 
 
 @contextmanager
@@ -102,5 +115,5 @@ def _examples(url: str, pipeline: str, tls: Path | None) -> str:
     flags = f"{'' if default else f' --pipeline {pipeline}'}{f' --tls-authority {tls}' if tls else ''}"
     photo = '"me.jpg"' if default else f'"me.jpg", "{pipeline}"'
     return f"""try
-  facewright create me.jpg -o me.glb --server {url}{flags}
-  python -c 'from facewright_client import {imports}; {client}.create({photo}).save("me.glb")'"""
+  {program()} create me.jpg -o me.glb --server {url}{flags}
+  {python()} -c 'from facewright_client import {imports}; {client}.create({photo}).save("me.glb")'"""

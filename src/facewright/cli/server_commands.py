@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import ssl
 from pathlib import Path
 from typing import Any
 
+from facewright.cli import arguments
+from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.mends import typed_here
+from facewright.cli.messages import complain, reason
 
 
 def add_serve(commands: Any) -> None:
@@ -24,7 +27,7 @@ def add_serve(commands: Any) -> None:
     for port, default in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
         serve.add_argument(
             f"--{port}-port",
-            type=int,
+            type=arguments.port,
             default=default,
             metavar="PORT",
             help="default: %(default)s; 0: a free one",
@@ -36,25 +39,29 @@ def add_serve(commands: Any) -> None:
         help="what networks run on (default: %(default)s); the server does not start where it cannot",
     )
     serve.add_argument(
-        "--cores", type=int, default=0, metavar="N", help="CPU cores to size the stages for (default: all)"
+        "--cores",
+        type=arguments.count_or_all,
+        default=0,
+        metavar="N",
+        help="CPU cores to size the stages for (default: all)",
     )
     serve.add_argument(
         "--longest-wait",
-        type=float,
+        type=arguments.seconds_or_never,
         default=30.0,
         metavar="S",
         help="answer OVERLOADED to requests that wait longer, seconds (default: %(default)s; 0: never)",
     )
     serve.add_argument(
         "--probe-every",
-        type=float,
+        type=arguments.seconds,
         default=30.0,
         metavar="S",
         help="prove an idle server alive by a real request this often, seconds (default: %(default)s)",
     )
     serve.add_argument(
         "--pipelines",
-        type=lambda text: tuple(filter(None, text.split(","))),
+        type=_names,
         default=(),
         metavar="NAME,…",
         help="what is served (default: all; docs/pipelines.md; $FACEWRIGHT_PIPELINES names files of more)",
@@ -73,13 +80,25 @@ def add_serve(commands: Any) -> None:
     serve.set_defaults(run=_serve)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(filter(None, map(str.strip, text.split(","))))
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names no pipeline; leave the option out to serve all")
+    return names
+
+
 def _serve(parsed: argparse.Namespace) -> int:
-    from facewright.cli.serve_command import serve
-    from facewright.server import ServerSettings
+    with leaving_at_once():
+        from facewright.cli.serve_command import serve
+        from facewright.server import ServerSettings
 
     if (parsed.tls_certificate is None) != (parsed.tls_key is None):
-        print("error: --tls-certificate and --tls-key go together", file=sys.stderr)
-        return 2
+        complain("--tls-certificate and --tls-key go together", "give both")
+        return arguments.WRONG_USAGE
+    problem = _unusable(parsed)
+    if problem:
+        complain(*problem)
+        return arguments.WRONG_USAGE
     return serve(
         ServerSettings(
             host=parsed.host,
@@ -97,6 +116,33 @@ def _serve(parsed: argparse.Namespace) -> int:
             tls_key=parsed.tls_key,
         )
     )
+
+
+def _unusable(parsed: argparse.Namespace) -> tuple[str, str] | None:
+    """What is wrong with the ports and files that a server is to start with, and the mend.
+
+    Triton would say it in its log, after loading everything.
+    """
+    ports = [port for port in (parsed.grpc_port, parsed.http_port, parsed.metrics_port) if port]
+    if len(set(ports)) < len(ports):
+        return "two of the ports are the same", "give --grpc-port, --http-port and --metrics-port that differ"
+    if parsed.tls_certificate is not None:
+        arguments.require_readable(parsed.tls_certificate, "--tls-certificate")
+        arguments.require_readable(parsed.tls_key, "--tls-key")
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(parsed.tls_certificate, parsed.tls_key, password="")
+        except ssl.SSLError:
+            files = f"{parsed.tls_certificate} and {parsed.tls_key}"
+            return f"{files} are no certificate and its key", "give PEM files that belong together"
+    if parsed.log is not None:
+        try:
+            parsed.log.parent.mkdir(parents=True, exist_ok=True)
+            with parsed.log.open("ab"):
+                pass
+        except OSError as error:
+            return f"--log {parsed.log} cannot be written: {reason(error)}", "give another file"
+    return None
 
 
 def add_doctor(commands: Any) -> None:
@@ -117,7 +163,8 @@ def add_doctor(commands: Any) -> None:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     try:
-        from facewright.cli.doctor import examine
+        with leaving_at_once():
+            from facewright.cli.doctor import examine
     except ImportError as error:
         mend = "python -m pip install --constraint constraints.txt -e ./client -e '.[assets]'"
         print(f"✗ Python packages: {error}\n  mend: {typed_here(mend)}")

@@ -43,7 +43,7 @@ def pipeline(name: str) -> Pipeline:
     """
     known = pipelines()
     if name not in known:
-        near = get_close_matches(name, known, n=1)
+        near = get_close_matches(name.lower(), known, n=1)
         raise FacewrightError(
             ErrorCode.BAD_OPTION,
             f"there is no pipeline {name[:64]!r}",

@@ -47,12 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--pipeline", metavar="NAME", help="what is asked (default: the first that the server serves)"
     )
     given = parser.parse_args(arguments)
+    if not 0 < given.patience_s < 1e6:
+        parser.error(f"SECONDS is {given.patience_s}; give more than 0")
     url: str = given.url
     tls = None
     if given.tls_authority is not None:
         tls = Tls(authority=given.tls_authority, server_name=given.tls_server_name)
-    # A failure is news, so nothing is retried.
-    client = Client(url, Connection(retries=RetryPolicy(attempts=1), tls=tls))
+    try:
+        # A failure is news, so nothing is retried.
+        client = Client(url, Connection(retries=RetryPolicy(attempts=1), tls=tls))
+    except (ValueError, OSError) as error:  # no address, or no PEM file
+        sys.stderr.write(f"{url} cannot be asked: {error}\n")
+        return 1
     try:
         asked = given.pipeline or _served_pipeline(client)
         options = smallest_options(pipelines()[asked]) if asked in pipelines() else {}
@@ -74,12 +80,13 @@ def _served_pipeline(client: Client) -> str:
     """The first pipeline that makes an avatar of a photo and that the server says it serves.
 
     Raises:
-        ServerUnavailableError: there is none.
+        FacewrightClientError: there is none, or nobody answers.
     """
     names = [name for name, row in pipelines().items() if PHOTO in row.takes and GLB in row.gives]
     for name in names:
         if client.ready(name):
             return name
+    client.statistics()  # whoever does not answer serves nothing, either
     raise ServerUnavailableError(f"it serves none of {', '.join(names)}", "name one with --pipeline")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -283,9 +284,15 @@ def _check_ports(settings: ServerSettings) -> None:
             try:
                 probe.bind((host, port))
             except OSError as error:
-                raise ServerFailedError(
-                    f"cannot listen on {host}:{port}: {error.strerror}; choose another --{option}"
-                ) from error
+                raise _cannot_listen(host, port, error, option) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError, option: str) -> ServerFailedError:
+    """What is wrong with an address: the host, unless another port of it may be free."""
+    mend = f"choose another --{option}"
+    if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+        mend = "give --host an IPv4 address of this machine, such as 127.0.0.1, or 0.0.0.0 for all"
+    return ServerFailedError(f"cannot listen on {host}:{port}: {error.strerror}; {mend}")
 
 
 def _with_ports(settings: ServerSettings) -> ServerSettings:
@@ -297,7 +304,10 @@ def _with_ports(settings: ServerSettings) -> ServerSettings:
         for name in names:
             probe = socket.socket()
             sockets.append(probe)
-            probe.bind((settings.host, 0))
+            try:
+                probe.bind((settings.host, 0))
+            except OSError as error:
+                raise _cannot_listen(settings.host, 0, error, name.replace("_", "-")) from error
             chosen[name] = probe.getsockname()[1]
     finally:
         for probe in sockets:

@@ -1,0 +1,117 @@
+"""A request from its first send to its end: what `Client` and `AsyncClient` have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final
+
+from facewright_client._connection import Connection
+from facewright_client._diagnosis import diagnosed
+from facewright_client._errors import (
+    CancelledError,
+    FacewrightClientError,
+    InternalServerError,
+    ServerUnavailableError,
+    error_from_answer,
+)
+
+#: How whoever waits for an answer leaves.
+_LEFT: Final = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
+
+
+class Request:
+    """The time that one request has, whether it is sent again, and what is counted of it.
+
+    As a context manager it counts how the request ended: every block ends once, whatever is raised in it.
+
+    Args:
+        url: the server's address.
+        connection: the client's settings.
+        pipeline: what is asked.
+        timeout_s: longest time, retries included; the connection's by default.
+
+    Raises:
+        ValueError: a time limit that is none.
+    """
+
+    def __init__(
+        self, url: str, connection: Connection, pipeline: str, timeout_s: float | None = None
+    ) -> None:
+        self._url = url
+        self._connection = connection
+        self._pipeline = pipeline
+        self._started = time.monotonic()
+        self._until = self._started + connection.seconds_for(timeout_s)
+        self._failures = 0
+        self._left = False
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the time is over; never 0, which gRPC takes for no limit."""
+        return max(self._until - time.monotonic(), 0.001)
+
+    def failed(self, failure: Any) -> FacewrightClientError:
+        """tritonclient's exception as the typed one.
+
+        May take seconds to find out what is at the address: asyncio calls it in a thread.
+        """
+        status = failure.status()
+        if status is None and not failure.message():
+            return InternalServerError("no answer and no reason", "the server's log has the details")
+        # In a stream Triton refuses what is not the contract's without a status.
+        status = str(status or "INVALID_ARGUMENT").removeprefix("StatusCode.")
+        error = error_from_answer(status, str(failure.message()))
+        if status == "UNAVAILABLE" and isinstance(error, ServerUnavailableError):
+            return diagnosed(error, self._url, self._connection.tls)
+        return error
+
+    def pause_after(self, error: FacewrightClientError) -> float:
+        """Seconds to wait before the next send.
+
+        Raises:
+            FacewrightClientError: ``error`` itself, where there is to be none.
+        """
+        self._failures += 1
+        pause = self._connection.retries.pause_after(self._failures, error)
+        if pause is None or time.monotonic() + pause >= self._until:
+            raise error from None
+        if self._connection.metrics:
+            self._connection.metrics.retried(self._pipeline, str(error.code))
+        if self._connection.on_retry:
+            self._connection.on_retry(error)
+        return pause
+
+    @contextmanager
+    def left_by_caller(self) -> Iterator[None]:
+        """What is raised in this block is the caller's own, who thereby cancels the request."""
+        try:
+            yield
+        except BaseException:
+            self._left = True
+            raise
+
+    def __enter__(self) -> Request:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._connection.metrics:
+            seconds = time.monotonic() - self._started
+            self._connection.metrics.finished(self._pipeline, self._outcome(error), seconds)
+
+    def _outcome(self, error: BaseException | None) -> str:
+        """The label of how it ended: ok, or an error code."""
+        if error is None:
+            return "ok"
+        if isinstance(error, FacewrightClientError):
+            return str(error.code)
+        left = self._left or isinstance(error, _LEFT)
+        return str(CancelledError.code if left else InternalServerError.code)

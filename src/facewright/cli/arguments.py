@@ -1,0 +1,169 @@
+"""Arguments: wrong ones are told in one line, with what was probably meant."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import shlex
+import stat
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from facewright.cli.messages import complain, reason
+from facewright.core.errors import FacewrightError
+from facewright.core.invocation import runnable
+from facewright_client.contract import ErrorCode
+
+#: What the commands exit with after wrong usage.
+WRONG_USAGE = 2
+
+
+class CommandParser(argparse.ArgumentParser):
+    """`argparse.ArgumentParser` whose errors are one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and exit."""
+        complain(f"{message} (usage: {runnable(f'{self.prog} --help')})")
+        self.exit(WRONG_USAGE)
+
+    def refuse_unknown_options(
+        self, words: Sequence[str], elsewhere: Callable[[str], str] = lambda _option: ""
+    ) -> None:
+        """Exit where a word is an option that this parser does not have, as argparse would after complaining
+        of what is missing because of it.
+
+        Args:
+            words: what the command was given.
+            elsewhere: says where there is such an option; "" for nowhere.
+        """
+        if "-" not in self.prefix_chars:
+            return
+        for word in words:
+            if word == "--":
+                return
+            option = self._meant(word)
+            if option is None:
+                continue
+            near = get_close_matches(option.lower(), self._option_string_actions, n=1)
+            place = elsewhere(option)
+            known = f"{self.prog} --help lists them"
+            hint = place or (f"did you mean {near[0]}?" if near else known)
+            complain(f"{self.prog} has no option {word.split('=', 1)[0]}", hint)
+            self.exit(WRONG_USAGE)
+
+    def _meant(self, word: str) -> str | None:
+        """The option, with two dashes, that a word is meant as and that is none; None for any other word."""
+        known = self._option_string_actions
+        name = word.split("=", 1)[0]
+        if name.startswith("--"):
+            return None if any(option.startswith(name) for option in known) else name
+        if not word.startswith("-") or word == "-" or re.match(r"-\.?\d", word):
+            return None
+        if word[:2] not in known:
+            return f"-{name}"
+        # "-out" would be "-o ut".
+        return (
+            f"-{name}" if len(name) > 2 and any(option.startswith(f"-{name}") for option in known) else None
+        )
+
+
+def refuse_unknown_command(prog: str, commands: Sequence[str], word: str) -> None:
+    """Exit where ``word`` is no command."""
+    if word in commands or word.startswith("-"):
+        return
+    near = get_close_matches(word.lower(), commands, n=1)
+    hint = f"did you mean {prog} {near[0]}?" if near else f"there are {', '.join(commands)}: {prog} --help"
+    if Path(word).suffix:
+        hint = f"avatars are made by: {prog} create {shlex.quote(word)} -o me.glb"
+    complain(f"there is no command {word}", hint)
+    raise SystemExit(WRONG_USAGE)
+
+
+def seconds(text: str) -> float:
+    """A span of time, above 0."""
+    value = _number(text)
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, more than 0 and at most 1e6")
+    return value
+
+
+def seconds_or_never(text: str) -> float:
+    """A span of time, or 0."""
+    return 0.0 if _number(text) == 0 else seconds(text)
+
+
+def count(text: str) -> int:
+    """How many, from 1."""
+    if not (re.fullmatch("[0-9]{1,6}", text) and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of things; give 1 to 999999")
+    return int(text)
+
+
+def count_or_all(text: str) -> int:
+    """How many; 0: all there are."""
+    return 0 if text == "0" else count(text)
+
+
+def port(text: str) -> int:
+    """A TCP port, or 0."""
+    if not (re.fullmatch("[0-9]{1,5}", text) and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 1 to 65535, or 0 for a free one")
+    return int(text)
+
+
+def server_address(text: str) -> str:
+    """``host:port`` of a server."""
+    from facewright_client._address import checked_address
+
+    try:
+        return checked_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def photo(text: str) -> Path:
+    """A photo's path; whether there is one is told when it is its turn."""
+    from facewright_client._photo_file import is_url
+
+    if text == "-":
+        raise argparse.ArgumentTypeError("'-': photos are read from files, not from standard input")
+    if text.lower().startswith("file://"):
+        raise argparse.ArgumentTypeError(f"{text!r} is a URL; give the path alone: {text[7:] or 'me.jpg'}")
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{_short(text)} is a URL; download it, and give the file")
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no photo; give a file")
+    return Path(text)
+
+
+def require_readable(path: Path, option: str) -> None:
+    """Refuse what is no file that can be read: before any work, and before a pipe is waited for.
+
+    Raises:
+        FacewrightError: BAD_OPTION.
+    """
+    problem = ""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            problem = "is no file"
+        else:
+            with path.open("rb"):
+                return
+    except OSError as error:
+        problem = f"cannot be read: {reason(error)}"
+    raise FacewrightError(ErrorCode.BAD_OPTION, f"{option} {path} {problem}", "give a file that is there")
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 64 else f"{text[:61]}...")

@@ -1,0 +1,105 @@
+"""What ``facewright`` was asked for, and what it exits with.
+
+Each command imports what it needs when it runs: ``facewright create`` against a server far away needs no
+onnxruntime. Other packages bring commands of their own (`installed_commands`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from facewright.cli.arguments import CommandParser, refuse_unknown_command
+from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine, where_else
+from facewright.cli.installed_commands import add_installed
+from facewright.cli.interrupts import INTERRUPTED, leaving_at_once
+from facewright.cli.messages import complain, discard_output, prepare_streams, reason, say
+from facewright.cli.server_commands import add_doctor, add_serve
+from facewright.core.errors import FacewrightError
+
+_DESCRIPTION: Final = """\
+One photo in, one game-ready 3D head avatar out.
+
+  facewright serve                              start a server, stop it with Ctrl-C
+  facewright create me.jpg -o me.glb            one photo, by the server on this machine
+  facewright create photos/*.jpg -o avatars/    many photos; run it again to finish what is missing
+  facewright create me.jpg -o me.glb --embedded the same without a server: starts one, stops it after
+  facewright doctor                             what is missing on this machine, and the command that mends it
+
+For owners of published networks (needs scripts/setup --export, but for build):
+
+  facewright export twin --weights *.pth        checkpoints to verified ONNX files in a model repository
+  facewright build [REPOSITORY]                 TensorRT plans of them, on the GPU that serves
+  facewright parity                             how exactly every network's file computes what its module does
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    prepare_streams()
+    try:
+        return _run(arguments)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        return 1
+    finally:
+        discard_output()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        with leaving_at_once():
+            parsed = _parsed(arguments)
+        status: int = parsed.run(parsed)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except FacewrightError as error:
+        complain(error.message, error.hint)
+        return 1
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # whatever no command expects of the file system
+        complain(f"{error.filename}: {reason(error)}" if error.filename else reason(error))
+        return 1
+    return status
+
+
+def _asked_pipeline(arguments: Sequence[str]) -> str | None:
+    """The pipeline whose options ``facewright create`` may have; None for the other commands."""
+    if list(arguments[:1]) != ["create"]:
+        return None
+    asked = CommandParser("facewright create", add_help=False)
+    asked.add_argument("--pipeline", default=DEFAULT_PIPELINE)
+    known, _ = asked.parse_known_args([word for word in arguments if word != "--"])
+    return str(known.pipeline)
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(
+        "facewright", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_create(commands, _asked_pipeline(arguments))
+    add_refine(commands)
+    add_serve(commands)
+    add_doctor(commands)
+    add_installed(commands)
+    if arguments:
+        refuse_unknown_command("facewright", list(commands.choices), arguments[0])
+        chosen = commands.choices.get(arguments[0], parser)
+        chosen.refuse_unknown_options(
+            arguments[1:] if chosen is not parser else arguments[:1], where_else(arguments[0])
+        )
+    return parser.parse_args(arguments)
+
+
+def _version() -> str:
+    try:
+        return f"facewright {version('facewright')}"
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "facewright"

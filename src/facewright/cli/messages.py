@@ -1,0 +1,68 @@
+"""What the command line says to a person: one line each, whatever is in it."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+from facewright.core.invocation import runnable
+
+
+def complain(message: object, hint: str = "") -> None:
+    """Say on standard error what was wrong and what to do."""
+    say(f"error: {message}; mend: {runnable(hint)}" if hint else f"error: {message}")
+
+
+def say(line: str) -> None:
+    """Say something on standard error; where that is closed, to nobody."""
+    if sys.stderr is not None:
+        print(printable(line), file=sys.stderr, flush=True)
+
+
+def printable(text: object) -> str:
+    r"""``text`` in one line that a terminal only shows: what controls it, and bytes of file names that are no
+    characters, as ``\x1b``.
+    """
+    return "".join(character if character.isprintable() else _escaped(character) for character in str(text))
+
+
+def reason(error: OSError) -> str:
+    """What the system says, without its number."""
+    return error.strerror or str(error)
+
+
+def prepare_streams() -> None:
+    """Standard streams that take whatever is said.
+
+    File names and messages may hold what the terminal's encoding has not: it is escaped, as on standard
+    error. Streams that are closed become ones that nobody reads, before a file that is opened takes
+    their number.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Write what is left to write; where nobody reads it any more it goes nowhere, without a word."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+        except AttributeError:  # closed before this process began
+            continue
+    os.close(nowhere)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,275 @@
+"""`Client` and `AsyncClient`: the same methods, the same answers, the same counts."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from facewright_client import (
+    AsyncClient,
+    AsyncPendingAvatar,
+    BadOptionError,
+    BadRequestError,
+    CancelledError,
+    Client,
+    ClientMetrics,
+    Connection,
+    DeadlineExceededError,
+    InternalServerError,
+    NoFaceError,
+    PendingAvatar,
+    RefinementProgress,
+    RefinementStart,
+    RetryPolicy,
+)
+from tests.support.scripted_triton import Scripted, scripted_server, wire_error
+
+START = RefinementStart(
+    face_crop=np.zeros((1024, 1024, 3), np.uint8),
+    face_mask=np.zeros((256, 256), np.uint8),
+    intrinsics=np.eye(3, dtype=np.float32),
+    head_to_camera=np.eye(3, 4, dtype=np.float32),
+    sh_light=np.zeros((9, 3), np.float32),
+    w_plus=np.zeros((14, 512), np.float32),
+)
+
+
+@pytest.fixture
+def scripted() -> Iterator[tuple[Scripted, str]]:
+    """The server's script and its address."""
+    with scripted_server() as served:
+        yield served
+
+
+class Caller:
+    """One of the two clients, called in the same words; counts what it counts.
+
+    Args:
+        url: the server.
+        asynchronous: which client.
+    """
+
+    def __init__(self, url: str, asynchronous: bool) -> None:
+        self._url = url
+        self._asynchronous = asynchronous
+        self._registry = CollectorRegistry()
+        retries = RetryPolicy(attempts=2, first_pause_s=0.01)
+        self._connection = Connection(retries=retries, metrics=ClientMetrics(self._registry))
+
+    def __call__(self, use: Callable[[Any], Any]) -> Any:
+        """What ``use`` makes of a client; an awaitable is awaited."""
+        if not self._asynchronous:
+            with Client(self._url, self._connection) as client:
+                return use(client)
+
+        async def call() -> Any:
+            async with AsyncClient(self._url, self._connection) as client:
+                return await _settled(use(client))
+
+        return asyncio.run(call())
+
+    def counted(self) -> dict[str, int]:
+        """Requests by outcome."""
+        counts: Counter[str] = Counter()
+        for metric in self._registry.collect():
+            for sample in metric.samples:
+                if sample.name == "facewright_client_seconds_count":
+                    counts[sample.labels["outcome"]] += int(sample.value)
+        return dict(counts)
+
+
+async def _settled(value: Any) -> Any:
+    while isinstance(value, Awaitable):
+        value = await value
+    return value
+
+
+@pytest.fixture(params=[False, True], ids=["Client", "AsyncClient"])
+def caller(request: pytest.FixtureRequest, scripted: tuple[Scripted, str]) -> Caller:
+    """Each client in turn."""
+    return Caller(scripted[1], request.param)
+
+
+def _public(kind: type) -> dict[str, inspect.Signature]:
+    names = [name for name in vars(kind) if not name.startswith("_")]
+    return {name: inspect.signature(getattr(kind, name)) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("blocking", "asynchronous"), [(Client, AsyncClient), (PendingAvatar, AsyncPendingAvatar)]
+)
+def test_what_one_has_the_other_has(blocking: type, asynchronous: type) -> None:
+    own = {"sent", "answered"}  # tritonclient's callbacks
+    blocking_methods = {name: _ for name, _ in _public(blocking).items() if name not in own}
+    asynchronous_methods = _public(asynchronous)
+    assert blocking_methods.keys() == asynchronous_methods.keys()
+    for name, signature in blocking_methods.items():
+        assert signature.parameters == asynchronous_methods[name].parameters, name
+        answer = signature.return_annotation
+        expected = {"PendingAvatar": "AsyncPendingAvatar"}.get(answer, answer)
+        assert asynchronous_methods[name].return_annotation == expected, name
+    awaited = {name for name in asynchronous_methods if inspect.iscoroutinefunction(vars(asynchronous)[name])}
+    assert asynchronous_methods.keys() - awaited <= {"done", "cancel"}
+    assert inspect.signature(Client).parameters == inspect.signature(AsyncClient).parameters
+
+
+def test_refinement_without_progress(caller: Caller) -> None:
+    refined = caller(lambda client: client.refine(START, iterations=2))
+    assert refined.w_plus.shape == (14, 512)
+    assert caller.counted() == {"ok": 1}
+
+
+def test_refinement_with_progress(scripted: tuple[Scripted, str], caller: Caller) -> None:
+    seen: list[RefinementProgress] = []
+    refined = caller(lambda client: client.refine(START, seen.append, iterations=2))
+    assert refined.losses.shape == (2, 4)
+    assert [progress.iteration for progress in seen] == [1, 2]
+    assert seen[1].losses == {"total": 0.5}
+    (request,) = scripted[0].requests
+    assert request.model_name == "refine_latent_progress"
+    assert request.parameters["iterations"].int64_param == 2
+    assert caller.counted() == {"ok": 1}
+
+
+def test_a_stream_that_is_refused(scripted: tuple[Scripted, str], caller: Caller) -> None:
+    scripted[0].failures = [(grpc.StatusCode.OK, wire_error("BAD_OPTION"))]
+    with pytest.raises(BadOptionError):
+        caller(lambda client: client.refine(START, lambda _progress: None))
+    scripted[0].failures = [(grpc.StatusCode.OK, "unexpected shape for input 'W_PLUS'")]
+    with pytest.raises(BadRequestError, match="unexpected shape"):
+        caller(lambda client: client.refine(START, lambda _progress: None))
+    assert caller.counted() == {"BAD_OPTION": 1, "BAD_REQUEST": 1}
+
+
+class _EnoughError(Exception):
+    pass
+
+
+def test_whoever_has_seen_enough_stops_the_stream(scripted: tuple[Scripted, str], caller: Caller) -> None:
+    script, _ = scripted
+    script.release.clear()
+
+    def enough(_progress: RefinementProgress) -> None:
+        raise _EnoughError
+
+    with pytest.raises(_EnoughError):
+        caller(lambda client: client.refine(START, enough))
+    assert script.cancelled.wait(30)
+    assert caller.counted() == {"CANCELLED": 1}
+
+
+def test_a_stream_that_falls_silent(scripted: tuple[Scripted, str], caller: Caller) -> None:
+    script, _ = scripted
+    script.release.clear()
+    with pytest.raises(DeadlineExceededError):
+        caller(lambda client: client.refine(START, lambda _progress: None, timeout_s=0.3))
+    assert script.cancelled.wait(30)
+    assert caller.counted() == {"DEADLINE_EXCEEDED": 1}
+
+
+def test_a_submission(caller: Caller) -> None:
+    async def asynchronous(client: AsyncClient) -> bytes:
+        pending = await client.submit(b"photo")
+        glb = (await pending.result(30)).glb
+        assert pending.done()
+        return glb
+
+    def use(client: Any) -> Any:
+        return asynchronous(client) if isinstance(client, AsyncClient) else client.submit(b"p").result(30).glb
+
+    assert caller(use) == b"glTF\x02"
+    assert caller.counted() == {"ok": 1}
+
+
+def test_a_submission_that_fails(scripted: tuple[Scripted, str], caller: Caller) -> None:
+    scripted[0].failures = [(grpc.StatusCode.INVALID_ARGUMENT, wire_error("NO_FACE"))]
+
+    async def asynchronous(client: AsyncClient) -> None:
+        await (await client.submit(b"photo")).result(30)
+
+    with pytest.raises(NoFaceError):
+        caller(lambda c: asynchronous(c) if isinstance(c, AsyncClient) else c.submit(b"photo").result(30))
+    assert caller.counted() == {"NO_FACE": 1}
+
+
+def test_an_asynchronous_submission_waits_and_is_cancelled(scripted: tuple[Scripted, str]) -> None:
+    script, url = scripted
+    script.release.clear()
+    caller = Caller(url, asynchronous=True)
+
+    async def use(client: AsyncClient) -> None:
+        pending = await client.submit(b"photo")
+        with pytest.raises(TimeoutError):
+            await pending.result(0.1)
+        assert not pending.done()
+        assert await asyncio.to_thread(script.arrived.wait, 30)
+        pending.cancel()
+        with pytest.raises(CancelledError):
+            await pending.result(30)
+        assert await asyncio.to_thread(script.cancelled.wait, 30)
+
+    caller(use)
+    assert caller.counted() == {"CANCELLED": 1}
+
+
+def test_statistics_and_pipelines(caller: Caller) -> None:
+    statistics = caller(lambda client: client.statistics())
+    assert [model["name"] for model in statistics["model_stats"]] == ["avatar_twin", "find_face"]
+    assert caller(lambda client: client.pipelines()) == ["avatar_twin"]
+    assert caller(lambda client: client.ready()) is True
+    assert caller(lambda client: client.ready("avatar_mine")) is False
+    assert caller.counted() == {}
+
+
+def test_an_answer_that_is_none_is_not_counted_as_cancelled(
+    monkeypatch: pytest.MonkeyPatch, caller: Caller
+) -> None:
+    """Neither is anything that nobody thought of."""
+    from facewright_client import _avatar, _wire
+
+    monkeypatch.setattr(_wire, "_file", lambda _result, _tensor: b"no JSON")
+    with pytest.raises(InternalServerError, match="no avatar"):
+        caller(lambda client: client.create(b"photo"))
+    monkeypatch.setattr(_wire, "avatar_from", lambda _result, _preview: _avatar.Avatar())  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        caller(lambda client: client.create(b"photo"))
+    assert caller.counted() == {"INTERNAL": 2}
+
+
+def test_a_stranger_leaves_by_ctrl_c(monkeypatch: pytest.MonkeyPatch, scripted: tuple[Scripted, str]) -> None:
+    from facewright_client import _wire
+
+    def interrupted(_result: object, _preview: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_wire, "avatar_from", interrupted)
+    caller = Caller(scripted[1], asynchronous=False)
+    with suppress(KeyboardInterrupt):
+        caller(lambda client: client.create(b"photo"))
+    assert caller.counted() == {"CANCELLED": 1}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("lods", None), ("lods", 2**63), ("lods", object()), ("priority", 1), ("triton_x", 1)],
+)
+def test_an_option_that_no_request_can_carry(
+    scripted: tuple[Scripted, str], caller: Caller, option: str, value: object
+) -> None:
+    for use in (
+        lambda client: client.create(b"photo", **{option: value}),
+        lambda client: client.refine(START, lambda _progress: None, **{option: value}),
+    ):
+        with pytest.raises(BadOptionError, match=option):
+            caller(use)
+    assert not scripted[0].requests
+    assert caller.counted() == {"BAD_OPTION": 2}

@@ -1,0 +1,131 @@
+"""A gRPC server that speaks Triton's protocol and answers as a test says."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from facewright_client import contract
+
+
+def wire_error(code: str) -> str:
+    """A stage's failure as an ensemble passes it on."""
+    fields = {"code": code, "stage": "find_face", "message": "m", "hint": "h"}
+    return f"in ensemble 'avatar_twin', {json.dumps(fields)}"
+
+
+class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """Answers requests with the given failures one after the other, then with an avatar of zeros."""
+
+    def __init__(self) -> None:
+        self.contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
+        self.failures: list[tuple[grpc.StatusCode, str]] = []
+        self.requests: list[service_pb2.ModelInferRequest] = []
+        self.arrived = threading.Event()
+        self.release = threading.Event()
+        self.release.set()
+        self.cancelled = threading.Event()
+
+    def ModelInfer(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
+        """An avatar or a refinement, unless a failure is due; held back until `release`."""
+        self.requests.append(request)
+        # gRPC calls this when the call ends: held back, it can only end from the other side.
+        context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
+        self.arrived.set()
+        self.release.wait()
+        if self.failures:
+            context.abort(*self.failures.pop(0))
+        if request.model_name == "refine_latent":
+            return refinement(request.model_name)
+        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
+        sizes = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
+        for wanted in request.outputs:
+            tensor = sizes[wanted.name]
+            shape = [
+                1,
+                *(len(self.contents.get(tensor.name, b"12345")) if n == -1 else n for n in tensor.shape),
+            ]
+            array = np.zeros(shape, np.float32)
+            raw = self.contents.get(tensor.name) or array.tobytes()
+            answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=shape)
+            answer.raw_output_contents.append(raw)
+        return answer
+
+    def ModelStreamInfer(self, requests, context):  # type: ignore[no-untyped-def]  # noqa: N802
+        """Two iterations and the result, unless a failure is due; held back until `release`."""
+        context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
+        request = next(requests)
+        self.requests.append(request)
+        self.arrived.set()
+        if self.failures:
+            yield service_pb2.ModelStreamInferResponse(error_message=self.failures.pop(0)[1])
+            return
+        for iteration in (1, 2):
+            state = {"iteration": iteration, "iterations": 2, "losses": {"total": 1.0 / iteration}}
+            told = service_pb2.ModelInferResponse(model_name=request.model_name)
+            _add(told, contract.REFINEMENT_PROGRESS, json.dumps(state).encode())
+            yield service_pb2.ModelStreamInferResponse(infer_response=told)
+            self.release.wait()
+        last = refinement(request.model_name)
+        last.parameters["triton_final_response"].bool_param = True
+        yield service_pb2.ModelStreamInferResponse(infer_response=last)
+
+    def ModelReady(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
+        """Whether it is the one pipeline."""
+        return service_pb2.ModelReadyResponse(ready=request.name == "avatar_twin")
+
+    def ModelStatistics(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
+        """A pipeline and a stage."""
+        names = ("avatar_twin", "find_face")
+        return service_pb2.ModelStatisticsResponse(
+            model_stats=[service_pb2.ModelStatistics(name=name) for name in names]
+        )
+
+    def ModelMetadata(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
+        """Both take a photo; the pipeline gives an avatar."""
+        answer = service_pb2.ModelMetadataResponse(name=request.name)
+        answer.inputs.add(name="PHOTO")
+        answer.outputs.add(name="GLB" if request.name == "avatar_twin" else "FACE_CROP")
+        return answer
+
+
+def refinement(model: str) -> service_pb2.ModelInferResponse:
+    """What refinement answers: zeros."""
+    answer = service_pb2.ModelInferResponse(model_name=model)
+    for tensor in contract.REFINEMENT_OUTPUTS:
+        shape = [2 if n == -1 else n for n in tensor.shape]
+        _add(answer, tensor, b"{}" if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
+    return answer
+
+
+def _add(answer: service_pb2.ModelInferResponse, tensor: contract.Tensor, raw: bytes) -> None:
+    shape = [1, *(len(raw) if tensor.dtype == "TYPE_UINT8" else 2 if n == -1 else n for n in tensor.shape)]
+    answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=shape)
+    answer.raw_output_contents.append(raw)
+
+
+@contextmanager
+def scripted_server(
+    credentials: grpc.ServerCredentials | None = None,
+) -> Iterator[tuple[Scripted, str]]:
+    """The server's script and its address."""
+    servicer = Scripted()
+    server = grpc.server(ThreadPoolExecutor(4))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    try:
+        yield servicer, f"127.0.0.1:{port}"
+    finally:
+        servicer.release.set()
+        server.stop(0).wait()

@@ -28,7 +28,7 @@ from facewright_export.checkpoints import (
 )
 from facewright_export.checkpoints._array_files import read_mat
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
-from facewright_export.checkpoints._reading import read_torch
+from facewright_export.checkpoints._torch_files import read_entries
 from tests.networks.synthetic_models import write_python2_pickle
 
 Read = Callable[[Path], Any]
@@ -39,7 +39,7 @@ def _read_mat(path: Path) -> Any:
 
 
 _READERS: dict[str, Read] = {
-    "torch": read_torch,
+    "torch": read_entries,
     "pickle": read_pickle_arrays,
     "mat": _read_mat,
 }
@@ -95,7 +95,7 @@ def test_a_torch_file_that_calls_a_command_is_refused(tmp_path: Path, zipped: bo
     content = {"w": torch.ones(2), "x": _Command(marker)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(UnsafeCheckpointError, match=r"asks for (posix|os)\.system, .* nothing was run"):
-        read_torch(path)
+        read_entries(path)
     assert not marker.exists()
 
 
@@ -164,9 +164,9 @@ def _tar() -> bytes:
         (b"<!DOCTYPE html><html>Google Drive: virus scan", "it is a web page; the download ended on a login"),
         (b"\n\n<html><head>", "it is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer.*git lfs pull"),
-        (b"weights: see the readme\n" * 9, "it begins with b'weights: see the'"),
+        (b"weights: see the readme\n" * 9, "it is text: 'weights: see the readme"),
         (b"\x1f\x8b\x08\x00" + bytes(20), "compressed with gzip; unpack it"),
-        (_tar(), "it is a tar archive; unpack it"),
+        (_tar(), "it is a tar archive that holds mica/readme; unpack it"),
         (b"", "the file is empty"),
     ],
     ids=["web page", "web page after lines", "LFS pointer", "text", "gzip", "tar", "empty"],
@@ -192,20 +192,20 @@ def test_a_whole_network_or_a_list_is_no_state_dict(tmp_path: Path) -> None:
     with pytest.raises(
         LayoutError, match=r"holds a list, expected a dict; save the network's state_dict\(\)"
     ):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
     torch.save(torch.nn.Linear(1, 1), tmp_path / "x.pt")
     with pytest.raises(UnsafeCheckpointError, match=r"torch\.nn\.modules\.linear\.Linear.*state_dict\(\)"):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_torchscript_program_and_a_plain_pickle_are_no_state_dict(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / "x.pt")
-    with pytest.raises(LayoutError, match=r"is a TorchScript program; .*state_dict\(\)"):
-        read_torch(tmp_path / "x.pt")
+    with pytest.raises(UnreadableCheckpointError, match=r"is a TorchScript program; .*state_dict\(\)"):
+        read_entries(tmp_path / "x.pt")
     (tmp_path / "x.pt").write_bytes(pickle.dumps({"w": 1}))
     with pytest.raises(UnreadableCheckpointError, match=r"is a pickle that torch\.save did not write"):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 def test_a_torch_archive_with_compressed_entries_is_refused(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_torch_archive_with_compressed_entries_is_refused(tmp_path: Path) -> N
     with pytest.raises(
         UnsafeCheckpointError, match=r"entries are compressed \(.*which torch\.save never does"
     ):
-        read_torch(tmp_path / "bomb.pt")
+        read_entries(tmp_path / "bomb.pt")
 
 
 def test_a_torch_archive_whose_entries_overlap_is_refused(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_torch_archive_whose_entries_overlap_is_refused(tmp_path: Path) -> Non
         start = content.find(b"PK\x01\x02", start + 4)
     path.write_bytes(content)
     with pytest.raises(UnsafeCheckpointError, match=r"entries claim .* MiB, the file has .* MiB"):
-        read_torch(path)
+        read_entries(path)
 
 
 def test_a_mat_file_that_inflates_without_bound_is_refused(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_an_expanded_tensor_is_refused(tmp_path: Path) -> None:
     torch.save({"deep": {"w": torch.zeros(1).expand(10**9, 10**9)}}, tmp_path / "x.pt")
     told = r"deep\.w claims shape \[1000000000, 1000000000\] but stores 1 numbers"
     with pytest.raises(UnsafeCheckpointError, match=told):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 def test_sparse_weights_are_refused(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_sparse_weights_are_refused(tmp_path: Path) -> None:
         {"w": torch.sparse_coo_tensor([[0]], [1.0], (10**9,), check_invariants=True)}, tmp_path / "x.pt"
     )
     with pytest.raises(CheckpointError):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 def test_a_storage_that_is_shorter_than_claimed_is_refused(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_storage_that_is_shorter_than_claimed_is_refused(tmp_path: Path) -> No
                 content = content.replace(b"K\x0a", b"J" + struct.pack("<i", 10**6))
             changed.writestr(name, content)
     with pytest.raises(UnreadableCheckpointError, match="does not match expected size"):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 def _nested(depth: int) -> bytes:

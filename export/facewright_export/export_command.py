@@ -194,31 +194,30 @@ def _export(
         version = add_version(request.output, exported.model, parity_rows(exported.results), request.profile)
         if held := rolled_back_to(version.parent):
             outcome.notes.append(
-                f"{row.name}: version {version.name} was written, but the network was rolled back and stays at "
-                f"{', '.join(map(str, held))}; to serve the newest: python -m facewright_export.repository_assembly "
-                f"{request.output} {row.name} --latest"
+                f"{row.name}: version {version.name} was written, but the network was rolled back and stays "
+                f"at {', '.join(map(str, held))}; to serve the newest: "
+                f"python -m facewright_export.repository_assembly {request.output} {row.name} --latest"
             )
     outcome.done.append(exported)
 
 
 def _missing(group: Sequence[str], files: WeightFiles, taken: set[Path]) -> ExportError:
-    said = []
-    left = WeightFiles({}, tuple(path for path in files.unnamed if path not in taken))
-    for name in group:
-        row = network(name)
-        said.append(f"  {name} ({' and '.join(row.files)})")
-        if left.unnamed:
-            said.append(refusals(row, left))
+    rows = [network(name) for name in group]
+    left = [path for path in files.unnamed if path not in taken]
+    wanted = " or ".join(f"{row.name} ({' and '.join(row.files)})" for row in rows)
+    reasons = "".join(f"\n    {reason}" for row in rows for reason in refusals(row, left))
     return ExportError(
-        ("no file was given that holds one of:\n" if len(group) > 1 else "no file was given that holds\n")
-        + "\n".join(said),
-        f"--weights {group[0]}=FILE, in a form that docs/export.md names, or leave the network out: --network NAME…",
+        f"no file was given that holds {wanted}{reasons}",
+        f"--weights {group[0]}=FILE, in a form that docs/export.md names, or leave the network out: "
+        "--network NAME…",
     )
 
 
 def _account_for_files(outcome: _Outcome, files: WeightFiles, request: ExportRequest) -> None:
     """Every file that was given must be used; one for a network that --network leaves out is only told of."""
-    left_out = [row for row in pipeline_networks(request.pipeline) if request.only and row.name not in request.only]
+    left_out = [
+        row for row in pipeline_networks(request.pipeline) if request.only and row.name not in request.only
+    ]
     for row in left_out:
         outcome.taken.update(files.named.get(row.name, ()))
     for path in files.unnamed:
@@ -230,7 +229,8 @@ def _account_for_files(outcome: _Outcome, files: WeightFiles, request: ExportReq
         like = likeness(path)
         if not any(like == f"{name} ({request.pipeline})" for name in outcome.failures):
             outcome.failures[path.name] = ExportError(
-                f"{path.name} fits no network of this pipeline" + (f": its names are those of {like}" if like else ""),
+                f"{path.name} fits no network of this pipeline"
+                + (f": its names are those of {like}" if like else ""),
                 "leave it out, or name its network to be told what does not fit: --weights NETWORK=FILE",
             )
 
@@ -249,7 +249,8 @@ def _failure(outcome: _Outcome, request: ExportRequest) -> ExportError:
         f"\n{name}: {error.message}\n  mend: {error.hint}" for name, error in outcome.failures.items()
     )
     return ExportError(
-        f"{len(outcome.failures)} things stand in the way{told}{kept}" + ("" if done else "\nnothing was written"),
+        f"{len(outcome.failures)} things stand in the way{told}{kept}"
+        + ("" if done else "\nnothing was written"),
         f"each as said above, then these alone: {again}" if done and names else "each as said above",
     )
 

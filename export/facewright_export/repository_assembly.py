@@ -95,7 +95,11 @@ def add_version(
 
 
 def _add_version(
-    folder: Path, network: ServedNetwork, model: onnx.ModelProto, parity: Sequence[dict[str, object]], profile: Profile
+    folder: Path,
+    network: ServedNetwork,
+    model: onnx.ModelProto,
+    parity: Sequence[dict[str, object]],
+    profile: Profile,
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     version = max(versions_in(folder), default=0) + 1
@@ -146,7 +150,11 @@ def serve_versions(repository: Path, name: str, versions: tuple[int, ...] | None
             else f"{folder} holds no network",
             f"versions there: {', '.join(map(str, there)) or 'none'}; exported by facewright export",
         )
-    network = _served(folder, versions) if versions else describe(onnx.load(folder / str(max(there)) / "model.onnx"))
+    network = (
+        _served(folder, versions)
+        if versions
+        else describe(onnx.load(folder / str(max(there)) / "model.onnx"))
+    )
     text = (folder / "config.pbtxt").read_text()
     same = [profile for profile in PROFILES if (folder / "configs" / f"{profile}.pbtxt").read_text() == text]
     write_network_configs(folder, network, same[0] if same else "cpu")

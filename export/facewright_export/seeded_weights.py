@@ -31,7 +31,7 @@ def seeded_normal(shape: tuple[int, ...], key: str, seed: int) -> NDArray[np.flo
     )
     # 1 − u of u in [0, 1) is never 0
     normal = np.sqrt(-2 * np.log1p(-(radius + 1) / 2)) * np.cos(np.pi * angle)
-    return normal.astype(np.float32)
+    return np.asarray(normal, np.float32)
 
 
 def seeded_state_dict(

@@ -51,10 +51,13 @@ def parse_weights(arguments: Sequence[str], known: Sequence[str]) -> WeightFiles
             unnamed.setdefault(path.resolve(), path)
         elif name not in known:
             raise ExportError(
-                f"there is no network {name!r} in this pipeline", f"one of: {', '.join(known)}{_elsewhere(name)}"
+                f"there is no network {name!r} in this pipeline",
+                f"one of: {', '.join(known)}{_elsewhere(name)}",
             )
         elif name in named:
             raise ExportError(f"{name} is given twice: {argument}", f"--weights {name}=FILE once")
+        elif "" in files.split(","):
+            raise ExportError(f"{argument} names no file", f"--weights {name}=FILE[,FILE]")
         else:
             named[name] = tuple(Path(file) for file in files.split(","))
     for path in (*unnamed.values(), *(path for paths in named.values() for path in paths)):
@@ -112,8 +115,8 @@ def load_network(network: Network, files: WeightFiles, reserved: Collection[Path
         None where nothing was named for it and nothing fits.
 
     Raises:
-        ExportError: a file that was named for it does not fit, several choices fit, or another number of files
-            was named than it needs.
+        ExportError: a file that was named for it does not fit, several choices fit, or another number of
+            files was named than it needs.
     """
     if network.name in files.named:
         paths = files.named[network.name]
@@ -133,26 +136,26 @@ def load_network(network: Network, files: WeightFiles, reserved: Collection[Path
             names = ["+".join(map(str, loaded.paths)) for loaded in fitting]
         raise ExportError(
             f"{' and '.join(names)} all fit {network.name}",
-            f"say which: --weights {network.name}={fitting[0].paths[0]}"
+            f"say which: --weights {network.name}={fitting[0].paths[0]}",
         )
     return fitting[0] if fitting else None
 
 
 def expected(network: Network) -> str:
     """What a network is read from, and where more is said of it."""
-    return f"{network.name} is read from {' and '.join(network.files)}, in the forms that docs/export.md names"
+    return (
+        f"{network.name} is read from {' and '.join(network.files)}, in the forms that docs/export.md names"
+    )
 
 
-def refusals(network: Network, files: WeightFiles) -> str:
-    """Why no unnamed file fits a network: one line for each choice."""
-    lines = []
-    for paths in permutations(files.unnamed, len(network.files)):
+def refusals(network: Network, paths: Sequence[Path]) -> Iterator[str]:
+    """Why none of these files fits a network: a line for each choice of as many as it is made from."""
+    for choice in permutations(paths, len(network.files)):
         try:
-            network.from_files(*paths)
+            network.from_files(*choice)
         except CheckpointError as error:
             seen = error.seen if len(error.seen) <= _SHOWN else f"{error.seen[:_SHOWN]}…"
-            lines.append(f"    {'+'.join(path.name for path in paths)}: {seen}")
-    return "\n".join(lines) or f"    it is made from {len(network.files)} files"
+            yield f"{'+'.join(path.name for path in choice)} is not {network.name}: {seen}"
 
 
 def fits(network: Network, path: Path) -> bool:
@@ -185,7 +188,7 @@ def _names(network: Network) -> Collection[str]:
     if network.kept == ("*",):
         return ()
     with torch.device("meta"):
-        return network.build().state_dict().keys()
+        return list(network.build().state_dict())
 
 
 def _load(network: Network, paths: tuple[Path, ...]) -> Loaded:

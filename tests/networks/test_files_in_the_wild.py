@@ -1,4 +1,4 @@
-"""What trainers, wrappers and savers make of a network's file: it is read, or refused for a cause in words."""
+"""What trainers, wrappers and savers make of a network's file: it is read, or refused in words."""
 
 from __future__ import annotations
 

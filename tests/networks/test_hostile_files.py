@@ -1,5 +1,6 @@
 """Files that want to harm or are no checkpoints: each is refused in its own words, nothing of it runs."""
 
+import argparse
 import io
 import os
 import pickle
@@ -19,6 +20,7 @@ import scipy.io
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from facewright_export.checkpoints import (
     CheckpointError,
@@ -29,6 +31,7 @@ from facewright_export.checkpoints import (
 from facewright_export.checkpoints._array_files import read_mat
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
 from facewright_export.checkpoints._torch_files import read_entries
+from facewright_export.checkpoints.state_dict import import_state_dict
 from tests.networks.synthetic_models import write_python2_pickle
 
 Read = Callable[[Path], Any]
@@ -63,6 +66,8 @@ def _write_sound(format_name: str, path: Path) -> Path:
         torch.save({"a": torch.from_numpy(array), "b": {"c": torch.ones(3)}}, path)
     elif format_name == "legacy torch":
         torch.save({"a": torch.from_numpy(array)}, path, _use_new_zipfile_serialization=False)
+    elif format_name == "safetensors":
+        save_file({"model.a": torch.from_numpy(array), "model.b": torch.ones(3).half()}, path)
     elif format_name == "pickle":
         write_python2_pickle(path, {"a": array, "b": scipy.sparse.eye(4, format="csc"), "c": "text"})
     elif format_name == "mat":
@@ -70,11 +75,11 @@ def _write_sound(format_name: str, path: Path) -> Path:
     return path
 
 
-_FORMATS = ["torch", "legacy torch", "pickle", "mat"]
+_FORMATS = ["torch", "legacy torch", "safetensors", "pickle", "mat"]
 
 
 def _reader(format_name: str) -> Read:
-    return _READERS[format_name.removeprefix("legacy ")]
+    return _READERS[format_name.removeprefix("legacy ").replace("safetensors", "torch")]
 
 
 @contextmanager
@@ -400,3 +405,96 @@ def test_damaged_bytes_are_read_or_refused_but_raise_nothing_else(
     path.write_bytes(content)
     with _memory_limit(2 << 30), suppress(CheckpointError):
         _reader(format_name)(path)
+
+
+_NAMES = st.sampled_from(
+    [
+        "module",
+        "state_dict",
+        "model",
+        "ema",
+        "g",
+        "weight",
+        "bias",
+        "0",
+        "",
+        ".",
+        "a.weight",
+        "x/y",
+        "é",
+        3,
+        None,
+        (1, 2),
+    ]
+)
+_LEAVES = st.one_of(
+    st.none(),
+    st.integers(),
+    st.text(max_size=3),
+    st.sampled_from(
+        [torch.ones(2, 3), torch.ones(2).half(), torch.tensor(1), torch.zeros(0), argparse.Namespace(a=1)]
+    ),
+)
+_CONTENT = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(content=_CONTENT, zipped=st.booleans())
+def test_whatever_is_nested_in_whatever_is_read_or_refused(
+    tmp_path: Path, content: Any, zipped: bool
+) -> None:
+    path = tmp_path / "x.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with suppress(CheckpointError):
+        import_state_dict(torch.nn.Linear(3, 2), path)
+
+
+def test_names_without_number_and_end_are_read_or_refused_at_once(tmp_path: Path) -> None:
+    """The work grows with the names, not with their square, and stops at what no network is called."""
+    weight = torch.ones(1)
+    cases: list[Any] = [
+        {f"part{i}.weight": weight for i in range(20_000)},
+        {"module" + ".module" * 100_000 + ".weight": weight},
+        {"weight": weight, "counts": list(range(500_000))},
+        {"weight": weight, "config": {f"key{i}": i for i in range(100_000)}},
+    ]
+    deep: dict[str, Any] = {"weight": weight}
+    for _ in range(5000):
+        deep = {"model": deep}
+    for content in (*cases, deep):
+        try:
+            torch.save(content, tmp_path / "x.pt")
+        except RecursionError:
+            continue
+        with suppress(CheckpointError):
+            import_state_dict(torch.nn.Linear(3, 2), tmp_path / "x.pt")
+
+
+def test_a_key_of_tuples_without_end_is_refused(tmp_path: Path) -> None:
+    """Python hashes a tuple by recursion, and ends at a deep one."""
+    key = b")" + b"\x85" * 200_000
+    for content in (b"}" + key + b"Ns", b"}(" + key + b"Nu", b"\x8f(" + key + b"\x90"):
+        torch.save({"w": torch.ones(1)}, tmp_path / "sound.pt")
+        with (
+            zipfile.ZipFile(tmp_path / "sound.pt") as sound,
+            zipfile.ZipFile(tmp_path / "x.pt", "w") as changed,
+        ):
+            for name in sound.namelist():
+                changed.writestr(
+                    name, b"\x80\x04" + content + b"." if name.endswith("data.pkl") else sound.read(name)
+                )
+        with pytest.raises(UnreadableCheckpointError, match="a key of nested tuples"):
+            read_entries(tmp_path / "x.pt")
+        (tmp_path / "x.pkl").write_bytes(b"\x80\x04" + content + b".")
+        with pytest.raises(UnreadableCheckpointError, match="a key of nested tuples"):
+            read_pickle_arrays(tmp_path / "x.pkl")

@@ -58,7 +58,10 @@ _ENDINGS: Final = (
     (r"\.(index|meta|data-\d+-of-\d+)", "a TensorFlow checkpoint", _CONVERT),
     (r"\.(mlmodel|caffemodel|pdmodel|xml)", "a model of another framework", _CONVERT),
 )
-_PLAIN_PICKLE: Final = "where you trust it, save what it holds with PyTorch: torch.save(pickle.load(open(FILE, 'rb')), 'weights.pt')"
+_PLAIN_PICKLE: Final = (
+    "where you trust it, save what it holds with PyTorch: "
+    "torch.save(pickle.load(open(FILE, 'rb')), 'weights.pt')"
+)
 #: How much of a pickle is searched for the names in NVIDIA's.
 _SEARCHED_BYTES: Final = 1 << 20
 
@@ -125,7 +128,8 @@ def _foreign(path: Path, start: bytes) -> tuple[str, str] | None:
     if begins.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page", _BROWSER
     if b'"weight_map"' in begins and begins.startswith(b"{"):
-        shards = len(set(re.findall(r"[\w.-]+\.(?:safetensors|bin)", path.read_text(errors="replace"))))
+        with path.open(errors="replace") as file:
+            shards = len(set(re.findall(r"[\w.-]+\.(?:safetensors|bin)", file.read(_SEARCHED_BYTES))))
         return f"the index of a network in {shards} shards", "save the network's state_dict() as one file"
     for ending, seen, mend in _ENDINGS:
         if re.search(ending + "$", path.name, re.IGNORECASE):

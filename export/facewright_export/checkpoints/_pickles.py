@@ -1,7 +1,7 @@
-"""Unpickling that makes nothing a file names: the base of the readers of pickled arrays and of PyTorch files.
+"""Unpickling that makes nothing a file names: what the readers of arrays and of PyTorch files share.
 
-A pickle can call any function. Here the names that a file gives are looked up in a reader's own table; nothing
-is imported, and nothing is called but that table's functions.
+A pickle can call any function. Here the names that a file gives are looked up in a reader's own table;
+nothing is imported, and nothing is called but that table's functions.
 """
 
 from __future__ import annotations
@@ -15,42 +15,28 @@ from facewright_export.checkpoints._files import UnsafeCheckpointError
 
 #: Whose functions do something to a machine: no trainer's state has them, so a file that does is no accident.
 _DOING_MODULES: Final = frozenset(
-    [
-        "os",
-        "posix",
-        "nt",
-        "sys",
-        "subprocess",
-        "shutil",
-        "runpy",
-        "importlib",
-        "socket",
-        "ctypes",
-        "pty",
-        "webbrowser",
-    ]
+    {"os", "posix", "nt", "sys", "subprocess", "shutil", "runpy", "importlib", "socket", "ctypes", "pty"}
 )
 _BUILTINS: Final = frozenset({"builtins", "__builtin__"})
 _PLAIN_TYPES: Final = frozenset(
-    [
-        "object",
-        "set",
-        "frozenset",
-        "list",
-        "dict",
-        "tuple",
-        "bytes",
-        "bytearray",
-        "complex",
-        "int",
-        "float",
-        "str",
-        "bool",
-        "slice",
-        "range",
-        "type",
-    ]
-)
+    kind.__name__
+    for kind in (
+        object,
+        type,
+        set,
+        frozenset,
+        list,
+        dict,
+        tuple,
+        bytes,
+        bytearray,
+        str,
+        bool,
+        int,
+        float,
+        complex,
+    )
+) | {"slice", "range"}
 
 
 class SafeUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]
@@ -98,23 +84,23 @@ class SafeUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]
         self.set_state(self.stack[-1], state)  # type: ignore[attr-defined]
 
     def load_setitem(self) -> None:
-        _require_flat(self.stack[-2:-1])  # type: ignore[attr-defined]
+        require_flat(self.stack[-2:-1])  # type: ignore[attr-defined]
         super().load_setitem()  # type: ignore[misc]
 
     def load_setitems(self) -> None:
-        _require_flat(self.stack[::2])  # type: ignore[attr-defined]
+        require_flat(self.stack[::2])  # type: ignore[attr-defined]
         super().load_setitems()  # type: ignore[misc]
 
     def load_additems(self) -> None:
-        _require_flat(self.stack)  # type: ignore[attr-defined]
+        require_flat(self.stack)  # type: ignore[attr-defined]
         super().load_additems()  # type: ignore[misc]
 
     def load_frozenset(self) -> None:
-        _require_flat(self.stack)  # type: ignore[attr-defined]
+        require_flat(self.stack)  # type: ignore[attr-defined]
         super().load_frozenset()  # type: ignore[misc]
 
     def load_dict(self) -> None:
-        _require_flat(self.stack[::2])  # type: ignore[attr-defined]
+        require_flat(self.stack[::2])  # type: ignore[attr-defined]
         super().load_dict()  # type: ignore[misc]
 
     def load_bytearray8(self) -> None:
@@ -134,7 +120,7 @@ class SafeUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
 
-def _require_flat(keys: list[Any]) -> None:
+def require_flat(keys: list[Any]) -> None:
     """Refuses tuples within tuples as keys: Python hashes them by recursion, and ends at a deep one."""
     for key in keys:
         if isinstance(key, tuple) and any(isinstance(part, tuple | frozenset) for part in key):

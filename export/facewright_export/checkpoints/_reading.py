@@ -2,8 +2,8 @@
 
 One step for every network: sections of the file and modules of a network are one tree of names. A network is
 found where its names hang in it, below names that say nothing but that a network follows (``state_dict``,
-``model_ema``, ``module`` …). What hangs there must be the network and nothing else; what lies beside it is said
-(`note`) and left alone.
+``model_ema``, ``module`` …). What hangs there must be the network and nothing else; what lies beside it is
+said (`note`) and left alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -23,47 +25,18 @@ from facewright_export.checkpoints._torch_files import class_name, read_entries
 
 StateDict = dict[str, torch.Tensor]
 
-#: Names of what wraps modules, wherever in a network it does: they are taken off where nothing is beside them.
+#: Names of what wraps modules, wherever in a network: they are taken off where nothing is beside them.
 _MODULE_WRAPPERS: Final = frozenset(
     {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 )
-#: Words that names of sections and wrappers are made of, and that tell no network from another.
-_WRAPPER_WORDS: Final = frozenset(
-    [
-        "state",
-        "dict",
-        "model",
-        "net",
-        "nets",
-        "network",
-        "module",
-        "mod",
-        "orig",
-        "forward",
-        "fsdp",
-        "wrapped",
-        "params",
-        "param",
-        "parameters",
-        "weights",
-        "weight",
-        "ema",
-        "avg",
-        "average",
-        "averaged",
-        "swa",
-        "shadow",
-        "best",
-        "last",
-        "final",
-        "backbone",
-        "generator",
-        "gen",
-        "g",
-        "checkpoint",
-    ]
-)
-_AVERAGE_WORDS: Final = frozenset(["ema", "avg", "average", "averaged", "swa", "shadow"])
+#: Words of which names of sections and wrappers are made, and which tell no network from another.
+_AVERAGE_WORDS: Final = frozenset({"ema", "avg", "average", "averaged", "swa", "shadow"})
+_WRAPPER_WORDS: Final = _AVERAGE_WORDS | {
+    *("state", "dict", "checkpoint", "best", "last", "final"),
+    *("model", "net", "nets", "network", "module", "backbone", "generator", "gen", "g"),
+    *("param", "params", "parameters", "weight", "weights"),
+    *("orig", "mod", "forward", "fsdp", "wrapped"),
+}
 _COUNTER: Final = ".num_batches_tracked"
 #: Names by which a file tells how it was made, what that is, and what mends it.
 _TELL_TALES: Final = (
@@ -136,12 +109,6 @@ class Checkpoint:
             _dotted(name[len(place) :]): self.tensors[name] for name in there if _section(name) in sections
         }
 
-    def no_tensor(self, place: str, name: str) -> str:
-        """What is under a name that should be a tensor and is an object; "" where nothing is."""
-        return next(
-            (kind for other, kind in self.others.items() if _dotted(other) == _dotted(place) + name), ""
-        )
-
     def note_rest(self, place: str, used: Iterable[str]) -> None:
         """Says what the file holds beside these tensors below a place."""
         rest = self._beside({place + name for name in used})
@@ -169,11 +136,24 @@ class Checkpoint:
         where everything in its dict begins with it.
         """
         parts = re.findall(r"([^./]*)([./])", place)
-        if all(_is_wrapper(part) for part, _ in parts):
-            return True
-        return all(_is_wrapper(part) for part, follows in parts if follows == "/") and all(
-            name.startswith(place) for name in self.tensors if _section(name) == _section(place)
+        shared = self._shared_beginnings.get(_section(place), "")
+        return all(
+            _is_wrapper(part) or (follows == "." and shared.startswith(place)) for part, follows in parts
         )
+
+    @cached_property
+    def _shared_beginnings(self) -> Mapping[str, str]:
+        """What the names of all tensors in a dict begin with."""
+        shared: dict[str, str] = {}
+        for name in self.tensors:
+            section = _section(name)
+            shared[section] = _shared_beginning(shared.get(section, name), name)
+        return shared
+
+    @cached_property
+    def objects(self) -> Mapping[str, str]:
+        """Classes of what is no tensor, by names with dots."""
+        return {_dotted(name): kind for name, kind in self.others.items() if kind}
 
     def _chosen(self, places: list[str], wanted: Collection[str]) -> str:
         """The average of several copies, else any of several that are the same."""
@@ -241,10 +221,7 @@ def state_of(
     """
     checkpoint = read_checkpoint(path)
     names = {_published(own, published or {}): own for own in wanted}
-    dotted = [_dotted(name) for name in checkpoint.tensors]
-    if not any(name.endswith(tuple(names)) for name in dotted) and any(
-        n.endswith(tuple(wanted)) for n in dotted
-    ):
+    if checkpoint.share(names) == 0 < checkpoint.share(wanted):
         names = {own: own for own in wanted}
     place = checkpoint.place(names)
     found = checkpoint.network_at(place, names)
@@ -330,7 +307,9 @@ def _explain(
     """Refuses a file that says itself why the network is not in it; `load_strictly` tells of all others."""
     missing = [name for name in names if name not in state and not name.endswith(_COUNTER)]
     source = f"checkpoint {checkpoint.path}"
-    objects = [f"{n} ({kind})" for n in sorted(missing) if (kind := checkpoint.no_tensor(place, n))]
+    objects = [
+        f"{n} ({kind})" for n in sorted(missing) if (kind := checkpoint.objects.get(_dotted(place) + n))
+    ]
     if objects:
         raise LayoutError(
             source,
@@ -338,7 +317,7 @@ def _explain(
             "save the state_dict() of the network as it was trained: unquantised, on one device",
         )
     for pattern, told, mend in _TELL_TALES:
-        if missing and any(re.search(pattern, _dotted(name)) for name in checkpoint.tensors):
+        if missing and any(re.search(pattern, name) for name in state if name not in names):
             raise LayoutError(source, f"it holds {told}", mend)
     begins = {name.split(".")[0] for name, own in names.items() if name != own}
     there = {
@@ -394,6 +373,11 @@ def _ancestors(name: str) -> Iterator[str]:
     for separator in re.finditer(r"\.", name):
         yield name[: separator.start()]
     yield name
+
+
+def _shared_beginning(first: str, second: str) -> str:
+    same = takewhile(lambda letters: letters[0] == letters[1], zip(first, second, strict=False))
+    return "".join(letter for letter, _ in same)
 
 
 def _section(name: str) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, BinaryIO, Final
+from types import FunctionType, SimpleNamespace
+from typing import Any, BinaryIO, ClassVar, Final
 
 import torch
 from torch.storage import TypedStorage
@@ -32,10 +31,16 @@ from facewright_export.checkpoints._formats import (
     is_safetensors,
     wrong_format,
 )
-from facewright_export.checkpoints._pickles import SafeUnpickler, asks_for, does_something, latin1
+from facewright_export.checkpoints._pickles import (
+    SafeUnpickler,
+    asks_for,
+    does_something,
+    latin1,
+    require_flat,
+)
 
 _MAXIMUM_DEPTH: Final = 32
-_LONGEST_KEY: Final = 100
+_LONGEST_NAME: Final = 1000
 _SAVE_WEIGHTS: Final = (
     "where you trust it, save the weights alone: torch.save(network.state_dict(), 'weights.pt'), with the "
     "network that torch.load(FILE, weights_only=False) gives"
@@ -45,8 +50,8 @@ _SAVE_WEIGHTS: Final = (
 class UnreadObject(dict[Any, Any]):
     """Stands for an object of a class that this reader does not know; the class is not imported.
 
-    What the file puts into it as into a dict is kept, because trainers keep state dicts in dicts of classes of
-    their own; whatever else it does with the object is passed over.
+    What the file puts into it as into a dict is kept, because trainers keep state dicts in dicts of classes
+    of their own; whatever else it does with the object is passed over.
     """
 
     #: The class that the file names.
@@ -77,8 +82,8 @@ def read_entries(path: Path | str) -> dict[str, Any]:
     """Everything in a file by its full name: CPU tensors, plain values and `UnreadObject`.
 
     Both formats of ``torch.save`` are read (a zip archive, and the older sequence of pickles) and
-    safetensors; which it is, the file's first bytes say. In names, a slash follows the key of a dict that holds
-    further entries: ``state_dict/layer1.0.weight``.
+    safetensors; which it is, the file's first bytes say. In names, a slash follows the key of a dict that
+    holds further entries: ``state_dict/layer1.0.weight``.
 
     Raises UnreadableCheckpointError (missing, cut short, not a checkpoint), UnsafeCheckpointError (a whole
     network, a call that does something, or a claim of more memory than the file can fill) and LayoutError (no
@@ -96,7 +101,8 @@ def read_entries(path: Path | str) -> dict[str, Any]:
         name, kind = next(iter(objects.items()))
         raise UnsafeCheckpointError(
             f"checkpoint {path}",
-            f"{name or 'it'} is a whole network, an object of {kind}, whose code loading would run; nothing was run",
+            f"{name or 'it'} is a whole network, an object of {kind}, whose code loading would run; "
+            "nothing was run",
             _SAVE_WEIGHTS,
         )
     if not isinstance(content, Mapping):
@@ -130,6 +136,8 @@ def _entries(content: Mapping[Any, Any], path: Path) -> Iterator[tuple[str, Any]
         name, value, depth = waiting.pop()
         if depth > _MAXIMUM_DEPTH:
             raise UnsafeCheckpointError(f"checkpoint {path}", f"nested over {_MAXIMUM_DEPTH} deep", AGAIN)
+        if len(name) > _LONGEST_NAME:
+            raise UnsafeCheckpointError(f"checkpoint {path}", f"a name of {len(name)} letters", AGAIN)
         if not isinstance(value, Mapping | list | tuple) or not value:
             yield name, value
         elif id(value) not in seen:
@@ -143,7 +151,7 @@ def _entries(content: Mapping[Any, Any], path: Path) -> Iterator[tuple[str, Any]
 
 
 def _key(key: Any) -> str:
-    return key.replace("/", "|") if isinstance(key, str) else str(key)[:_LONGEST_KEY]
+    return key.replace("/", "|") if isinstance(key, str) else str(key)
 
 
 def _may_hold_tensors(value: Any) -> bool:
@@ -249,7 +257,14 @@ def _subclassed(rebuild: Any, kind: Any, arguments: Any, *_: Any) -> Any:
 
 
 def _plain_dict(*entries: Any) -> dict[Any, Any]:
-    """``defaultdict`` and ``Counter``: what they make of missing keys is nothing to a reader."""
+    """``OrderedDict``, ``defaultdict``, ``Counter``: dicts, whatever else they do.
+
+    Python 2 wrote an ``OrderedDict`` with its pairs, others are filled afterwards.
+    """
+    if entries and isinstance(entries[0], list):
+        pairs = [(key, value) for key, value in entries[0]]
+        require_flat([key for key, _ in pairs])
+        return dict(pairs)
     return dict(entries[0]) if entries and isinstance(entries[0], Mapping) else {}
 
 
@@ -261,7 +276,7 @@ def _old_instance(kind: Any, *_: Any) -> Any:
 
 
 _KNOWN: Final[dict[str, Any]] = {
-    "collections.OrderedDict": OrderedDict,
+    "collections.OrderedDict": _plain_dict,
     "collections.defaultdict": _plain_dict,
     "collections.Counter": _plain_dict,
     "torch._utils._rebuild_tensor": _tensor,
@@ -274,9 +289,10 @@ _KNOWN: Final[dict[str, Any]] = {
     "_codecs.encode": latin1,
     "copyreg._reconstructor": _old_instance,
     "copy_reg._reconstructor": _old_instance,
+    **{f"torch.{name}": value for name, value in vars(torch).items() if isinstance(value, torch.dtype)},
 }
-#: `torch.UntypedStorage` is a mark on storages: called, it would take memory of any size.
-_CALLED: Final = tuple(value for value in _KNOWN.values() if value is not torch.UntypedStorage)
+#: The others are marks on storages; `torch.UntypedStorage`, called, would take memory of any size.
+_CALLED: Final = tuple(value for value in _KNOWN.values() if isinstance(value, FunctionType))
 #: What to call tensors that are no plain numbers.
 _TENSOR_KINDS: Final = {
     "torch._utils._rebuild_qtensor": "a quantised tensor",
@@ -297,7 +313,7 @@ def _is_known(function: Any) -> bool:
 class _TorchUnpickler(SafeUnpickler):
     """Makes tensors and dicts; everything else that a file names becomes an `UnreadObject`."""
 
-    dispatch = dict(SafeUnpickler.dispatch)
+    dispatch: ClassVar[dict[int, Any]] = dict(SafeUnpickler.dispatch)
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         super().__init__(file, encoding="latin1")
@@ -307,22 +323,17 @@ class _TorchUnpickler(SafeUnpickler):
         full = f"{module}.{name}"
         if full in _KNOWN:
             return _KNOWN[full]
-        if module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
-            return dtype
         if does_something(module, name):
             raise asks_for(self._path, module, name, "checkpoint")
-        return type(
-            "UnreadObject",
-            (UnreadObject,),
-            {"name": _TENSOR_KINDS.get(full, full.removeprefix("__builtin__.").removeprefix("builtins."))},
-        )
+        plain = full.removeprefix("__builtin__.").removeprefix("builtins.")
+        return type("UnreadObject", (UnreadObject,), {"name": _TENSOR_KINDS.get(full, plain)})
 
     def is_callable(self, function: Any) -> bool:
         return isinstance(function, UnreadObject) or _is_known(function)
 
     def set_state(self, instance: Any, state: Any) -> None:
         # attributes are passed over, and `_metadata` of a state dict with them
-        if not isinstance(instance, UnreadObject | OrderedDict):
+        if not isinstance(instance, dict):
             raise pickle.UnpicklingError(f"attributes of a {type(instance).__name__}")
 
     def load_binpersid(self) -> None:

@@ -1,11 +1,11 @@
 """StyleGAN2 generators: rosinality's `.pt` files, and state dicts of NVIDIA's stylegan2-ada-pytorch.
 
-A rosinality file is a dict with the generator under `g_ema` (training files also hold `g`, `d` and optimizers)
-and, in converted files, the mean w code under `latent_avg`. NVIDIA's `.pkl` files embed Python code that
-loading would run, so they are refused; the state dict that their owner saves from one is read.
+A rosinality file is a dict with the generator under `g_ema` (those of training also hold `g`, `d` and
+optimizers) and, in converted files, the mean w code under `latent_avg`. NVIDIA's `.pkl` files embed Python
+code that loading would run, so they are refused; the state dict that their owner saves from one is read.
 
 A generator adds noise images of its file, scaled by learned strengths. Where a file has the strengths and no
-images (rosinality's code drew new ones for each picture, once), images are drawn here: the same for every file.
+images (rosinality's code once drew new ones for each picture), they are drawn here, the same for every file.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def import_rosinality_stylegan2(
 ) -> StyleGan2Generator:
     """The generator of a rosinality checkpoint, its sizes taken from its shapes.
 
-    It is `g_ema`, the moving average that images are made with, or a generator's state dict alone; AlbedoGAN's
-    files name theirs `generator="g"`. The noise is the file's own noise images, or drawn where it has none;
+    It is `g_ema`, the moving average that images are made with, or a generator's state dict alone; in
+    AlbedoGAN's files `generator="g"`. The noise is the file's own noise images, or drawn where it has none;
     without `noise`, and where all its strengths are zero, the generator comes without noise inputs, and one
     code gives one smooth image. Raises CheckpointError.
     """
@@ -127,7 +127,8 @@ def _generator(state: StateDict, mean_style: object, source: str, options: _Opti
 def _drawn_noise(synthesis: StyleGan2Synthesis, source: str) -> StateDict:
     """Noise images from N(0, 1), as rosinality's code draws them, of a seed."""
     note(
-        f"{Path(source).name} has no noise images: its pictures are made with images drawn from seed {_NOISE_SEED}"
+        f"{Path(source).name} has no noise images: its pictures are made with images drawn from seed "
+        f"{_NOISE_SEED}"
     )
     return {
         key: torch.from_numpy(seeded_normal(tuple(value.shape), key, _NOISE_SEED))

@@ -23,7 +23,8 @@ class NetworkMetadata:
         precision: ``fp32``, ``fp16`` or ``bf16``.
         batch: least, usual and largest batch.
         weights: name and sha256 of each checkpoint file, or of the seed that made test weights.
-        notes: what their importer said of them: which copy was taken, what was drawn; written where there are any.
+        notes: what their importer said of them, which copy was taken or what was drawn; written where there
+            are any.
     """
 
     name: str

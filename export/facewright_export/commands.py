@@ -43,6 +43,7 @@ that computes something else is not written. Exporting again adds a version; Tri
     export.add_argument(
         "--weights",
         nargs="+",
+        action="extend",
         required=True,
         metavar="FILE",
         help="checkpoint files; which network each holds is found by what fits, or said: NETWORK=FILE[,FILE]",
@@ -61,7 +62,12 @@ that computes something else is not written. Exporting again adds a version; Tri
     )
     export.add_argument("--check", action="store_true", help="verify everything and write nothing")
     export.add_argument(
-        "--network", nargs="+", default=(), metavar="NAME", help="only these networks of the pipeline"
+        "--network",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="only these networks of the pipeline",
     )
     export.add_argument(
         "--output",

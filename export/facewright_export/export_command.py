@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -16,15 +16,14 @@ from rich.table import Table
 
 from facewright.core.assets import cache_folder
 from facewright.engines.profile import Profile
-from facewright_export.checkpoints import CheckpointError
 from facewright_export.export_error import ExportError
 from facewright_export.network import Network
 from facewright_export.network_export import ExportedNetwork, export_network
 from facewright_export.network_tables import PIPELINES, network, pipeline_networks
 from facewright_export.onnx.precision import Precision
 from facewright_export.parity.parity_gates import GateResult
-from facewright_export.repository_assembly import add_version, parity_rows
-from facewright_export.weight_files import Loaded, WeightFiles, load_network, parse_weights, refusals
+from facewright_export.repository_assembly import add_version, parity_rows, rolled_back_to
+from facewright_export.weight_files import WeightFiles, fits, likeness, load_network, parse_weights, refusals
 
 #: Told what is being done.
 Report = Callable[[str], None]
@@ -61,46 +60,55 @@ def default_repository() -> Path:
 def export_pipeline(request: ExportRequest) -> int:
     """Exports the networks of a pipeline that files were given for; returns the exit status.
 
-    A network that fails its gate, or that TensorRT would refuse, stops the export; networks before it are
-    written.
+    A network that has no file, fails its gate, or that TensorRT would refuse, is not written; the others are.
 
     Raises:
-        ExportError: a network of the pipeline has no file, a file no network, or an export fails.
+        ExportError: what was not exported and why, and what was.
     """
     console = table_console()
     groups = _wanted_groups(request)
-    rows = [network(name) for group in groups for name in group]
     files = parse_weights(request.weights, [row.name for row in pipeline_networks(request.pipeline)])
-    done: list[ExportedNetwork] = []
-    taken: set[Path] = set()
-    try:
-        with _progress(len(rows)) as step:
-            for group in groups:
-                exported: list[ExportedNetwork] = []
-                for name in group:
-                    reserved = _reserved(network(name), taken, bool(exported))
-                    made = _export(network(name), files, reserved, taken, request, step)
-                    exported += [made] if made else []
-                if not exported:
-                    raise _missing(group, files)
-                done += exported
-    except CheckpointError as error:
-        raise ExportError(f"{error.what}: {error.seen}", error.mend) from error
-    _require_all_used(taken, files)
-    console.print(
-        gate_table(f"{request.pipeline} in {request.precision}", [(e.network.name, e.results) for e in done])
-    )
+    outcome = _Outcome()
+    with _progress(sum(map(len, groups))) as step:
+        for group in groups:
+            _export_group(group, files, request, outcome, step)
+    _account_for_files(outcome, files, request)
+    if outcome.done:
+        title = f"{request.pipeline} in {request.precision}"
+        console.print(gate_table(title, [(made.network.name, made.results) for made in outcome.done]))
+    for sentence in outcome.notes:
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+    if outcome.failures:
+        raise _failure(outcome, request)
     if request.check:
         console.print("everything fits and passes; nothing was written (--check)")
         return 0
-    console.print(f"written to {request.output}", soft_wrap=True, highlight=False)
+    console.print(f"written to {request.output}", soft_wrap=True, highlight=False, markup=False)
     if request.profile == "tensorrt":
         console.print(
             f"next, on the GPU that serves: facewright build {request.output}",
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
     return 0
+
+
+@dataclass
+class _Outcome:
+    """What became of what was asked for.
+
+    Args:
+        done: networks that were exported.
+        taken: files that they were made from.
+        notes: what there is to say of them.
+        failures: why a network, or a file, was not used, by its name.
+    """
+
+    done: list[ExportedNetwork] = field(default_factory=list)
+    taken: set[Path] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    failures: dict[str, ExportError] = field(default_factory=dict)
 
 
 def table_console() -> Console:
@@ -149,49 +157,102 @@ def _reserved(row: Network, taken: set[Path], has_alternative: bool) -> frozense
     return frozenset(taken if has_alternative or len(row.files) > 1 else ())
 
 
+def _export_group(
+    group: Sequence[str], files: WeightFiles, request: ExportRequest, outcome: _Outcome, step: Report
+) -> None:
+    """Exports what there are files for of a network and its alternatives."""
+    before = len(outcome.done), len(outcome.failures)
+    for name in group:
+        row = network(name)
+        reserved = _reserved(row, outcome.taken, len(outcome.done) > before[0])
+        try:
+            _export(row, files, reserved, request, outcome, step)
+        except ExportError as error:
+            outcome.failures[name] = error
+        gc.collect()
+    if (len(outcome.done), len(outcome.failures)) == before:
+        outcome.failures[group[0]] = _missing(group, files, outcome.taken)
+
+
 def _export(
     row: Network,
     files: WeightFiles,
     reserved: frozenset[Path],
-    taken: set[Path],
     request: ExportRequest,
+    outcome: _Outcome,
     step: Report,
-) -> ExportedNetwork | None:
+) -> None:
     step(f"{row.name}: reading weights")
-    loaded: Loaded | None = load_network(row, files, reserved)
+    loaded = load_network(row, files, reserved)
     if loaded is None:
-        return None
-    taken.update(loaded.paths)
+        return
+    outcome.taken.update(loaded.paths)
     step(f"{row.name}: graph, linter, parity in {request.precision}")
-    exported = export_network(row, loaded.module, request.precision, loaded.weights)
+    exported = export_network(row, loaded.module, request.precision, loaded.weights, loaded.notes)
+    outcome.notes += [f"{row.name}: {sentence}" for sentence in loaded.notes]
     if not request.check:
-        add_version(request.output, exported.model, parity_rows(exported.results), request.profile)
-    del loaded
-    gc.collect()
-    return exported
+        version = add_version(request.output, exported.model, parity_rows(exported.results), request.profile)
+        if held := rolled_back_to(version.parent):
+            outcome.notes.append(
+                f"{row.name}: version {version.name} was written, but the network was rolled back and stays "
+                f"at {', '.join(map(str, held))}; to serve the newest: "
+                f"python -m facewright_export.repository_assembly {request.output} {row.name} --latest"
+            )
+    outcome.done.append(exported)
 
 
-def _missing(group: Sequence[str], files: WeightFiles) -> ExportError:
-    said = []
-    for name in group:
-        row = network(name)
-        said.append(f"  {name} ({' and '.join(row.files)})")
-        if files.unnamed:
-            said.append(refusals(row, files))
+def _missing(group: Sequence[str], files: WeightFiles, taken: set[Path]) -> ExportError:
+    rows = [network(name) for name in group]
+    left = [path for path in files.unnamed if path not in taken]
+    wanted = " or ".join(f"{row.name} ({' and '.join(row.files)})" for row in rows)
+    reasons = "".join(f"\n    {reason}" for row in rows for reason in refusals(row, left))
     return ExportError(
-        ("no file was given that holds one of:\n" if len(group) > 1 else "no file was given that holds\n")
-        + "\n".join(said),
-        f"--weights {group[0]}=FILE, or leave the network out: --network NAME…",
+        f"no file was given that holds {wanted}{reasons}",
+        f"--weights {group[0]}=FILE, in a form that docs/export.md names, or leave the network out: "
+        "--network NAME…",
     )
 
 
-def _require_all_used(taken: set[Path], files: WeightFiles) -> None:
-    unused = [path.name for path in files.unnamed if path not in taken]
-    if unused:
-        raise ExportError(
-            f"{', '.join(unused)} fits no network of this pipeline",
-            "leave it out, or name its network to be told what does not fit: --weights NETWORK=FILE",
-        )
+def _account_for_files(outcome: _Outcome, files: WeightFiles, request: ExportRequest) -> None:
+    """Every file that was given must be used; one for a network that --network leaves out is only told of."""
+    left_out = [
+        row for row in pipeline_networks(request.pipeline) if request.only and row.name not in request.only
+    ]
+    for row in left_out:
+        outcome.taken.update(files.named.get(row.name, ()))
+    for path in files.unnamed:
+        if path in outcome.taken:
+            continue
+        if holds := [row.name for row in left_out if fits(row, path)]:
+            outcome.notes.append(f"{path.name} holds {holds[0]}, which --network leaves out: not used")
+            continue
+        like = likeness(path)
+        if not any(like == f"{name} ({request.pipeline})" for name in outcome.failures):
+            outcome.failures[path.name] = ExportError(
+                f"{path.name} fits no network of this pipeline"
+                + (f": its names are those of {like}" if like else ""),
+                "leave it out, or name its network to be told what does not fit: --weights NETWORK=FILE",
+            )
+
+
+def _failure(outcome: _Outcome, request: ExportRequest) -> ExportError:
+    """One error for all that was not exported, which says what was."""
+    names = [row.name for row in pipeline_networks(request.pipeline) if row.name in outcome.failures]
+    done = ", ".join(made.network.name for made in outcome.done)
+    kept = f"\n{'fit and pass' if request.check else f'written to {request.output}'}: {done}" if done else ""
+    again = f"facewright export {request.pipeline} --network {' '.join(names)} --weights FILE…"
+    if len(outcome.failures) == 1:
+        (error,) = outcome.failures.values()
+        rest = f"; the rest is done, {names[0]} alone: {again}" if done and names else ""
+        return ExportError(error.message + kept, error.hint + rest)
+    told = "".join(
+        f"\n{name}: {error.message}\n  mend: {error.hint}" for name, error in outcome.failures.items()
+    )
+    return ExportError(
+        f"{len(outcome.failures)} things stand in the way{told}{kept}"
+        + ("" if done else "\nnothing was written"),
+        f"each as said above, then these alone: {again}" if done and names else "each as said above",
+    )
 
 
 @contextmanager

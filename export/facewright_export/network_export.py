@@ -30,6 +30,7 @@ class ExportedNetwork:
         model: the graph, weights inside.
         results: the gate's numbers for each output; all passed.
         weights: where the weights came from: ``name sha256`` of each file.
+        notes: what their importer said of them.
     """
 
     network: Network
@@ -37,10 +38,15 @@ class ExportedNetwork:
     model: onnx.ModelProto
     results: tuple[GateResult, ...]
     weights: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def export_network(
-    network: Network, module: nn.Module, precision: Precision, weights: tuple[str, ...] = ()
+    network: Network,
+    module: nn.Module,
+    precision: Precision,
+    weights: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> ExportedNetwork:
     """Exports a network and holds the file to the module.
 
@@ -49,6 +55,7 @@ def export_network(
         module: what is served, with weights (`Network.from_files` or `Network.seeded`).
         precision: of the file.
         weights: where they came from, for the file's metadata.
+        notes: what their importer said of them, for the metadata, too.
 
     Raises:
         ExportError: the network is not served in this precision, the graph cannot be made or TensorRT would
@@ -59,8 +66,8 @@ def export_network(
     layers = partial(deviating_layers, network, module, model, precision)
     require_passed(network.name, precision, results, layers)
     batch = (network.batch.least, network.batch.usual, network.batch.largest)
-    write_metadata(model, NetworkMetadata(network.name, str(precision), batch, weights))
-    return ExportedNetwork(network, precision, model, tuple(results), weights)
+    write_metadata(model, NetworkMetadata(network.name, str(precision), batch, weights, notes))
+    return ExportedNetwork(network, precision, model, tuple(results), weights, notes)
 
 
 def build_graph(network: Network, module: nn.Module, precision: Precision) -> onnx.ModelProto:

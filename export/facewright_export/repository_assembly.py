@@ -7,9 +7,12 @@
     <repository>/<network>/<version>/parity.json   the gate's numbers
     <repository>/<network>/<version>/model_9.0.plan, .json   after `facewright build`, on the GPU that serves
 
-Exporting again makes the next version; the newest two are served. To roll back:
+Exporting again makes the next version; the newest two are served. To roll back, and to end it:
 
     python -m facewright_export.repository_assembly REPOSITORY NETWORK --serve 1
+    python -m facewright_export.repository_assembly REPOSITORY NETWORK --latest
+
+A network that was rolled back stays so: exporting again writes the next version beside what is served.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import onnx
 from onnx import TensorProto
 
 from facewright.core.errors import FacewrightError
-from facewright.engines.exported_repository import SERVED_VERSIONS, versions_in
+from facewright.engines.exported_repository import SERVED_VERSIONS, read_config, versions_in
 from facewright.engines.profile import PROFILES, Profile
 from facewright.server.model_configs import ServedNetwork, write_network_configs
 from facewright.server.served_repository import NETWORK_MODEL
@@ -76,11 +79,28 @@ def add_version(
     Returns:
         The folder of the new version.
 
+    Which versions are served stays as it was: the newest, or those that the network was rolled back to.
+
     Raises:
-        ExportError: see `describe`.
+        ExportError: see `describe`; or the repository cannot be written.
     """
     network = describe(model)
     folder = repository / network.name
+    try:
+        return _add_version(folder, network, model, parity, profile)
+    except OSError as error:
+        raise ExportError(
+            f"{folder} cannot be written: {error.strerror or error}", "free space, or give another --output"
+        ) from error
+
+
+def _add_version(
+    folder: Path,
+    network: ServedNetwork,
+    model: onnx.ModelProto,
+    parity: Sequence[dict[str, object]],
+    profile: Profile,
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     version = max(versions_in(folder), default=0) + 1
     # Triton takes folders with a number for a name: it never sees half of one.
@@ -91,11 +111,27 @@ def add_version(
         (unfinished / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
         (unfinished / "model.py").write_text(NETWORK_MODEL)
         (unfinished / "parity.json").write_text(json.dumps(list(parity), indent=1) + "\n")
-        write_network_configs(folder, network, profile)
+        held = rolled_back_to(folder)
+        write_network_configs(folder, _served(folder, held) if held else network, profile)
         os.replace(unfinished, folder / str(version))
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if not versions_in(folder):
+            shutil.rmtree(folder, ignore_errors=True)  # a server refuses a network without a version
     return folder / str(version)
+
+
+def rolled_back_to(folder: Path) -> tuple[int, ...]:
+    """The versions that a network was rolled back to, rising; () while the newest are served."""
+    if not (folder / "config.pbtxt").is_file():
+        return ()
+    policy = read_config(folder).version_policy
+    return tuple(version for version in versions_in(folder) if version in policy.specific.versions)
+
+
+def _served(folder: Path, versions: tuple[int, ...]) -> ServedNetwork:
+    """What Triton must know of a network of which it serves these versions."""
+    return describe(onnx.load(folder / str(max(versions)) / "model.onnx"), versions)
 
 
 def serve_versions(repository: Path, name: str, versions: tuple[int, ...] | None) -> None:
@@ -114,9 +150,11 @@ def serve_versions(repository: Path, name: str, versions: tuple[int, ...] | None
             else f"{folder} holds no network",
             f"versions there: {', '.join(map(str, there)) or 'none'}; exported by facewright export",
         )
-    shown = max(versions or there)
-    model = onnx.load(folder / str(shown) / "model.onnx")
-    network = describe(model, SERVED_VERSIONS if versions is None else versions)
+    network = (
+        _served(folder, versions)
+        if versions
+        else describe(onnx.load(folder / str(max(there)) / "model.onnx"))
+    )
     text = (folder / "config.pbtxt").read_text()
     same = [profile for profile in PROFILES if (folder / "configs" / f"{profile}.pbtxt").read_text() == text]
     write_network_configs(folder, network, same[0] if same else "cpu")

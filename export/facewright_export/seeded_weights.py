@@ -24,6 +24,16 @@ def seeded_uniform(shape: tuple[int, ...], key: str, seed: int) -> NDArray[np.fl
     return (unit - np.float32(1)).reshape(shape)
 
 
+def seeded_normal(shape: tuple[int, ...], key: str, seed: int) -> NDArray[np.float32]:
+    """Float32 numbers of N(0, 1), a function of `key` and `seed`: Box and Muller's of `seeded_uniform`."""
+    radius, angle = (
+        seeded_uniform(shape, f"{key} {part}", seed).astype(np.float64) for part in ("r", "angle")
+    )
+    # 1 − u of u in [0, 1) is never 0
+    normal = np.sqrt(-2 * np.log1p(-(radius + 1) / 2)) * np.cos(np.pi * angle)
+    return np.asarray(normal, np.float32)
+
+
 def seeded_state_dict(
     shapes: Mapping[str, tuple[int, ...]], seed: int, deviations: Mapping[str, float] | None = None
 ) -> StateArrays:

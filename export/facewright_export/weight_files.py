@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from facewright.core.wheels import sha256_of
-from facewright_export.checkpoints import CheckpointError
+from facewright_export.checkpoints import CheckpointError, import_notes, require_checkpoint
+from facewright_export.checkpoints._reading import read_checkpoint
 from facewright_export.export_error import ExportError
 from facewright_export.network import Network
+from facewright_export.network_tables import PIPELINES, pipeline_networks
+
+#: How much is shown of why a file does not fit.
+_SHOWN = 160
+#: A file that has this share of a network's names is taken for one of it, of other sizes or cut.
+_ALIKE = 0.8
 
 
 @dataclass(frozen=True)
@@ -32,22 +40,47 @@ def parse_weights(arguments: Sequence[str], known: Sequence[str]) -> WeightFiles
     """``FILE`` or ``NETWORK=FILE[,FILE]`` arguments.
 
     Raises:
-        ExportError: a file does not exist, or a network is unknown.
+        ExportError: a file does not exist, is no checkpoint of any kind, or a network is unknown.
     """
     named: dict[str, tuple[Path, ...]] = {}
-    unnamed = []
+    unnamed: dict[Path, Path] = {}
     for argument in arguments:
         name, equals, files = argument.partition("=")
         if not equals or Path(argument).exists():
-            unnamed.append(Path(argument))
+            path = Path(argument)
+            unnamed.setdefault(path.resolve(), path)
         elif name not in known:
-            raise ExportError(f"there is no network {name!r} in this pipeline", f"one of: {', '.join(known)}")
+            raise ExportError(
+                f"there is no network {name!r} in this pipeline",
+                f"one of: {', '.join(known)}{_elsewhere(name)}",
+            )
+        elif name in named:
+            raise ExportError(f"{name} is given twice: {argument}", f"--weights {name}=FILE once")
+        elif "" in files.split(","):
+            raise ExportError(f"{argument} names no file", f"--weights {name}=FILE[,FILE]")
         else:
             named[name] = tuple(Path(file) for file in files.split(","))
-    for path in (*unnamed, *(path for paths in named.values() for path in paths)):
-        if not path.is_file():
-            raise ExportError(f"there is no file {path}", "give the path of a checkpoint")
-    return WeightFiles(named, tuple(unnamed))
+    for path in (*unnamed.values(), *(path for paths in named.values() for path in paths)):
+        _require_file(path)
+    return WeightFiles(named, tuple(unnamed.values()))
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder", f"give the files in it: --weights {path}/FILE…")
+    if not path.exists() and any(letter in str(path) for letter in "*?["):
+        raise ExportError(f"no file matches {path}", "write the pattern without quotes, or the files' paths")
+    if not path.is_file():
+        raise ExportError(f"there is no file {path}", "give the path of a checkpoint")
+    try:
+        require_checkpoint(path)
+    except CheckpointError as error:
+        raise ExportError(f"{error.what}: {error.seen}", error.mend) from error
+
+
+def _elsewhere(name: str) -> str:
+    pipelines = [pipeline for pipeline, groups in PIPELINES.items() if any(name in group for group in groups)]
+    return f"; {name} is of {' and '.join(pipelines)}" if pipelines else ""
 
 
 @dataclass(frozen=True)
@@ -57,10 +90,12 @@ class Loaded:
     Args:
         module: what is served.
         paths: of its files.
+        notes: what its importer said of them, one sentence each.
     """
 
     module: nn.Module
     paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -80,8 +115,8 @@ def load_network(network: Network, files: WeightFiles, reserved: Collection[Path
         None where nothing was named for it and nothing fits.
 
     Raises:
-        CheckpointError: a file that was named for it does not fit.
-        ExportError: several choices fit, or another number of files was named than it needs.
+        ExportError: a file that was named for it does not fit, several choices fit, or another number of
+            files was named than it needs.
     """
     if network.name in files.named:
         paths = files.named[network.name]
@@ -90,39 +125,87 @@ def load_network(network: Network, files: WeightFiles, reserved: Collection[Path
                 f"{network.name} is made from {len(network.files)} file(s), given {len(paths)}",
                 f"--weights {network.name}={','.join(network.files)}",
             )
-        return Loaded(network.from_files(*paths), paths)
+        try:
+            return _load(network, paths)
+        except CheckpointError as error:
+            raise ExportError(f"{error.what}: {error.seen}", f"{error.mend}; {expected(network)}") from error
     fitting = list(_fitting(network, [path for path in files.unnamed if path not in reserved]))
     if len(fitting) > 1:
-        choices = " and ".join("+".join(path.name for path in paths) for paths, _ in fitting)
+        names = ["+".join(path.name for path in loaded.paths) for loaded in fitting]
+        if len(set(names)) < len(names):
+            names = ["+".join(map(str, loaded.paths)) for loaded in fitting]
         raise ExportError(
-            f"{choices} all fit {network.name}", f"say which: --weights {network.name}={fitting[0][0][0]}"
+            f"{' and '.join(names)} all fit {network.name}",
+            f"say which: --weights {network.name}={fitting[0].paths[0]}",
         )
-    if not fitting:
-        return None
-    paths, module = fitting[0]
-    return Loaded(module, paths)
+    return fitting[0] if fitting else None
 
 
-def refusals(network: Network, files: WeightFiles) -> str:
-    """Why no unnamed file fits a network: one line for each choice."""
-    lines = []
-    for paths in permutations(files.unnamed, len(network.files)):
+def expected(network: Network) -> str:
+    """What a network is read from, and where more is said of it."""
+    return (
+        f"{network.name} is read from {' and '.join(network.files)}, in the forms that docs/export.md names"
+    )
+
+
+def refusals(network: Network, paths: Sequence[Path]) -> Iterator[str]:
+    """Why none of these files fits a network: a line for each choice of as many as it is made from."""
+    for choice in permutations(paths, len(network.files)):
         try:
-            network.from_files(*paths)
+            network.from_files(*choice)
         except CheckpointError as error:
-            lines.append(f"    {'+'.join(path.name for path in paths)}: {error.seen:.160}…")
-    return "\n".join(lines) or f"    it is made from {len(network.files)} files"
+            seen = error.seen if len(error.seen) <= _SHOWN else f"{error.seen[:_SHOWN]}…"
+            yield f"{'+'.join(path.name for path in choice)} is not {network.name}: {seen}"
 
 
-def _fitting(network: Network, unnamed: Sequence[Path]) -> Iterator[tuple[tuple[Path, ...], nn.Module]]:
+def fits(network: Network, path: Path) -> bool:
+    """Whether a network can be made from this file alone."""
+    try:
+        return len(network.files) == 1 and network.from_files(path) is not None
+    except CheckpointError:
+        return False
+
+
+def likeness(path: Path) -> str:
+    """The known network whose names a file has, with its pipeline; "" where it has none's."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except CheckpointError:
+        return ""
+    shares = {
+        (row.name, pipeline): (checkpoint.share(names), len(names))
+        for pipeline in PIPELINES
+        for row in pipeline_networks(pipeline)
+        if (names := _names(row))
+    }
+    best = max(shares, key=lambda found: shares[found])
+    name, pipeline = best
+    return f"{name} ({pipeline})" if shares[best][0] >= _ALIKE else ""
+
+
+def _names(network: Network) -> Collection[str]:
+    """The names of a network's weights; none of a network that is made from arrays of other formats."""
+    if network.kept == ("*",):
+        return ()
+    with torch.device("meta"):
+        return list(network.build().state_dict())
+
+
+def _load(network: Network, paths: tuple[Path, ...]) -> Loaded:
+    with import_notes() as notes:
+        module = network.from_files(*paths)
+    return Loaded(module, paths, tuple(notes))
+
+
+def _fitting(network: Network, unnamed: Sequence[Path]) -> Iterator[Loaded]:
     """Choices of files that fit, each set of files once: some importers take theirs in any order."""
     fitted: set[frozenset[Path]] = set()
     for paths in permutations(unnamed, len(network.files)):
         if frozenset(paths) in fitted:
             continue
         try:
-            module = network.from_files(*paths)
+            loaded = _load(network, paths)
         except CheckpointError:
             continue
         fitted.add(frozenset(paths))
-        yield paths, module
+        yield loaded

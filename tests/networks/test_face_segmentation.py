@@ -39,12 +39,6 @@ def test_another_number_of_classes_is_named(tmp_path: Path) -> None:
         import_bisenet(tmp_path / "b.pth")
 
 
-def test_a_plain_state_dict_is_no_pspnet_training_file(tmp_path: Path) -> None:
-    torch.save({"layer0.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "p.pth")
-    with pytest.raises(LayoutError, match=r"no 'state_dict' in the file, which holds layer0\.0\.weight"):
-        import_pspnet(tmp_path / "p.pth")
-
-
 def test_sides_that_the_strides_do_not_divide_are_refused() -> None:
     with torch.device("meta"):
         bisenet, pspnet = BiSeNet(), PspNet()

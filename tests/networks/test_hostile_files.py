@@ -1,5 +1,6 @@
 """Files that want to harm or are no checkpoints: each is refused in its own words, nothing of it runs."""
 
+import argparse
 import io
 import os
 import pickle
@@ -19,6 +20,7 @@ import scipy.io
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from facewright_export.checkpoints import (
     CheckpointError,
@@ -28,7 +30,8 @@ from facewright_export.checkpoints import (
 )
 from facewright_export.checkpoints._array_files import read_mat
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
-from facewright_export.checkpoints._reading import read_torch
+from facewright_export.checkpoints._torch_files import read_entries
+from facewright_export.checkpoints.state_dict import import_state_dict
 from tests.networks.synthetic_models import write_python2_pickle
 
 Read = Callable[[Path], Any]
@@ -39,7 +42,7 @@ def _read_mat(path: Path) -> Any:
 
 
 _READERS: dict[str, Read] = {
-    "torch": read_torch,
+    "torch": read_entries,
     "pickle": read_pickle_arrays,
     "mat": _read_mat,
 }
@@ -63,6 +66,8 @@ def _write_sound(format_name: str, path: Path) -> Path:
         torch.save({"a": torch.from_numpy(array), "b": {"c": torch.ones(3)}}, path)
     elif format_name == "legacy torch":
         torch.save({"a": torch.from_numpy(array)}, path, _use_new_zipfile_serialization=False)
+    elif format_name == "safetensors":
+        save_file({"model.a": torch.from_numpy(array), "model.b": torch.ones(3).half()}, path)
     elif format_name == "pickle":
         write_python2_pickle(path, {"a": array, "b": scipy.sparse.eye(4, format="csc"), "c": "text"})
     elif format_name == "mat":
@@ -70,11 +75,11 @@ def _write_sound(format_name: str, path: Path) -> Path:
     return path
 
 
-_FORMATS = ["torch", "legacy torch", "pickle", "mat"]
+_FORMATS = ["torch", "legacy torch", "safetensors", "pickle", "mat"]
 
 
 def _reader(format_name: str) -> Read:
-    return _READERS[format_name.removeprefix("legacy ")]
+    return _READERS[format_name.removeprefix("legacy ").replace("safetensors", "torch")]
 
 
 @contextmanager
@@ -95,7 +100,7 @@ def test_a_torch_file_that_calls_a_command_is_refused(tmp_path: Path, zipped: bo
     content = {"w": torch.ones(2), "x": _Command(marker)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(UnsafeCheckpointError, match=r"asks for (posix|os)\.system, .* nothing was run"):
-        read_torch(path)
+        read_entries(path)
     assert not marker.exists()
 
 
@@ -164,9 +169,9 @@ def _tar() -> bytes:
         (b"<!DOCTYPE html><html>Google Drive: virus scan", "it is a web page; the download ended on a login"),
         (b"\n\n<html><head>", "it is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer.*git lfs pull"),
-        (b"weights: see the readme\n" * 9, "it begins with b'weights: see the'"),
+        (b"weights: see the readme\n" * 9, "it is text: 'weights: see the readme"),
         (b"\x1f\x8b\x08\x00" + bytes(20), "compressed with gzip; unpack it"),
-        (_tar(), "it is a tar archive; unpack it"),
+        (_tar(), "it is a tar archive that holds mica/readme; unpack it"),
         (b"", "the file is empty"),
     ],
     ids=["web page", "web page after lines", "LFS pointer", "text", "gzip", "tar", "empty"],
@@ -192,20 +197,20 @@ def test_a_whole_network_or_a_list_is_no_state_dict(tmp_path: Path) -> None:
     with pytest.raises(
         LayoutError, match=r"holds a list, expected a dict; save the network's state_dict\(\)"
     ):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
     torch.save(torch.nn.Linear(1, 1), tmp_path / "x.pt")
     with pytest.raises(UnsafeCheckpointError, match=r"torch\.nn\.modules\.linear\.Linear.*state_dict\(\)"):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_torchscript_program_and_a_plain_pickle_are_no_state_dict(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / "x.pt")
-    with pytest.raises(LayoutError, match=r"is a TorchScript program; .*state_dict\(\)"):
-        read_torch(tmp_path / "x.pt")
+    with pytest.raises(UnreadableCheckpointError, match=r"is a TorchScript program; .*state_dict\(\)"):
+        read_entries(tmp_path / "x.pt")
     (tmp_path / "x.pt").write_bytes(pickle.dumps({"w": 1}))
     with pytest.raises(UnreadableCheckpointError, match=r"is a pickle that torch\.save did not write"):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 def test_a_torch_archive_with_compressed_entries_is_refused(tmp_path: Path) -> None:
@@ -220,7 +225,7 @@ def test_a_torch_archive_with_compressed_entries_is_refused(tmp_path: Path) -> N
     with pytest.raises(
         UnsafeCheckpointError, match=r"entries are compressed \(.*which torch\.save never does"
     ):
-        read_torch(tmp_path / "bomb.pt")
+        read_entries(tmp_path / "bomb.pt")
 
 
 def test_a_torch_archive_whose_entries_overlap_is_refused(tmp_path: Path) -> None:
@@ -234,7 +239,7 @@ def test_a_torch_archive_whose_entries_overlap_is_refused(tmp_path: Path) -> Non
         start = content.find(b"PK\x01\x02", start + 4)
     path.write_bytes(content)
     with pytest.raises(UnsafeCheckpointError, match=r"entries claim .* MiB, the file has .* MiB"):
-        read_torch(path)
+        read_entries(path)
 
 
 def test_a_mat_file_that_inflates_without_bound_is_refused(tmp_path: Path) -> None:
@@ -256,7 +261,7 @@ def test_an_expanded_tensor_is_refused(tmp_path: Path) -> None:
     torch.save({"deep": {"w": torch.zeros(1).expand(10**9, 10**9)}}, tmp_path / "x.pt")
     told = r"deep\.w claims shape \[1000000000, 1000000000\] but stores 1 numbers"
     with pytest.raises(UnsafeCheckpointError, match=told):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 def test_sparse_weights_are_refused(tmp_path: Path) -> None:
@@ -264,7 +269,7 @@ def test_sparse_weights_are_refused(tmp_path: Path) -> None:
         {"w": torch.sparse_coo_tensor([[0]], [1.0], (10**9,), check_invariants=True)}, tmp_path / "x.pt"
     )
     with pytest.raises(CheckpointError):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 def test_a_storage_that_is_shorter_than_claimed_is_refused(tmp_path: Path) -> None:
@@ -281,7 +286,7 @@ def test_a_storage_that_is_shorter_than_claimed_is_refused(tmp_path: Path) -> No
                 content = content.replace(b"K\x0a", b"J" + struct.pack("<i", 10**6))
             changed.writestr(name, content)
     with pytest.raises(UnreadableCheckpointError, match="does not match expected size"):
-        read_torch(tmp_path / "x.pt")
+        read_entries(tmp_path / "x.pt")
 
 
 def _nested(depth: int) -> bytes:
@@ -400,3 +405,96 @@ def test_damaged_bytes_are_read_or_refused_but_raise_nothing_else(
     path.write_bytes(content)
     with _memory_limit(2 << 30), suppress(CheckpointError):
         _reader(format_name)(path)
+
+
+_NAMES = st.sampled_from(
+    [
+        "module",
+        "state_dict",
+        "model",
+        "ema",
+        "g",
+        "weight",
+        "bias",
+        "0",
+        "",
+        ".",
+        "a.weight",
+        "x/y",
+        "é",
+        3,
+        None,
+        (1, 2),
+    ]
+)
+_LEAVES = st.one_of(
+    st.none(),
+    st.integers(),
+    st.text(max_size=3),
+    st.sampled_from(
+        [torch.ones(2, 3), torch.ones(2).half(), torch.tensor(1), torch.zeros(0), argparse.Namespace(a=1)]
+    ),
+)
+_CONTENT = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(content=_CONTENT, zipped=st.booleans())
+def test_whatever_is_nested_in_whatever_is_read_or_refused(
+    tmp_path: Path, content: Any, zipped: bool
+) -> None:
+    path = tmp_path / "x.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with suppress(CheckpointError):
+        import_state_dict(torch.nn.Linear(3, 2), path)
+
+
+def test_names_without_number_and_end_are_read_or_refused_at_once(tmp_path: Path) -> None:
+    """The work grows with the names, not with their square, and stops at what no network is called."""
+    weight = torch.ones(1)
+    cases: list[Any] = [
+        {f"part{i}.weight": weight for i in range(20_000)},
+        {"module" + ".module" * 100_000 + ".weight": weight},
+        {"weight": weight, "counts": list(range(500_000))},
+        {"weight": weight, "config": {f"key{i}": i for i in range(100_000)}},
+    ]
+    deep: dict[str, Any] = {"weight": weight}
+    for _ in range(5000):
+        deep = {"model": deep}
+    for content in (*cases, deep):
+        try:
+            torch.save(content, tmp_path / "x.pt")
+        except RecursionError:
+            continue
+        with suppress(CheckpointError):
+            import_state_dict(torch.nn.Linear(3, 2), tmp_path / "x.pt")
+
+
+def test_a_key_of_tuples_without_end_is_refused(tmp_path: Path) -> None:
+    """Python hashes a tuple by recursion, and ends at a deep one."""
+    key = b")" + b"\x85" * 200_000
+    for content in (b"}" + key + b"Ns", b"}(" + key + b"Nu", b"\x8f(" + key + b"\x90"):
+        torch.save({"w": torch.ones(1)}, tmp_path / "sound.pt")
+        with (
+            zipfile.ZipFile(tmp_path / "sound.pt") as sound,
+            zipfile.ZipFile(tmp_path / "x.pt", "w") as changed,
+        ):
+            for name in sound.namelist():
+                changed.writestr(
+                    name, b"\x80\x04" + content + b"." if name.endswith("data.pkl") else sound.read(name)
+                )
+        with pytest.raises(UnreadableCheckpointError, match="a key of nested tuples"):
+            read_entries(tmp_path / "x.pt")
+        (tmp_path / "x.pkl").write_bytes(b"\x80\x04" + content + b".")
+        with pytest.raises(UnreadableCheckpointError, match="a key of nested tuples"):
+            read_pickle_arrays(tmp_path / "x.pkl")

@@ -16,6 +16,7 @@ from facewright_export.checkpoints import (
     UnsafeCheckpointError,
     WeightError,
 )
+from facewright_export.checkpoints._notes import import_notes
 from facewright_export.checkpoints.stylegan2 import (
     StyleGan2Generator,
     import_ada_stylegan2,
@@ -141,14 +142,37 @@ def test_without_noise_is_noise_of_no_strength(tmp_path: Path) -> None:
     silent = {k: torch.zeros(1) if k.endswith(".noise.weight") else v for k, v in state.items()}
     w_plus = seeded_input((1, SMALL.style_count, SMALL.style_width), "w_plus")
     expected = imported(tmp_path / "g.pt", silent).synthesis(w_plus)
-    # An old file may lack the noise images: then it can only be read without.
     torch.save({"g_ema": {k: v for k, v in state.items() if not k.startswith("noises.")}}, tmp_path / "g.pt")
-    with pytest.raises(LayoutError, match=r"missing: noises\.noise_0"):
-        import_rosinality_stylegan2(tmp_path / "g.pt")
     synthesis = import_rosinality_stylegan2(tmp_path / "g.pt", noise=False).synthesis
     assert torch.equal(synthesis(w_plus), expected)
     noisy = imported(tmp_path / "g.pt", state).synthesis(w_plus)
     assert relative_difference(noisy, expected.numpy()) > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", ["rosinality", "ada"])
+def test_noise_images_that_a_file_lacks_are_drawn_from_a_seed_and_it_is_said(
+    tmp_path: Path, form: str
+) -> None:
+    """rosinality's first files have strengths and no images: its code drew new ones for each picture."""
+    if form == "ada":
+        state = {
+            k: v for k, v in ada_weights(load_golden("stylegan2_256_ada")).items() if "noise_const" not in k
+        }
+    else:
+        state = {k: v for k, v in small_state().items() if not k.startswith("noises.")}
+    torch.save(state, tmp_path / "g.pt")
+    with import_notes() as notes:
+        first = import_stylegan2(tmp_path / "g.pt").synthesis
+    assert notes == ["g.pt has no noise images: its pictures are made with images drawn from seed 0"]
+    images = [value for key, value in first.state_dict().items() if key.startswith("noises.")]
+    drawn = torch.cat([image.flatten() for image in images])
+    assert abs(drawn.mean()) < 0.05
+    assert abs(drawn.std() - 1) < 0.05
+    assert (drawn.abs() > 3).any(), "normal, not uniform"
+    (tmp_path / "g.pt").rename(tmp_path / "again.pt")
+    again = import_stylegan2(tmp_path / "again.pt").synthesis.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in first.state_dict().items())
 
 
 @torch.no_grad()
@@ -209,7 +233,7 @@ def without(key: str) -> dict[str, Tensor]:
         (small_state() | {"convs.9.conv.weight": torch.zeros(1)}, "extra: convs.9.conv.weight"),
         (small_state() | {"convs.1.activate.bias": torch.zeros(9)}, r"expected float32 \[8\]"),
         (small_state() | {"to_rgb1.conv.weight": torch.zeros(6, 8)}, r"to_rgb1.conv.weight: \[6, 8\]"),
-        ({}, "not a StyleGAN2 generator"),
+        ({}, "it holds no tensors, but g_ema"),
         (small_state() | {"input.input": torch.zeros(1, 50000, 4, 4)}, "a layer is 50000 wide"),
         (small_state() | {f"style.{i}.weight": torch.zeros(1) for i in range(99)}, "mapping has 99 layers"),
     ],
@@ -237,7 +261,7 @@ def test_a_bad_mean_code_is_refused(tmp_path: Path, mean: Tensor, error: type[Ch
 
 def test_a_missing_section_lists_what_is_there(tmp_path: Path) -> None:
     torch.save({"g": small_state()}, tmp_path / "g.pt")
-    with pytest.raises(LayoutError, match="no 'g_ema' in the file, which holds g"):
+    with pytest.raises(LayoutError, match="its names are found under 'g'"):
         import_rosinality_stylegan2(tmp_path / "g.pt")
     assert import_rosinality_stylegan2(tmp_path / "g.pt", generator="g").synthesis.layout.noise
 
@@ -279,8 +303,10 @@ def test_either_format_is_told_by_what_the_file_holds(tmp_path: Path) -> None:
     assert import_stylegan2(tmp_path / "rosinality.pt").synthesis.layout.resolution == 32
     assert import_stylegan2(tmp_path / "ada.pt").synthesis.layout.resolution == 256
     torch.save({"state_dict": small_state()}, tmp_path / "other.pt")
-    with pytest.raises(LayoutError, match="no 'g_ema' in the file, which holds state_dict"):
-        import_stylegan2(tmp_path / "other.pt")
+    assert import_stylegan2(tmp_path / "other.pt").synthesis.layout.resolution == 32
+    torch.save({"g": small_state(), "d": {"final_conv.0.weight": torch.zeros(1)}}, tmp_path / "raw.pt")
+    with pytest.raises(LayoutError, match="its names are found under 'g', beside d;"):
+        import_stylegan2(tmp_path / "raw.pt")
 
 
 def test_a_conditional_ada_generator_is_refused(tmp_path: Path) -> None:

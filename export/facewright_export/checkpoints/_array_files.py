@@ -22,8 +22,8 @@ from facewright_export.checkpoints._files import (
     first_bytes,
     inflation_bound,
     listed,
-    wrong_format,
 )
+from facewright_export.checkpoints._formats import wrong_format
 
 Array = npt.NDArray[Any]
 
@@ -49,7 +49,7 @@ def read_mat(path: Path | str, names: Sequence[str]) -> dict[str, Array]:
             "save it in MATLAB with -v7, or take the published file",
         )
     if not start.startswith(_MAT_MAGIC):
-        raise wrong_format(path, start, "a MATLAB 5 file")
+        raise wrong_format(path, "a MATLAB 5 file")
     _check_mat(path)
     try:
         content = scipy.io.loadmat(path, variable_names=list(names))

@@ -7,7 +7,7 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,9 @@ from facewright_export.checkpoints._files import (
     UnsafeCheckpointError,
     damaged,
     first_bytes,
-    wrong_format,
 )
+from facewright_export.checkpoints._formats import PICKLE, wrong_format
+from facewright_export.checkpoints._pickles import SafeUnpickler, asks_for, latin1
 
 Array = npt.NDArray[Any]
 
@@ -43,8 +44,8 @@ def read_pickle_arrays(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     start = first_bytes(path)
-    if start[:1] not in (b"\x80", b"(", b"}", b"c"):
-        raise wrong_format(path, start, "a pickle of arrays")
+    if not PICKLE.match(start):
+        raise wrong_format(path, "a pickle of arrays")
     stream = path.read_bytes()
     if not stream.endswith(pickle.STOP):
         raise UnreadableCheckpointError(
@@ -155,13 +156,6 @@ def _old_instance(stored: Callable[[], Any], *_: Any) -> Any:
     return stored()
 
 
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """``_codecs.encode``, as Python 3 writes bytes in protocol 2."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"text in {encoding!r}")
-    return str(text).encode("latin1")
-
-
 _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("numpy", "ndarray"): _StoredArray,
     ("numpy", "dtype"): _StoredDtype,
@@ -182,35 +176,27 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("builtins", "set"): set,
     ("__builtin__", "bytes"): _no_bytes,
     ("builtins", "bytes"): _no_bytes,
-    ("_codecs", "encode"): _latin1,
+    ("_codecs", "encode"): latin1,
 }
 
 
-# The unpickler written in Python: the one in C takes any memo index for a size and fills the memory with it.
-class _ArrayUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined]
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
-
+class _ArrayUnpickler(SafeUnpickler):
     def __init__(self, content: bytes, path: Path) -> None:
         super().__init__(io.BytesIO(content), fix_imports=False, encoding="latin1")
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise UnsafeCheckpointError(
-                f"pickle {self._path}",
-                f"it asks for {module}.{name}, which a file of arrays has no use for; nothing was run",
-                "take the file from its publisher",
-            )
+            raise asks_for(self._path, module, name, "pickle")
         return _ALLOWED[module, name]
 
-    def load_build(self) -> None:
-        # state for anything else would set attributes of the functions above
-        instance = self.stack[-2]  # type: ignore[attr-defined]
+    def is_callable(self, function: Any) -> bool:
+        return any(function is allowed for allowed in _ALLOWED.values())
+
+    def set_state(self, instance: Any, state: Any) -> None:
         if not isinstance(instance, _StoredDtype | _StoredArray | _StoredObject):
             raise pickle.UnpicklingError("state for something that is no array")
-        super().load_build()  # type: ignore[misc]
-
-    dispatch[pickle.BUILD[0]] = load_build
+        instance.__setstate__(state)
 
 
 class _Plain:

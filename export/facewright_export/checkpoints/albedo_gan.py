@@ -8,11 +8,17 @@ encoders.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill
 from facewright_export.checkpoints.stylegan2 import import_rosinality_stylegan2
 from facewright_export.networks.albedo_gan import AlbedoGenerator, DisplacementGenerator
 from facewright_export.networks.mica import AlbedoGanRegressors
+
+_REGRESSORS: Final = {
+    "regressor.": "flameModel.regressor.",
+    "face_regressor.": "otherParamModel.regressor.",
+}
 
 
 def import_albedo_generator(path: Path | str) -> AlbedoGenerator:
@@ -34,16 +40,8 @@ def import_albedo_gan_regressors(path: Path | str) -> AlbedoGanRegressors:
 
     Raises CheckpointError.
     """
-    network, content = AlbedoGanRegressors(), read_torch(path)
-    arcface = section(content, "arcface", source=str(path))
-    shape = section(content, "flameModel", source=str(path))
-    face = section(content, "otherParamModel", source=str(path))
-    state = {
-        **{f"arcface.{name}": value for name, value in arcface.items()},
-        **shape,
-        **{f"face_{name}": value for name, value in face.items()},
-    }
+    network = AlbedoGanRegressors()
     # a file that was fine-tuned from mica.tar may still carry MICA's copy of FLAME
-    load_strictly(network, state, unused=("generator.",), source=str(path))
+    fill(network, path, published=_REGRESSORS, unused=("flameModel.generator.",))
     network.eval()
     return network

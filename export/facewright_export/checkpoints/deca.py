@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill
 from facewright_export.networks.deca import COARSE, AnimatableDetail, DecaEncoder
 
 
 def import_deca_coarse(path: Path | str) -> DecaEncoder:
     """The coarse encoder (236 coefficients) of a DECA file. Raises CheckpointError."""
     network = DecaEncoder(COARSE)
-    state = section(read_torch(path), "E_flame", source=str(path))
-    load_strictly(network, state, source=f"E_flame of {path}")
+    fill(network, path, published={"": "E_flame."})
     network.eval()
     return network
 
@@ -23,8 +22,6 @@ def import_deca_coarse(path: Path | str) -> DecaEncoder:
 def import_deca_detail(path: Path | str) -> AnimatableDetail:
     """The detail encoder and the decoder of displacements of a DECA file. Raises CheckpointError."""
     network = AnimatableDetail()
-    content = read_torch(path)
-    for part, name in ((network.encoder, "E_detail"), (network.decoder, "D_detail")):
-        load_strictly(part, section(content, name, source=str(path)), source=f"{name} of {path}")
+    fill(network, path, published={"encoder.": "E_detail.", "decoder.": "D_detail."})
     network.eval()
     return network

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill
 from facewright_export.networks.coefficient_regressor import CoefficientRegressor
 
 
 def import_deep3d(path: Path | str) -> CoefficientRegressor:
     """The regressor of 257 coefficients. Raises CheckpointError."""
     network = CoefficientRegressor()
-    state = section(read_torch(path), "net_recon", source=str(path))
-    load_strictly(network, state, source=f"net_recon of {path}")
+    fill(network, path, published={"": "net_recon."})
     network.eval()
     return network

@@ -29,8 +29,8 @@ from facewright_export.checkpoints._files import (
     LayoutError,
     UnreadableCheckpointError,
     first_bytes,
-    wrong_format,
 )
+from facewright_export.checkpoints._formats import wrong_format
 from facewright_export.checkpoints._reading import StateDict, load_strictly
 from facewright_export.networks.dlib_resnet import (
     DESCRIPTOR_SIZE,
@@ -58,7 +58,7 @@ def import_dlib_face_descriptor(path: Path | str) -> DlibFaceDescriptor:
     path = Path(path)
     start = first_bytes(path)
     if not start.startswith(_MAGIC):
-        raise wrong_format(path, start, "a network with a metric loss that dlib wrote")
+        raise wrong_format(path, "a network with a metric loss that dlib wrote")
     with path.open("rb") as file:
         state = _read_network(_Fields(file, str(path)))
     network = DlibFaceDescriptor()

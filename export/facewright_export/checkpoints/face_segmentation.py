@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill
 from facewright_export.networks.bisenet import BiSeNet
 from facewright_export.networks.pspnet import CELEBAMASK_CLASS_COUNT, PspNet
 
 
 def import_bisenet(path: Path | str) -> BiSeNet:
-    """The face parser of a face-parsing.PyTorch file, a plain state dict.
+    """The face parser of a face-parsing.PyTorch file, without its two training heads.
 
-    Its two training heads are left out. Raises CheckpointError.
+    Raises CheckpointError.
     """
     network = BiSeNet()
-    state = section(read_torch(path), source=str(path))
-    load_strictly(network, state, unused=("conv_out16.", "conv_out32."), source=str(path))
+    fill(network, path, unused=("conv_out16.", "conv_out32."))
     network.eval()
     return network
 
 
 def import_pspnet(path: Path | str, class_count: int = CELEBAMASK_CLASS_COUNT) -> PspNet:
-    """PSPNet-ResNet101 of a semseg file, under `state_dict`; its training head `aux` is left out.
+    """PSPNet-ResNet101 of a semseg file; its training head `aux` is left out.
 
     Raises CheckpointError.
     """
     network = PspNet(class_count)
-    state = section(read_torch(path), "state_dict", source=str(path))
-    load_strictly(network, state, unused=("aux.",), source=str(path))
+    fill(network, path, unused=("aux.",))
     network.eval()
     return network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill
 from facewright_export.networks.inception_resnet_v1 import InceptionResnetV1
 
 
@@ -14,7 +14,6 @@ def import_facenet(path: Path | str) -> InceptionResnetV1:
     Raises CheckpointError.
     """
     network = InceptionResnetV1()
-    state = section(read_torch(path), source=str(path))
-    load_strictly(network, state, unused=("logits.",), source=str(path))
+    fill(network, path, unused=("logits.",))
     network.eval()
     return network

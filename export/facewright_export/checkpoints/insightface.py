@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from facewright_export.checkpoints._files import LayoutError
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill, read_checkpoint
 from facewright_export.networks.iresnet import IRESNET50_BLOCKS, IRESNET100_BLOCKS, IResNet
 
 #: Blocks of the third layer, which tell the networks apart.
@@ -16,8 +16,8 @@ _BY_THIRD_LAYER: Final = {blocks[2]: blocks for blocks in (IRESNET50_BLOCKS, IRE
 
 def import_arcface(path: Path | str) -> IResNet:
     """The embedding network, 50 or 100 layers deep as its entries tell. Raises CheckpointError."""
-    state = section(read_torch(path), source=str(path))
-    third = len({found[1] for name in state if (found := re.search(r"layer3\.(\d+)\.", name))})
+    names = read_checkpoint(path).tensors
+    third = len({found[1] for name in names if (found := re.search(r"layer3\.(\d+)\.", name))})
     if third not in _BY_THIRD_LAYER:
         raise LayoutError(
             str(path),
@@ -25,6 +25,6 @@ def import_arcface(path: Path | str) -> IResNet:
             "give an IResNet-50 or IResNet-100 of insightface's arcface_torch",
         )
     network = IResNet(_BY_THIRD_LAYER[third])
-    load_strictly(network, state, source=str(path))
+    fill(network, path)
     network.eval()
     return network

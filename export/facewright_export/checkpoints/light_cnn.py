@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill
 from facewright_export.networks.light_cnn import LightCnn29V2
 
 
@@ -14,7 +14,6 @@ def import_light_cnn(path: Path | str) -> LightCnn29V2:
     Raises CheckpointError.
     """
     network = LightCnn29V2()
-    state = section(read_torch(path), "state_dict", source=str(path))
-    load_strictly(network, state, unused=("fc2.",), source=str(path))
+    fill(network, path, unused=("fc2.",))
     network.eval()
     return network

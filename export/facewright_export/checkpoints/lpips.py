@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import load_strictly, read_checkpoint, state_of
 from facewright_export.networks.lpips import Backbone, Lpips
 
 # AlexNet's second convolution; VGG16's are numbered 0, 2, 5, 7 …
@@ -19,11 +19,12 @@ def import_lpips(backbone_path: Path | str, weights_path: Path | str) -> Lpips:
     (its classifier is left out), `weights_path` the lpips package's `weights/v0.1/vgg.pth` or `alex.pth` for
     the same backbone. Raises CheckpointError.
     """
-    features = section(read_torch(backbone_path), source=str(backbone_path))
-    backbone: Backbone = "alexnet" if _ALEXNET_ONLY in features else "vgg16"
+    names = read_checkpoint(backbone_path).tensors
+    backbone: Backbone = "alexnet" if any(name.endswith(_ALEXNET_ONLY) for name in names) else "vgg16"
     network = Lpips(backbone)
-    weights = section(read_torch(weights_path), source=str(weights_path))
-    source = f"{backbone_path} with {weights_path}"
-    load_strictly(network, features | weights, unused=("classifier.",), source=source)
+    of_backbone = {name for name in network.state_dict() if name.startswith("features.")}
+    state = state_of(backbone_path, of_backbone, unused=("classifier.",))
+    state |= state_of(weights_path, network.state_dict().keys() - of_backbone)
+    load_strictly(network, state, source=f"{backbone_path} with {weights_path}")
     network.eval()
     return network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill
 from facewright_export.networks.mica import Mica
 
 
@@ -13,10 +13,7 @@ def import_mica(path: Path | str) -> Mica:
 
     Raises CheckpointError.
     """
-    network, content = Mica(), read_torch(path)
-    arcface = section(content, "arcface", source=str(path))
-    shape = section(content, "flameModel", source=str(path))
-    state = {**{f"arcface.{name}": value for name, value in arcface.items()}, **shape}
-    load_strictly(network, state, unused=("generator.",), source=str(path))
+    network = Mica()
+    fill(network, path, published={"regressor.": "flameModel.regressor."}, unused=("flameModel.generator.",))
     network.eval()
     return network

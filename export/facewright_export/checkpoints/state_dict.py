@@ -7,18 +7,13 @@ from typing import TypeVar
 
 from torch import nn
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def import_state_dict(network: Network, path: Path | str) -> Network:
-    """`network` with the weights of `path`: a state dict, or one under `state_dict`.
-
-    Raises CheckpointError.
-    """
-    content = read_torch(path)
-    names = ("state_dict",) if "state_dict" in content else ()
-    load_strictly(network, section(content, *names, source=str(path)), source=str(path))
+    """`network` with the weights of `path`. Raises CheckpointError."""
+    fill(network, path)
     network.eval()
     return network

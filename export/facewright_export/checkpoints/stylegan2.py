@@ -1,30 +1,39 @@
 """StyleGAN2 generators: rosinality's `.pt` files, and state dicts of NVIDIA's stylegan2-ada-pytorch.
 
-A rosinality file is a dict with the generator under `g_ema` (training files also hold optimizers and an
-`argparse.Namespace`) and, in converted files, the mean w code under `latent_avg`. NVIDIA's `.pkl` files
-embed Python code that loading would run, so they are refused; the state dict that their owner saves from
-one is read.
+A rosinality file is a dict with the generator under `g_ema` (those of training also hold `g`, `d` and
+optimizers) and, in converted files, the mean w code under `latent_avg`. NVIDIA's `.pkl` files embed Python
+code that loading would run, so they are refused; the state dict that their owner saves from one is read.
+
+A generator adds noise images of its file, scaled by learned strengths. Where a file has the strengths and no
+images (rosinality's code once drew new ones for each picture), they are drawn here, the same for every file.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
+import torch
 from torch import Tensor
 
-from facewright_export.checkpoints._files import LayoutError, UnsafeCheckpointError, WeightError, first_bytes
-from facewright_export.checkpoints._reading import StateDict, load_strictly, read_torch, section
+from facewright_export.checkpoints._files import WHICH, LayoutError, WeightError, listed
+from facewright_export.checkpoints._notes import note
+from facewright_export.checkpoints._reading import Checkpoint, StateDict, load_strictly, read_checkpoint
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Mapping, StyleGan2Synthesis
+from facewright_export.seeded_weights import seeded_normal
 
 _MEND = "check that it is a StyleGAN2 generator with skip connections, and which section of the file holds it"
 # A network is made in the sizes that the file claims, so sizes that no published generator has are refused
 # before.
 _WIDEST = 1024
 _DEEPEST_MAPPING = 16
+#: Names that every generator has, whatever its size: they tell where in a file it is.
+_ROSINALITY: Final = frozenset({"input.input", "conv1.conv.weight", "to_rgb1.conv.weight", "style.1.weight"})
+_ADA: Final = frozenset({"synthesis.b4.const", "synthesis.b4.torgb.weight", "mapping.fc0.weight"})
+_NOISE_SEED: Final = 0
 
 
 @dataclass(frozen=True)
@@ -41,25 +50,26 @@ def import_stylegan2(path: Path | str) -> StyleGan2Generator:
 
     Raises CheckpointError.
     """
-    _refuse_pickle(path)
-    content = read_torch(path, allowed=[argparse.Namespace])
-    if any(str(name).startswith("synthesis.") for name in content):
+    if any(name.endswith("synthesis.b4.const") for name in read_checkpoint(path).tensors):
         return import_ada_stylegan2(path)
     return import_rosinality_stylegan2(path)
 
 
 def import_rosinality_stylegan2(
-    path: Path | str, generator: str = "g_ema", *, noise: bool = True
+    path: Path | str, generator: str = "", *, noise: bool = True
 ) -> StyleGan2Generator:
-    """The generator under the name `generator` of a rosinality checkpoint, its sizes taken from its shapes.
+    """The generator of a rosinality checkpoint, its sizes taken from its shapes.
 
-    `g_ema` is the moving average that images are made with; AlbedoGAN's files name theirs `g`. The noise is
-    the file's own noise images; without `noise`, and where all its strengths are zero, the generator comes
-    without noise inputs, and one code gives one smooth image. Raises CheckpointError.
+    It is `g_ema`, the moving average that images are made with, or a generator's state dict alone; in
+    AlbedoGAN's files `generator="g"`. The noise is the file's own noise images, or drawn where it has none;
+    without `noise`, and where all its strengths are zero, the generator comes without noise inputs, and one
+    code gives one smooth image. Raises CheckpointError.
     """
-    content = read_torch(path, allowed=[argparse.Namespace])
-    state = section(content, generator, source=str(path))
-    return _generator(state, content.get("latent_avg"), str(path), _Options(noise))
+    checkpoint = read_checkpoint(path)
+    state = _state(checkpoint, _ROSINALITY, generator)
+    own = state.pop("latent_avg", None)
+    mean_style = checkpoint.tensors.get("latent_avg", own)
+    return _generator(state, mean_style, str(path), _Options(noise))
 
 
 def import_ada_stylegan2(
@@ -71,21 +81,23 @@ def import_ada_stylegan2(
     `activation_clamp` is what the generator was trained with as `conv_clamp` (256 in NVIDIA's
     half-precision networks), which a state dict does not tell. Raises CheckpointError.
     """
-    _refuse_pickle(path)
-    state = section(read_torch(path), source=str(path))
+    state = _state(read_checkpoint(path), _ADA)
     renamed, mean_style = _renamed_from_ada(state, str(path))
     return _generator(renamed, mean_style, str(path), _Options(noise, activation_clamp))
 
 
-def _refuse_pickle(path: Path | str) -> None:
-    # A pickle of protocol 3 to 5; what torch.save writes is a zip archive, or begins with protocol 2.
-    if re.match(rb"\x80[\x03-\x05]", first_bytes(Path(path))):
-        raise UnsafeCheckpointError(
-            f"checkpoint {path}",
-            "NVIDIA's .pkl files hold Python source code that loading would run; nothing was run",
-            "where you trust the file, load it with NVIDIA's code and run "
-            "torch.save(pickled['G_ema'].state_dict(), 'generator.pt'), then give generator.pt",
-        )
+def _state(checkpoint: Checkpoint, anchors: frozenset[str], section: str = "") -> StateDict:
+    """The tensors of the generator that has these names, in the section of this name or in any."""
+    begins = f"{section}." if section else ""
+    anchors = frozenset(begins + name for name in anchors)
+    place = checkpoint.place(anchors)
+    found = checkpoint.network_at(place, anchors)
+    state = {name.removeprefix(begins): value for name, value in found.items() if name.startswith(begins)}
+    if section and not state:
+        there = listed(sorted({name.split("/")[0] for name in checkpoint.tensors}))
+        raise LayoutError(str(checkpoint.path), f"no {section!r} in the file, which holds {there}", WHICH)
+    checkpoint.note_rest(place + begins, state)
+    return state
 
 
 @dataclass(frozen=True)
@@ -95,8 +107,6 @@ class _Options:
 
 
 def _generator(state: StateDict, mean_style: object, source: str, options: _Options) -> StyleGan2Generator:
-    if state and all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
     strengths = {key for key in state if key.endswith(".noise.weight")}
     noisy = options.noise and any(state[key].count_nonzero() > 0 for key in strengths)
     if not noisy:
@@ -104,12 +114,27 @@ def _generator(state: StateDict, mean_style: object, source: str, options: _Opti
     layout = replace(_layout(state, source), noise=noisy, activation_clamp=options.activation_clamp)
     synthesis = StyleGan2Synthesis(layout)
     mapping = StyleGan2Mapping(layout.style_width, _mapping_depth(state, source))
+    if noisy and not any(key.startswith("noises.") for key in state):
+        state |= _drawn_noise(synthesis, source)
     mapping_state = {key: value for key, value in state.items() if key.startswith("style.")}
     load_strictly(synthesis, {k: v for k, v in state.items() if k not in mapping_state}, source=source)
     load_strictly(mapping, mapping_state, source=source)
     return StyleGan2Generator(
         synthesis.eval(), mapping.eval(), _checked_mean(mean_style, layout.style_width, source)
     )
+
+
+def _drawn_noise(synthesis: StyleGan2Synthesis, source: str) -> StateDict:
+    """Noise images from N(0, 1), as rosinality's code draws them, of a seed."""
+    note(
+        f"{Path(source).name} has no noise images: its pictures are made with images drawn from seed "
+        f"{_NOISE_SEED}"
+    )
+    return {
+        key: torch.from_numpy(seeded_normal(tuple(value.shape), key, _NOISE_SEED))
+        for key, value in synthesis.state_dict().items()
+        if key.startswith("noises.")
+    }
 
 
 def _checked_mean(mean_style: object, style_width: int, source: str) -> Tensor | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import nn
 
-from facewright_export.checkpoints._reading import load_strictly, read_torch, section
+from facewright_export.checkpoints._reading import fill, read_checkpoint
 from facewright_export.checkpoints.light_cnn import import_light_cnn
 from facewright_export.network import Example, Input, Network
 from facewright_export.network_tables.row_parts import WHOLE, image
@@ -22,11 +22,10 @@ _GREY: Final = PixelNormalisation((0.0,), (255.0,), "GRAY")
 
 def _load_shape_decoder(path: Path) -> nn.Module:
     """The decoder for as many vertices as the owner's file has."""
-    content = read_torch(path)
-    state = section(content, *(("state_dict",) if "state_dict" in content else ()), source=str(path))
-    bias = state.get("vertices.bias")
-    network = ShapeDecoder(bias.numel() // 3 if bias is not None else 1)
-    load_strictly(network, state, source=str(path))
+    tensors = read_checkpoint(path).tensors
+    biases = [value for name, value in tensors.items() if name.endswith("vertices.bias")]
+    network = ShapeDecoder(biases[0].numel() // 3 if biases else 1)
+    fill(network, path)
     return network
 
 

@@ -23,18 +23,22 @@ class NetworkMetadata:
         precision: ``fp32``, ``fp16`` or ``bf16``.
         batch: least, usual and largest batch.
         weights: name and sha256 of each checkpoint file, or of the seed that made test weights.
+        notes: what their importer said of them, which copy was taken or what was drawn; written where there
+            are any.
     """
 
     name: str
     precision: str
     batch: tuple[int, int, int]
     weights: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def write_metadata(model: onnx.ModelProto, metadata: NetworkMetadata) -> None:
     """Store it in the model, replacing what was there."""
     others = {entry.key: entry.value for entry in model.metadata_props if entry.key != _KEY}
-    onnx.helper.set_model_props(model, others | {_KEY: json.dumps(asdict(metadata), sort_keys=True)})
+    record = {name: value for name, value in asdict(metadata).items() if name != "notes" or value}
+    onnx.helper.set_model_props(model, others | {_KEY: json.dumps(record, sort_keys=True)})
 
 
 def read_metadata(path: Path) -> NetworkMetadata:
@@ -65,5 +69,9 @@ def metadata_of(model: onnx.ModelProto, what: str) -> NetworkMetadata:
         )
     record = json.loads(said)
     return NetworkMetadata(
-        record["name"], record["precision"], tuple(record["batch"]), tuple(record["weights"])
+        record["name"],
+        record["precision"],
+        tuple(record["batch"]),
+        tuple(record["weights"]),
+        tuple(record.get("notes", ())),
     )

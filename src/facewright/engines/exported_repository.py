@@ -40,8 +40,9 @@ def exported_networks(repository: Path) -> dict[str, Path]:
 
 
 def versions_in(folder: Path) -> list[int]:
-    """The versions in a network's folder, rising."""
-    return sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdecimal())
+    """The versions in a network's folder, rising; none where there is no such folder."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(int(path.name) for path in found if path.is_dir() and path.name.isdecimal())
 
 
 def served_versions(folder: Path, profile: Profile = "cpu") -> list[int]:

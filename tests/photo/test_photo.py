@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
 from facewright.core.errors import FacewrightError
-from facewright.photo.photo import BACKGROUND, decode_photo, to_srgb
+from facewright.photo.photo import BACKGROUND, decode_photo
 from facewright.photo.photo_structure import (
     MAX_JPEG_HEADER,
     MAX_JPEG_JUNK,

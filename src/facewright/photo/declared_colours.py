@@ -43,14 +43,14 @@ def declared_profile(
     Raises:
         ColourProfileError: numbers of no known colour space.
     """
-    embedded = image.info.get("icc_profile")
+    # Pillow gives None for a profile that it could not put together.
+    embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
     if image.format == "PNG":
         coded = _cicp(photo)
-        if coded is None and not embedded and "srgb" not in image.info:
+        if coded is None and embedded is None and "srgb" not in image.info:
             return _png_profile(image.info, warnings) or _exif_profile(exif, warnings)
-        nclx = coded or (None if embedded else nclx)
-        embedded = None if coded else embedded
-    if isinstance(embedded, bytes) and embedded:
+        nclx, embedded = coded, (embedded if coded is None else None)
+    if isinstance(embedded, bytes):
         return embedded
     if nclx is not None:
         if is_hdr(nclx[1]):

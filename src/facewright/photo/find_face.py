@@ -16,6 +16,7 @@ from facewright.photo.face_crop import CropFrame, cut_face_crop
 from facewright.photo.face_detection import (
     MAX_FACES,
     OVERVIEW_SIDE,
+    SAME_FACE,
     SURE_SCORE,
     FaceDetection,
     covered_share,
@@ -51,9 +52,6 @@ _MOST_WANDERING = 0.025
 MIN_PUPIL_DISTANCE = 16.0
 # Below this the texture is soft, which the report says.
 _LOW_PUPIL_DISTANCE = 40.0
-# Two boxes that share more of the smaller one are of one face, seen twice or in part. Cheek to cheek it is
-# 0.3.
-_SAME_FACE = 0.5
 # How much more prominent than a sure face an unsure one has to be to be the main one.
 _CLEARLY_MORE = 1.5
 # Decode again, finer, when the crop would otherwise be magnified and the file has more to give.
@@ -177,7 +175,7 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
             )
             if face is None:
                 rejected += 1
-            elif not any(covered_share(face.box, other.box) > _SAME_FACE for other in faces):
+            elif not any(covered_share(face.box, other.box) > SAME_FACE for other in faces):
                 faces.append(face)
         if faces:
             main = max(faces, key=lambda face: face.prominence)

@@ -9,12 +9,14 @@ Sources: ISO/IEC 14496-12 (boxes; 8.11 for items), ISO/IEC 23008-12 (6.5 for pro
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from facewright.core.errors import FacewrightError
+from facewright.photo.av1_sequence import Av1Error, largest_frame
 from facewright_client.contract import ErrorCode
 
 #: Items of a file: 48 megapixels of a phone are 192 tiles, and its gain map 48 more.
@@ -109,7 +111,7 @@ def read_heif_header(photo: bytes, max_pixels: int) -> HeifHeader:
         items = _read_items(photo)
         width, height = items.size(items.primary)
         _check(photo, items, max_pixels)
-    except (_BadStructureError, struct.error, IndexError) as error:
+    except (_BadStructureError, Av1Error, struct.error, IndexError) as error:
         raise FacewrightError(
             ErrorCode.BAD_PHOTO,
             f"the photo ({len(photo)} bytes) is damaged: its header is unreadable",
@@ -159,7 +161,13 @@ def _check_picture(photo: bytes, items: _Items, item: int, max_pixels: int) -> N
         if items.kinds.get(part) not in _CODED:
             name = items.kinds.get(part, b"?").decode("ascii", "replace")
             raise _refusal(photo, f"a part of kind {name}, which is not read")
-    pixels = sum(width * height for width, height in map(items.size, parts))
+    # libheif refuses a coded picture larger than its item says; libavif scales it down.
+    pixels = sum(
+        largest_frame(_content(photo, items, part))
+        if items.kinds[part] == b"av01"
+        else math.prod(items.size(part))
+        for part in parts
+    )
     if pixels > max_pixels:
         raise _refusal(photo, f"tiles of {pixels} pixels together")
 

@@ -49,7 +49,7 @@ _TRANSPOSE = {
 
 
 # Orientations whose last column, or row, comes first: there a pixel that the photo fills in part is.
-_FROM_THE_RIGHT, _FROM_BELOW = (2, 3, 7, 8), (3, 4, 6, 7)
+_FROM_THE_RIGHT, _FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,11 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
 def _opened(photo: bytes, kind: PhotoFormat) -> Image.Image:
     if kind == "HEIC":
         return open_heic(photo)
-    # Stages run beside each other, so each keeps to one core.
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    if kind == "AVIF":
+        # Stages run beside each other, so each keeps to one core.
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        # Of an animation the picture that `read_heif_header` looked at, and not the first of its track.
+        photo = photo[:8] + photo[8:12].replace(b"avis", b"avif") + photo[12:]
     image = Image.open(io.BytesIO(photo), formats=(kind.upper(),))
     if kind == "AVIF":
         # The file turns the picture itself, which Pillow writes into the Exif tag. It would also read XMP's.

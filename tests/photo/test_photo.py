@@ -219,10 +219,28 @@ def test_impossible_focal_lengths_are_ignored(portrait: Image.Image, value: int)
     assert decode_photo(_encoded(portrait, "JPEG", exif=_exif(FocalLengthIn35mmFilm=value))).focal_px is None
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow warns; the photo is whole
-def test_damaged_exif_is_no_reason_to_refuse(portrait: Image.Image) -> None:
-    photo = _encoded(portrait, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\x01" * 40)
-    assert decode_photo(photo).image.size == (96, 64)
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\x01" * 40,
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(500),
+        b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHII", 271, 2, 0x7FFFFFFF, 8) + bytes(4),
+    ],
+    ids=["nothing", "too many tags", "a tag too long"],
+)
+def test_damaged_exif_is_told_and_no_reason_to_refuse(portrait: Image.Image, exif: bytes) -> None:
+    """In the report, and not on standard error: a warning of Pillow is an error in these tests."""
+    decoded = decode_photo(_encoded(portrait, "JPEG", exif=exif))
+    assert decoded.image.size == (96, 64)
+    (warning,) = decoded.warnings
+    assert "EXIF data is damaged" in warning
+
+
+def test_a_malformed_multi_picture_file_is_its_first_picture(portrait: Image.Image) -> None:
+    """Pillow warns of it on standard error."""
+    photo = _encoded(portrait, "JPEG")
+    garbage = b"\xff\xe2" + struct.pack(">H", 206) + b"MPF\0" + bytes(range(200))
+    assert decode_photo(photo[:2] + garbage + photo[2:]).image.size == (96, 64)
 
 
 @pytest.mark.parametrize(
@@ -241,12 +259,24 @@ def test_not_a_photo(photo: bytes, words: str) -> None:
     assert error.hint
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
 def test_truncated(kind: str, share: float) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8))
     photo = _encoded(noise, kind)
     assert _refused(photo[: int(len(photo) * share)]).code == ErrorCode.BAD_PHOTO
+
+
+def test_a_png_of_which_a_byte_is_wrong(portrait: Image.Image) -> None:
+    photo = bytearray(_encoded(portrait.resize((400, 300))))
+    photo[photo.index(b"IDAT") + 200] ^= 255
+    assert "damaged" in _refused(bytes(photo)).message
+
+
+def test_messages_name_no_python_module(portrait: Image.Image) -> None:
+    whole = _encoded(portrait)
+    inflating = _chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(5_000_000)))
+    assert "its texts or its colour profile" in _refused(whole[:33] + inflating + whole[33:]).message
 
 
 @pytest.mark.parametrize("size", [(1, 1), (31, 400), (400, 31)])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from facewright.core.options import Option, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS
 from facewright.pipelines.registry import pipeline
+from facewright_client.contract import PHOTO_FORMATS
 
 if TYPE_CHECKING:
     from facewright_client import Tls
@@ -31,7 +32,7 @@ def add_create(commands: Any, asked: str | None) -> None:
     create = commands.add_parser(
         "create",
         help="make avatars of photos",
-        description="Make an avatar (.glb) of each photo (JPEG, PNG or WebP). What is finished already, by "
+        description=f"Make an avatar (.glb) of each photo ({PHOTO_FORMATS}). What is finished already, by "
         "the photo's content and the options, is not made again. Exit status 1 when any photo failed.",
     )
     create.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")

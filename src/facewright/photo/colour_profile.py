@@ -89,7 +89,7 @@ def _transform(profile: bytes, mode: Literal["RGB", "L", "CMYK"]) -> ColourTrans
     if len(profile) < 132 or profile[36:40] != b"acsp":
         raise ColourProfileError("is damaged")
     if profile_space(profile) != _SPACES[mode]:
-        space = profile_space(profile).decode("ascii", "replace").strip()
+        space = profile_space(profile).decode("ascii", "backslashreplace").strip()
         raise ColourProfileError(f"is for {space} pixels, but these are {_SPACES[mode].decode().strip()}")
     count = int.from_bytes(profile[128:132], "big")
     names = {profile[132 + 12 * tag : 136 + 12 * tag] for tag in range(min(count, len(profile) // 12))}

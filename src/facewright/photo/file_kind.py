@@ -11,18 +11,16 @@ import re
 from typing import Final, Literal
 
 from facewright.core.errors import FacewrightError
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import PHOTO_FORMATS, ErrorCode
 
 PhotoFormat = Literal["JPEG", "PNG", "WebP", "AVIF", "HEIC"]
-#: In words, for messages.
-READ_FORMATS: Final = "JPEG, PNG, WebP, AVIF or HEIC"
 
 _SAVE_AS: Final = "open it in an image viewer, save it as JPEG or PNG and send that"
 _DEVELOP: Final = "export it as JPEG from the camera or a photo editor and send that"
 _STILL: Final = "send a photo, or one frame of it saved as JPEG or PNG"
 _EXPORT: Final = "export the picture in it as JPEG or PNG and send that"
 _UNPACK: Final = "unpack it and send the picture itself"
-_ITSELF: Final = f"send the bytes of the picture file itself: {READ_FORMATS}"
+_ITSELF: Final = f"send the bytes of the picture file itself: {PHOTO_FORMATS}"
 
 # Signatures: place, bytes, what it is, what to do. The first that fits counts.
 _KINDS: Final[tuple[tuple[int, bytes, str, str], ...]] = (
@@ -128,6 +126,12 @@ _RAW_MAKERS: Final = (
 _RAW_MAKERS_LOOKED_AT: Final = 4096
 _DNG_VERSION: Final = 50706
 
+#: Beginnings that are text, whatever follows.
+_HEADS: Final = (
+    (rb"HTTP/\d", "a web server's whole answer", "send its body alone"),
+    (rb"--[-\w'()+,./:=? ]+\r?\nContent-", "the body of a form (multipart)", "send the file part alone"),
+    (rb"P[1-6fF7]\s+(#.*\n|\d)", "a PNM picture", _SAVE_AS),
+)
 #: Longest beginning of a text that is looked at.
 _TEXT_LOOKED_AT: Final = 4096
 _TEXTS: Final[tuple[tuple[str, str, str], ...]] = (
@@ -142,8 +146,6 @@ _TEXTS: Final[tuple[tuple[str, str, str], ...]] = (
         "the text of an address",
         "fetch the picture there and send its bytes",
     ),
-    (r"HTTP/\d", "a web server's whole answer", "send its body alone"),
-    (r"--[-\w'()+,./:=? ]+\r?\nContent-", "the body of a form (multipart)", "send the file part alone"),
     (r"(<\?xml.*?)?(\s*<!--.*?-->|\s*<!DOCTYPE svg[^>]*>)*\s*<svg\b", "an SVG drawing", _SAVE_AS),
     (
         r"<!doctype html|<html\b|<head\b|<body\b|<script\b|<!--.*<html\b",
@@ -152,7 +154,6 @@ _TEXTS: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (r"<\?xml|<[a-z][\w:.-]*[\s/>]", "an XML text", _ITSELF),
     (r"\[InternetShortcut\]", "a link to a web page", "fetch the picture there and send its bytes"),
-    (r"P[1-6fF7]\s", "a PNM picture", _SAVE_AS),
     (r"/\* XPM", "an XPM picture", _SAVE_AS),
     (r"b'\\x|b\"\\x", "the text of Python bytes", "send the bytes themselves"),
     (r"-----BEGIN ", "a PEM file", _ITSELF),
@@ -182,7 +183,7 @@ def other_kind(photo: bytes) -> FacewrightError:
     kind, hint = _kind(photo)
     return FacewrightError(
         ErrorCode.BAD_PHOTO,
-        f"the photo ({len(photo)} bytes) is {kind}, not a {READ_FORMATS} picture",
+        f"the photo ({len(photo)} bytes) is {kind}, not a {PHOTO_FORMATS} picture",
         hint,
     )
 
@@ -213,6 +214,9 @@ def _kind(photo: bytes) -> tuple[str, str]:
     for place, signature, kind, hint in _KINDS:
         if photo[place : place + len(signature)] == signature:
             return _zipped(photo) if kind == "a ZIP archive" else (kind, hint)
+    for pattern, kind, hint in _HEADS:
+        if re.match(pattern, photo):
+            return kind, hint
     return (
         _text(photo) or _within(photo) or (f"of no known kind (it starts with {photo[:8].hex(' ')})", _ITSELF)
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Literal
+from warnings import WarningMessage, catch_warnings, simplefilter
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +23,11 @@ from facewright.photo.colour_profile import (
     to_srgb,
 )
 from facewright.photo.declared_colours import declared_profile
-from facewright.photo.file_kind import READ_FORMATS, PhotoFormat, other_kind, photo_format
+from facewright.photo.file_kind import PhotoFormat, other_kind, photo_format
 from facewright.photo.heic_decoder import open_heic
 from facewright.photo.heif_structure import HeifHeader, read_heif_header
 from facewright.photo.photo_structure import check_structure
-from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
+from facewright_client.contract import MAX_PHOTO_BYTES, PHOTO_FORMATS, ErrorCode
 
 F64 = npt.NDArray[np.float64]
 
@@ -34,9 +38,12 @@ MIN_SIDE = 32  # pixels; a face in less has no features
 BACKGROUND = (128, 128, 128)
 # The diagonal of the 36 × 24 mm film frame that "35 mm equivalent" refers to.
 _FILM_DIAGONAL_MM = 43.27
-_HINT = f"send a whole {READ_FORMATS} file"
+_HINT = f"send a whole {PHOTO_FORMATS} file"
 # Tiles hang over the border of a picture, a whole row and column of them at most.
 _MAX_TILED_PIXELS = 2 * MAX_PIXELS
+# A header and a directory without entries, bytes.
+_LARGEST_EMPTY_EXIF = 32
+_ONE_AT_A_TIME = Lock()
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -124,7 +131,7 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
     if size is not None:
         _check_size(*size)
     try:
-        return _decode(_opened(photo, kind), photo, heif, enough_side, reduction)
+        return _decode(photo, kind, heif, enough_side, reduction)
     except FacewrightError:
         raise
     except Image.DecompressionBombError as error:
@@ -136,7 +143,9 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
             ErrorCode.BAD_PHOTO, f"the photo ({len(photo)} bytes) is damaged: its header is unreadable", _HINT
         ) from error
     except Exception as error:  # damaged files make decoders raise anything, from struct.error to SyntaxError
-        cause = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        cause = str(error).splitlines()[0][:120] if str(error) else "it cannot be decoded"
+        if "MAX_TEXT" in cause:  # Pillow's bound against texts that inflate
+            cause = "its texts or its colour profile are larger than a photo's"
         raise FacewrightError(
             ErrorCode.BAD_PHOTO, f"the photo ({len(photo)} bytes) is damaged: {cause}", _HINT
         ) from error
@@ -177,15 +186,19 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _decode(
-    image: Image.Image, photo: bytes, heif: HeifHeader | None, enough_side: int, reduction: int | None
+    photo: bytes, kind: PhotoFormat, heif: HeifHeader | None, enough_side: int, reduction: int | None
 ) -> Photo:
+    with _told_by_pillow() as told:
+        image = _opened(photo, kind)
     width, height = image.size
     _check_size(width, height)
+    if kind != "JPEG":
+        image.load()  # before Pillow does, while it looks for EXIF, and takes damaged pixels for damaged EXIF
     warnings: list[str] = []
-    exif = _read_exif(image, warnings)
+    exif = _read_exif(image, told, warnings)
     profile = _declared(image, photo, exif, heif, warnings)
     scale = 1
-    if image.format in ("JPEG", "MPO"):
+    if kind == "JPEG":
         scale = reduction or _reduction_for(max(width, height), enough_side)
         # Pillow divides by whole numbers: rounding the wanted size down is what selects this scale.
         image.draft(None, (width // scale, height // scale))
@@ -268,16 +281,32 @@ def _in_colours(
     return (to_srgb(flat, colours) if colours else flat.convert("RGB")), None
 
 
-def _read_exif(image: Image.Image, warnings: list[str]) -> dict[int, Any]:
-    """The tags that matter, from the main, the Exif and the interoperability directory; {} where EXIF is
-    absent or damaged.
+def _read_exif(image: Image.Image, told_before: list[WarningMessage], warnings: list[str]) -> dict[int, Any]:
+    """The tags that matter, from the main, the Exif and the interoperability directory; what is damaged is
+    left out.
     """
-    try:
-        exif = image.getexif()
-        return {**exif, **exif.get_ifd(ExifTags.IFD.Exif), **exif.get_ifd(ExifTags.IFD.Interop)}
-    except Exception:  # a damaged EXIF block is no reason to refuse a good photo
-        warnings.append("The photo's EXIF data is damaged: orientation and focal length are unknown.")
-        return {}
+    tags: dict[int, Any] = {}
+    with _told_by_pillow() as told:
+        try:
+            exif = image.getexif()
+            tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif), **exif.get_ifd(ExifTags.IFD.Interop)}
+            lost = not tags and len(image.info.get("exif") or b"") > _LARGEST_EMPTY_EXIF
+        except Exception:  # a damaged EXIF block is no reason to refuse a good photo
+            lost = True
+    if lost or any("TiffImagePlugin" in message.filename for message in (*told_before, *told)):
+        warnings.append("The photo's EXIF data is damaged: orientation and focal length may be unknown.")
+    return tags
+
+
+@contextmanager
+def _told_by_pillow() -> Iterator[list[WarningMessage]]:
+    """Pillow tells of damaged metadata by Python's warnings, which would go to standard error.
+
+    Python has one list of filters for all threads: ours take turns.
+    """
+    with _ONE_AT_A_TIME, catch_warnings(record=True) as told:
+        simplefilter("always")
+        yield told
 
 
 def _focal_px(exif: dict[int, Any], width: int, height: int, warnings: list[str]) -> float | None:

@@ -40,7 +40,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, default=Path("out/fuzz-server.log"), help="Triton's log")
     args = parser.parse_args()
-    originals = photo_formats(_PHOTO.read_bytes(), _SIDE)
+    heic = _PHOTO.with_suffix(".heic").read_bytes()  # Pillow does not write it
+    originals = [*photo_formats(_PHOTO.read_bytes(), _SIDE), heic]
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
     settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=args.log)

@@ -51,7 +51,7 @@ class Client:
         """One photo's avatar.
 
         Args:
-            photo: encoded JPEG, PNG or WebP bytes, or the path of such a file.
+            photo: encoded bytes (`contract.PHOTO_FORMATS`), or the path of such a file.
             pipeline: the ensemble.
             preview: also render the preview sheet (adds time).
             timeout_s: longest time, retries included; the connection's by default.

@@ -30,8 +30,10 @@ IDENTITY_SIZE: Final = 160
 EXPRESSION_SIZE: Final = 52
 CROP_SIZE: Final = 1024
 MAX_PHOTO_BYTES: Final = 32 * 1024 * 1024  # of an encoded photo
+#: What an encoded photo may be, in words; for HEIC the server needs its extra `heif`.
+PHOTO_FORMATS: Final = "JPEG, PNG, WebP, AVIF or HEIC"
 
-PHOTO: Final = Tensor("PHOTO", "TYPE_UINT8", (-1,))  # encoded bytes: JPEG, PNG or WebP
+PHOTO: Final = Tensor("PHOTO", "TYPE_UINT8", (-1,))  # encoded bytes: PHOTO_FORMATS
 
 LANDMARKS: Final = Tensor("LANDMARKS", "TYPE_FP32", (LANDMARKS_COUNT, 2))  # photo pixels
 IDENTITY: Final = Tensor("IDENTITY", "TYPE_FP32", (IDENTITY_SIZE,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,123 @@ def test_face_index(index: int, left: int, right: int, group: Image.Image, netwo
     assert left < chosen.info.face_box[0] < chosen.info.face_box[2] < right
 
 
+_FACE = (120, 10, 330, 220)  # of the astronaut: 105 of 210 pixels are the face's width
+_CROWDS: dict[str, tuple[tuple[int, int], list[tuple[int, int, int, int]]]] = {
+    # size of the canvas, and of each face: x, y, side of the pasted square, degrees of roll
+    "a couple": ((1200, 900), [(60, 200, 500, 0), (640, 220, 480, 0)]),
+    "small beside large": ((1600, 1000), [(40, 60, 240, 0), (500, 100, 800, 0), (1350, 700, 240, 0)]),
+    "smaller beside two": (
+        (2000, 1000),
+        [(20, 30, 160, 0), (300, 100, 700, 0), (1100, 200, 600, 0), (1800, 800, 150, 0)],
+    ),
+    "tilted": ((1500, 900), [(50, 80, 400, 25), (560, 300, 400, -30), (1050, 60, 380, 0)]),
+    "at the borders": ((1500, 900), [(-90, -40, 420, 0), (600, 250, 400, 0), (1180, 560, 420, 0)]),
+    "one above the other": ((700, 1500), [(100, 60, 420, 0), (140, 540, 420, 0), (60, 1030, 420, 0)]),
+    "a row": ((2000, 500), [(20 + 330 * n, 120, 250, 0) for n in range(6)]),
+    "one lying beside one upright": ((1400, 900), [(60, 60, 500, 0), (760, 200, 500, 90)]),
+    "one alone": ((900, 900), [(200, 200, 500, 0)]),
+}
+
+
+@pytest.mark.parametrize("crowd", _CROWDS)
+def test_the_reported_number_chooses_the_same_face(
+    crowd: str, astronaut: Image.Image, networks: FaceNetworks
+) -> None:
+    """Whatever is asked for: the same count; each number another face, in order; the main face's is its
+    own.
+    """
+    size, places = _CROWDS[crowd]
+    canvas = Image.new("RGB", size, (120, 130, 140))
+    for x, y, side, roll in places:
+        face = (
+            astronaut.crop(_FACE)
+            .resize((side, side))
+            .rotate(-roll, Image.Resampling.BICUBIC, fillcolor=(120, 130, 140))
+        )
+        canvas.paste(face, (x, y))
+    main = _find(canvas, networks).info
+    if crowd != "one lying beside one upright":  # what lies is looked for only where nothing stands
+        assert main.face_count == len(places)
+    boxes = []
+    for index in range(main.face_count):
+        info = _find(canvas, networks, face_index=index).info
+        assert (info.face_count, info.face_index) == (main.face_count, index)
+        assert not any("face_index" in warning for warning in info.warnings)
+        boxes.append(info.face_box)
+    assert boxes[main.face_index] == main.face_box
+    centres = [((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0) for x0, y0, x1, y1 in boxes]
+    assert sorted(centres, key=lambda centre: centre[0]) == centres
+    for (ax, ay, width), (bx, by, _) in itertools.combinations(centres, 2):
+        assert math.hypot(bx - ax, by - ay) > width / 2
+    with pytest.raises(FacewrightError, match=f"but {main.face_count} faces were found"):
+        _find(canvas, networks, face_index=main.face_count)
+
+
+def test_several_faces_are_told(group: Image.Image, networks: FaceNetworks) -> None:
+    (warning,) = [text for text in _find(group, networks).info.warnings if "faces" in text]
+    assert "3 faces" in warning
+    assert "number 2 from the left" in warning
+    assert "face_index" in warning
+    assert "0 at the left to 2" in warning
+    assert "this one is 1" in warning
+
+
+def test_what_resembles_a_face_beside_one_is_not_counted(
+    astronaut: Image.Image, networks: FaceNetworks
+) -> None:
+    """A colour wheel, which the detector takes for a face, beside a real one."""
+    canvas = Image.new("RGB", (1200, 700), (120, 130, 140))
+    canvas.paste(astronaut.crop(_FACE).resize((500, 500)), (640, 80))
+    canvas.paste(_colour_wheel(), (60, 200))
+    for face_index in (-1, 0):
+        info = _find(canvas, networks, face_index).info
+        assert (info.face_count, info.face_index) == (1, 0)
+        assert info.face_box[0] > 640
+
+
+@pytest.mark.parametrize("width", [1900, 2401, 4001, 6002])
+def test_the_box_is_that_of_the_landmarks_however_large_the_photo(
+    width: int, astronaut: Image.Image, networks: FaceNetworks
+) -> None:
+    """A face small enough that a large JPEG is decoded again, finer, for its crop."""
+    canvas = Image.new("RGB", (width, width // 2 + 1), (90, 110, 130))
+    portrait = astronaut.resize((width // 4, width // 4), Image.Resampling.BICUBIC)
+    canvas.paste(portrait, (width // 2, width // 5))
+    exif = Image.Exif()
+    found = find_face(_encoded(canvas, "JPEG", quality=92, exif=exif), networks)
+    assert ("decode_again" in found.info.milliseconds) == (width > 3100)
+    landmarks = _landmarks(found, networks)[:468]
+    expected = [*landmarks.min(axis=0), *landmarks.max(axis=0)]
+    np.testing.assert_allclose(found.info.face_box, expected, atol=0.003 * width)
+    assert found.info.face_score > 0.99
+    exif[274] = 6
+    turned = find_face(
+        _encoded(canvas.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=92, exif=exif), networks
+    )
+    np.testing.assert_allclose(turned.info.face_box, found.info.face_box, atol=0.003 * width)
+
+
+@pytest.mark.parametrize(
+    "size", [(1600, 1200), (800, 1800), (2400, 600)], ids=["landscape", "portrait", "panorama"]
+)
+@pytest.mark.parametrize("face_index", [-1, 0])
+def test_faces_as_small_as_the_hint_says(
+    size: tuple[int, int], face_index: int, astronaut: Image.Image, networks: FaceNetworks
+) -> None:
+    """1/25 of the longer side, wherever they are."""
+    with pytest.raises(FacewrightError) as caught:
+        _find(Image.new("RGB", size, (96, 100, 110)), networks)
+    assert "1/25 of the photo's longer side" in caught.value.hint
+    side = round(2 * max(size) / 25)
+    face = astronaut.crop(_FACE).resize((side, side), Image.Resampling.LANCZOS)
+    for x, y in ((0.02, 0.05), (0.35, 0.75)):
+        canvas = Image.new("RGB", size, (96, 100, 110))
+        place = (int(x * size[0]), min(int(y * size[1]), size[1] - side))
+        canvas.paste(face, place)
+        box = _find(canvas, networks, face_index).info.face_box
+        assert math.dist(box[:2], (place[0] + 0.25 * side, place[1] + 0.3 * side)) < 0.2 * side
+
+
 def test_face_index_beyond_the_last(group: Image.Image, networks: FaceNetworks) -> None:
     with pytest.raises(FacewrightError, match="face_index is 3, but 3 faces") as caught:
         _find(group, networks, face_index=3)
@@ -258,15 +376,18 @@ def test_no_face(picture: Image.Image, networks: FaceNetworks) -> None:
 
 def test_what_only_resembles_a_face_is_refused(networks: FaceNetworks) -> None:
     """A colour wheel, which both networks take for a face at first; the landmarks find no hold on it."""
+    with pytest.raises(FacewrightError, match="resemble one but are none") as caught:
+        _find(_colour_wheel(), networks)
+    assert caught.value.code == ErrorCode.NO_FACE
+
+
+def _colour_wheel() -> Image.Image:
     y, x = (np.mgrid[:370, :370] - 185) / 185
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
     hue = np.where(radius < 1, (angle / (2 * np.pi)) % 1 * 255, 0)
     saturation = np.where(radius < 1, radius * 255, 0)
     wheel = np.stack([hue, saturation, np.full_like(hue, 255)], axis=2).astype(np.uint8)
-    picture = Image.fromarray(wheel, "HSV").convert("RGB")
-    with pytest.raises(FacewrightError, match="resemble one but are none") as caught:
-        _find(picture, networks)
-    assert caught.value.code == ErrorCode.NO_FACE
+    return Image.fromarray(wheel, "HSV").convert("RGB")
 
 
 @pytest.mark.parametrize("reduction", [1, 3])

@@ -17,7 +17,7 @@ from facewright.core.options import Option, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
 from facewright.pipelines.stages import Pipeline
-from facewright_client.contract import GLB, PHOTO, ErrorCode
+from facewright_client.contract import GLB, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
     from facewright_client import Tls
@@ -44,7 +44,7 @@ def add_create(commands: Any, asked: str | None) -> None:
     create = commands.add_parser(
         "create",
         help="make avatars of photos",
-        description="Make an avatar (.glb) of each photo (JPEG, PNG or WebP). What is finished already, by "
+        description=f"Make an avatar (.glb) of each photo ({PHOTO_FORMATS}). What is finished already, by "
         "the photo's content and the options, is not made again. Exit status 1 when any photo failed.",
     )
     create.add_argument("photos", nargs="+", type=arguments.photo, metavar="PHOTO")

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from facewright.photo.colour_profile import to_srgb
 from facewright.photo.landmark_crop import VIEW_SCALE, FaceView
+from facewright.photo.photo import Photo
 from facewright_client.contract import CROP_SIZE
 
 F64 = npt.NDArray[np.float64]
@@ -51,40 +53,40 @@ class CropFrame:
         return matrix
 
 
-def cut_face_crop(
-    image: Image.Image, reduction: int, frame: CropFrame
-) -> tuple[U8, tuple[int, int, int, int]]:
+def cut_face_crop(photo: Photo, frame: CropFrame) -> tuple[U8, tuple[int, int, int, int]]:
     """Resample the crop, antialiased; beyond the photo its border is repeated.
 
-    Args:
-        image: upright RGB, ``reduction`` photo pixels for each of its pixels.
-        reduction: see ``facewright.photo.photo.Photo``.
-        frame: where the crop lies.
-
     Returns:
-        FACE_CROP ``[1024, 1024, 3]``, and x0, y0, x1, y1 of its part that shows the photo, crop pixels.
+        FACE_CROP ``[1024, 1024, 3]`` in sRGB, and x0, y0, x1, y1 of its part that shows the photo, crop
+        pixels.
 
     Raises:
         ValueError: the crop does not touch the photo.
     """
-    step = frame.side / CROP_SIZE / reduction
-    corner = (np.array(frame.centre) - frame.side / 2) / reduction
+    step = frame.side / CROP_SIZE
+    corner = np.array(frame.centre) - frame.side / 2
+    limit = np.array([photo.width, photo.height])
     # Whole crop pixels inside the image: resampling only these keeps the exact grid, also at the photo's
     # border.
     low = np.clip(np.ceil(-corner / step - 1e-6), 0, CROP_SIZE).astype(int)
-    high = np.clip(np.floor((np.array(image.size) - corner) / step + 1e-6), 0, CROP_SIZE).astype(int)
+    high = np.clip(np.floor((limit - corner) / step + 1e-6), 0, CROP_SIZE).astype(int)
     if (high <= low).any():
         raise ValueError(f"the crop at {frame.centre} of side {frame.side:.0f} does not touch the photo")
-    box = np.concatenate([corner + low * step, corner + high * step]).clip(0, [*image.size, *image.size])
+    edges = photo.from_photo(np.stack([corner + low * step, corner + high * step]))
+    box = edges.clip(0, photo.image.size).ravel()
     size = high - low
-    part = image.resize(
+    part = photo.image.resize(
         (int(size[0]), int(size[1])),
         Image.Resampling.BICUBIC,
         box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
         reducing_gap=3.0,
     )
     after = CROP_SIZE - high
-    crop = np.pad(np.asarray(part), ((low[1], after[1]), (low[0], after[0]), (0, 0)), mode="edge")
+    crop = np.pad(
+        np.asarray(to_srgb(part, photo.colours)),
+        ((low[1], after[1]), (low[0], after[0]), (0, 0)),
+        mode="edge",
+    )
     x0, y0, x1, y1 = int(low[0]), int(low[1]), int(high[0]), int(high[1])
     for _ in range(frame.quarter_turns):  # np.rot90 turns counter-clockwise: (x, y) → (y, 1024 − x)
         x0, y0, x1, y1 = y0, CROP_SIZE - x1, y1, CROP_SIZE - x0

@@ -13,15 +13,24 @@ from facewright.core.arrays import Floats
 from facewright.core.clock import LapClock
 from facewright.core.errors import FacewrightError
 from facewright.photo.face_crop import CropFrame, cut_face_crop
-from facewright.photo.face_detection import SURE_SCORE, FaceDetection, search_faces
+from facewright.photo.face_detection import (
+    MAX_FACES,
+    OVERVIEW_SIDE,
+    SAME_FACE,
+    SURE_SCORE,
+    FaceDetection,
+    covered_share,
+    search_faces,
+)
 from facewright.photo.face_networks import FaceNetworks
 from facewright.photo.landmark_crop import (
+    MESH_COUNT,
     FaceView,
     sample_view,
     view_from_box,
     view_from_landmarks,
 )
-from facewright.photo.photo import Photo, decode_photo, to_srgb
+from facewright.photo.photo import Photo, decode_photo
 from facewright.photo.photo_info import PhotoInfo
 from facewright_client.contract import ErrorCode
 
@@ -43,6 +52,8 @@ _MOST_WANDERING = 0.025
 MIN_PUPIL_DISTANCE = 16.0
 # Below this the texture is soft, which the report says.
 _LOW_PUPIL_DISTANCE = 40.0
+# How much more prominent than a sure face an unsure one has to be to be the main one.
+_CLEARLY_MORE = 1.5
 # Decode again, finer, when the crop would otherwise be magnified and the file has more to give.
 _ENOUGH_CROP_PIXELS = 900
 _IRISES = (468, 473)
@@ -60,22 +71,32 @@ class FoundFace:
     info: PhotoInfo
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A detection that the landmark network confirmed; everything in pixels of the decoded image."""
+@dataclass(frozen=True, eq=False)
+class _Face:
+    """A detection that the landmark network confirmed. Its landmarks and their score are of one look, the
+    last, in photo pixels: they stay what they are when the photo is decoded again.
+    """
 
-    detection: FaceDetection
     landmarks: F64  # [478, 2]
     score: float
+    detection_score: float
+    prominence: float
+
+    @property
+    def box(self) -> F64:
+        """Corners [2, 2] of the box around the landmarks of the skin."""
+        mesh = self.landmarks[:MESH_COUNT]
+        return np.stack([mesh.min(axis=0), mesh.max(axis=0)])
 
 
 def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> FoundFace:
     """Decode a photo, choose one face and cut out what the later stages need.
 
     Args:
-        photo: an encoded JPEG, PNG or WebP.
+        photo: an encoded file, as `decode_photo` takes.
         networks: detector, landmark network and person mask.
-        face_index: chooses a face by its place from left to right; -1 the largest and most central.
+        face_index: chooses a face by its place from left to right, as ``PhotoInfo.face_index`` tells; -1 the
+            largest and most central.
 
     Raises:
         FacewrightError: BAD_PHOTO and PHOTO_TOO_LARGE from `decode_photo`; NO_FACE when there is none, or
@@ -84,34 +105,40 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
     clock = LapClock()
     decoded = decode_photo(photo)
     clock.lap("decode")
-    face, index, count = _choose(decoded, face_index, networks)
-    pupil_distance = _pupil_distance(face, decoded)
-    view = _scaled(view_from_landmarks(face.landmarks), decoded.reduction)
+    faces, main = _faces(decoded, networks)
+    index = _index(faces, main, face_index)
+    face = faces[index]
+    pupil_distance = _pupil_distance(face)
+    view = view_from_landmarks(face.landmarks)
     clock.lap("find")
 
     frame = CropFrame.around(view)
     if decoded.reduction > 1 and frame.side / decoded.reduction < _ENOUGH_CROP_PIXELS:
         decoded = decode_photo(photo, reduction=_finer(frame.side))
         clock.lap("decode_again")
-    crop, valid_box = cut_face_crop(decoded.image, decoded.reduction, frame)
-    crop = to_srgb(crop, decoded.icc_profile)
+    crop, valid_box = cut_face_crop(decoded, frame)
     to_photo = frame.to_photo()
     landmark_to_crop = np.linalg.inv(to_photo) @ view.to_image()
     landmark_input = sample_view(Image.fromarray(crop), landmark_to_crop)
     clock.lap("crop")
     person_mask = networks.person_mask(crop)
     clock.lap("person_mask")
+    (x0, y0), (x1, y1) = face.box.tolist()
     info = PhotoInfo(
         photo_width=decoded.width,
         photo_height=decoded.height,
-        face_box=_box(face, decoded),
+        face_box=(x0, y0, x1, y1),
         face_score=face.score,
-        face_count=count,
+        face_count=len(faces),
         face_index=index,
         face_roll=float(np.degrees(view.angle)),
         focal_px=decoded.focal_px,
         crop_valid_box=valid_box,
-        warnings=[*decoded.warnings, *_warnings(face, pupil_distance)],
+        warnings=[
+            *decoded.warnings,
+            *_choice_warning(len(faces), index, face_index),
+            *_warnings(face, pupil_distance),
+        ],
         milliseconds=clock.milliseconds,
     )
     return FoundFace(
@@ -124,65 +151,69 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
     )
 
 
-def _choose(photo: Photo, face_index: int, networks: FaceNetworks) -> tuple[_Candidate, int, int]:
-    """The chosen face, its place from left to right, and how many faces there are."""
+def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
+    """All faces of a photo from left to right, and which is the main one: the same whichever is asked for.
+
+    Raises:
+        FacewrightError: NO_FACE.
+    """
+    overview = photo.overview(OVERVIEW_SIDE)
     rejected = 0
-    for detections in search_faces(photo.image, networks.detector, thorough=face_index >= 0):
-        chosen: _Candidate | None = None
-        faces: list[FaceDetection] = []
-        for detection in sorted(detections, key=lambda face: -_prominence(face, photo.image.size)):
-            # Further faces are only counted, and of a sure detection the landmark network need not be asked.
-            if chosen is not None and detection.score > SURE_SCORE:
-                faces.append(detection)
+    for detections in search_faces(overview, networks.detector):
+        faces: list[_Face] = []
+        for detection in detections[:MAX_FACES]:
+            prominence = _prominence(detection, overview.size)
+            # Beside a sure face an unsure detection is looked at only where it would be the main one.
+            if (
+                faces
+                and detection.score <= SURE_SCORE < faces[0].detection_score
+                and prominence < _CLEARLY_MORE * max(face.prominence for face in faces)
+            ):
                 continue
-            candidate = _confirm(photo.image, detection, networks)
-            if candidate is None:
+            face = _confirm(
+                photo, detection.scaled(np.divide(photo.image.size, overview.size)), prominence, networks
+            )
+            if face is None:
                 rejected += 1
-                continue
-            faces.append(detection)
-            chosen = chosen or candidate
-        if chosen is not None:
-            faces.sort(key=lambda face: face.box[:, 0].sum())
-            if face_index >= 0:
-                chosen = _nth(photo, faces, face_index, networks)
-            return chosen, faces.index(chosen.detection), len(faces)
+            elif not any(covered_share(face.box, other.box) > SAME_FACE for other in faces):
+                faces.append(face)
+        if faces:
+            main = max(faces, key=lambda face: face.prominence)
+            faces.sort(key=lambda face: float(face.box[:, 0].sum()))
+            return faces, faces.index(main)
     seen = f"{rejected} places resemble one but are none" if rejected else "nothing resembles one"
     raise FacewrightError(
         ErrorCode.NO_FACE,
         f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}",
-        "send a photo with a face seen from the front or the side, at least 1/30 of the photo's width",
+        "send a photo with a face seen from the front or the side, its width at least 1/25 of the photo's "
+        "longer side",
     )
 
 
-def _nth(photo: Photo, faces: list[FaceDetection], face_index: int, networks: FaceNetworks) -> _Candidate:
+def _index(faces: list[_Face], main: int, face_index: int) -> int:
     if face_index >= len(faces):
         raise FacewrightError(
             ErrorCode.NO_FACE,
             f"face_index is {face_index}, but {len(faces)} faces were found in the photo",
             f"it counts from 0 at the left: at most {len(faces) - 1} here; -1 is the main face",
         )
-    candidate = _confirm(photo.image, faces[face_index], networks)
-    if candidate is None:
-        raise FacewrightError(
-            ErrorCode.NO_FACE,
-            f"what face_index {face_index} of {len(faces)} names resembles a face but is none",
-            "choose another index, or -1 for the main face",
-        )
-    return candidate
+    return main if face_index < 0 else face_index
 
 
 def _prominence(face: FaceDetection, size: tuple[int, int]) -> float:
-    """Larger and nearer to the middle of the photo is more prominent."""
+    """Larger and nearer to the middle of the overview is more prominent."""
     extent = float(np.ptp(face.box, axis=0).max())
     middle = np.array(size) / 2
     offset = float(np.linalg.norm((face.box.mean(axis=0) - middle) / middle))
     return extent * face.score * float(np.exp(-0.5 * offset**2))
 
 
-def _confirm(image: Image.Image, detection: FaceDetection, networks: FaceNetworks) -> _Candidate | None:
-    """Run the landmark network on a detection; None when this is no face."""
+def _confirm(
+    photo: Photo, detection: FaceDetection, prominence: float, networks: FaceNetworks
+) -> _Face | None:
+    """Run the landmark network on a detection in pixels of ``photo.image``; None when this is no face."""
     view = view_from_box(detection.box, detection.eyes)
-    landmarks, score = _landmarks_in(image, view, networks)
+    landmarks, score = _landmarks_in(photo, view, networks)
     if score < MIN_FACE_SCORE:
         return None
     doubtful = score < _DOUBTFUL_SCORE
@@ -194,17 +225,17 @@ def _confirm(image: Image.Image, detection: FaceDetection, networks: FaceNetwork
         if not _differ(view, refined) and not (doubtful and look < 2):
             break
         before, view = landmarks, refined
-        landmarks = _landmarks_in(image, view, networks)[0]
+        landmarks, score = _landmarks_in(photo, view, networks)
         wandered = float(np.median(np.linalg.norm(landmarks - before, axis=1)))
-    if doubtful and wandered > _MOST_WANDERING * _face_height(landmarks):
+    if score < MIN_FACE_SCORE or (doubtful and wandered > _MOST_WANDERING * _face_height(landmarks)):
         return None
-    return _Candidate(detection, landmarks, score)
+    return _Face(photo.to_photo(landmarks), score, detection.score, prominence)
 
 
-def _landmarks_in(image: Image.Image, view: FaceView, networks: FaceNetworks) -> tuple[F64, float]:
-    """Landmarks ``[478, 2]`` in pixels of the image, and the face score."""
+def _landmarks_in(photo: Photo, view: FaceView, networks: FaceNetworks) -> tuple[F64, float]:
+    """Landmarks ``[478, 2]`` in pixels of ``photo.image``, and the face score."""
     to_image = view.to_image()
-    landmarks, score = networks.landmarks_fast(sample_view(image, to_image))
+    landmarks, score = networks.landmarks_fast(sample_view(photo.image, to_image, colours=photo.colours))
     return landmarks[:, :2] @ to_image[:2, :2].T + to_image[:2, 2], score
 
 
@@ -219,7 +250,7 @@ def _face_height(landmarks: F64) -> float:
     return float(np.linalg.norm(landmarks[10] - landmarks[152]))
 
 
-def _pupil_distance(face: _Candidate, photo: Photo) -> float:
+def _pupil_distance(face: _Face) -> float:
     """In photo pixels, as seen from the front.
 
     A turned head shows a shorter distance; the face's height bounds it from below.
@@ -228,7 +259,7 @@ def _pupil_distance(face: _Candidate, photo: Photo) -> float:
         FacewrightError: FACE_TOO_SMALL.
     """
     right, left = face.landmarks[list(_IRISES)]
-    distance = photo.reduction * max(float(np.linalg.norm(left - right)), 0.4 * _face_height(face.landmarks))
+    distance = max(float(np.linalg.norm(left - right)), 0.4 * _face_height(face.landmarks))
     if distance < MIN_PUPIL_DISTANCE:
         raise FacewrightError(
             ErrorCode.FACE_TOO_SMALL,
@@ -238,22 +269,22 @@ def _pupil_distance(face: _Candidate, photo: Photo) -> float:
     return distance
 
 
-def _warnings(face: _Candidate, pupil_distance: float) -> list[str]:
+def _choice_warning(count: int, index: int, face_index: int) -> list[str]:
+    if count == 1 or face_index >= 0:
+        return []
+    return [
+        f"The photo shows {count} faces: the avatar is of number {index + 1} from the left, the most "
+        f"prominent. The option face_index chooses, 0 at the left to {count - 1}; this one is {index}."
+    ]
+
+
+def _warnings(face: _Face, pupil_distance: float) -> list[str]:
     warnings = []
     if pupil_distance < _LOW_PUPIL_DISTANCE:
         warnings.append(f"The face is small, {pupil_distance:.0f} pixels between the pupils: soft texture.")
     if face.score < 0.9:
         warnings.append(f"The network is unsure of this face (score {face.score:.2f}).")
     return warnings
-
-
-def _box(face: _Candidate, photo: Photo) -> tuple[float, float, float, float]:
-    (x0, y0), (x1, y1) = face.detection.box * photo.reduction
-    return float(x0), float(y0), float(x1), float(y1)
-
-
-def _scaled(view: FaceView, factor: float) -> FaceView:
-    return FaceView((view.centre[0] * factor, view.centre[1] * factor), view.side * factor, view.angle)
 
 
 def _finer(side: float) -> int:

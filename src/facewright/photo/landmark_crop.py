@@ -10,13 +10,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from facewright.core.arrays import Floats
+from facewright.photo.colour_profile import ColourTransform, to_srgb
 from facewright.pipelines.tensors import LANDMARK_INPUT_SIZE
 
 F64 = npt.NDArray[np.float64]
 
 #: Side of the view for a face of size 1 (the larger extent of its box, or of its landmarks).
 VIEW_SCALE = 1.5
-_MESH_COUNT = 468  # the irises lie inside
+#: Landmarks of the skin, the first; the irises follow and lie inside.
+MESH_COUNT = 468
 # Outer corners of the subject's right and left eye: the line that is horizontal in an upright view.
 _EYE_CORNERS = (33, 263)
 
@@ -62,7 +64,7 @@ def view_from_landmarks(landmarks: F64) -> FaceView:
     The box around the landmarks is taken in the face's own upright frame, so that a rotated photo gets a
     rotated view and the same landmarks.
     """
-    mesh = np.asarray(landmarks[:_MESH_COUNT, :2], np.float64)
+    mesh = np.asarray(landmarks[:MESH_COUNT, :2], np.float64)
     angle = math.atan2(*(mesh[_EYE_CORNERS[1]] - mesh[_EYE_CORNERS[0]])[::-1])
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     upright = mesh @ rotation
@@ -71,7 +73,12 @@ def view_from_landmarks(landmarks: F64) -> FaceView:
     return FaceView((float(centre[0]), float(centre[1])), VIEW_SCALE * float((high - low).max()), angle)
 
 
-def sample_view(image: Image.Image, to_image: F64, size: int = LANDMARK_INPUT_SIZE) -> Floats:
+def sample_view(
+    image: Image.Image,
+    to_image: F64,
+    size: int = LANDMARK_INPUT_SIZE,
+    colours: ColourTransform | None = None,
+) -> Floats:
     """Sample a view as a network's input.
 
     Minification is antialiased: the image is first averaged down by a whole number, then sampled bilinearly.
@@ -81,9 +88,10 @@ def sample_view(image: Image.Image, to_image: F64, size: int = LANDMARK_INPUT_SI
         image: RGB.
         to_image: ``[3, 3]`` similarity from view pixels to image pixels.
         size: pixels of the view per side.
+        colours: of the image; None where it is sRGB.
 
     Returns:
-        ``[3, size, size]`` RGB, 0-1.
+        ``[3, size, size]`` sRGB, 0-1.
     """
     reduction = max(1, int(math.hypot(to_image[0, 0], to_image[1, 0])))
     corners = to_image[:2, :2] @ np.array([[0, size, size, 0], [0, 0, size, size]]) + to_image[:2, 2:]
@@ -96,7 +104,7 @@ def sample_view(image: Image.Image, to_image: F64, size: int = LANDMARK_INPUT_SI
     x0, y0 = (int(edge) for edge in start * reduction)
     x1, y1 = (int(edge) for edge in np.minimum(stop * reduction, image.size))
     part = image.crop((x0, y0, x1, y1))
-    reduced = np.asarray(part.reduce(reduction) if reduction > 1 else part)
+    reduced = np.asarray(to_srgb(part.reduce(reduction) if reduction > 1 else part, colours))
     before, after = start - low, high - stop
     padded = np.pad(reduced, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")
     local = to_image[:2] / reduction

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from threading import Lock
+from typing import Any, Literal
+from warnings import WarningMessage, catch_warnings, simplefilter
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 
 from facewright.core.errors import FacewrightError
+from facewright.photo.colour_profile import (
+    ColourProfileError,
+    ColourTransform,
+    colour_transform,
+    profile_space,
+    to_srgb,
+)
+from facewright.photo.declared_colours import declared_profile
+from facewright.photo.file_kind import PhotoFormat, other_kind, photo_format
+from facewright.photo.heic_decoder import open_heic
+from facewright.photo.heif_structure import HeifHeader, read_heif_header
 from facewright.photo.photo_structure import check_structure
-from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
+from facewright_client.contract import MAX_PHOTO_BYTES, PHOTO_FORMATS, ErrorCode
+
+F64 = npt.NDArray[np.float64]
 
 MAX_PIXELS = 60_000_000
 _PIXEL_LIMIT = f"{MAX_PIXELS // 1_000_000} megapixels"
@@ -21,8 +38,12 @@ MIN_SIDE = 32  # pixels; a face in less has no features
 BACKGROUND = (128, 128, 128)
 # The diagonal of the 36 × 24 mm film frame that "35 mm equivalent" refers to.
 _FILM_DIAGONAL_MM = 43.27
-_FORMATS = ("JPEG", "PNG", "WEBP")
-_HINT = "send a whole JPEG, PNG or WebP file"
+_HINT = f"send a whole {PHOTO_FORMATS} file"
+# Tiles hang over the border of a picture, a whole row and column of them at most.
+_MAX_TILED_PIXELS = 2 * MAX_PIXELS
+# A header and a directory without entries, bytes.
+_LARGEST_EMPTY_EXIF = 32
+_ONE_AT_A_TIME = Lock()
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,35 +55,58 @@ _TRANSPOSE = {
 }
 
 
+# Orientations whose last column, or row, comes first: there a pixel that the photo fills in part is.
+_FROM_THE_RIGHT, _FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)
+
+
 @dataclass(frozen=True)
 class Photo:
     """A decoded photo.
 
     Args:
         image: upright RGB; 1 / ``reduction`` of the photo's size, rounded up.
-        reduction: photo pixels for each pixel of ``image``: 1, 2, 4 or 8. A point at (x, y) of ``image`` is
-            (x, y) · reduction in photo pixels (CONVENTIONS.md).
+        reduction: photo pixels for each pixel of ``image``: 1, 2, 4 or 8.
+        origin: of ``image``, photo pixels: (0, 0), or a little less where an orientation turned a border that
+            the photo fills in part to the left or the top.
         width, height: the whole upright photo, pixels.
         focal_px: focal length in photo pixels from EXIF, None where unknown.
-        icc_profile: the colours' ICC profile where one is embedded, else None (sRGB).
+        colours: what makes sRGB of the image's colours; None where they are sRGB already. Whoever looks at a
+            small part converts that alone: all of a large photo takes longer than to find a face in it.
         warnings: sentences for the report.
     """
 
     image: Image.Image
     reduction: int
+    origin: tuple[int, int]
     width: int
     height: int
     focal_px: float | None
-    icc_profile: bytes | None
+    colours: ColourTransform | None
     warnings: tuple[str, ...] = ()
+
+    def to_photo(self, points: F64) -> F64:
+        """Pixels ``[..., 2]`` of `image` as photo pixels (CONVENTIONS.md)."""
+        return points * self.reduction + self.origin
+
+    def from_photo(self, points: F64) -> F64:
+        """The inverse of `to_photo`."""
+        return (points - self.origin) / self.reduction
+
+    def overview(self, side: int) -> Image.Image:
+        """The whole image in sRGB, its longer side no more than ``side`` pixels, antialiased."""
+        scale = min(1.0, side / max(self.image.size))
+        width, height = (max(1, round(scale * length)) for length in self.image.size)
+        small = self.image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return to_srgb(small, self.colours)
 
 
 def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = None) -> Photo:
-    """Decode a JPEG, PNG or WebP photo.
+    """Decode a JPEG, PNG, WebP, AVIF or HEIC photo.
 
-    Handles EXIF orientation, grey, palette, CMYK, 16 bits (the upper 8 are kept) and transparency (over
-    `BACKGROUND`); an animation gives its first frame. Large JPEGs are decoded at a fraction of their size,
-    which costs a fraction of the time.
+    Handles orientation (EXIF, or the file's own in AVIF and HEIC), colour profiles, grey, palette, CMYK, 16
+    bits (the upper 8 are kept) and transparency (over `BACKGROUND`); an animation gives its first frame, a
+    collection its primary picture. Large JPEGs are decoded at a fraction of their size, which costs a
+    fraction of the time.
 
     Args:
         photo: the encoded file.
@@ -70,27 +114,27 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
         reduction: decode to exactly this reduction instead, where the format can.
 
     Raises:
-        FacewrightError: BAD_PHOTO when it is empty, not one of the formats, damaged, truncated or smaller
-            than `MIN_SIDE`, or built to keep a decoder busy (`check_structure`); PHOTO_TOO_LARGE above
-            `MAX_PHOTO_BYTES`, or above `MAX_PIXELS`, told from the header.
+        FacewrightError: BAD_PHOTO when it is empty, not one of the formats (the message names what it is),
+            damaged, truncated or smaller than `MIN_SIDE`, or built to keep a decoder busy (`check_structure`,
+            `read_heif_header`); PHOTO_TOO_LARGE above `MAX_PHOTO_BYTES`, or above `MAX_PIXELS`, told from the
+            header.
     """
     if len(photo) > MAX_PHOTO_BYTES:
         raise _too_large(f"{len(photo)} bytes", f"{MAX_PHOTO_BYTES // 2**20} MiB")
     if len(photo) == 0:
         raise FacewrightError(ErrorCode.BAD_PHOTO, "the photo is empty (0 bytes)", _HINT)
-    if not _has_known_magic(photo):
-        raise FacewrightError(
-            ErrorCode.BAD_PHOTO,
-            f"the photo ({len(photo)} bytes) is not a JPEG, PNG or WebP file: it starts with "
-            f"{photo[:8].hex(' ')}",
-            _HINT,
-        )
-    check_structure(photo)
+    kind = photo_format(photo)
+    if kind is None:
+        raise other_kind(photo)
+    heif = read_heif_header(photo, _MAX_TILED_PIXELS) if kind in ("AVIF", "HEIC") else None
+    size = (heif.width, heif.height) if heif else check_structure(photo)
+    if size is not None:
+        _check_size(*size)
     try:
-        return _decode(photo, enough_side, reduction)
+        return _decode(photo, kind, heif, enough_side, reduction)
     except FacewrightError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise _too_large("too many pixels", _PIXEL_LIMIT) from error
     except MemoryError as error:
         raise FacewrightError(ErrorCode.BAD_PHOTO, "the photo does not fit into memory", _HINT) from error
@@ -99,18 +143,27 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
             ErrorCode.BAD_PHOTO, f"the photo ({len(photo)} bytes) is damaged: its header is unreadable", _HINT
         ) from error
     except Exception as error:  # damaged files make decoders raise anything, from struct.error to SyntaxError
-        cause = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        cause = str(error).splitlines()[0][:120] if str(error) else "it cannot be decoded"
+        if "MAX_TEXT" in cause:  # Pillow's bound against texts that inflate
+            cause = "its texts or its colour profile are larger than a photo's"
         raise FacewrightError(
             ErrorCode.BAD_PHOTO, f"the photo ({len(photo)} bytes) is damaged: {cause}", _HINT
         ) from error
 
 
-def _has_known_magic(photo: bytes) -> bool:
-    return (
-        photo[:3] == b"\xff\xd8\xff"
-        or photo[:8] == b"\x89PNG\r\n\x1a\n"
-        or (photo[:4] == b"RIFF" and photo[8:12] == b"WEBP")
-    )
+def _opened(photo: bytes, kind: PhotoFormat) -> Image.Image:
+    if kind == "HEIC":
+        return open_heic(photo)
+    if kind == "AVIF":
+        # Stages run beside each other, so each keeps to one core.
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        # Of an animation the picture that `read_heif_header` looked at, and not the first of its track.
+        photo = photo[:8] + photo[8:12].replace(b"avis", b"avif") + photo[12:]
+    image = Image.open(io.BytesIO(photo), formats=(kind.upper(),))
+    if kind == "AVIF":
+        # The file turns the picture itself, which Pillow writes into the Exif tag. It would also read XMP's.
+        image.info.pop("xmp", None)
+    return image
 
 
 def _too_large(size: str, limit: str) -> FacewrightError:
@@ -121,9 +174,7 @@ def _too_large(size: str, limit: str) -> FacewrightError:
     )
 
 
-def _decode(photo: bytes, enough_side: int, reduction: int | None) -> Photo:
-    image = Image.open(io.BytesIO(photo), formats=_FORMATS)
-    width, height = image.size
+def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise _too_large(f"{width} x {height} pixels", _PIXEL_LIMIT)
     if min(width, height) < MIN_SIDE:
@@ -132,29 +183,47 @@ def _decode(photo: bytes, enough_side: int, reduction: int | None) -> Photo:
             f"the photo has only {width} x {height} pixels",
             f"send a photo of at least {MIN_SIDE} x {MIN_SIDE} pixels; 500 or more across the face are good",
         )
+
+
+def _decode(
+    photo: bytes, kind: PhotoFormat, heif: HeifHeader | None, enough_side: int, reduction: int | None
+) -> Photo:
+    with _told_by_pillow() as told:
+        image = _opened(photo, kind)
+    width, height = image.size
+    _check_size(width, height)
+    if kind != "JPEG":
+        image.load()  # before Pillow does, while it looks for EXIF, and takes damaged pixels for damaged EXIF
     warnings: list[str] = []
-    exif = _read_exif(image, warnings)
-    icc_profile = image.info.get("icc_profile")
+    exif = _read_exif(image, told, warnings)
+    profile = _declared(image, photo, exif, heif, warnings)
     scale = 1
-    if image.format in ("JPEG", "MPO"):
+    if kind == "JPEG":
         scale = reduction or _reduction_for(max(width, height), enough_side)
         # Pillow divides by whole numbers: rounding the wanted size down is what selects this scale.
         image.draft(None, (width // scale, height // scale))
         scale = round(width / image.size[0])
     image.load()
-    upright = _to_rgb(image)
+    upright, colours = _in_colours(_flattened(image), profile, warnings)
+    beyond_x, beyond_y = scale * upright.width - width, scale * upright.height - height
     orientation = exif.get(ExifTags.Base.Orientation)
     if orientation in _TRANSPOSE:
         upright = upright.transpose(_TRANSPOSE[orientation])
         if orientation >= 5:
             width, height = height, width
+            beyond_x, beyond_y = beyond_y, beyond_x
+    origin = (
+        -beyond_x if orientation in _FROM_THE_RIGHT else 0,
+        -beyond_y if orientation in _FROM_BELOW else 0,
+    )
     return Photo(
         image=upright,
         reduction=scale,
+        origin=origin,
         width=width,
         height=height,
         focal_px=_focal_px(exif, width, height, warnings),
-        icc_profile=icc_profile if isinstance(icc_profile, bytes) and image.mode != "CMYK" else None,
+        colours=colours,
         warnings=tuple(warnings),
     )
 
@@ -166,28 +235,78 @@ def _reduction_for(side: int, enough_side: int) -> int:
     return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
+def _flattened(image: Image.Image) -> Image.Image:
+    """Without transparency, as RGB, L or CMYK."""
     if image.mode == "I;16":
         # Converting alone would clip to 8 bits instead of scaling.
-        return image.point(lambda level: level * (1 / 256)).convert("L").convert("RGB")
+        return image.point(lambda level: level * (1 / 256)).convert("L")
+    grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         over = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         over.alpha_composite(with_alpha)
-        return over.convert("RGB")
-    return image.convert("RGB")
+        return over.getchannel("R") if grey else over.convert("RGB")
+    if image.mode in ("RGB", "L", "CMYK"):
+        return image
+    return image.convert("L" if grey else "RGB")
 
 
-def _read_exif(image: Image.Image, warnings: list[str]) -> dict[int, Any]:
-    """The tags that matter, from the main and the Exif directory; {} where EXIF is absent or damaged."""
+def _declared(
+    image: Image.Image, photo: bytes, exif: dict[int, Any], heif: HeifHeader | None, warnings: list[str]
+) -> bytes | None:
     try:
-        exif = image.getexif()
-        return {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
-    except Exception:  # a damaged EXIF block is no reason to refuse a good photo
-        warnings.append("The photo's EXIF data is damaged: orientation and focal length are unknown.")
-        return {}
+        return declared_profile(image, photo, exif, heif.nclx if heif else None, warnings)
+    except ColourProfileError as error:
+        warnings.append(f"The photo's colour space {error}: its colours were taken as sRGB.")
+        return None
+
+
+def _in_colours(
+    flat: Image.Image, profile: bytes | None, warnings: list[str]
+) -> tuple[Image.Image, ColourTransform | None]:
+    """The image as RGB, and what makes sRGB of it. Grey and CMYK become sRGB at once: they are rare."""
+    mode: Literal["RGB", "L", "CMYK"] = "CMYK" if flat.mode == "CMYK" else "L" if flat.mode == "L" else "RGB"
+    if profile is None:
+        return flat.convert("RGB"), None
+    if mode == "L" and profile_space(profile) == b"RGB ":
+        # Editors keep the profile when they take the colour out: each grey is then one of its greys.
+        flat, mode = flat.convert("RGB"), "RGB"
+    try:
+        colours = colour_transform(profile, mode)
+    except ColourProfileError as error:
+        warnings.append(f"The photo's colour profile {error}: its colours were taken as sRGB.")
+        colours = None
+    if mode == "RGB":
+        return flat, colours
+    return (to_srgb(flat, colours) if colours else flat.convert("RGB")), None
+
+
+def _read_exif(image: Image.Image, told_before: list[WarningMessage], warnings: list[str]) -> dict[int, Any]:
+    """The tags that matter, from the main, the Exif and the interoperability directory; what is damaged is
+    left out.
+    """
+    tags: dict[int, Any] = {}
+    with _told_by_pillow() as told:
+        try:
+            exif = image.getexif()
+            tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif), **exif.get_ifd(ExifTags.IFD.Interop)}
+            lost = not tags and len(image.info.get("exif") or b"") > _LARGEST_EMPTY_EXIF
+        except Exception:  # a damaged EXIF block is no reason to refuse a good photo
+            lost = True
+    if lost or any("TiffImagePlugin" in message.filename for message in (*told_before, *told)):
+        warnings.append("The photo's EXIF data is damaged: orientation and focal length may be unknown.")
+    return tags
+
+
+@contextmanager
+def _told_by_pillow() -> Iterator[list[WarningMessage]]:
+    """Pillow tells of damaged metadata by Python's warnings, which would go to standard error.
+
+    Python has one list of filters for all threads: ours take turns.
+    """
+    with _ONE_AT_A_TIME, catch_warnings(record=True) as told:
+        simplefilter("always")
+        yield told
 
 
 def _focal_px(exif: dict[int, Any], width: int, height: int, warnings: list[str]) -> float | None:
@@ -211,22 +330,3 @@ def _focal_px(exif: dict[int, Any], width: int, height: int, warnings: list[str]
         warnings.append("The photo was cropped after it was taken: EXIF's focal length was not used.")
         return None
     return float(equivalent / _FILM_DIAGONAL_MM * np.hypot(width, height))
-
-
-def to_srgb(pixels: npt.NDArray[np.uint8], icc_profile: bytes | None) -> npt.NDArray[np.uint8]:
-    """Pixels ``[H, W, 3]`` of an embedded ICC profile as sRGB; unchanged where there is none, or a broken
-    one.
-    """
-    from PIL import ImageCms  # only photos with a profile pay for loading it
-
-    if icc_profile is None or any(
-        name in icc_profile[:4096] for name in (b"sRGB", "sRGB".encode("utf-16-be"))
-    ):
-        return pixels
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
-        image = Image.fromarray(pixels)
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return pixels
-    return pixels if converted is None else np.asarray(converted)

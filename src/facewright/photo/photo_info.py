@@ -33,10 +33,12 @@ class PhotoInfo:
 
     Args:
         photo_width, photo_height: of the upright photo, pixels.
-        face_box: x0, y0, x1, y1 of the detector's box, photo pixels.
-        face_score: the landmark network's probability that the chosen place shows a face.
-        face_count: how many faces were found.
-        face_index: which of them was chosen, counted from left to right.
+        face_box: x0, y0, x1, y1 of the box around the face's landmarks, photo pixels; it may reach beyond the
+            photo.
+        face_score: the landmark network's probability, at the look that gave these landmarks, that they are a
+            face's.
+        face_count: how many faces were found, whatever ``face_index`` asked for.
+        face_index: which of them was chosen, counted from left to right; as an option it chooses the same.
         face_roll: angle of the line from the right to the left eye against the photo's x axis, degrees,
             clockwise as seen.
         focal_px: focal length in photo pixels from EXIF, None where unknown. The option ``focal_px`` goes

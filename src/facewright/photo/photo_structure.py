@@ -7,7 +7,9 @@ hours. No camera and no editor writes such files.
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from typing import Final
 
 from facewright.core.errors import FacewrightError
@@ -24,29 +26,38 @@ MAX_JPEG_SCANS: Final = 32
 MAX_PNG_CHUNKS: Final = 65536
 
 _FILL, _START_OF_SCAN = 0xFF, 0xDA
+_FRAMES: Final = frozenset(
+    (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+)  # SOF
 # Markers that Pillow takes to have no length: JPG, RST0-7, SOI, EOI, JPG0-13.
 _BARE_MARKERS: Final = frozenset((0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
 # Among a scan's codes FF is followed by 00 or a restart marker.
 _AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
-def check_structure(photo: bytes) -> None:
-    """Walk a JPEG's segments and scans, or a PNG's chunks; do nothing for other formats.
+def check_structure(photo: bytes) -> tuple[int, int] | None:
+    """Walk a JPEG's segments and scans, or a PNG's chunks; of a WebP only the size is read.
 
     Up to the pixels it looks at no more than 2 · (`MAX_JPEG_JUNK` + 2 · `MAX_JPEG_SEGMENTS`) bytes of a JPEG,
     and 4 · `MAX_PNG_CHUNKS` of a PNG. A file that is merely damaged passes: the decoder says what is wrong.
+
+    Returns:
+        Width and height that the header states, before any decoder allocates them; the largest, where a JPEG
+        states several. None where none is found.
 
     Raises:
         FacewrightError: BAD_PHOTO above one of the limits.
     """
     if photo[:2] == b"\xff\xd8":
-        _walk_jpeg(photo)
-    elif photo[:4] == b"\x89PNG":
-        _walk_png(photo)
+        return _walk_jpeg(photo)
+    if photo[:4] == b"\x89PNG":
+        return _walk_png(photo)
+    return _webp_size(photo)
 
 
-def _walk_jpeg(photo: bytes) -> None:
+def _walk_jpeg(photo: bytes) -> tuple[int, int] | None:
     place, junk, segments = 2, 0, 0
+    sizes: list[tuple[int, int]] = []
     while place + 2 <= len(photo):
         if place > MAX_JPEG_HEADER:
             raise _refusal(photo, f"more than {MAX_JPEG_HEADER // 2**20} MiB before its pixels")
@@ -62,8 +73,12 @@ def _walk_jpeg(photo: bytes) -> None:
             raise _refusal(photo, f"more than {MAX_JPEG_SEGMENTS} JPEG segments before its pixels")
         if marker == _START_OF_SCAN:
             _count_scans(photo, place)
-            return
+            break
+        if marker in _FRAMES:
+            height, width = struct.unpack(">HH", photo[place + 5 : place + 9].ljust(4, b"\0"))
+            sizes.append((width, height))
         place = place + 2 if marker in _BARE_MARKERS else _segment_end(photo, place)
+    return max(sizes, key=math.prod, default=None)
 
 
 def _count_scans(photo: bytes, place: int) -> None:
@@ -85,13 +100,30 @@ def _segment_end(photo: bytes, place: int) -> int:
     return place + 2 + max(2, int.from_bytes(photo[place + 2 : place + 4], "big"))
 
 
-def _walk_png(photo: bytes) -> None:
+def _walk_png(photo: bytes) -> tuple[int, int] | None:
     place, chunks = 8, 0
     while place + 8 <= len(photo):
         chunks += 1
         if chunks > MAX_PNG_CHUNKS:
             raise _refusal(photo, f"more than {MAX_PNG_CHUNKS} PNG chunks")
         place += 12 + int.from_bytes(photo[place : place + 4], "big")
+    return struct.unpack(">II", photo[16:24]) if photo[12:16] == b"IHDR" and len(photo) >= 24 else None
+
+
+def _webp_size(photo: bytes) -> tuple[int, int] | None:
+    """Source: RFC 9649, sections 2.5-2.7."""
+    chunk, content = photo[12:16], photo[20:30]
+    if len(content) < 10:
+        return None
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(content[4:7], "little"), 1 + int.from_bytes(content[7:10], "little")
+    if chunk == b"VP8L":
+        bits = int.from_bytes(content[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        width, height = struct.unpack("<HH", content[6:10])
+        return width & 0x3FFF, height & 0x3FFF
+    return None
 
 
 def _refusal(photo: bytes, excess: str) -> FacewrightError:

@@ -15,12 +15,14 @@ from facewright.core.errors import FacewrightError
 from facewright.photo.face_crop import CropFrame, cut_face_crop
 from facewright.photo.face_detection import SURE_SCORE, FaceDetection, search_faces
 from facewright.photo.face_networks import FaceNetworks
+from facewright.photo.face_quality import check_face
 from facewright.photo.landmark_crop import (
     FaceView,
     sample_view,
     view_from_box,
     view_from_landmarks,
 )
+from facewright.photo.person_mask import find_person
 from facewright.photo.photo import Photo, decode_photo, to_srgb
 from facewright.photo.photo_info import PhotoInfo
 from facewright_client.contract import ErrorCode
@@ -79,7 +81,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
 
     Raises:
         FacewrightError: BAD_PHOTO and PHOTO_TOO_LARGE from `decode_photo`; NO_FACE when there is none, or
-            not as many as ``face_index`` asks for; FACE_TOO_SMALL.
+            not as many as ``face_index`` asks for; FACE_TOO_SMALL; both also as `check_face` says.
     """
     clock = LapClock()
     decoded = decode_photo(photo)
@@ -87,6 +89,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
     face, index, count = _choose(decoded, face_index, networks)
     pupil_distance = _pupil_distance(face, decoded)
     view = _scaled(view_from_landmarks(face.landmarks), decoded.reduction)
+    landmarks = face.landmarks * decoded.reduction  # photo pixels
     clock.lap("find")
 
     frame = CropFrame.around(view)
@@ -99,7 +102,9 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
     landmark_to_crop = np.linalg.inv(to_photo) @ view.to_image()
     landmark_input = sample_view(Image.fromarray(crop), landmark_to_crop)
     clock.lap("crop")
-    person_mask = networks.person_mask(crop)
+    faults = check_face(landmark_input, _moved(landmarks, np.linalg.inv(view.to_image())))
+    clock.lap("check")
+    person = find_person(crop, valid_box, _moved(landmarks, np.linalg.inv(to_photo)), networks)
     clock.lap("person_mask")
     info = PhotoInfo(
         photo_width=decoded.width,
@@ -111,7 +116,12 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         face_roll=float(np.degrees(view.angle)),
         focal_px=decoded.focal_px,
         crop_valid_box=valid_box,
-        warnings=[*decoded.warnings, *_warnings(face, pupil_distance, valid_box)],
+        warnings=[
+            *decoded.warnings,
+            *_warnings(face, pupil_distance, valid_box),
+            *faults,
+            *person.warnings(),
+        ],
         milliseconds=clock.milliseconds,
     )
     return FoundFace(
@@ -119,7 +129,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         to_photo.astype(np.float32),
         landmark_input,
         landmark_to_crop.astype(np.float32),
-        person_mask,
+        person.mask,
         info,
     )
 
@@ -250,6 +260,11 @@ def _warnings(face: _Candidate, pupil_distance: float, valid_box: tuple[int, int
 def _box(face: _Candidate, photo: Photo) -> tuple[float, float, float, float]:
     (x0, y0), (x1, y1) = face.detection.box * photo.reduction
     return float(x0), float(y0), float(x1), float(y1)
+
+
+def _moved(points: F64, transform: npt.NDArray[np.floating]) -> F64:
+    """Points ``[N, 2]`` through an affine ``[3, 3]``."""
+    return np.asarray(points @ transform[:2, :2].T + transform[:2, 2], np.float64)
 
 
 def _scaled(view: FaceView, factor: float) -> FaceView:

@@ -19,6 +19,7 @@ from facewright.core.arrays import Floats
 from facewright.core.colour import LUMINANCE
 from facewright.core.errors import FacewrightError
 from facewright.core.settings import Range
+from facewright.photo.face_cover import check_cover
 from facewright_client.contract import ErrorCode
 
 F64 = npt.NDArray[np.float64]
@@ -111,18 +112,25 @@ def check_face(view: Floats, landmarks: F64) -> list[str]:
         landmarks: ``[478, 2]``, pixels of the view.
 
     Returns:
-        Sentences for the report on exposure, contrast, sharpness and colour.
+        Sentences for the report on exposure, contrast, sharpness and colour, and on what is covered.
 
     Raises:
         FacewrightError: NO_FACE for a drawing or a mosaic; BAD_PHOTO where a face is too dark, blown out,
         blurred,
-            without contrast, a negative, or in false colours.
+            without contrast, a negative, or in false colours, or where eyes and mouth are covered.
     """
     face = _Measured(view, landmarks)
     if not face.measurable:
         return []
-    _refuse(face)
-    return _warnings(face)
+    _refuse_light(face)
+    covered = []
+    if not (face.dark or face.over_exposed or face.contrast < LIMITS.low_contrast):
+        covered = check_cover(view, landmarks, face.contrast, face.colourless)
+    _refuse_pictures(face)
+    if covered:  # what covers a face may have any colour, and be brighter than skin
+        return [*_faults_of_light(face), *covered]
+    _refuse_negative(face)
+    return [*_faults_of_light(face), *_faults_of_colour(face)]
 
 
 class _Measured:
@@ -164,6 +172,18 @@ class _Measured:
     @cached_property
     def white(self) -> float:
         return float((self.skin_colours.min(axis=0) >= LIMITS.white).mean())
+
+    @cached_property
+    def clipped(self) -> float:
+        return float((self.skin_colours.max(axis=0) >= _CLIPPED_CODE).mean())
+
+    @property
+    def dark(self) -> bool:
+        return self.brightest < LIMITS.dark
+
+    @property
+    def over_exposed(self) -> bool:
+        return self.white > LIMITS.bright or self.clipped > LIMITS.clipped
 
     @cached_property
     def colour(self) -> Floats:
@@ -256,7 +276,7 @@ def _hue(colours: Floats) -> tuple[Floats, Floats]:
     return red - green, blue - green
 
 
-def _refuse(face: _Measured) -> None:
+def _refuse_light(face: _Measured) -> None:
     if face.brightest < LIMITS.black:
         raise _bad_photo(
             f"the face is too dark: its brightest skin has code {face.brightest:.0f} of 255",
@@ -272,6 +292,9 @@ def _refuse(face: _Measured) -> None:
             f"the face has no contrast: its brightness spans {face.contrast:.0f} of 255 codes",
             "send a photo in which the face is seen clearly, without haze, glass or fading",
         )
+
+
+def _refuse_pictures(face: _Measured) -> None:
     if face.smoothness < LIMITS.patches:
         raise FacewrightError(
             ErrorCode.NO_FACE,
@@ -286,11 +309,14 @@ def _refuse(face: _Measured) -> None:
             f"(by {face.change_of_hue:.1f} from cell to cell, in photos by 0.6 at most)",
             "send a photo in natural colours, no thermal or posterised picture",
         )
+
+
+def _refuse_negative(face: _Measured) -> None:
     if (darker := face.darker_eye()) < LIMITS.negative:
         raise _bad_photo(
-            "the photo seems to be a negative: an eye is brighter than the skin, by "
-            f"{-100 * darker:.0f} % of the face's contrast",
-            "send the photo in natural colours",
+            "the photo seems to be a negative, or something bright is before the eyes: they outshine "
+            f"the skin by {-100 * darker:.0f} % of the face's contrast",
+            "send a photo in natural colours, with nothing before the face",
         )
 
 
@@ -298,36 +324,37 @@ def _bad_photo(message: str, hint: str) -> FacewrightError:
     return FacewrightError(ErrorCode.BAD_PHOTO, message, hint)
 
 
-def _warnings(face: _Measured) -> list[str]:
-    warnings = []
-    clipped = float((face.skin_colours.max(axis=0) >= _CLIPPED_CODE).mean())
-    dark = face.brightest < LIMITS.dark
-    if dark:
-        warnings.append(
+def _faults_of_light(face: _Measured) -> list[str]:
+    faults = []
+    if face.dark:
+        faults.append(
             f"The face is under-exposed, its brightest skin has code {face.brightest:.0f} of 255: "
             "dark, noisy texture."
         )
-    if face.white > LIMITS.bright or clipped > LIMITS.clipped:
-        warnings.append(
-            f"The face is over-exposed, {100 * max(face.white, clipped):.0f} % of it is clipped: "
+    if face.over_exposed:
+        faults.append(
+            f"The face is over-exposed, {100 * max(face.white, face.clipped):.0f} % of it is clipped: "
             "pale texture."
         )
-    if face.contrast < LIMITS.low_contrast and not dark:
-        warnings.append(f"The face has little contrast, {face.contrast:.0f} of 255 codes: flat texture.")
+    if face.contrast < LIMITS.low_contrast and not face.dark:
+        faults.append(f"The face has little contrast, {face.contrast:.0f} of 255 codes: flat texture.")
     if face.smoothness < LIMITS.pixelated:
-        warnings.append("The face is pixelated, or strongly compressed: its texture shows the cells.")
+        faults.append("The face is pixelated, or strongly compressed: its texture shows the cells.")
     if face.growth(1, 4) > LIMITS.blurred:
-        warnings.append("The face is blurred: soft texture.")
+        faults.append("The face is blurred: soft texture.")
+    return faults
+
+
+def _faults_of_colour(face: _Measured) -> list[str]:
     if face.colourless:
-        warnings.append("The photo has no colours: skin, hair and eyes of the avatar are grey.")
-    elif face.white <= LIMITS.bright and not _is_skin(face.hue):
-        red, green, blue = face.colour
-        warnings.append(
-            f"Coloured light, or a colour cast: skin seems to be rgb({red:.0f}, {green:.0f}, {blue:.0f}), "
-            "and so is the avatar's."
-        )
-    return warnings
-
-
-def _is_skin(hue: tuple[float, float]) -> bool:
-    return all(low < value < high for value, (low, high) in zip(hue, (LIMITS.red, LIMITS.blue), strict=True))
+        return ["The photo has no colours: skin, hair and eyes of the avatar are grey."]
+    in_range = [
+        low < hue < high for hue, (low, high) in zip(face.hue, (LIMITS.red, LIMITS.blue), strict=True)
+    ]
+    if all(in_range) or face.white > LIMITS.bright:
+        return []
+    red, green, blue = face.colour
+    return [
+        f"Coloured light, or a colour cast: skin seems to be rgb({red:.0f}, {green:.0f}, {blue:.0f}), "
+        "and so is the avatar's."
+    ]

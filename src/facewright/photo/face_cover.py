@@ -66,6 +66,8 @@ class CoverLimits:
 
 LIMITS: Final = CoverLimits()
 
+# Landmarks whose mean colour is one point of a part. An eye's: iris, lashes above and below, inner and outer
+# corner, the skin below and above.
 _RIGHT_EYE: Final = (
     *((468, 469, 470, 471, 472), (159, 158, 160), (145, 144, 153), (133, 173, 155), (33, 246, 7)),
     *((228, 229, 230, 231), (27, 28, 29, 56)),
@@ -74,18 +76,23 @@ _LEFT_EYE: Final = (
     *((473, 474, 475, 476, 477), (386, 385, 387), (374, 373, 380), (362, 398, 382), (263, 466, 249)),
     *((448, 449, 450, 451), (257, 258, 259, 286)),
 )
-_LOWER_LIP: Final = (84, 17, 314)
-_MOUTH: Final = (
-    *((61,), (291,), (37, 0, 267), _LOWER_LIP, (13, 14), (81, 178, 311, 402), (164,), (18, 200), (57, 186)),
-    (287, 410),
-)
-_NOSE_TIP: Final = (4, 1, 5, 45, 275, 51, 281)
-# Of an eye's groups: the skin below, and that with the skin above.
 _BELOW_EYE: Final = -2
 _AROUND_EYE: Final = slice(-2, None)
-_FOREHEAD: Final = (151, 108, 337, 69, 299, 9)
-_BRIDGE: Final = (168, 6, 197, 195)
-_CHEEKS: Final = ((50, 205, 36, 101, 117), (280, 425, 266, 330, 346))
+# The lower lip; corners, upper lip, the line between the lips; above, below and beside the mouth.
+_MOUTH: Final = (
+    *((84, 17, 314), (61,), (291,), (37, 0, 267), (13, 14), (81, 178, 311, 402)),
+    *((164,), (18, 200), (57, 186), (287, 410)),
+)
+_LOWER_LIP: Final = 0
+# The right and the left cheek, the forehead; the bridge and the tip of the nose.
+_SKIN: Final = ((50, 205, 36, 101, 117), (280, 425, 266, 330, 346), (151, 108, 337, 69, 299, 9))
+_NOSE: Final = ((168, 6, 197, 195), (4, 1, 5, 45, 275, 51, 281))
+
+
+# All points in the order of `_Colours`, the landmarks that they take, and their means over these.
+_POINTS: Final = (*_RIGHT_EYE, *_LEFT_EYE, *_MOUTH, *_SKIN, *_NOSE)
+_LANDMARKS: Final = np.unique(np.concatenate(_POINTS))
+_MEANS: Final = np.stack([np.isin(_LANDMARKS, point) / len(point) for point in _POINTS]).astype(np.float32)
 #: Added to linear colours before logarithms: below this, hue is noise.
 _DARK_FLOOR: Final = 0.01
 
@@ -105,7 +112,8 @@ def check_cover(view: Floats, landmarks: F64, contrast: float, colourless: bool)
     Raises:
         FacewrightError: BAD_PHOTO where both eyes and the mouth are covered.
     """
-    face = _Parts(_Points(view, landmarks), min(1.0, contrast / LIMITS.contrast), colourless)
+    colours = _Colours.of(view, landmarks)
+    face = _Face(colours, min(1.0, contrast / LIMITS.contrast), colourless)
     right, left = face.covered_eyes()
     skin = face.skin(right, left)
     nose = face.nose_covered(skin)
@@ -131,79 +139,90 @@ def check_cover(view: Floats, landmarks: F64, contrast: float, colourless: bool)
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """The parts of one face.
+class _Colours:
+    """Colours of the points of each part, f32 ``[points, 3]``; of bridge and tip ``[3]``."""
+
+    right_eye: Floats
+    left_eye: Floats
+    mouth: Floats
+    skin: Floats
+    bridge: Floats
+    tip: Floats
+
+    @classmethod
+    def of(cls, view: Floats, landmarks: F64) -> _Colours:
+        """At each landmark the mean of 3 x 3 pixels is taken."""
+        column, row = np.floor(landmarks[_LANDMARKS]).astype(np.intp).T
+        size = view.shape[-1]
+        rows = np.clip(row[:, None] + np.repeat((-1, 0, 1), 3), 0, size - 1)
+        columns = np.clip(column[:, None] + np.tile((-1, 0, 1), 3), 0, size - 1)
+        # A power close to sRGB's curve.
+        linear = view[:, rows, columns].mean(axis=2).T ** np.float32(2.2)
+        means = _MEANS @ linear
+        red, green, blue = np.log(means + np.float32(_DARK_FLOOR)).T
+        light = np.log(means @ LUMINANCE + np.float32(0.4 * _DARK_FLOOR))
+        colours = np.stack([light, red - green, blue - green], axis=1)
+        ends = np.cumsum([len(part) for part in (_RIGHT_EYE, _LEFT_EYE, _MOUTH, _SKIN)])
+        right_eye, left_eye, mouth, skin, nose = np.split(colours, ends)
+        return cls(right_eye, left_eye, mouth, skin, nose[0], nose[1])
+
+
+@dataclass(frozen=True)
+class _Face:
+    """One face.
 
     Attributes:
-        points: their colours.
+        colours: of its parts.
         clarity: 0-1, what is left of spreads in a photo of little contrast.
         colourless: hues say nothing.
     """
 
-    points: _Points
+    colours: _Colours
     clarity: float
     colourless: bool
 
     def covered_eyes(self) -> tuple[bool, bool]:
         """The subject's right and left."""
-        eyes = [self.points.colours(eye) for eye in (_RIGHT_EYE, _LEFT_EYE)]
-        forehead, bridge, *cheeks = self.points.colours((_FOREHEAD, _BRIDGE, *_CHEEKS))
-        red = float(np.median([forehead[1], *(cheek[1] for cheek in cheeks)]))
+        eyes = (self.colours.right_eye, self.colours.left_eye)
+        *cheeks, forehead = self.colours.skin
+        red = float(np.median(self.colours.skin[:, 1]))
         shaded = True
         for eye, cheek in zip(eyes, cheeks, strict=True):
             around = eye[_AROUND_EYE]
-            beside = min(cheek[0], max(forehead[0], bridge[0]))
-            shaded &= beside - around[:, 0].max() > LIMITS.dark_eye
-            shaded &= around[:, 1].mean() - red < LIMITS.neutral_eye
+            beside = min(cheek[0], max(forehead[0], self.colours.bridge[0]))
+            shaded &= bool(beside - around[:, 0].max() > LIMITS.dark_eye)
+            shaded &= bool(around[:, 1].mean() - red < LIMITS.neutral_eye)
         right, left = (shaded or self._even(eye) for eye in eyes)
         return right, left
 
     def skin(self, right_covered: bool, left_covered: bool) -> Floats:
         """Its colour, from where nothing covers it."""
-        groups = [_FOREHEAD, *_CHEEKS]
+        seen = [*self.colours.skin]
         if not (right_covered or left_covered):
-            groups.append(_BRIDGE)
-        for eye, covered in ((_RIGHT_EYE, right_covered), (_LEFT_EYE, left_covered)):
-            if not covered:
-                groups.append(eye[_BELOW_EYE])
-        colour: Floats = np.median(self.points.colours(tuple(groups)), axis=0)
+            seen.append(self.colours.bridge)
+        if not right_covered:
+            seen.append(self.colours.right_eye[_BELOW_EYE])
+        if not left_covered:
+            seen.append(self.colours.left_eye[_BELOW_EYE])
+        colour: Floats = np.median(np.stack(seen), axis=0)
         return colour
 
     def nose_covered(self, skin: Floats) -> bool:
-        tip = self.points.colours((_NOSE_TIP,))[0] - skin
-        return bool(np.hypot(*tip[1:]) > LIMITS.nose_hue or tip[0] < -LIMITS.nose_dark)
+        light, red, blue = self.colours.tip - skin
+        return bool(np.hypot(red, blue) > LIMITS.nose_hue or light < -LIMITS.nose_dark)
 
     def mouth_covered(self, skin: Floats) -> bool:
-        mouth, lip = self.points.colours(_MOUTH), self.points.colours((_LOWER_LIP,))[0]
+        mouth = self.colours.mouth
+        spread = mouth.std(axis=0)
         least_red, most_red = LIMITS.skin_red
         if self.colourless or not least_red < skin[1] < most_red:
-            return bool(mouth[:, 0].std() < LIMITS.grey_mouth * self.clarity)
-        light, red = lip[0] - skin[0], lip[1] - skin[1]
+            return bool(spread[0] < LIMITS.grey_mouth * self.clarity)
+        light, red, _ = mouth[_LOWER_LIP] - skin
         no_lip = red < LIMITS.lip_red or (light < LIMITS.dark_lip and red < LIMITS.dark_lip_red)
-        return bool(no_lip or mouth[:, 1:].std(axis=0).sum() < LIMITS.mouth * self.clarity)
+        return bool(no_lip or spread[1:].sum() < LIMITS.mouth * self.clarity)
 
     def _even(self, eye: Floats) -> bool:
         spread = eye.std(axis=0)
         if self.colourless:
             return bool(spread[0] < LIMITS.grey_eye * self.clarity)
         return bool(spread.sum() < LIMITS.eye * self.clarity)
-
-
-class _Points:
-    """Colours of a view around landmarks, each the mean of 3 x 3 pixels."""
-
-    def __init__(self, view: Floats, landmarks: F64) -> None:
-        column, row = np.floor(landmarks).astype(np.intp).T
-        size = view.shape[-1]
-        rows = np.clip(row[:, None] + np.repeat((-1, 0, 1), 3), 0, size - 1)
-        columns = np.clip(column[:, None] + np.tile((-1, 0, 1), 3), 0, size - 1)
-        # A power close to sRGB's curve.
-        self._linear: Floats = view[:, rows, columns].mean(axis=2).T ** np.float32(2.2)
-
-    def colours(self, groups: tuple[tuple[int, ...], ...]) -> Floats:
-        """(ln luminance, ln R/G, ln B/G) of the mean of each group, f32 ``[N, 3]``."""
-        colours = np.stack([self._linear[list(group)].mean(axis=0) for group in groups])
-        logs = np.log(colours + np.float32(_DARK_FLOOR))
-        light = np.log(colours @ LUMINANCE + np.float32(0.4 * _DARK_FLOOR))
-        result: Floats = np.stack([light, logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 1]], axis=1)
-        return result

@@ -93,9 +93,7 @@ def test_a_failed_first_export_leaves_no_folder_that_a_server_refuses(
     assert list((tmp_path / "r").iterdir()) == []
 
 
-def test_an_output_that_is_a_file_is_told(
-    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_output_that_is_a_file_is_told(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--network", "shape_decoder", "--weights", decoder, "--output", decoder)
     assert run("export", "twin", *arguments) == 1
     assert "cannot be written: Not a directory" in capsys.readouterr().err
@@ -134,7 +132,7 @@ def test_a_file_given_twice_is_one_and_weights_may_be_repeated(decoder: Path, tm
 
 
 def test_a_file_of_another_pipelines_network_is_named(
-    decoder: Path, regressor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    decoder: Path, regressor: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--weights", decoder, regressor, "--network", "shape_decoder", "--check")
     assert run("export", "twin", *arguments) == 1
@@ -172,7 +170,7 @@ def test_a_generator_of_another_resolution_is_told(
 
 
 def test_files_of_networks_that_are_left_out_are_told_and_no_error(
-    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    decoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (light_cnn,) = write_files(tmp_path, network("light_cnn"))
     arguments = ("--weights", decoder, light_cnn, "--network", "shape_decoder", "--check")
@@ -213,7 +211,7 @@ def test_what_is_said_of_a_file_is_kept_in_the_exported_one(
 
 
 def test_a_network_that_was_rolled_back_stays_so_when_it_is_exported_again(
-    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    decoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = tmp_path / "r"
     folder = repository / "shape_decoder"

@@ -279,7 +279,7 @@ def test_views_transposes_and_shared_storages_are_numbers_like_others(tmp_path: 
 
 
 def test_tensors_of_a_gpu_come_to_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:3")
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda _storage: "cuda:3")
     for zipped in (True, False):
         torch.save(weights(), tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
         assert b"cuda:3" in (tmp_path / "x.pt").read_bytes()
@@ -327,7 +327,7 @@ def test_a_whole_network_is_refused_with_the_command_that_saves_its_weights(tmp_
 
 
 TELL_TALES: dict[str, tuple[Callable[[State], State], str]] = {
-    "sharded": (lambda state: {"_flat_param": torch.zeros(9)}, "a shard of FSDP"),
+    "sharded": (lambda _state: {"_flat_param": torch.zeros(9)}, "a shard of FSDP"),
     "pruned": (
         lambda state: (
             {k.replace("head.weight", "head.weight_orig"): v for k, v in state.items()}
@@ -348,7 +348,7 @@ TELL_TALES: dict[str, tuple[Callable[[State], State], str]] = {
         ),
         "weight normalisation",
     ),
-    "LoRA": (lambda state: {"head.lora_A.weight": torch.zeros(1, 4)}, "an adapter"),
+    "LoRA": (lambda _state: {"head.lora_A.weight": torch.zeros(1, 4)}, "an adapter"),
 }
 
 

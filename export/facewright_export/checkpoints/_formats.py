@@ -196,7 +196,7 @@ def _foreign_tar(start: bytes) -> tuple[str, str]:
     return f"a tar archive that holds {first}", _UNPACK
 
 
-def _checkpoint_of_another_kind(path: Path, start: bytes) -> tuple[str, str]:
+def _checkpoint_of_another_kind(_path: Path, start: bytes) -> tuple[str, str]:
     if start.startswith(ZIP_MAGIC) or LEGACY_TORCH.match(start):
         return "a file of torch.save", WHICH
     if is_safetensors(start):

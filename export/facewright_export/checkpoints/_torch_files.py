@@ -236,7 +236,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> torch
 
 
 def _tensor_with_dtype(
-    storage: Any, offset: Any, size: Any, stride: Any, gradient: Any, hooks: Any, dtype: Any, *_: Any
+    storage: Any, offset: Any, size: Any, stride: Any, _gradient: Any, _hooks: Any, dtype: Any, *_: Any
 ) -> torch.Tensor:
     """``torch._utils._rebuild_tensor_v3``: of types that have no storage of their own."""
     if not isinstance(storage, TypedStorage) or not isinstance(dtype, torch.dtype):
@@ -249,7 +249,7 @@ def _first(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
-def _subclassed(rebuild: Any, kind: Any, arguments: Any, *_: Any) -> Any:
+def _subclassed(rebuild: Any, _kind: Any, arguments: Any, *_: Any) -> Any:
     """``torch._tensor._rebuild_from_type_v2``: a tensor of a class or with attributes of its own."""
     if not _is_known(rebuild):
         raise pickle.UnpicklingError("a tensor rebuilt by an unknown function")
@@ -331,7 +331,7 @@ class _TorchUnpickler(SafeUnpickler):
     def is_callable(self, function: Any) -> bool:
         return isinstance(function, UnreadObject) or _is_known(function)
 
-    def set_state(self, instance: Any, state: Any) -> None:
+    def set_state(self, instance: Any, _state: Any) -> None:
         # attributes are passed over, and `_metadata` of a state dict with them
         if not isinstance(instance, dict):
             raise pickle.UnpicklingError(f"attributes of a {type(instance).__name__}")

@@ -8,13 +8,12 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from facewright.core.arrays import Floats
 from facewright.core.assets import asset_path
 from facewright.engines.engine import Engine
 from facewright.engines.onnx_engine import OnnxEngine
-from facewright.pipelines.tensors import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS, PERSON_MASK
+from facewright.pipelines.tensors import FACE_SCORE, LANDMARK_INPUT, NETWORK_LANDMARKS
 
 U8 = npt.NDArray[np.uint8]
 
@@ -64,11 +63,9 @@ class FaceNetworks:
         """`landmarks` on the one view: a quarter of the time, twice the noise."""
         return _run(self._landmarks_fast, landmark_input)
 
-    def person_mask(self, face_crop: U8) -> U8:
-        """Where the crop shows a person: probability x 255, ``[256, 256]``, from sRGB ``[1024, 1024, 3]``."""
-        side = PERSON_MASK.shape[0]
-        small = Image.fromarray(face_crop).reduce(len(face_crop) // side)
-        image = np.asarray(small, np.float32).transpose(2, 0, 1) / np.float32(255)
+    def person_mask(self, picture: U8) -> U8:
+        """Where an sRGB picture ``[256, 256, 3]`` shows a person: probability x 255, ``[256, 256]``."""
+        image = picture.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
         mask = self._person_mask.run({"IMAGE": np.ascontiguousarray(image[None])})["MASK"][0, 0]
         scaled: U8 = np.rint(mask * 255).clip(0, 255).astype(np.uint8)
         return scaled

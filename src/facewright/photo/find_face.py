@@ -23,6 +23,7 @@ from facewright.photo.face_detection import (
     search_faces,
 )
 from facewright.photo.face_networks import FaceNetworks
+from facewright.photo.face_quality import check_face
 from facewright.photo.landmark_crop import (
     MESH_COUNT,
     FaceView,
@@ -30,6 +31,7 @@ from facewright.photo.landmark_crop import (
     view_from_box,
     view_from_landmarks,
 )
+from facewright.photo.person_mask import find_person
 from facewright.photo.photo import Photo, decode_photo
 from facewright.photo.photo_info import PhotoInfo
 from facewright_client.contract import ErrorCode
@@ -100,7 +102,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
 
     Raises:
         FacewrightError: BAD_PHOTO and PHOTO_TOO_LARGE from `decode_photo`; NO_FACE when there is none, or
-            not as many as ``face_index`` asks for; FACE_TOO_SMALL.
+            not as many as ``face_index`` asks for; FACE_TOO_SMALL; both also as `check_face` says.
     """
     clock = LapClock()
     decoded = decode_photo(photo)
@@ -121,7 +123,9 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
     landmark_to_crop = np.linalg.inv(to_photo) @ view.to_image()
     landmark_input = sample_view(Image.fromarray(crop), landmark_to_crop)
     clock.lap("crop")
-    person_mask = networks.person_mask(crop)
+    faults = check_face(landmark_input, _moved(face.landmarks, np.linalg.inv(view.to_image())))
+    clock.lap("check")
+    person = find_person(crop, valid_box, _moved(face.landmarks, np.linalg.inv(to_photo)), networks)
     clock.lap("person_mask")
     (x0, y0), (x1, y1) = face.box.tolist()
     info = PhotoInfo(
@@ -138,6 +142,8 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
             *decoded.warnings,
             *_choice_warning(len(faces), index, face_index),
             *_warnings(face, pupil_distance),
+            *faults,
+            *person.warnings(),
         ],
         milliseconds=clock.milliseconds,
     )
@@ -146,7 +152,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         to_photo.astype(np.float32),
         landmark_input,
         landmark_to_crop.astype(np.float32),
-        person_mask,
+        person.mask,
         info,
     )
 
@@ -285,6 +291,11 @@ def _warnings(face: _Face, pupil_distance: float) -> list[str]:
     if face.score < 0.9:
         warnings.append(f"The network is unsure of this face (score {face.score:.2f}).")
     return warnings
+
+
+def _moved(points: F64, transform: npt.NDArray[np.floating]) -> F64:
+    """Points ``[N, 2]`` through an affine ``[3, 3]``."""
+    return np.asarray(points @ transform[:2, :2].T + transform[:2, 2], np.float64)
 
 
 def _finer(side: float) -> int:

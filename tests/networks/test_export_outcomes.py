@@ -170,7 +170,7 @@ def test_a_generator_of_another_resolution_is_told(
 
 
 def test_files_of_networks_that_are_left_out_are_told_and_no_error(
-    decoder: Path, capsys: pytest.CaptureFixture[str]
+    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (light_cnn,) = write_files(tmp_path, network("light_cnn"))
     arguments = ("--weights", decoder, light_cnn, "--network", "shape_decoder", "--check")
@@ -211,7 +211,7 @@ def test_what_is_said_of_a_file_is_kept_in_the_exported_one(
 
 
 def test_a_network_that_was_rolled_back_stays_so_when_it_is_exported_again(
-    decoder: Path, capsys: pytest.CaptureFixture[str]
+    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = tmp_path / "r"
     folder = repository / "shape_decoder"

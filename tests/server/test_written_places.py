@@ -15,7 +15,7 @@ import pytest
 from facewright.core.assets import cache_folder
 from facewright.core.errors import FacewrightError
 from facewright.server import written_places as places
-from facewright.server.written_places import WrittenPlace, require_places
+from facewright.server.written_places import WrittenPlace, require_places, written_places
 from facewright_export import open_assets
 
 #: Where nobody can make a file, root included.
@@ -111,3 +111,14 @@ def test_assets_are_not_built_where_nothing_can_be_kept(capsys: pytest.CaptureFi
     error, mend = capsys.readouterr().err.strip().splitlines()
     assert error.startswith(f"error: {_READ_ONLY} cannot be written: ")
     assert "FACEWRIGHT_CACHE" in mend
+
+
+def test_the_operators_page_names_every_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEWRIGHT_CACHE", "$FACEWRIGHT_CACHE")
+    monkeypatch.setattr(tempfile, "tempdir", "$TMPDIR")
+    page = (Path(__file__).parents[2] / "deploy" / "README.md").read_text()
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("  | `")}
+    declared = written_places()
+    assert rows.keys() == {str(place.folder) for place in declared} | {"__pycache__"}
+    for place in declared:
+        assert place.prefix in rows[str(place.folder)]

@@ -15,7 +15,7 @@ import pytest
 from facewright.core.assets import cache_folder
 from facewright.core.errors import FacewrightError
 from facewright.server import written_places as places
-from facewright.server.written_places import WrittenPlace, require_places, written_places
+from facewright.server.written_places import WrittenPlace, require_kernels, require_places, written_places
 from facewright_export import open_assets
 
 #: Where nobody can make a file, root included.
@@ -60,7 +60,7 @@ def test_a_log_that_cannot_be_written_is_named() -> None:
 def test_a_warm_cache_may_be_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEWRIGHT_CACHE", _READ_ONLY)
     monkeypatch.setattr(places, "kernels_to_build", list)
-    require_places(1)
+    require_kernels()
 
 
 def test_without_a_compiler_kernels_that_are_there_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_without_a_compiler_kernels_that_are_there_are_not_found(monkeypatch: py
 
     monkeypatch.setattr(places, "kernels_to_build", refuse)
     with pytest.raises(FacewrightError, match=r"no C\+\+ compiler \(sudo apt-get install g\+\+\)"):
-        require_places(1)
+        require_kernels()
 
 
 def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -344,7 +344,8 @@ def test_a_damaged_program_of_triton_is_told(which: str, content: bytes, copied_
     assert finding.mend.startswith(f"rm -r {copied_cache}/triton-")
 
 
-def test_a_cache_whose_programs_may_not_run(copied_cache: Path) -> None:
+@pytest.mark.usefixtures("copied_cache")
+def test_a_cache_whose_programs_may_not_run() -> None:
     """As on a disk that is mounted noexec: installing again would not help."""
     path = doctor.installed_runtime().binary
     path.unlink()

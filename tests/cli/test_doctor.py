@@ -291,7 +291,7 @@ def copied_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     cache = tmp_path / "cache"
     shutil.copytree(cache_folder() / "open", cache / "open")
     (runtime,) = cache_folder().glob("triton-*")
-    shutil.copytree(runtime, cache / runtime.name, copy_function=os.link)
+    shutil.copytree(runtime, cache / runtime.name, copy_function=os.symlink)
     (cache / "kernels").symlink_to(kernel_cache())
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(cache))
     return cache

@@ -16,6 +16,16 @@ from typing import Any
 
 HERE = Path(__file__).parent
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+#: A browser that looks up no name, reaches no machine but this one, and neither updates nor reports.
+_ALONE = (
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--no-first-run",
+)
 
 
 def find_chromium() -> str | None:
@@ -97,6 +107,7 @@ def draw_avatar(chromium: str, avatar: bytes, poses: dict[str, Any], timeout_s: 
             "--force-device-scale-factor=1",
             f"--user-data-dir={profile}",
             "--remote-debugging-port=0",  # keeps the browser open until it is ended
+            *_ALONE,
             f"http://127.0.0.1:{page.server_port}/draw_avatar.html",
         ]
         with tempfile.TemporaryFile() as log:

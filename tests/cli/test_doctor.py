@@ -158,6 +158,21 @@ def test_plans_of_the_open_networks_are_looked_at_too(
     assert doctor._check_plans() == doctor.Finding("0 exported networks, 1 plans")
 
 
+def test_plans_that_cannot_be_judged_are_not_called_another_machines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a GPU they are of no use here; with one, and no TensorRT known, nobody can tell."""
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.delenv("TRT_VERSION", raising=False)
+    _write_open_plan("face_landmarks", "11.4.0.106", b"network")
+    assert doctor._check_plans() == doctor.Finding("0 exported networks, 1 plans, which need a GPU")
+    monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
+    finding = doctor._check_plans()
+    assert "no TRT_VERSION" in finding.problem
+    assert "TRT_VERSION" in finding.mend
+    assert finding.warning
+
+
 def test_a_refinement_folder_without_networks_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -230,10 +245,12 @@ def test_commands_work_in_the_folder_where_they_are_read(
     assert os.access(command[0], os.X_OK)
     monkeypatch.setattr(mends.os, "geteuid", lambda: 1000)
     _examine(doctor.Finding("it", "broken", "scripts/setup; sudo true"), monkeypatch)
-    assert _mend(capsys) == f"cd {root} && scripts/setup; sudo true"
+    assert _mend(capsys) == f"{root}/scripts/setup; sudo true"
     monkeypatch.setattr(mends.os, "geteuid", lambda: 0)
     _examine(doctor.Finding("it", "broken", "scripts/setup; sudo true"), monkeypatch)
-    assert _mend(capsys) == f"cd {root} && scripts/setup; true"
+    assert _mend(capsys) == f"{root}/scripts/setup; true"
+    _examine(doctor.Finding("it", "broken", f"{doctor._PINNED} -e ."), monkeypatch)
+    assert _mend(capsys).startswith(f"cd {root} && ")
     monkeypatch.chdir(root)
     _examine(doctor.Finding("it", "broken", "scripts/setup"), monkeypatch)
     assert _mend(capsys) == "scripts/setup"
@@ -261,6 +278,7 @@ def test_a_compiler_is_tried(
     _compiler.cache_clear()
     try:
         finding = doctor._check_compiler()
+        assert [place.problem for place in doctor._check_places()] == [""], "one cause is told once"
     finally:
         _compiler.cache_clear()
     assert said in finding.problem
@@ -273,7 +291,7 @@ def copied_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     cache = tmp_path / "cache"
     shutil.copytree(cache_folder() / "open", cache / "open")
     (runtime,) = cache_folder().glob("triton-*")
-    shutil.copytree(runtime, cache / runtime.name, copy_function=os.link)
+    shutil.copytree(runtime, cache / runtime.name, copy_function=os.symlink)
     (cache / "kernels").symlink_to(kernel_cache())
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(cache))
     return cache
@@ -324,6 +342,18 @@ def test_a_damaged_program_of_triton_is_told(which: str, content: bytes, copied_
     assert finding.problem.startswith(f"{path.name} does not run: ")
     assert "cannot open" in finding.problem or "Exec format" in finding.problem
     assert finding.mend.startswith(f"rm -r {copied_cache}/triton-")
+
+
+@pytest.mark.usefixtures("copied_cache")
+def test_a_cache_whose_programs_may_not_run() -> None:
+    """As on a disk that is mounted noexec: installing again would not help."""
+    path = doctor.installed_runtime().binary
+    path.unlink()
+    path.write_bytes(b"")
+    finding = doctor._check_runtime()
+    assert "may not be run" in finding.problem
+    assert "rm -r" not in finding.mend
+    assert "FACEWRIGHT_CACHE" in finding.mend
 
 
 def test_packages_of_other_versions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,13 @@ def test_alerts_fire_and_stay_silent_as_their_tests_say() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_grafana_reports_nothing_to_its_maker() -> None:
+    compose = yaml.safe_load((_DEPLOY / "compose" / "compose.yaml").read_text())
+    environment = compose["services"]["grafana"]["environment"]
+    for setting in ("REPORTING_ENABLED", "CHECK_FOR_UPDATES", "CHECK_FOR_PLUGIN_UPDATES"):
+        assert environment[f"GF_ANALYTICS_{setting}"] == "false"
+
+
 def test_no_secrets_and_no_ports_open_to_the_world() -> None:
     compose = yaml.safe_load((_DEPLOY / "compose" / "compose.yaml").read_text())
     for name, service in compose["services"].items():

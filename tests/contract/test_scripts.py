@@ -74,6 +74,15 @@ def test_setup_names_the_command_for_what_only_root_can_install(bare_machine: di
     assert "Install it with:  sudo apt-get install g++" in done.stderr
 
 
+def test_setup_for_the_tests_names_the_command_for_strace(
+    bare_machine: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "g++").symlink_to("/bin/true")
+    done = _run(["bash", "scripts/setup", "--test"], bare_machine)
+    assert done.returncode == 1
+    assert "Install it with:  sudo apt-get install strace" in done.stderr
+
+
 def test_setup_names_the_pythons_it_can_use(bare_machine: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "g++").symlink_to("/bin/true")
     copy = tmp_path / "checkout"  # without a .venv

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from typing import Any
@@ -60,6 +62,34 @@ def test_a_server_that_dies_in_the_middle_of_an_answer_is_dead_and_no_surprise(a
         threading.Thread(target=serve, daemon=True).start()
         probe = LivenessProbe(f"127.0.0.1:{listening.getsockname()[1]}", {"avatar_twin": AVATAR_TWIN})
         assert probe.alive(5.0) is False
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_no_proxy_stands_between_a_server_and_its_supervisor(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own: what is asked may be decided when a module is imported."""
+    program = """
+import sys
+from facewright.pipelines.twin import AVATAR_TWIN
+from facewright.server.liveness import LivenessProbe
+sys.exit(not LivenessProbe(sys.argv[1], {"avatar_twin": AVATAR_TWIN}).ready())
+"""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _address = listening.accept()
+            with connection:
+                connection.recv(1 << 20)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        done = subprocess.run([sys.executable, "-c", program, address], timeout=60, check=False)
+    assert done.returncode == 0
 
 
 def test_statistics_that_are_none_leave_it_to_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:

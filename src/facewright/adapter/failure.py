@@ -22,6 +22,8 @@ _STATUS: Final = {
     ErrorCode.ENGINE_MISMATCH: "INTERNAL",
     ErrorCode.INTERNAL: "INTERNAL",
 }
+#: Whoever reads the log shall not take it for an error without words.
+_WITHHELD: Final = "(its text is left out of the log: it may quote a photo or a name)"
 
 
 def failure_of(error: Exception, stage: str) -> FacewrightError:
@@ -31,9 +33,8 @@ def failure_of(error: Exception, stage: str) -> FacewrightError:
     elif isinstance(error, MemoryError):
         failure = FacewrightError(ErrorCode.OVERLOADED, "the server ran out of memory", "retry later")
     else:
-        # The frames and the kind of error, not its message: that may quote what came from a photo.
         frames = "".join(traceback.format_tb(error.__traceback__))
-        pb_utils.Logger.log_error(f"{stage}: {type(error).__name__}\n{frames}")
+        pb_utils.Logger.log_error(f"{stage}: {type(error).__name__} {_WITHHELD}\n{frames}")
         failure = FacewrightError(
             ErrorCode.INTERNAL,
             f"{stage} failed with {type(error).__name__}",

@@ -54,7 +54,7 @@ from facewright.server.triton_runtime import (
     is_unpacked,
     missing_python_library,
 )
-from facewright.server.written_places import require_places
+from facewright.server.written_places import require_kernels, require_places
 from facewright_kernels._runtime.cpu_library import CompilerError, try_compiler
 
 #: Room in /dev/shm for the regions of a server with many stages: a few megabytes each, more for large photos.
@@ -240,6 +240,9 @@ def _check_runtime() -> Finding:
                 check=False,
             )
             said = done.stdout + done.stderr
+        except PermissionError:
+            problem = f"{program} may not be run: permissions, or a disk that is mounted noexec"
+            return Finding(subject, problem, "set FACEWRIGHT_CACHE to another folder and run scripts/setup")
         except (OSError, subprocess.TimeoutExpired) as error:
             said = str(error)
         if answer not in said:
@@ -256,8 +259,11 @@ def _check_places() -> list[Finding]:
     if asked and Path(tempfile.gettempdir()) != Path(asked).absolute():
         problem = f"TMPDIR={asked} cannot be written, so {tempfile.gettempdir()} takes its place"
         findings.append(Finding("temporary files", problem, "set TMPDIR to a folder of yours", warning=True))
+    compiles = not _check_compiler().problem
     try:
         require_places(stages=0)
+        if compiles:  # else that is what to mend first
+            require_kernels()
     except FacewrightError as error:
         findings.append(Finding("what a server writes", error.message, error.hint))
     return findings or [Finding("what a server writes has its places")]
@@ -376,9 +382,12 @@ def _check_plans() -> Finding:
         return Finding(f"{networks} exported networks, no TensorRT plans")
     try:
         capability = compute_capability()
-        tensorrt = serving_tensorrt()
     except FacewrightError:
-        return Finding(f"{networks} exported networks, {plans} plans for another machine")
+        return Finding(f"{networks} exported networks, {plans} plans, which need a GPU")
+    try:
+        tensorrt = serving_tensorrt()
+    except FacewrightError as error:
+        return Finding("TensorRT plans", error.message, error.hint, warning=True)
     refused: list[str] = []
     commands: list[str] = []
     for files, command in ((opened, "facewright build"), (exported, f"facewright build {repository}")):

@@ -11,8 +11,10 @@ from typing import Final
 from facewright.core.assets import source_folder
 from facewright.core.invocation import runnable
 
+#: A script works from anywhere, by its path.
+_SCRIPT: Final = re.compile(r"(?<![\w./-])scripts/(?=\w)")
 #: Commands that only work in the source tree.
-_OF_THE_SOURCE_TREE: Final = re.compile(r"scripts/|constraints\.txt|\bmake ")
+_IN_THE_SOURCE_TREE: Final = re.compile(r"constraints\.txt|\.venv\b|\bmake demo\b")
 
 
 def typed_here(mend: str) -> str:
@@ -20,8 +22,11 @@ def typed_here(mend: str) -> str:
     the program's path, and without ``sudo`` by root, whose container may have none.
     """
     root = source_folder()
-    if _OF_THE_SOURCE_TREE.search(mend) and root is not None and Path.cwd() != root:
-        mend = f"cd {shlex.quote(str(root))} && {mend}"
+    if root is not None and Path.cwd() != root:
+        folder = shlex.quote(str(root))
+        if _IN_THE_SOURCE_TREE.search(mend):
+            mend = f"cd {folder} && {mend}"
+        mend = _SCRIPT.sub(lambda _: f"{folder}/scripts/", mend)
     if os.geteuid() == 0:
         mend = mend.replace("sudo ", "")
     return runnable(mend)

@@ -21,7 +21,7 @@ from facewright.server.server_settings import ServerSettings
 from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
 from facewright.server.triton_process import TritonProcess
 from facewright.server.triton_runtime import installed_runtime
-from facewright.server.written_places import require_places
+from facewright.server.written_places import require_kernels, require_places
 from facewright_client import FacewrightClientError
 
 _LOG: Final = logging.getLogger("facewright.server")
@@ -158,6 +158,7 @@ class Server:
             runtime = installed_runtime()
             sizing = Sizing(self._settings.usable_cores)
             require_places(sum(sizing.instances(stage) for stage in stages(served).values()))
+            require_kernels()
             remove_stale_regions()
             remove_stale_folders()
             while not self._stop.is_set():

@@ -110,23 +110,30 @@ def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
 
 
 def require_places(stages: int) -> None:
-    """Make sure that a server can write where it must.
+    """Make sure that a server can write what it always does.
 
     Args:
         stages: processes of stages that are to start.
 
     Raises:
-        FacewrightError: INTERNAL: some place cannot be written, or has no room; or kernels are to be compiled
-            and there is no compiler.
+        FacewrightError: INTERNAL: some place cannot be written, or has no room.
     """
-    *always, kernels = written_places(stages)
+    *always, _ = written_places(stages)
     for place in always:
         if problem := place.problem():
             raise FacewrightError(ErrorCode.INTERNAL, problem, place.mend)
+
+
+def require_kernels() -> None:
+    """Make sure that kernels are compiled, or can be: where they are, their folder may be only read.
+
+    Raises:
+        FacewrightError: INTERNAL: there is no compiler, or no place for what it makes.
+    """
+    *_, place = written_places()
     try:
         missing = kernels_to_build()
     except CompilerError as error:
         raise FacewrightError(ErrorCode.INTERNAL, error.problem, error.mend) from None
-    # What is compiled already may lie in a folder that is only read.
-    if missing and (problem := replace(kernels, room=len(missing) * _KERNEL_BYTES).problem()):
-        raise FacewrightError(ErrorCode.INTERNAL, problem, kernels.mend)
+    if missing and (problem := replace(place, room=len(missing) * _KERNEL_BYTES).problem()):
+        raise FacewrightError(ErrorCode.INTERNAL, problem, place.mend)

@@ -42,7 +42,7 @@ def check_photo_file(path: str | os.PathLike[str]) -> None:
     Raises:
         As `photo_bytes`.
     """
-    if is_url(str(path)):
+    if is_url(os.fspath(path)):
         raise BadPhotoError("the photo is a URL", "download it, and give the file")
     status = Path(path).stat()
     if not stat.S_ISREG(status.st_mode):

@@ -73,8 +73,15 @@ def embedded_server() -> Iterator[Server]:
         FacewrightError, RuntimeMissingError, ServerFailedError: as `Server.start`.
     """
     log = cache_folder() / "log" / "embedded.log"
-    with Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log)) as server:
+    server = Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log))
+    try:
+        server.start()
+    except ServerFailedError as error:
+        raise ServerFailedError(f"{error}; the log: {log}") from error
+    try:
         yield server
+    finally:
+        server.stop()
 
 
 def _announce(server: Server) -> None:

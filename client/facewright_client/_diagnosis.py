@@ -120,11 +120,16 @@ def _of_answer(answer: bytes) -> tuple[str, str] | None:
 
 
 def _answer(connection: socket.socket, words: bytes) -> bytes:
-    """The first bytes that a server answers; none where it stays silent or hangs up."""
+    """The first bytes that a server answers; none where it hangs up.
+
+    Raises:
+        TimeoutError: it stays silent.
+        ssl.SSLError: it ends the encryption.
+    """
     try:
         connection.sendall(words)
         return connection.recv(64)
-    except ssl.SSLError:
+    except (TimeoutError, ssl.SSLError):
         raise
     except OSError:
         return b""

@@ -42,13 +42,15 @@ def check_photo_file(path: str | os.PathLike[str]) -> None:
     Raises:
         As `photo_bytes`.
     """
-    if is_url(str(path)):
+    if is_url(os.fspath(path)):
         raise BadPhotoError("the photo is a URL", "download it, and give the file")
     status = Path(path).stat()
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
         raise BadPhotoError(f"the photo is {kind}", "give a file")
     _check_size(status.st_size)
+    if not status.st_size:
+        raise BadPhotoError("the photo is empty", "give a JPEG, PNG or WebP file")
     with Path(path).open("rb"):
         return
 
@@ -58,5 +60,3 @@ def _check_size(size: int) -> None:
         raise PhotoTooLargeError(
             f"the photo has {size} bytes", f"send at most {contract.MAX_PHOTO_BYTES >> 20} MiB"
         )
-    if not size:
-        raise BadPhotoError("the photo is empty", "give a JPEG, PNG or WebP file")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
+
+_UNFINISHED: Final = re.compile(r"\.facewright-[0-9a-f]{32}")
+#: No file takes longer to write.
+_FORGOTTEN_AFTER_S: Final = 3600.0
 
 
 def write_whole(path: str | Path, content: bytes) -> Path:
@@ -24,3 +31,14 @@ def write_whole(path: str | Path, content: bytes) -> Path:
     finally:
         unfinished.unlink(missing_ok=True)
     return path
+
+
+def remove_forgotten(folder: Path) -> None:
+    """Remove what processes that were killed in the middle of `write_whole` left in a folder."""
+    for path in folder.glob(".facewright-*"):
+        if _UNFINISHED.fullmatch(path.name):
+            try:
+                if time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
+                    path.unlink()
+            except OSError:  # somebody else was faster, or owns it
+                continue

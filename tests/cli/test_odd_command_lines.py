@@ -116,6 +116,7 @@ LINES = {
     "create me.jpg -o me.glb --tls-authority pipe.jpg": "--tls-authority pipe.jpg is no file",
     "create me.jpg -o me.glb --tls-authority me.jpg": "me.jpg holds no certificate in PEM form",
     "create me.jpg -o me.glb --tls-server-name me": "--tls-server-name without --tls-authority",
+    "create me.jpg -o me.glb --embedded --server gpu:8001": "--embedded starts a server of its own",
     # refine
     "refine missing.npz -o r.npz": "START missing.npz cannot be read: No such file",
     "refine folder -o r.npz": "START folder is no file",
@@ -465,6 +466,18 @@ def test_the_readme_s_commands_are_there() -> None:
         assert command in ("make", "export", "scripts/setup") or command.startswith(
             (".venv/bin/", ".venv-export/bin/")
         )
+
+
+def test_what_a_killed_process_left_half_written_goes(
+    scripted: tuple[Scripted, str], say: Callable[[str], Said]
+) -> None:
+    names = [".facewright-" + 32 * "a", ".facewright-" + 32 * "b", ".facewright-finished.json"]
+    for name in names:
+        Path(name).write_bytes(b"glTF")
+    for name in (names[0], names[2]):
+        os.utime(name, (0, 0))
+    assert say(f"create me.jpg -o me.glb --server {scripted[1]}")[0] == 0
+    assert [Path(name).exists() for name in names] == [False, True, True]
 
 
 def test_a_report_is_json(scripted: tuple[Scripted, str], say: Callable[[str], Said]) -> None:

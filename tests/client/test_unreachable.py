@@ -23,6 +23,7 @@ from facewright_client import (
     ServerUnavailableError,
     Tls,
     WrongServerError,
+    _diagnosis,
 )
 from facewright_client._address import address_of, checked_address
 from tests.support.certificates import Certificate, make_certificate
@@ -106,6 +107,20 @@ def test_something_else() -> None:
     assert isinstance(error, WrongServerError)
     assert "does not speak gRPC; it says b'SSH-2.0" in error.message
     assert again == 0
+
+
+def test_a_server_that_hangs_may_be_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_diagnosis, "_TIMEOUT_S", 0.1)
+    failure = ServerUnavailableError("in gRPC's words", "hint")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"127.0.0.1:{silent.getsockname()[1]}"
+        for tls in (None, Tls()):
+            error = _diagnosis.diagnosed(failure, url, tls)
+            assert (type(error), error.message, error.hint) == (
+                ServerUnavailableError,
+                f"{url} does not answer",
+                "hint",
+            )
 
 
 def test_a_name_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from facewright_client import Tls
 
 DEFAULT_PIPELINE: Final = "avatar_twin"
+DEFAULT_SERVER: Final = "localhost:8001"
 #: Names that mean a file of another kind, and would become folders.
 _NOT_WRITTEN: Final = re.compile(
     r"\.(gltf|vrm|fbx|obj|ply|stl|usd[acz]?|dae|blend|bin|npz|zip|json|txt|html|pdf|png|jpe?g|webp|gif|bmp|tiff?"
@@ -112,6 +113,12 @@ def _create(parsed: argparse.Namespace) -> int:
         parallel=parsed.parallel,
         timeout_s=parsed.timeout,
     )
+    if parsed.embedded and (parsed.server != DEFAULT_SERVER or parsed.tls_authority is not None):
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            "--embedded starts a server of its own, and --server or --tls-authority name another",
+            "leave one of them out",
+        )
     if not prepare(batch):
         return 1
     if not parsed.embedded:
@@ -187,7 +194,7 @@ def _add_connection(group: Any) -> None:
     group.add_argument(
         "--server",
         type=arguments.server_address,
-        default="localhost:8001",
+        default=DEFAULT_SERVER,
         metavar="HOST:PORT",
         help="(default: %(default)s)",
     )

@@ -19,22 +19,31 @@ from facewright.cli.interrupts import INTERRUPTED, leaving_at_once
 from facewright.cli.messages import complain, discard_output, prepare_streams, reason, say
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
+from facewright.core.invocation import program
 
-_DESCRIPTION: Final = """\
-One photo in, one game-ready 3D head avatar out.
+_EXAMPLES: Final = {
+    "": {
+        "serve": "start a server, stop it with Ctrl-C",
+        "create me.jpg -o me.glb": "one photo, by the server on this machine",
+        "create photos/*.jpg -o avatars/": "many photos; run it again to finish what is missing",
+        "create me.jpg -o me.glb --embedded": "the same without a server: starts one, stops it after",
+        "doctor": "what is missing on this machine, and the command that mends it",
+    },
+    "For owners of published networks (needs scripts/setup --export, but for build):\n\n": {
+        "export twin --weights *.pth": "checkpoints to verified ONNX files in a model repository",
+        "build [REPOSITORY]": "TensorRT plans of them, on the GPU that serves",
+        "parity": "how exactly every network's file computes what its module does",
+    },
+}
 
-  facewright serve                              start a server, stop it with Ctrl-C
-  facewright create me.jpg -o me.glb            one photo, by the server on this machine
-  facewright create photos/*.jpg -o avatars/    many photos; run it again to finish what is missing
-  facewright create me.jpg -o me.glb --embedded the same without a server: starts one, stops it after
-  facewright doctor                             what is missing on this machine, and the command that mends it
 
-For owners of published networks (needs scripts/setup --export, but for build):
-
-  facewright export twin --weights *.pth        checkpoints to verified ONNX files in a model repository
-  facewright build [REPOSITORY]                 TensorRT plans of them, on the GPU that serves
-  facewright parity                             how exactly every network's file computes what its module does
-"""
+def _description() -> str:
+    """What the program does, and commands to type, as they work from the current folder."""
+    parts = ["One photo in, one game-ready 3D head avatar out.\n"]
+    for title, examples in _EXAMPLES.items():
+        lines = [f"  {program()} {example:34} {meaning}\n" for example, meaning in examples.items()]
+        parts.append(title + "".join(lines))
+    return "\n".join(parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +89,7 @@ def _asked_pipeline(arguments: Sequence[str]) -> str | None:
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
-        "facewright", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        "facewright", description=_description(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -30,7 +30,7 @@ from facewright_client import (
     WrongServerError,
 )
 from facewright_client._photo_file import check_photo_file, photo_bytes
-from facewright_client._whole_file import write_whole
+from facewright_client._whole_file import remove_forgotten, write_whole
 from facewright_client.contract import ErrorCode
 
 #: Seconds of silence after which it is told what is waited for.
@@ -330,6 +330,7 @@ def _prepare_output(batch: Batch) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as trial:
             trial.write(b"\0")
+        remove_forgotten(folder)
     except OSError as error:
         raise _no_output(f"nothing can be written to {folder}: {reason(error)}") from None
 

@@ -81,8 +81,16 @@ def embedded_server() -> Iterator[Server]:
         kept.touch()
     except OSError:
         log = None
-    with Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log)) as server:
+    server = Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log))
+    try:
+        server.start()
+    except ServerFailedError as error:
+        where = f"; the log: {log}" if log else ""
+        raise ServerFailedError(f"{error}{where}") from error
+    try:
         yield server
+    finally:
+        server.stop()
 
 
 def _announce(server: Server) -> None:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from facewright.core.invocation import runnable
 from facewright.pipelines.registry import pipelines
 from facewright.server.liveness import PROBE_PHOTO, smallest_options
 from facewright_client import (
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = smallest_options(pipelines()[asked]) if asked in pipelines() else {}
         client.create(PROBE_PHOTO, asked, timeout_s=given.patience_s, **options)
     except (ServerUnavailableError, InternalServerError) as error:
-        sys.stderr.write(f"{url} is not alive: {error.code}: {error}\n")
+        sys.stderr.write(runnable(f"{url} is not alive: {error.code}: {error}\n"))
         return 1
     except FacewrightClientError as error:
         # A stage's own refusal names the stage; a deadline that passed in silence does not.

@@ -274,11 +274,15 @@ def load_strictly(module: torch.nn.Module, state: Mapping[str, torch.Tensor], *,
         if names
     ]
     if complaints:
+        seen = "; ".join(complaints)
+        if not missing and not extra:
+            seen = f"it has the network's names with other sizes; {seen}"
+        elif not used.keys() & wanted.keys():
+            seen = f"it has none of the network's {len(missing)} names" + (
+                f", but {listed(extra)}" if extra else ""
+            )
         raise LayoutError(
-            f"{source} does not fit {type(module).__name__}",
-            ("it has the network's names with other sizes; " if not missing and not extra else "")
-            + "; ".join(complaints),
-            "take the published file of this network",
+            f"{source} does not fit {type(module).__name__}", seen, "take the published file of this network"
         )
     floats = [value for value in used.values() if value.is_floating_point()]
     other_types = {value.dtype for value in floats} - {torch.float32}

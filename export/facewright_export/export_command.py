@@ -209,8 +209,8 @@ def _missing(group: Sequence[str], files: WeightFiles, taken: set[Path]) -> Expo
     files_wanted = ",".join("FILE" for _ in rows[0].files)
     return ExportError(
         f"no file was given that holds {wanted}{reasons}",
-        f"--weights {group[0]}={files_wanted}, in a form that docs/export.md names, or leave the network out: "
-        "--network NAME…",
+        f"--weights {group[0]}={files_wanted}, in a form that docs/export.md names, or leave the network "
+        "out: --network NAME…",
     )
 
 

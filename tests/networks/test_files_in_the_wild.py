@@ -209,6 +209,8 @@ def test_swa_and_averages_without_buffers(tmp_path: Path) -> None:
     averaged = torch.optim.swa_utils.AveragedModel(Tiny())
     averaged.module.load_state_dict(weights())
     assert same(imported(saved(averaged.state_dict(), tmp_path / "x.pt")), weights())
+    average = {key: value for key, value in weights(2).items() if not key.endswith("num_batches_tracked")}
+    assert same(imported(saved({"model": weights(), "ema": average}, tmp_path / "x.pt")), average)
     incomplete = {key: value for key, value in weights(2).items() if "running" not in key}
     assert same(imported(saved({"model": weights(), "ema": incomplete}, tmp_path / "x.pt")), weights())
 

@@ -206,10 +206,11 @@ def _missing(group: Sequence[str], files: WeightFiles, taken: set[Path]) -> Expo
     left = [path for path in files.unnamed if path not in taken]
     wanted = " or ".join(f"{row.name} ({' and '.join(row.files)})" for row in rows)
     reasons = "".join(f"\n    {reason}" for row in rows for reason in refusals(row, left))
+    files_wanted = ",".join("FILE" for _ in rows[0].files)
     return ExportError(
         f"no file was given that holds {wanted}{reasons}",
-        f"--weights {group[0]}=FILE, in a form that docs/export.md names, or leave the network out: "
-        "--network NAME…",
+        f"--weights {group[0]}={files_wanted}, in a form that docs/export.md names, or leave the network "
+        "out: --network NAME…",
     )
 
 
@@ -246,7 +247,8 @@ def _failure(outcome: _Outcome, request: ExportRequest) -> ExportError:
         rest = f"; the rest is done, {names[0]} alone: {again}" if done and names else ""
         return ExportError(error.message + kept, error.hint + rest)
     told = "".join(
-        f"\n{name}: {error.message}\n  mend: {error.hint}" for name, error in outcome.failures.items()
+        f"\n{'' if error.message.startswith(name) else f'{name}: '}{error.message}\n  mend: {error.hint}"
+        for name, error in outcome.failures.items()
     )
     return ExportError(
         f"{len(outcome.failures)} things stand in the way{told}{kept}"

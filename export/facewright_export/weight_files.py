@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -47,7 +48,7 @@ def parse_weights(arguments: Sequence[str], known: Sequence[str]) -> WeightFiles
     for argument in arguments:
         name, equals, files = argument.partition("=")
         if not equals or Path(argument).exists():
-            path = Path(argument)
+            path = Path(argument).expanduser()
             unnamed.setdefault(path.resolve(), path)
         elif name not in known:
             raise ExportError(
@@ -59,13 +60,15 @@ def parse_weights(arguments: Sequence[str], known: Sequence[str]) -> WeightFiles
         elif "" in files.split(","):
             raise ExportError(f"{argument} names no file", f"--weights {name}=FILE[,FILE]")
         else:
-            named[name] = tuple(Path(file) for file in files.split(","))
+            named[name] = tuple(Path(file).expanduser() for file in files.split(","))
     for path in (*unnamed.values(), *(path for paths in named.values() for path in paths)):
         _require_file(path)
     return WeightFiles(named, tuple(unnamed.values()))
 
 
 def _require_file(path: Path) -> None:
+    if re.match(r"\w+:/", str(path)):
+        raise ExportError(f"{path} is an address", "download the file and give its path")
     if path.is_dir():
         raise ExportError(f"{path} is a folder", f"give the files in it: --weights {path}/FILE…")
     if not path.exists() and any(letter in str(path) for letter in "*?["):

@@ -103,6 +103,8 @@ def test_an_output_that_is_a_file_is_told(decoder: Path, capsys: pytest.CaptureF
     ("weights", "words"),
     [
         (("{folder}",), "is a folder"),
+        (("https://example.com/x.pth",), "https:/example.com/x.pth is an address"),
+        (("shape_decoder=~/no such file.pt",), "/no such file.pt"),
         (("{folder}/*.safetensors",), "no file matches"),
         (("shape_decoder=",), "shape_decoder= names no file"),
         (("shape_decoder={decoder}", "shape_decoder={decoder}"), "shape_decoder is given twice"),
@@ -121,6 +123,7 @@ def test_weights_that_are_no_files_of_networks_are_told_before_anything_is_read(
     assert run("export", "twin", *arguments) == 1
     said = capsys.readouterr().err
     assert words in said
+    assert "~" not in said
     assert "mend:" in said
     assert not (tmp_path / "r").exists()
 

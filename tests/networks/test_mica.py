@@ -81,5 +81,5 @@ def test_a_backbone_of_another_depth_is_refused(tmp_path: Path) -> None:
 def test_a_mica_file_without_its_regressor_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mica.tar"
     torch.save({"arcface": {"x": torch.zeros(1)}, "flameModel": {"generator.f": torch.zeros(1)}}, path)
-    with pytest.raises(LayoutError, match=r"does not fit Mica: \d+ missing: arcface\.bn1\.bias"):
+    with pytest.raises(LayoutError, match="does not fit Mica: it has none of the network's 781 names;"):
         import_mica(path)

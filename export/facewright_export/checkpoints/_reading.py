@@ -78,9 +78,7 @@ class Checkpoint:
         Raises LayoutError where it has a name of its own, so that this may be another network, and where two
         places hold the network with other numbers.
         """
-        found = Counter(
-            name[:end] for name in self.tensors for end in _starts(name) if _dotted(name[end:]) in wanted
-        )
+        found = self._found(wanted)
         places = [place for place in found if self._says_nothing(place)]
         most = max((found[place] for place in places), default=0)
         named = max(found, key=lambda place: found[place], default="")
@@ -102,9 +100,8 @@ class Checkpoint:
     def network_at(self, place: str, wanted: Collection[str]) -> StateDict:
         """The network's tensors below a place, and whatever else the dicts hold there that they are in."""
         there = [name for name in self.tensors if name.startswith(place)]
-        sections = {_section(name) for name in there if _dotted(name[len(place) :]) in wanted} or {
-            _section(place)
-        }
+        own = [name for name in there if _dotted(name[len(place) :]) in wanted]
+        sections = {_section(name) for name in own or [place]}
         return {
             _dotted(name[len(place) :]): self.tensors[name] for name in there if _section(name) in sections
         }
@@ -223,7 +220,7 @@ def state_of(
     names = {_published(own, published or {}): own for own in wanted}
     if checkpoint.share(names) == 0 < checkpoint.share(wanted):
         names = {own: own for own in wanted}
-    place = checkpoint.place(names)
+    place = checkpoint.place({name for name in names if not name.endswith(_COUNTER)})
     found = checkpoint.network_at(place, names)
     left = tuple(name for name in unused if name.endswith("."))
     state = {n: v for n, v in found.items() if n in names or not (n in unused or n.startswith(left))}
@@ -274,11 +271,15 @@ def load_strictly(module: torch.nn.Module, state: Mapping[str, torch.Tensor], *,
         if names
     ]
     if complaints:
+        seen = "; ".join(complaints)
+        if not missing and not extra:
+            seen = f"it has the network's names with other sizes; {seen}"
+        elif not used.keys() & wanted.keys():
+            seen = f"it has none of the network's {len(missing)} names" + (
+                f", but {listed(extra)}" if extra else ""
+            )
         raise LayoutError(
-            f"{source} does not fit {type(module).__name__}",
-            ("it has the network's names with other sizes; " if not missing and not extra else "")
-            + "; ".join(complaints),
-            "take the published file of this network",
+            f"{source} does not fit {type(module).__name__}", seen, "take the published file of this network"
         )
     floats = [value for value in used.values() if value.is_floating_point()]
     other_types = {value.dtype for value in floats} - {torch.float32}

@@ -16,7 +16,6 @@ from torch.storage import TypedStorage
 
 from facewright_export.checkpoints._files import (
     AGAIN,
-    WHICH,
     CheckpointError,
     LayoutError,
     UnsafeCheckpointError,
@@ -96,7 +95,7 @@ def read_entries(path: Path | str) -> dict[str, Any]:
     for name, tensor in tensors.items():
         _check_tensor(name, tensor, path)
     kinds = {name: class_name(value) for name, value in sorted(entries.items())}
-    objects = {name: kind for name, kind in kinds.items() if kind and kind not in _TENSOR_KINDS.values()}
+    objects = {name: kind for name, kind in kinds.items() if kind and kind not in _KINDS_OF_NUMBERS.values()}
     if objects and not tensors:
         name, kind = next(iter(objects.items()))
         raise UnsafeCheckpointError(
@@ -113,9 +112,8 @@ def read_entries(path: Path | str) -> dict[str, Any]:
         )
     if not tensors:
         there = [f"{name} ({kind})" if kind else name for name, kind in kinds.items() if name]
-        raise LayoutError(
-            f"checkpoint {path}", f"it holds no tensors, but {listed(there) or 'nothing'}", WHICH
-        )
+        seen = f"it holds no tensors, but {listed(there) or 'nothing'}"
+        raise LayoutError(f"checkpoint {path}", seen, "save tensors by their names, with torch.save")
     return entries
 
 
@@ -293,8 +291,13 @@ _KNOWN: Final[dict[str, Any]] = {
 }
 #: The others are marks on storages; `torch.UntypedStorage`, called, would take memory of any size.
 _CALLED: Final = tuple(value for value in _KNOWN.values() if isinstance(value, FunctionType))
-#: What to call tensors that are no plain numbers.
-_TENSOR_KINDS: Final = {
+#: What to call numbers that are no plain tensors, by the functions that make them.
+_KINDS_OF_NUMBERS: Final = {
+    **{
+        f"numpy.{core}.{name}": "a NumPy number" if name.endswith("scalar") else "a NumPy array"
+        for core in ("core", "_core")
+        for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
+    },
     "torch._utils._rebuild_qtensor": "a quantised tensor",
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
     "torch._utils._rebuild_nested_tensor": "a nested tensor",
@@ -326,7 +329,7 @@ class _TorchUnpickler(SafeUnpickler):
         if does_something(module, name):
             raise asks_for(self._path, module, name, "checkpoint")
         plain = full.removeprefix("__builtin__.").removeprefix("builtins.")
-        return type("UnreadObject", (UnreadObject,), {"name": _TENSOR_KINDS.get(full, plain)})
+        return type("UnreadObject", (UnreadObject,), {"name": _KINDS_OF_NUMBERS.get(full, plain)})
 
     def is_callable(self, function: Any) -> bool:
         return isinstance(function, UnreadObject) or _is_known(function)

@@ -161,7 +161,8 @@ def _layout(state: Mapping[str, Tensor], source: str) -> GeneratorLayout:
     """The sizes that the shapes tell; whatever does not fit them is then found by strict loading."""
     block_count = sum(bool(re.fullmatch(r"to_rgbs\.\d+\.conv\.weight", key)) for key in state)
     last = f"to_rgbs.{block_count - 1}.conv.weight"
-    needed = {"input.input": 4, "to_rgb1.conv.weight": 5, "conv1.conv.modulation.weight": 2, last: 5}
+    needed = {"input.input": 4, "to_rgb1.conv.weight": 5, "conv1.conv.modulation.weight": 2}
+    needed |= {last: 5} if block_count else {}
     shapes = {key: tuple(state[key].shape) for key in needed if key in state}
     wrong = [key for key, axes in needed.items() if len(shapes.get(key, ())) != axes]
     if wrong or not 1 <= block_count <= 8:

@@ -40,7 +40,8 @@ _NMS_IOU = 0.3
 #: up to 0.12 more than the upright one.
 SURE_SCORE = 0.8
 _SURER = 0.13
-#: Longer side of the overview that is searched: the smallest tiles are seen at the detector's own resolution.
+#: Least longer side of the overview that is searched, where the photo has as much: the smallest tiles are
+#: seen at the detector's own resolution.
 OVERVIEW_SIDE = 4 * INPUT_SIZE
 # Tiles as parts of the longer side. 2 × 2 of 0.6 overlap by as much as a face that the whole view shows.
 _LARGE_TILE, _SMALL_TILE = 0.6, 0.25
@@ -68,8 +69,8 @@ class FaceDetection:
     score: float
     points: F64
 
-    def scaled(self, factor: F64) -> FaceDetection:
-        """In pixels of an image that is ``factor`` (x, y) as large."""
+    def scaled(self, factor: float) -> FaceDetection:
+        """In pixels of an image that is ``factor`` times as large."""
         return FaceDetection(self.score, self.points * factor)
 
     @property
@@ -106,7 +107,7 @@ def search_faces(overview: Image.Image, detector: Engine) -> Iterator[list[FaceD
     group, or of small ones only, down to 1/30, as the second does.
 
     Args:
-        overview: upright sRGB of about `OVERVIEW_SIDE` (finer costs only time).
+        overview: upright sRGB of `OVERVIEW_SIDE` or more (which costs only time).
         detector: the ``face_detector`` network.
     """
     side = float(max(overview.size))

@@ -204,6 +204,7 @@ def test_cmyk_by_its_profile() -> None:
     """A profile that says how much ink makes which grey goes before Pillow's guess."""
     inks = Image.new("CMYK", (64, 64), (0, 0, 0, 128))
     plain = _shown(_encoded(inks, "JPEG", quality=100))
+    assert "CMYK without a colour profile" in _warning(_encoded(inks, "JPEG"))
     profiled = _encoded(inks, "JPEG", quality=100, icc_profile=_cmyk_profile())
     assert decode_photo(profiled).warnings == ()
     assert np.abs(plain - 127).max() <= 2

@@ -215,7 +215,6 @@ def test_face_index(index: int, left: int, right: int, group: Image.Image, netwo
 _FACE = (120, 10, 330, 220)  # of the astronaut: 105 of 210 pixels are the face's width
 _CROWDS: dict[str, tuple[tuple[int, int], list[tuple[int, int, int, int]]]] = {
     # size of the canvas, and of each face: x, y, side of the pasted square, degrees of roll
-    "a couple": ((1200, 900), [(60, 200, 500, 0), (640, 220, 480, 0)]),
     "small beside large": ((1600, 1000), [(40, 60, 240, 0), (500, 100, 800, 0), (1350, 700, 240, 0)]),
     "smaller beside two": (
         (2000, 1000),
@@ -224,7 +223,7 @@ _CROWDS: dict[str, tuple[tuple[int, int], list[tuple[int, int, int, int]]]] = {
     "tilted": ((1500, 900), [(50, 80, 400, 25), (560, 300, 400, -30), (1050, 60, 380, 0)]),
     "at the borders": ((1500, 900), [(-90, -40, 420, 0), (600, 250, 400, 0), (1180, 560, 420, 0)]),
     "one above the other": ((700, 1500), [(100, 60, 420, 0), (140, 540, 420, 0), (60, 1030, 420, 0)]),
-    "a row": ((2000, 500), [(20 + 330 * n, 120, 250, 0) for n in range(6)]),
+    "a row": ((2000, 500), [(20 + 500 * n, 120, 280, 0) for n in range(4)]),
     "one lying beside one upright": ((1400, 900), [(60, 60, 500, 0), (760, 200, 500, 90)]),
     "one alone": ((900, 900), [(200, 200, 500, 0)]),
 }
@@ -246,12 +245,13 @@ def test_the_reported_number_chooses_the_same_face(
             .rotate(-roll, Image.Resampling.BICUBIC, fillcolor=(120, 130, 140))
         )
         canvas.paste(face, (x, y))
-    main = _find(canvas, networks).info
+    photo = _encoded(canvas, compress_level=1)
+    main = find_face(photo, networks).info
     if crowd != "one lying beside one upright":  # what lies is looked for only where nothing stands
         assert main.face_count == len(places)
     boxes = []
     for index in range(main.face_count):
-        info = _find(canvas, networks, face_index=index).info
+        info = find_face(photo, networks, index).info
         assert (info.face_count, info.face_index) == (main.face_count, index)
         assert not any("face_index" in warning for warning in info.warnings)
         boxes.append(info.face_box)
@@ -261,7 +261,7 @@ def test_the_reported_number_chooses_the_same_face(
     for (ax, ay, width), (bx, by, _) in itertools.combinations(centres, 2):
         assert math.hypot(bx - ax, by - ay) > width / 2
     with pytest.raises(FacewrightError, match=f"but {main.face_count} faces were found"):
-        _find(canvas, networks, face_index=main.face_count)
+        find_face(photo, networks, main.face_count)
 
 
 def test_several_faces_are_told(group: Image.Image, networks: FaceNetworks) -> None:
@@ -286,7 +286,7 @@ def test_what_resembles_a_face_beside_one_is_not_counted(
         assert info.face_box[0] > 640
 
 
-@pytest.mark.parametrize("width", [1900, 2401, 4001, 6002])
+@pytest.mark.parametrize("width", [2401, 4001, 6002])
 def test_the_box_is_that_of_the_landmarks_however_large_the_photo(
     width: int, astronaut: Image.Image, networks: FaceNetworks
 ) -> None:

@@ -23,6 +23,8 @@ from facewright_client import AsyncClient, Client, contract
 
 pytestmark = pytest.mark.server
 
+HEIC = Path(__file__).parents[1] / "data" / "astronaut.heic"
+
 
 def _gltf(glb: bytes) -> dict:
     magic, version, length, json_length, kind = struct.unpack_from("<4sIII4s", glb)
@@ -52,6 +54,37 @@ def test_an_avatar_has_everything(client: Client, photo: bytes) -> None:
     stages = {step.split(".")[0] for step in spent}
     assert stages == {"find_face", "face_landmarks", "fit_head", "bake_texture", "package_avatar"}
     assert all(milliseconds >= 0 for milliseconds in spent.values())
+
+
+@pytest.mark.parametrize("kind", ["heic", "avif"])
+def test_what_phones_write_is_read(client: Client, photo: bytes, kind: str) -> None:
+    """By the stages of the server, whose Python has the decoder."""
+    if kind == "heic":
+        content = HEIC.read_bytes()
+    else:
+        file = BytesIO()
+        Image.open(BytesIO(photo)).save(file, "AVIF", speed=10)
+        content = file.getvalue()
+    expected = client.create(photo).report["photo"]["face_box"]
+    assert client.create(content).report["photo"]["face_box"] == pytest.approx(expected, abs=4)
+
+
+def test_the_reported_face_chosen_again_is_the_same(client: Client, photo: bytes) -> None:
+    """Two faces, the smaller at the left: the main one is the second."""
+    face = Image.open(BytesIO(photo)).crop((120, 0, 340, 220))
+    canvas = Image.new("RGB", (1000, 500), (96, 100, 110))
+    canvas.paste(face.resize((160, 160)), (30, 150))
+    canvas.paste(face.resize((440, 440)), (460, 30))
+    file = BytesIO()
+    canvas.save(file, "JPEG", quality=92)
+    main = client.create(file.getvalue())
+    assert (main.report["photo"]["face_count"], main.report["photo"]["face_index"]) == (2, 1)
+    assert any("2 faces" in warning and "face_index" in warning for warning in main.warnings)
+    again = client.create(file.getvalue(), face_index=1)
+    assert again.report["photo"] == main.report["photo"]
+    other = client.create(file.getvalue(), face_index=0).report["photo"]
+    assert other["face_count"] == 2
+    assert other["face_box"][2] < 200
 
 
 def test_the_same_photo_gives_the_same_file(client: Client, photo: bytes) -> None:

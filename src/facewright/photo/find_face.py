@@ -163,7 +163,7 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
     Raises:
         FacewrightError: NO_FACE.
     """
-    overview = photo.overview(OVERVIEW_SIDE)
+    overview, factor = photo.overview(OVERVIEW_SIDE)
     rejected = 0
     for detections in search_faces(overview, networks.detector):
         faces: list[_Face] = []
@@ -176,9 +176,7 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
                 and prominence < _CLEARLY_MORE * max(face.prominence for face in faces)
             ):
                 continue
-            face = _confirm(
-                photo, detection.scaled(np.divide(photo.image.size, overview.size)), prominence, networks
-            )
+            face = _confirm(photo, detection.scaled(factor), prominence, networks)
             if face is None:
                 rejected += 1
             elif not any(covered_share(face.box, other.box) > SAME_FACE for other in faces):

@@ -24,7 +24,10 @@ def open_heic(photo: bytes) -> Image.Image:
         FacewrightError: BAD_PHOTO where the decoder is not installed.
         OSError, ValueError, RuntimeError, EOFError, SyntaxError: the file is damaged.
     """
-    image: Image.Image = _decoder().open_heif(photo).to_pillow()
+    try:
+        image: Image.Image = _decoder().open_heif(photo).to_pillow()
+    except IndexError as error:
+        raise ValueError("there is no picture in it") from error
     return image
 
 

@@ -92,12 +92,12 @@ class Photo:
         """The inverse of `to_photo`."""
         return (points - self.origin) / self.reduction
 
-    def overview(self, side: int) -> Image.Image:
-        """The whole image in sRGB, its longer side no more than ``side`` pixels, antialiased."""
-        scale = min(1.0, side / max(self.image.size))
-        width, height = (max(1, round(scale * length)) for length in self.image.size)
-        small = self.image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        return to_srgb(small, self.colours)
+    def overview(self, side: int) -> tuple[Image.Image, int]:
+        """The whole image in sRGB, averaged down by the largest whole number that leaves its longer side at
+        least ``side`` pixels; and that number.
+        """
+        factor = max(1, max(self.image.size) // side)
+        return to_srgb(self.image.reduce(factor) if factor > 1 else self.image, self.colours), factor
 
 
 def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = None) -> Photo:
@@ -267,6 +267,8 @@ def _in_colours(
     """The image as RGB, and what makes sRGB of it. Grey and CMYK become sRGB at once: they are rare."""
     mode: Literal["RGB", "L", "CMYK"] = "CMYK" if flat.mode == "CMYK" else "L" if flat.mode == "L" else "RGB"
     if profile is None:
+        if mode == "CMYK":
+            warnings.append("The photo is CMYK without a colour profile: its colours are a guess.")
         return flat.convert("RGB"), None
     if mode == "L" and profile_space(profile) == b"RGB ":
         # Editors keep the profile when they take the colour out: each grey is then one of its greys.

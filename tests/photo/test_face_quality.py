@@ -220,3 +220,12 @@ def test_a_person_that_the_network_misses_is_said() -> None:
     assert "could not be told from the background" in person.warnings()[0]
     assert person.mask[128, 128] == 255
     assert person.mask[10, 10] == 0
+
+
+def test_beside_a_drawing_another_face_can_be_asked_for(networks: FaceNetworks) -> None:
+    picture = Image.new("RGB", (1000, 600), (200, 200, 195))
+    picture.paste(_drawn(_cartoon), (0, 0))
+    picture.paste(ASTRONAUT.crop((100, 20, 350, 270)), (720, 300))
+    with pytest.raises(FacewrightError, match="even patches") as caught:
+        _find(picture, networks)
+    assert "another of the 2 faces by face_index" in caught.value.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facewright.adapter.in_process import PipelineRunner, run_in_process, stage_model
 from facewright.adapter.served_provenance import network_file, served_provenance
@@ -36,6 +38,21 @@ def test_an_avatar_and_its_report() -> None:
     assert "face_landmarks.network_and_waiting" in report["milliseconds"]
     assert PREVIEW not in run.tensors
     assert list(run.milliseconds) == [step.name for step in AVATAR_TWIN.steps[:-1]]
+
+
+def test_a_photo_cut_at_the_face_gives_its_face() -> None:
+    """What is outside the photo is missing; what is inside counts as the person, whatever surrounds it."""
+
+    def visible(box: tuple[int, int, int, int]) -> float:
+        file = io.BytesIO()
+        Image.open(ASTRONAUT).crop(box).save(file, "PNG")
+        run = run_in_process("avatar_twin", file.getvalue(), {"texture_size": 512}, (REPORT,))
+        return float(json.loads(run.content(REPORT))["texture"]["visible_share"])
+
+    whole = visible((0, 0, 512, 512))
+    assert visible((167, 71, 282, 185)) > 0.85 * whole  # the face's box and 10 %
+    assert visible((177, 81, 272, 175)) > 0.7 * whole  # the box
+    assert visible((186, 90, 274, 160)) > 0.5 * whole  # 10 to 15 pixels less of 95 on three sides
 
 
 def test_only_what_is_wanted_runs() -> None:

@@ -15,6 +15,7 @@ from facewright.core.errors import FacewrightError
 from facewright.photo.face_quality import check_face
 from facewright.photo.find_face import FaceNetworks, find_face
 from facewright.photo.landmark_crop import sample_view
+from facewright.photo.person_mask import FoundPerson
 from facewright_client.contract import ErrorCode
 
 F64 = npt.NDArray[np.float64]
@@ -141,8 +142,9 @@ def test_a_face_without_eyes_and_mouth_is_refused(landmarks: F64, networks: Face
     to_photo = found.crop_to_photo.astype(np.float64) @ found.landmark_to_crop
     view = sample_view(_covered(veil, landmarks), to_photo)
     to_view = np.linalg.inv(to_photo)
+    in_view = landmarks @ to_view[:2, :2].T + to_view[:2, 2]
     with pytest.raises(FacewrightError, match="both eyes and the mouth are covered") as caught:
-        check_face(view, landmarks @ to_view[:2, :2].T + to_view[:2, 2])
+        check_face(view, in_view, 1.0, FoundPerson(found.person_mask, 1.0))
     assert caught.value.code == ErrorCode.BAD_PHOTO
     assert "dark glasses" in caught.value.hint
 

@@ -76,6 +76,15 @@ def _cartoon(draw: Draw, skin: Colour = (240, 200, 170), hair: Colour = (90, 50,
     draw.chord((245, 400, 355, 460), 0, 180, fill=(190, 70, 80))
 
 
+def _photographed(picture: Image.Image) -> Image.Image:
+    """Paper in light that falls off, with a sensor's noise."""
+    rng = np.random.default_rng(0)
+    height, width = picture.height, picture.width
+    light = np.linspace(0.8, 1, width)[None, :, None] * np.array([1, 0.97, 0.9])
+    seen = 0.92 * np.asarray(picture) * light + rng.normal(0, 3, (height, width, 1))
+    return Image.fromarray(seen.clip(0, 255).astype(np.uint8))
+
+
 @pytest.mark.parametrize(
     "picture",
     [
@@ -87,11 +96,18 @@ def _cartoon(draw: Draw, skin: Colour = (240, 200, 170), hair: Colour = (90, 50,
         _drawn(_cartoon),
         _drawn(_cartoon, blur=5),
         _drawn(lambda draw: _cartoon(draw, (110, 75, 55), (20, 15, 10))),
+        _photographed(_drawn(_smiley)),
+        _photographed(_drawn(_socket)),
+        _photographed(_drawn(_doodle, ground=(245, 243, 238))),
+        _photographed(_drawn(_cartoon)),
     ],
-    ids=["smiley", "socket", "pencil", "chalk", "ink", "cartoon", "blurred cartoon", "dark cartoon"],
+    ids=[
+        *("smiley", "socket", "pencil", "chalk", "ink", "cartoon", "blurred cartoon", "dark cartoon"),
+        *("photo of a smiley", "of a socket", "of a pencil drawing", "of a cartoon"),
+    ],
 )
 def test_drawings_and_things_are_no_faces(picture: Image.Image, networks: FaceNetworks) -> None:
-    with pytest.raises(FacewrightError, match=r"drawn|drawings") as caught:
+    with pytest.raises(FacewrightError, match=r"drawn|drawing|even patches|nobody") as caught:
         _find(picture, networks)
     assert caught.value.code in (ErrorCode.NO_FACE, ErrorCode.BAD_PHOTO)
     assert "photo of a person" in caught.value.hint
@@ -204,3 +220,12 @@ def test_a_person_that_the_network_misses_is_said() -> None:
     assert "could not be told from the background" in person.warnings()[0]
     assert person.mask[128, 128] == 255
     assert person.mask[10, 10] == 0
+
+
+def test_beside_a_drawing_another_face_can_be_asked_for(networks: FaceNetworks) -> None:
+    picture = Image.new("RGB", (1000, 600), (200, 200, 195))
+    picture.paste(_drawn(_cartoon), (0, 0))
+    picture.paste(ASTRONAUT.crop((100, 20, 350, 270)), (720, 300))
+    with pytest.raises(FacewrightError, match="even patches") as caught:
+        _find(picture, networks)
+    assert "another of the 2 faces by face_index" in caught.value.hint

@@ -426,13 +426,29 @@ def test_photo_that_shows_no_skin_still_gives_a_texture(baker: TextureBaker, fro
         sections_to_json([baked.info.section(baked.sh_light, 1)])  # every number is finite
 
 
-def test_face_outside_the_photo_is_filled_in(baker: TextureBaker, frontal: RenderedPhoto) -> None:
-    moved = frontal.view.head_to_camera.copy()
-    moved[0, 3] += 2.0
-    photo = dataclasses.replace(frontal, view=dataclasses.replace(frontal.view, head_to_camera=moved))
-    baked = bake(baker, photo)
-    assert baked.info.visible_share < 0.01
-    assert any("0 % of the face" in warning for warning in baked.info.warnings)
+@pytest.mark.parametrize("unseen", ["outside the photo", "not the person"])
+def test_a_face_of_which_nothing_is_seen_is_refused(
+    baker: TextureBaker, frontal: RenderedPhoto, unseen: str
+) -> None:
+    pose = frontal.view.head_to_camera.copy()
+    mask = np.full(PERSON_MASK.shape, 255, np.uint8)
+    if unseen == "not the person":
+        mask[:] = 0
+    else:
+        pose[0, 3] += 2.0
+    with pytest.raises(FacewrightError, match="shows 0 % of the face") as caught:
+        baker.bake(
+            frontal.crop,
+            frontal.view.intrinsics,
+            pose,
+            frontal.vertices,
+            frontal.vertices,
+            frontal.eyes,
+            frontal.options,
+            mask,
+        )
+    assert caught.value.code == ErrorCode.BAD_PHOTO
+    assert "whole face" in caught.value.hint
 
 
 @pytest.mark.parametrize(

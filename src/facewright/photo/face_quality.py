@@ -20,6 +20,7 @@ from facewright.core.colour import LUMINANCE
 from facewright.core.errors import FacewrightError
 from facewright.core.settings import Range
 from facewright.photo.face_cover import check_cover
+from facewright.photo.person_mask import LEAST_AGREEMENT, FoundPerson
 from facewright_client.contract import ErrorCode
 
 F64 = npt.NDArray[np.float64]
@@ -55,6 +56,14 @@ class FaceLimits:
     #: and more; drawings 0.02 at most, mosaics of 12 to 25 cells over the face 0.02 to 0.06.
     patches: Annotated[float, "share", STUDIED] = 0.045
     pixelated: Annotated[float, "share", STUDIED] = 0.075
+    #: Curvature of brightness over a tenth of the face, where skin is evenest, of the contrast: what shading
+    #: leaves in every photo, 0.035 and more (once 0.015, in flat light); drawings 0, photos of drawings 0.003
+    #: to 0.028, also in uneven light and with noise.
+    relief: Annotated[float, "of the contrast", STUDIED] = 0.0135
+    #: The same, and the network's certainty of a face (people 0.98 and more), where less than half of it is
+    #: taken for a person: one of the photos is.
+    relief_of_things: Annotated[float, "of the contrast", STUDIED] = 0.03
+    score_of_things: Annotated[float, "probability", STUDIED] = 0.98
     #: How many times more brightness differs between pixels 4 apart than between neighbours (a ramp: 4):
     #: photos 3.3 at most, two small ones 3.6; blurred over 1/75 of the face's height 3.4 and more. And
     #: between pixels 16 and 4 apart: photos 2.9 at most, blurred over 1/20 of it 3.3 and more.
@@ -98,18 +107,22 @@ _INSIDE: Final = 0.93
 _MARGIN_PX: Final = 7
 # Where less skin is seen, nothing is measured: a face from the side or from above, whose outline is a line.
 _LEAST_SKIN_PX: Final = 400
-# Hues are compared between cells of this size.
+# Hues and shading are compared between cells of this size; shading over so many of them.
 _CELL_PX: Final = 4
+_RELIEF_CELLS: Final = 3
+_LEAST_CURVATURES: Final = 40
 # From this code on a channel is taken for clipped, as JPEG leaves it.
 _CLIPPED_CODE: Final = 251.0
 
 
-def check_face(view: Floats, landmarks: F64) -> list[str]:
+def check_face(view: Floats, landmarks: F64, score: float, person: FoundPerson) -> list[str]:
     """Refuse what is no usable face.
 
     Args:
         view: LANDMARK_INPUT, ``[3, 192, 192]`` RGB 0-1.
         landmarks: ``[478, 2]``, pixels of the view.
+        score: the landmark network's probability of a face.
+        person: who was found there.
 
     Returns:
         Sentences for the report on exposure, contrast, sharpness and colour, and on what is covered.
@@ -127,6 +140,13 @@ def check_face(view: Floats, landmarks: F64) -> list[str]:
     if not (face.dark or face.over_exposed or face.contrast < LIMITS.low_contrast):
         covered = check_cover(view, landmarks, face.contrast, face.colourless)
     _refuse_pictures(face)
+    if not covered and not face.over_exposed and face.relief < LIMITS.relief:
+        raise _no_person("its skin is as even as a drawing's")
+    if person.agreement < LEAST_AGREEMENT:
+        if face.relief < LIMITS.relief_of_things:
+            raise _no_person("its skin is as even as a drawing's, and nobody is there")
+        if score < LIMITS.score_of_things:
+            raise _no_person(f"nobody is there, and the landmarks are unsure (score {score:.2f})")
     if covered:  # what covers a face may have any colour, and be brighter than skin
         return [*_faults_of_light(face), *covered]
     _refuse_negative(face)
@@ -198,15 +218,37 @@ class _Measured:
         return float(red), float(blue)
 
     @cached_property
-    def change_of_hue(self) -> float:
-        """Median over the face, between cells of `_CELL_PX`."""
+    def cells(self) -> Floats:
+        """Means over cells, ``[3, rows, columns]``, codes."""
         cell = _CELL_PX
         rows, columns = (side // cell for side in self.brightness.shape)
         cells = self.pixels[:, : rows * cell, : columns * cell].reshape(3, rows, cell, columns, cell)
-        hues = np.stack(_hue(cells.mean(axis=(2, 4))))
+        means: Floats = cells.mean(axis=(2, 4))
+        return means
+
+    @cached_property
+    def change_of_hue(self) -> float:
+        """Median over the face, between cells."""
+        hues = np.stack(_hue(self.cells))
         change = np.abs(hues[:, 1:, :-1] - hues[:, :-1, :-1]) + np.abs(hues[:, :-1, 1:] - hues[:, :-1, :-1])
-        inside = self.face[cell // 2 :: cell, cell // 2 :: cell][: rows - 1, : columns - 1]
+        rows, columns = change.shape[1:]
+        inside = self.face[_CELL_PX // 2 :: _CELL_PX, _CELL_PX // 2 :: _CELL_PX][:rows, :columns]
         return float(np.median(change.sum(axis=0)[inside]))
+
+    @cached_property
+    def relief(self) -> float:
+        """Mean curvature of brightness where it is least, of the contrast; light that falls off adds none."""
+        cell, step = _CELL_PX, _RELIEF_CELLS
+        level: Floats = np.tensordot(LUMINANCE, self.cells, 1)
+        rows, columns = level.shape
+        skin = self.skin[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
+        whole: Mask = np.asarray(skin.all(axis=(1, 3)))
+        curvatures = []
+        for field, inside in ((level, whole), (level.T, whole.T)):
+            curvature = np.abs(field[: -2 * step] + field[2 * step :] - 2 * field[step:-step])
+            curvatures.append(curvature[inside[: -2 * step] & inside[2 * step :] & inside[step:-step]])
+        values = np.concatenate(curvatures)
+        return _mean_of_least(values) / self.contrast if len(values) >= _LEAST_CURVATURES else np.inf
 
     @property
     def colourless(self) -> bool:
@@ -296,11 +338,7 @@ def _refuse_light(face: _Measured) -> None:
 
 def _refuse_pictures(face: _Measured) -> None:
     if face.smoothness < LIMITS.patches:
-        raise FacewrightError(
-            ErrorCode.NO_FACE,
-            "what resembles a face consists of even patches, as drawings, toys and pixelated pictures do",
-            "send a photo of a person, not pixelated",
-        )
+        raise _no_person("it consists of even patches, as drawings, toys and pixelated pictures do")
     if face.growth(4, 16) > LIMITS.blurred_away:
         raise _bad_photo("the face is blurred beyond recognition", "send a sharp photo of the face")
     if face.change_of_hue > LIMITS.false_colours:
@@ -318,6 +356,14 @@ def _refuse_negative(face: _Measured) -> None:
             f"the skin by {-100 * darker:.0f} % of the face's contrast",
             "send a photo in natural colours, with nothing before the face",
         )
+
+
+def _no_person(why: str) -> FacewrightError:
+    return FacewrightError(
+        ErrorCode.NO_FACE,
+        f"what resembles a face is no photo of one: {why}",
+        "send a photo of a person; animals, drawings, toys and pixelated faces are refused",
+    )
 
 
 def _bad_photo(message: str, hint: str) -> FacewrightError:

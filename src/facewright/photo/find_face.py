@@ -123,10 +123,16 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
     landmark_to_crop = np.linalg.inv(to_photo) @ view.to_image()
     landmark_input = sample_view(Image.fromarray(crop), landmark_to_crop)
     clock.lap("crop")
-    faults = check_face(landmark_input, _moved(face.landmarks, np.linalg.inv(view.to_image())))
-    clock.lap("check")
     person = find_person(crop, valid_box, _moved(face.landmarks, np.linalg.inv(to_photo)), networks)
     clock.lap("person_mask")
+    in_view = _moved(face.landmarks, np.linalg.inv(view.to_image()))
+    try:
+        faults = check_face(landmark_input, in_view, face.score, person)
+    except FacewrightError as error:
+        if len(faces) > 1:
+            error.hint += f"; or ask for another of the {len(faces)} faces by face_index"
+        raise
+    clock.lap("check")
     (x0, y0), (x1, y1) = face.box.tolist()
     info = PhotoInfo(
         photo_width=decoded.width,

@@ -177,7 +177,8 @@ class TextureBaker:
             between_steps: called after each step; ends the work by raising.
 
         Raises:
-            FacewrightError: INTERNAL for wrong shapes or numbers that are not finite.
+            FacewrightError: INTERNAL for wrong shapes or numbers that are not finite; BAD_PHOTO when the
+                photo shows next to nothing of the face.
         """
         self._check(face_crop, intrinsics, head_to_camera, fitted_vertices, neutral_vertices)
         if person_mask is not None and (
@@ -216,6 +217,8 @@ class TextureBaker:
         completion = complete_colours(self._surface, seen)
         stack = self._layers.build(texels, completion, delight)
         clock.lap("complete")
+        visible = float((self._face * stack.photo_weight).sum()) / max(float(self._face.sum()), 1e-6)
+        self._require_visible(visible)
 
         tables = self._tables(options.size)
         texture = self._compose(view, face_crop, stack, tables)
@@ -225,7 +228,7 @@ class TextureBaker:
         for eye, fit in zip(tables.eyes, eyes, strict=True):
             self._eyes.paint(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
         clock.lap("eyes")
-        info = self._info(stack, texels, completion, light, options, clock.milliseconds)
+        info = self._info(stack, visible, texels, completion, light, options, clock.milliseconds)
         return BakedTexture(texture, light.coefficients, info)
 
     def _judge_texels(
@@ -283,9 +286,19 @@ class TextureBaker:
             self._sizes = {**kept, size: tables}
         return tables
 
+    def _require_visible(self, visible: float) -> None:
+        least = self.settings.warnings.least_usable
+        if visible < least:
+            raise FacewrightError(
+                ErrorCode.BAD_PHOTO,
+                f"the photo shows {100 * visible:.0f} % of the face's skin, less than {100 * least:.0f} %",
+                "send a photo with the whole face inside it, seen from the front or the side",
+            )
+
     def _info(
         self,
         stack: LayerStack,
+        visible: float,
         texels: TexelEvidence,
         completion: Completion,
         light: ShLight,
@@ -294,7 +307,6 @@ class TextureBaker:
     ) -> TextureInfo:
         face = self._face
         total = max(float(face.sum()), 1e-6)
-        visible = float((face * stack.photo_weight).sum()) / total
         lost = float((face * texels.seen.visible * texels.evidence.occluded).sum())
         excluded = lost / max(float((face * texels.seen.visible).sum()), 1e-6)
         limits = self.settings.warnings

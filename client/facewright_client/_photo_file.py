@@ -50,7 +50,7 @@ def check_photo_file(path: str | os.PathLike[str]) -> None:
         raise BadPhotoError(f"the photo is {kind}", "give a file")
     _check_size(status.st_size)
     if not status.st_size:
-        raise BadPhotoError("the photo is empty", "give a JPEG, PNG or WebP file")
+        raise BadPhotoError("the photo is empty", f"give a whole {contract.PHOTO_FORMATS} file")
     with Path(path).open("rb"):
         return
 

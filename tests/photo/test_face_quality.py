@@ -225,7 +225,7 @@ def test_a_person_that_the_network_misses_is_said() -> None:
 def test_beside_a_drawing_another_face_can_be_asked_for(networks: FaceNetworks) -> None:
     picture = Image.new("RGB", (1000, 600), (200, 200, 195))
     picture.paste(_drawn(_cartoon), (0, 0))
-    picture.paste(ASTRONAUT.crop((100, 20, 350, 270)), (720, 300))
+    picture.paste(ASTRONAUT.crop((100, 20, 350, 270)).resize((390, 390)), (610, 210))
     with pytest.raises(FacewrightError, match="even patches") as caught:
         _find(picture, networks)
     assert "another of the 2 faces by face_index" in caught.value.hint

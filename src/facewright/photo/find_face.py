@@ -212,10 +212,9 @@ def _index(faces: list[_Face], main: int, face_index: int) -> int:
 
 def _prominence(face: FaceDetection, size: tuple[int, int]) -> float:
     """Larger and nearer to the middle of the overview is more prominent."""
-    extent = float(np.ptp(face.box, axis=0).max())
     middle = np.array(size) / 2
     offset = float(np.linalg.norm((face.box.mean(axis=0) - middle) / middle))
-    return extent * face.score * float(np.exp(-0.5 * offset**2))
+    return face.size * face.score * float(np.exp(-0.5 * offset**2))
 
 
 def _confirm(

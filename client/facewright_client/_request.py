@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from facewright_client._errors import (
     error_from_answer,
 )
 
+#: gRPC's words for a connection that did not come about.
+_NO_CONNECTION: Final = re.compile(r"failed to connect|resol", re.IGNORECASE)
 #: How whoever waits for an answer leaves.
 _LEFT: Final = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
 
@@ -65,7 +68,9 @@ class Request:
         # In a stream Triton refuses what is not the contract's without a status.
         status = str(status or "INVALID_ARGUMENT").removeprefix("StatusCode.")
         error = error_from_answer(status, str(failure.message()))
-        if status == "UNAVAILABLE" and isinstance(error, ServerUnavailableError):
+        # A connection that was there and broke is of a server that goes away: the address is right.
+        never_connected = status == "UNAVAILABLE" and _NO_CONNECTION.search(str(failure.message()))
+        if never_connected and isinstance(error, ServerUnavailableError):
             return diagnosed(error, self._url, self._connection.tls)
         return error
 

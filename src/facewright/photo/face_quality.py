@@ -281,11 +281,11 @@ class _Measured:
         return float(min(differences)) / self.contrast
 
     def _differences(self, step: int, area: Mask) -> Floats:
-        """Of brightness between pixels ``step`` apart, across plus down."""
+        """Of brightness between pixels ``step`` apart, across plus down; of every second row."""
         level = self.brightness
-        here = level[:-step, :-step]
-        result: Floats = np.abs(level[:-step, step:] - here) + np.abs(level[step:, :-step] - here)
-        return result[area[:-step, :-step]]
+        here = level[:-step:2, :-step]
+        result: Floats = np.abs(level[:-step:2, step:] - here) + np.abs(level[step::2, :-step] - here)
+        return result[area[:-step:2, :-step]]
 
     def _at(self, points: tuple[int, ...]) -> Floats:
         column, row = self.landmarks[list(points)].astype(np.intp).T

@@ -79,7 +79,8 @@ def test_a_killed_stage_is_restarted_and_everyone_is_answered(tmp_path: Path, ph
         assert not living(first)
         assert not folder.exists()
 
-        # Triton itself, too.
+        # Triton itself, too, once it has started: players are answered before every stage has been asked.
+        assert server.wait_ready(60)
         second = server.pid
         os.kill(second, signal.SIGKILL)
         with Client(server.url, PATIENT) as client:

@@ -165,6 +165,7 @@ def test_plans_that_cannot_be_judged_are_not_called_another_machines(
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
     monkeypatch.delenv("TRT_VERSION", raising=False)
     _write_open_plan("face_landmarks", "11.4.0.106", b"network")
+    monkeypatch.setattr(doctor, "compute_capability", _no_gpu)
     assert doctor._check_plans() == doctor.Finding("0 exported networks, 1 plans, which need a GPU")
     monkeypatch.setattr(doctor, "compute_capability", lambda: "9.0")
     finding = doctor._check_plans()
@@ -220,11 +221,12 @@ def test_an_onnx_runtime_without_cuda_is_exchanged(monkeypatch: pytest.MonkeyPat
     assert exchange.startswith("pip install --constraint constraints.txt --no-deps onnxruntime-gpu")
 
 
-def test_a_machine_without_a_gpu_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none() -> str:
-        raise FacewrightError(ErrorCode.ENGINE_MISMATCH, "no NVIDIA driver", "choose the cpu profile")
+def _no_gpu() -> str:
+    raise FacewrightError(ErrorCode.ENGINE_MISMATCH, "no NVIDIA driver", "choose the cpu profile")
 
-    monkeypatch.setattr(doctor, "compute_capability", none)
+
+def test_a_machine_without_a_gpu_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "compute_capability", _no_gpu)
     assert doctor._check_gpu() == doctor.Finding("no GPU, the cpu profile serves (no NVIDIA driver)")
 
 

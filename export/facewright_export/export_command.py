@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from facewright.cli.messages import complain
 from facewright.core.assets import cache_folder
 from facewright.engines.profile import Profile
 from facewright_export.export_error import ExportError
@@ -240,20 +241,17 @@ def _failure(outcome: _Outcome, request: ExportRequest) -> ExportError:
     """One error for all that was not exported, which says what was."""
     names = [row.name for row in pipeline_networks(request.pipeline) if row.name in outcome.failures]
     done = ", ".join(made.network.name for made in outcome.done)
-    kept = f"\n{'fit and pass' if request.check else f'written to {request.output}'}: {done}" if done else ""
+    kept = f"; {'fit and pass' if request.check else f'written to {request.output}'}: {done}" if done else ""
     again = f"facewright export {request.pipeline} --network {' '.join(names)} --weights FILE…"
     if len(outcome.failures) == 1:
         (error,) = outcome.failures.values()
         rest = f"; the rest is done, {names[0]} alone: {again}" if done and names else ""
         return ExportError(error.message + kept, error.hint + rest)
-    told = "".join(
-        f"\n{'' if error.message.startswith(name) else f'{name}: '}{error.message}\n  mend: {error.hint}"
-        for name, error in outcome.failures.items()
-    )
+    for name, error in outcome.failures.items():
+        complain(f"{'' if error.message.startswith(name) else f'{name}: '}{error.message}", error.hint)
     return ExportError(
-        f"{len(outcome.failures)} things stand in the way{told}{kept}"
-        + ("" if done else "\nnothing was written"),
-        f"each as said above, then these alone: {again}" if done and names else "each as said above",
+        f"{len(outcome.failures)} things stand in the way, as said above{kept or '; nothing was written'}",
+        f"mend each, then these alone: {again}" if done and names else "mend each as said there",
     )
 
 

@@ -22,7 +22,9 @@ import pytest
 from facewright.cli import main
 from facewright.cli.messages import printable
 from facewright.core import invocation
+from facewright.core.errors import FacewrightError
 from facewright.core.invocation import program, python, runnable
+from facewright_client.contract import ErrorCode
 from tests.support.certificates import make_certificate
 from tests.support.scripted_triton import Scripted, scripted_server, wire_error
 
@@ -98,6 +100,9 @@ LINES = {
     "create me.jpg --outptu me.glb": "has no option --outptu; mend: did you mean --output?",
     "create me.jpg -out me.glb": "has no option -out; mend: did you mean --output?",
     "create me.jpg -o me.glb --txture-size=512": "did you mean --texture-size?",
+    "create me.jpg -o me.glb --texture_size 512": "did you mean --texture-size?",
+    "create me.jpg -o me.glb --resolution 512": "has no option --resolution; mend: ",
+    "serve --port 8001": "did you mean --grpc-port or --http-port or --metrics-port?",
     "create me.jpg -o me.glb --iterations 5": "--iterations is an option of ",
     "create me.jpg -o me.glb -x": "has no option -x; mend: ",
     "create me.jpg -o me.glb --texture 512": "could match --texture-size, --texture-format",
@@ -164,6 +169,27 @@ def test_a_port_that_is_taken(say: Callable[[str], Said]) -> None:
         status, said = say(f"serve --grpc-port {port} --http-port 0 --metrics-port 0")
     words = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --grpc-port"
     assert (status, said) == (1, f"error: {words}\n")
+
+
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_loaded(
+    say: Callable[[str], Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> str:
+        raise FacewrightError(ErrorCode.ENGINE_MISMATCH, "no NVIDIA driver", "choose the cpu profile")
+
+    monkeypatch.setattr("facewright.server.triton_process.compute_capability", none)
+    status, said = say("serve --profile cuda --grpc-port 0 --http-port 0 --metrics-port 0")
+    assert (status, said) == (1, "error: no NVIDIA driver; mend: choose the cpu profile\n")
+
+
+def test_a_folder_of_refinement_without_networks_is_told_before_anything_is_loaded(
+    say: Callable[[str], Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(tmp_path / "none"))
+    status, said = say("serve --grpc-port 0 --http-port 0 --metrics-port 0")
+    assert status == 1
+    assert said.startswith("error: refinement needs ")
+    assert said.count("\n") == 1
 
 
 def test_a_full_disk_ends_the_batch(

@@ -231,7 +231,10 @@ def test_an_impossible_focal_length_is_refused_or_ignored(head: HeadModel, fitte
     assert ignored.info.focal_source == fit(fitter, truth).info.focal_source == "estimated"
     assert ignored.info.focal_px == pytest.approx(1650, rel=0.2)
     assert any("focal length" in warning for warning in ignored.info.warnings)
-    assert np.isfinite(fit(fitter, truth, given_px=100000.0).fitted_vertices).all()
+    with pytest.raises(FacewrightError, match="metres away") as caught:
+        fit(fitter, truth, given_px=1e6)
+    assert caught.value.code is ErrorCode.BAD_OPTION
+    assert np.isfinite(fit(fitter, truth, given_px=50000.0).fitted_vertices).all()
 
 
 def test_info_travels_as_json(head: HeadModel, fitter: HeadFitter) -> None:

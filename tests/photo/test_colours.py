@@ -270,6 +270,11 @@ def test_png_chunks(colours: U8) -> None:
         _with_chunks(plain, _gama(0.45455), _chrm(((0, 0.1),) * 4)),
     ):
         assert np.abs(_shown(photo) - colours).max() <= 3
+    profile = matrix_profile(DISPLAY_P3, srgb_curve)
+    with_profile = _encoded(Image.open(io.BytesIO(p3)), icc_profile=profile)
+    for nothing in ((2, 2), (99, 13)):  # cICP that says nothing does not hide the profile
+        photo = _with_chunks(with_profile, (b"cICP", bytes([*nothing, 0, 1])))
+        assert np.abs(_shown(photo) - colours).max() <= 3
     linear = _encoded(Image.fromarray(_coded_in(colours, BT709, _power(1.0))))
     assert np.abs(_shown(_with_chunks(linear, _gama(1.0))) - colours).max() <= 3
     assert "gamma 0 is impossible" in _warning(_with_chunks(plain, _gama(0.0)))

@@ -65,7 +65,11 @@ _BASE64 = base64.b64encode(ASTRONAUT)
 @pytest.mark.parametrize(
     ("photo", "kind", "advice"),
     [
-        (_saved("GIF"), "a GIF animation", "save it as JPEG or PNG"),
+        (_saved("GIF"), "a GIF picture", "save it as JPEG or PNG"),
+        (_saved("TGA"), "a TGA picture", "save it as JPEG or PNG"),
+        (_saved("TGA", compression="tga_rle"), "a TGA picture", "save it as JPEG or PNG"),
+        (_saved("PNG").replace(b"\r\n", b"\n"), "a transfer as text", "as binary"),
+        (_saved("PNG").replace(b"\n", b"\r\n"), "a transfer as text", "as binary"),
         (_saved("BMP"), "a BMP picture", "save it as JPEG or PNG"),
         (_saved("TIFF"), "a TIFF picture", "save it as JPEG or PNG"),
         (_saved("TIFF", exif={271: "NIKON CORPORATION"}), "a TIFF picture", "save it as JPEG or PNG"),
@@ -122,7 +126,7 @@ _BASE64 = base64.b64encode(ASTRONAUT)
         (_BASE64, "the base64 text of a JPEG picture", "decode it"),
         (base64.encodebytes(HEIC), "the base64 text of a HEIC picture", "decode it"),
         (base64.urlsafe_b64encode(_saved("PNG")), "the base64 text of a PNG picture", "decode it"),
-        (b'"' + base64.b64encode(_saved("GIF")) + b'"', "the base64 text of a GIF animation", "decode it"),
+        (b'"' + base64.b64encode(_saved("GIF")) + b'"', "the base64 text of a GIF picture", "decode it"),
         (repr(ASTRONAUT[:200]).encode(), "the text of Python bytes", "send the bytes themselves"),
         (_LFS, "a Git LFS pointer", "git lfs pull"),
         (

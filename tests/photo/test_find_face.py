@@ -260,7 +260,7 @@ def test_the_reported_number_chooses_the_same_face(
     assert sorted(centres, key=lambda centre: centre[0]) == centres
     for (ax, ay, width), (bx, by, _) in itertools.combinations(centres, 2):
         assert math.hypot(bx - ax, by - ay) > width / 2
-    with pytest.raises(FacewrightError, match=f"but {main.face_count} faces were found"):
+    with pytest.raises(FacewrightError, match=f"the faces found in the photo are {main.face_count}"):
         find_face(photo, networks, main.face_count)
 
 
@@ -330,7 +330,9 @@ def test_faces_as_small_as_the_hint_says(
 
 
 def test_face_index_beyond_the_last(group: Image.Image, networks: FaceNetworks) -> None:
-    with pytest.raises(FacewrightError, match="face_index is 3, but 3 faces") as caught:
+    with pytest.raises(
+        FacewrightError, match="face_index is 3, but the faces found in the photo are 3"
+    ) as caught:
         _find(group, networks, face_index=3)
     assert caught.value.code == ErrorCode.NO_FACE
 
@@ -376,7 +378,7 @@ def test_no_face(picture: Image.Image, networks: FaceNetworks) -> None:
 
 def test_what_only_resembles_a_face_is_refused(networks: FaceNetworks) -> None:
     """A colour wheel, which both networks take for a face at first; the landmarks find no hold on it."""
-    with pytest.raises(FacewrightError, match="resemble one but are none") as caught:
+    with pytest.raises(FacewrightError, match="what resembles one is none") as caught:
         _find(_colour_wheel(), networks)
     assert caught.value.code == ErrorCode.NO_FACE
 

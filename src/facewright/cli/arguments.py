@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -47,10 +47,10 @@ class CommandParser(argparse.ArgumentParser):
             option = self._meant(word)
             if option is None:
                 continue
-            near = get_close_matches(option.lower(), self._option_string_actions, n=1)
-            place = elsewhere(option)
+            near = _near(option, self._option_string_actions)
+            place = "" if near[:1] == [_spelt(option)] else elsewhere(option)
             known = f"{self.prog} --help lists them"
-            hint = place or (f"did you mean {near[0]}?" if near else known)
+            hint = place or (f"did you mean {' or '.join(near)}?" if near else known)
             complain(f"{self.prog} has no option {word.split('=', 1)[0]}", hint)
             self.exit(WRONG_USAGE)
 
@@ -68,6 +68,20 @@ class CommandParser(argparse.ArgumentParser):
         return (
             f"-{name}" if len(name) > 2 and any(option.startswith(f"-{name}") for option in known) else None
         )
+
+
+def _spelt(option: str) -> str:
+    """As options are: small, with dashes."""
+    return option.lower().replace("_", "-")
+
+
+def _near(option: str, known: Collection[str]) -> list[str]:
+    """The options that one may have meant: those that it is the end of, else the one most like it."""
+    spelt = _spelt(option)
+    if spelt in known:
+        return [spelt]
+    ends = [name for name in known if name.endswith(spelt.removeprefix("-"))]
+    return ends or get_close_matches(spelt, known, n=1, cutoff=0.7)
 
 
 def refuse_unknown_command(prog: str, commands: Sequence[str], word: str) -> None:

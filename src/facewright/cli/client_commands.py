@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from facewright.cli import arguments
 from facewright.cli.interrupts import leaving_at_once
-from facewright.cli.messages import complain
+from facewright.cli.messages import complain, say
 from facewright.core.errors import FacewrightError
 from facewright.core.options import Option, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
@@ -126,8 +125,7 @@ def _create(parsed: argparse.Namespace) -> int:
     with leaving_at_once():
         from facewright.cli.serve_command import NOT_STARTED, embedded_server, not_started
 
-    if sys.stderr is not None and sys.stderr.isatty():
-        print("starting a server …", file=sys.stderr, flush=True)
+    say("starting a server …")
     try:
         with embedded_server() as server:
             return create_avatars(batch, server.url)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Final, NoReturn
 
+from facewright.cli.mends import typed_here
 from facewright.core.errors import FacewrightError
 from facewright_client.contract import ErrorCode
 
@@ -49,6 +50,6 @@ def _add_missing(commands: Any, name: str, why: str, mend: str) -> None:
     missing.add_argument("arguments", nargs="*")
 
     def run(_parsed: argparse.Namespace) -> NoReturn:
-        raise FacewrightError(ErrorCode.INTERNAL, f"facewright {name} {why}", mend)
+        raise FacewrightError(ErrorCode.INTERNAL, f"facewright {name} {why}", typed_here(mend))
 
     missing.set_defaults(run=run)

@@ -121,7 +121,10 @@ def _examples(url: str, pipeline: str, tls: Path | None) -> str:
     imports = "Client, Connection, Tls; from pathlib import Path" if tls else "Client"
     default = pipeline == DEFAULT_PIPELINE
     flags = f"{'' if default else f' --pipeline {pipeline}'}{f' --tls-authority {tls}' if tls else ''}"
+    named = (
+        "\n  and, where the certificate was issued for another name: --tls-server-name NAME" if tls else ""
+    )
     photo = '"me.jpg"' if default else f'"me.jpg", "{pipeline}"'
     return f"""try
   {program()} create me.jpg -o me.glb --server {url}{flags}
-  {python()} -c 'from facewright_client import {imports}; {client}.create({photo}).save("me.glb")'"""
+  {python()} -c 'from facewright_client import {imports}; {client}.create({photo}).save("me.glb")'{named}"""

@@ -43,7 +43,7 @@ def add_serve(commands: Any) -> None:
         type=arguments.count_or_all,
         default=0,
         metavar="N",
-        help="CPU cores to size the stages for (default: all)",
+        help="CPU cores to size the stages for (default: 0, all)",
     )
     serve.add_argument(
         "--longest-wait",

@@ -79,15 +79,7 @@ class OnnxEngine(NamedTensors):
         threads: int = 1,
         stream: int | None = None,
     ) -> None:
-        provider = _PROVIDERS[device]
-        available = ort.get_available_providers()
-        if provider not in available:
-            raise FacewrightError(
-                ErrorCode.ENGINE_MISMATCH,
-                f"{path.name} is to run on {device}, but ONNX Runtime {ort.__version__} has only "
-                f"{', '.join(available)}",
-                f"choose the cpu profile, or on a machine with an NVIDIA driver: {INSTALL_GPU}",
-            )
+        provider = require_provider(device, path.name)
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = threads
         session_options.inter_op_num_threads = 1
@@ -192,6 +184,27 @@ class OnnxEngine(NamedTensors):
             options.add_run_config_entry(_GRAPH_ID, graph)
             options.add_run_config_entry("disable_synchronize_execution_providers", "0" if waits else "1")
         return options
+
+
+def require_provider(device: Literal["cpu", "cuda"], what: str) -> str:
+    """The name of ONNX Runtime's provider for a device.
+
+    Args:
+        device: where ``what`` is to run.
+        what: for the message.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH when ONNX Runtime has none.
+    """
+    provider, available = _PROVIDERS[device], ort.get_available_providers()
+    if provider not in available:
+        raise FacewrightError(
+            ErrorCode.ENGINE_MISMATCH,
+            f"{what} is to run on {device}, but ONNX Runtime {ort.__version__} has only "
+            f"{', '.join(available)}",
+            f"choose the cpu profile, or on a machine with an NVIDIA driver: {INSTALL_GPU}",
+        )
+    return provider
 
 
 @cache

@@ -39,6 +39,9 @@ LEAST_EXTENT_PX: Final = 10.0
 #: Focal length over face size, both in pixels: below this the lens would be some 20 cm from the head's
 #: middle.
 LEAST_FOCAL_PER_FACE: Final = 1.2
+#: And above this some 20 m away, where a face that the network can read needs a telescope.
+MOST_FOCAL_PER_FACE: Final = 100.0
+_FACE_HEIGHT: Final = 0.2  # metres, as the landmarks span it
 #: Animals' faces pass that, and are then fitted by a person far from all people. On 86 portraits the score
 #: was 0.99 or more and the norm of the identity at most 4.1; a cat's were 0.83 to 0.96 and 5.1 to 5.8.
 SURE_FACE_SCORE: Final = 0.98
@@ -366,7 +369,7 @@ def _checked(
 def _expected_focal(face: _Face, info: PhotoInfo, focal_px: float) -> tuple[_ExpectedFocal, list[str]]:
     """The option's focal length, else EXIF's where it is possible, else a guess; and warnings about it."""
     extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
-    least = LEAST_FOCAL_PER_FACE * extent
+    least, most = LEAST_FOCAL_PER_FACE * extent, MOST_FOCAL_PER_FACE * extent
     given, exif = focal_px, float(info.focal_px or 0.0)
     if 0.0 < given < least:
         raise FacewrightError(
@@ -374,9 +377,16 @@ def _expected_focal(face: _Face, info: PhotoInfo, focal_px: float) -> tuple[_Exp
             f"focal_px {given:.0f} would put the camera inside the head: the face spans {extent:.0f} px",
             f"pass at least {least:.0f}, or 0 to have it estimated",
         )
+    if given > most:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            f"focal_px {given:.0f} would put the camera {given / extent * _FACE_HEIGHT:.0f} metres away: the "
+            f"face spans {extent:.0f} px",
+            f"pass at most {most:.0f}, or 0 to have it estimated",
+        )
     if given:
         return _ExpectedFocal(given, GIVEN_LOG_FOCAL_SIGMA, "option"), []
-    if exif >= least:
+    if least <= exif <= most:
         return _ExpectedFocal(exif, EXIF_LOG_FOCAL_SIGMA, "exif"), []
     warnings = []
     if exif:

@@ -11,6 +11,7 @@ from facewright.photo.colour_profile import (
     ADOBE_RGB,
     BT709,
     Chromaticities,
+    ColourProfileError,
     coded_profile,
     gamma,
     is_hdr,
@@ -23,6 +24,7 @@ _SRGB_GAMMA: Final = (0.43, 0.47)
 _PNG_GAMMAS: Final = (0.3, 1.05)
 _ADOBE_RGB: Final = 2  # Exif's ColorSpace, by convention
 _UNCALIBRATED: Final = 0xFFFF
+_UNSPECIFIED: Final = 2  # of ITU-T H.273
 
 
 def declared_profile(
@@ -47,6 +49,8 @@ def declared_profile(
     embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
     if image.format == "PNG":
         coded = _cicp(photo)
+        if embedded is not None and coded is not None and not _says_something(coded):
+            coded = None
         if coded is None and embedded is None and "srgb" not in image.info:
             return _png_profile(image.info, warnings) or _exif_profile(exif, warnings)
         nclx, embedded = coded, (embedded if coded is None else None)
@@ -57,6 +61,15 @@ def declared_profile(
             warnings.append("The photo is HDR: what is brighter than white paper was clipped.")
         return coded_profile(*nclx)
     return _exif_profile(exif, warnings)
+
+
+def _says_something(coded: tuple[int, int]) -> bool:
+    """Whether numbers name a colour space: where they do not, what the file says beside them counts."""
+    try:
+        coded_profile(*coded)
+    except ColourProfileError:
+        return False
+    return _UNSPECIFIED not in coded
 
 
 def _exif_profile(exif: dict[int, Any], warnings: list[str]) -> bytes | None:

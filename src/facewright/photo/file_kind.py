@@ -24,7 +24,7 @@ _ITSELF: Final = f"send the bytes of the picture file itself: {PHOTO_FORMATS}"
 
 # Signatures: place, bytes, what it is, what to do. The first that fits counts.
 _KINDS: Final[tuple[tuple[int, bytes, str, str], ...]] = (
-    (0, b"GIF8", "a GIF animation", _SAVE_AS),
+    (0, b"GIF8", "a GIF picture", _SAVE_AS),
     (8, b"CR\x02", "a Canon camera's raw file (CR2)", _DEVELOP),
     (0, b"IIU\0", "a Panasonic camera's raw file (RW2)", _DEVELOP),
     (0, b"IIRO", "an Olympus camera's raw file (ORF)", _DEVELOP),
@@ -38,6 +38,7 @@ _KINDS: Final[tuple[tuple[int, bytes, str, str], ...]] = (
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture", _SAVE_AS),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _SAVE_AS),
     (0, b"\xff\xd8", "a damaged JPEG picture", _ITSELF),
+    (0, b"\x89PNG", "a PNG picture that was damaged by a transfer as text", "send it again, as binary"),
     (0, b"8BPS", "a Photoshop document (PSD)", _EXPORT),
     (0, b"8BPB", "a Photoshop document (PSB)", _EXPORT),
     (0, b"gimp xcf", "a GIMP document (XCF)", _EXPORT),
@@ -45,6 +46,8 @@ _KINDS: Final[tuple[tuple[int, bytes, str, str], ...]] = (
     (0, b"%!PS", "a PostScript document", _EXPORT),
     (0, b"\xc5\xd0\xd3\xc6", "a PostScript document", _EXPORT),
     (0, b"\0\0\x01\0", "a Windows icon", _SAVE_AS),
+    (0, b"\0\0\x02\0\0\0\0\0", "a TGA picture", _SAVE_AS),
+    (0, b"\0\0\x0a\0\0\0\0\0", "a TGA picture", _SAVE_AS),
     (0, b"\0\0\x02\0", "a Windows cursor", _SAVE_AS),
     (0, b"\xd7\xcd\xc6\x9a", "a Windows metafile", _SAVE_AS),
     (0, b"icns", "a macOS icon", _SAVE_AS),

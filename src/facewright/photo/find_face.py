@@ -191,12 +191,12 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
             main = max(faces, key=lambda face: face.prominence)
             faces.sort(key=lambda face: float(face.box[:, 0].sum()))
             return faces, faces.index(main)
-    seen = f"{rejected} places resemble one but are none" if rejected else "nothing resembles one"
+    seen = f"what resembles one is none (places: {rejected})" if rejected else "nothing resembles one"
     raise FacewrightError(
         ErrorCode.NO_FACE,
         f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}",
-        "send a photo with a face seen from the front or the side, its width at least 1/25 of the photo's "
-        "longer side",
+        "send a photo with a face seen from the front or the side, or crop it around the face: its width has "
+        "to be at least 1/25 of the photo's longer side",
     )
 
 
@@ -204,7 +204,7 @@ def _index(faces: list[_Face], main: int, face_index: int) -> int:
     if face_index >= len(faces):
         raise FacewrightError(
             ErrorCode.NO_FACE,
-            f"face_index is {face_index}, but {len(faces)} faces were found in the photo",
+            f"face_index is {face_index}, but the faces found in the photo are {len(faces)}",
             f"it counts from 0 at the left: at most {len(faces) - 1} here; -1 is the main face",
         )
     return main if face_index < 0 else face_index

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import shorten
 from threading import Lock
 from typing import Any, Literal
 from warnings import WarningMessage, catch_warnings, simplefilter
@@ -143,7 +144,7 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
             ErrorCode.BAD_PHOTO, f"the photo ({len(photo)} bytes) is damaged: its header is unreadable", _HINT
         ) from error
     except Exception as error:  # damaged files make decoders raise anything, from struct.error to SyntaxError
-        cause = str(error).splitlines()[0][:120] if str(error) else "it cannot be decoded"
+        cause = shorten(str(error), 120, placeholder=" …") or "it cannot be decoded"
         if "MAX_TEXT" in cause:  # Pillow's bound against texts that inflate
             cause = "its texts or its colour profile are larger than a photo's"
         raise FacewrightError(

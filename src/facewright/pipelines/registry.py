@@ -103,7 +103,7 @@ def _rows_of(path: Path) -> list[Pipeline]:
         spec.loader.exec_module(module)
     except Exception as error:
         what = f"{path} cannot be run: {type(error).__name__}: {error}"
-        raise _broken(what, "mend it, or leave it out") from error
+        raise _broken(what, "correct the file, or leave it out") from error
     found = {id(value): value for value in vars(module).values() if isinstance(value, Pipeline)}
     rows = [row for row in found.values() if row not in _OURS]
     if not rows:

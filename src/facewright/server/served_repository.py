@@ -85,6 +85,8 @@ def assemble_repository(
     for row in served.values():
         for weights in row.weights:
             asset_path(weights.file)
+    on_gpu = [stage for stage in stages(served).values() if stage.runs == "gpu"]
+    refinement = refinement_files(refinement_folder()) if on_gpu else {}
     for name, stage in stages(served).items():
         if isinstance(stage, Network):
             if exported is not None and (exported / name).is_dir() and versions_in(exported / name):
@@ -114,8 +116,8 @@ def assemble_repository(
     for row in served.values():
         if row.is_ensemble:
             _add_model(folder, row.name, ensemble_config(row))
-    if profile == "tensorrt" and any(stage.runs == "gpu" for stage in stages(served).values()):
-        for name, path in refinement_files(refinement_folder()).items():
+    if profile == "tensorrt":
+        for name, path in refinement.items():
             plan = open_plan(name, compute_capability())
             if plan.is_file():
                 _require_fit(plan, path)

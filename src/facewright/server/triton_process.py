@@ -16,6 +16,7 @@ from typing import Final
 from facewright.adapter.served_provenance import NETWORKS_VARIABLE, PROFILE_VARIABLE
 from facewright.engines.exported_repository import require_servable
 from facewright.engines.profile import PROFILES
+from facewright.engines.tensorrt_plan import compute_capability
 from facewright.server.lifeline import Lifeline
 from facewright.server.model_configs import Sizing
 from facewright.server.served_repository import assemble_repository, served_pipelines
@@ -52,6 +53,8 @@ class TritonProcess:
             held.callback(lifeline.cut)  # before the log waits for the last process that writes to it
             repository = folder.path / "model_repository"
             repository.mkdir()
+            if settings.profile == "cuda":
+                _require_cuda()
             if settings.networks is not None:
                 require_servable(settings.networks, settings.profile)
             assemble_repository(
@@ -175,6 +178,18 @@ def _children(pid: int) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def _require_cuda() -> None:
+    """Refuse what every stage would, after loading everything.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH: there is no GPU, or ONNX Runtime cannot use it.
+    """
+    from facewright.engines.onnx_engine import require_provider  # loads ONNX Runtime
+
+    compute_capability()
+    require_provider("cuda", "the profile")
 
 
 def _command(pid: int) -> str:

@@ -79,6 +79,7 @@ def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
         raise FacewrightError(
             ErrorCode.INTERNAL, str(error.strerror), "set TMPDIR to a folder that you may write"
         ) from None
+    size = 1 + _REGION_BYTES * stages // (1 << 30)  # gigabytes
     return (
         WrittenPlace(
             temporary,
@@ -97,7 +98,7 @@ def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
             Path("/dev/shm"),
             "facewright-",
             "tensors on their way between stages",
-            "mount -o remount,rw,size=1g /dev/shm   (containers: --shm-size=1g)",
+            f"mount -o remount,rw,size={size}g /dev/shm   (containers: --shm-size={size}g)",
             room=_REGION_BYTES * stages,
         ),
         WrittenPlace(

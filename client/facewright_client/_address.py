@@ -102,7 +102,7 @@ def proxy_variable(address: Address) -> str | None:
     if address.loopback:
         return None
     variable = next((name for name in _PROXIES if name in os.environ), None)
-    if variable is None or not os.environ[variable].startswith("http://"):
+    if variable is None or not os.environ[variable].lower().startswith("http://"):
         return None
     taken_out = next((os.environ[name] for name in _NO_PROXIES if name in os.environ), "")
     entries = (entry.strip() for entry in taken_out.split(","))

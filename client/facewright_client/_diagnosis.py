@@ -112,7 +112,7 @@ def _of_answer(answer: bytes) -> tuple[str, str] | None:
     """What is wrong with a server by its answer to HTTP/2's preface; None where that is HTTP/2 or silence."""
     if not answer or (len(answer) >= 4 and answer[3] == _SETTINGS_FRAME and answer[:2] == b"\0\0"):
         return None
-    if answer.startswith(b"HTTP/"):
+    if answer.startswith((b"HTTP/", b"<!DOCTYPE ")):  # some answer the preface by a page without a status
         return _OTHER_PORT
     return f"does not speak gRPC; it says {answer[:16]!r}", _PORT_HINT
 

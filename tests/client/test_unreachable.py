@@ -89,8 +89,9 @@ def test_asyncio_tells_the_same() -> None:
     [
         lambda _asked: b"HTTP/1.1 400 Bad Request\r\n\r\n",
         lambda asked: b"HTTP/1.1 404 Not Found\r\n\r\n" if asked.startswith(b"GET") else b"",
+        lambda asked: b"HTTP/1.0 200 OK\r\n\r\n" if asked.startswith(b"GET") else b"<!DOCTYPE HTML>\n",
     ],
-    ids=["refuses", "hangs up"],
+    ids=["refuses", "hangs up", "page without a status"],
 )
 @pytest.mark.parametrize("tls", [None, Tls()], ids=["plain", "encrypted"])
 def test_a_web_server(answer: Callable[[bytes], bytes], tls: Tls | None) -> None:
@@ -323,6 +324,7 @@ def test_a_proxy_to_another_machine_is_named(monkeypatch: pytest.MonkeyPatch) ->
         ({"http_proxy": "http://p:9", "grpc_proxy": "http://q:9"}, "gpu.example", "grpc_proxy"),
         ({"http_proxy": "http://p:9", "grpc_proxy": ""}, "gpu.example", None),
         ({"http_proxy": "https://p:9"}, "gpu.example", None),
+        ({"http_proxy": "HTTP://p:9"}, "gpu.example", "http_proxy"),
         ({"http_proxy": "http://p:9", "no_proxy": "10.0.0.1"}, "10.0.0.1", None),
         ({"http_proxy": "http://p:9", "no_proxy": "a.b , EXAMPLE,"}, "gpu.example", None),
         ({"http_proxy": "http://p:9", "no_proxy": "10.0.0.0/8"}, "10.1.2.3", None),

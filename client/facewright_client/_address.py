@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-#: Ways of gRPC's own to name servers; they are left to gRPC.
+#: Ways of gRPC's own to name servers, in one language or another; a host may have such a name, too.
 _GRPC_SCHEME: Final = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds|passthrough):(?!\d+$)")
+#: What a socket's path may have, bytes (sun_path of Linux, without the NUL at its end).
+_LONGEST_SOCKET: Final = 107
+_XDS_SETTINGS: Final = ("GRPC_XDS_BOOTSTRAP", "GRPC_XDS_BOOTSTRAP_CONFIG")
+_PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
+_NO_PROXIES: Final = ("no_grpc_proxy", "no_proxy")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _DEFAULT_PORT: Final = 8001
 
@@ -41,12 +47,15 @@ class Address:
 
 
 def checked_address(url: str) -> str:
-    """``url`` itself, if it is ``host:port`` or a name of gRPC's (``dns:///host:port``, ``unix:path``).
+    """``url`` itself, if it is ``host:port`` or a name that gRPC understands (``dns:///host:port``,
+    ``ipv4:127.0.0.1:8001``, ``unix:path``).
 
     Raises:
         ValueError: it is none; the message says what to write.
     """
-    if _GRPC_SCHEME.match(url):
+    scheme = _GRPC_SCHEME.match(url)
+    if scheme is not None:
+        _check_grpc(url, scheme[1], url[scheme.end() :])
         return url
     shown = repr(url)
     if "://" in url:
@@ -67,19 +76,99 @@ def checked_address(url: str) -> str:
         raise ValueError(f"{shown} has no host; write localhost:{port} for this machine")
     if not (_is_ipv6(bare) if host.startswith("[") else _HOST.fullmatch(host)):
         raise ValueError(f"{shown} names no host; write host:port, such as localhost:{_DEFAULT_PORT}")
-    if not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 1 << 16):
+    if not _is_port(port):
         raise ValueError(f"{shown} has no port from 1 to 65535; gRPC's is {_DEFAULT_PORT} by default")
     return url
 
 
 def address_of(url: str) -> Address | None:
     """Host and port of a checked address; None where only gRPC knows them."""
-    scheme = re.match(r"(?:dns:(?:///)?|ipv4:|ipv6:)(?!\d+$)", url)
+    scheme = re.match(r"(?:dns|ipv4|ipv6):(?!\d+$)(?:///)?", url)
     if scheme is None and _GRPC_SCHEME.match(url):
         return None
     host, _, port = url.removeprefix(scheme.group() if scheme else "").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    return Address(host, int(port)) if host and port.isdecimal() else None
+    alone = host and not re.search("[/,]", host)  # no server for names, and no several addresses
+    return Address(host, int(port)) if alone and port.isdecimal() else None
+
+
+def proxy_variable(address: Address) -> str | None:
+    """The environment's variable that names the proxy which gRPC reaches an address through, by gRPC's own
+    rules; None where it connects directly.
+
+    The first variable that is set decides, even an empty one. A host is taken out by the end of its name, or
+    by a network that its IP address is in.
+    """
+    if address.loopback:
+        return None
+    variable = next((name for name in _PROXIES if name in os.environ), None)
+    if variable is None or not os.environ[variable].lower().startswith("http://"):
+        return None
+    taken_out = next((os.environ[name] for name in _NO_PROXIES if name in os.environ), "")
+    entries = (entry.strip() for entry in taken_out.split(","))
+    return None if any(entry and _covers(entry, address.host) for entry in entries) else variable
+
+
+def _covers(entry: str, host: str) -> bool:
+    """Whether an entry of ``no_proxy`` takes a host out."""
+    if host.lower().endswith(entry.lower()):
+        return True
+    try:
+        return "/" in entry and ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def _check_grpc(url: str, scheme: str, rest: str) -> None:
+    """Refuse what gRPC could not parse, or would wait for in vain.
+
+    Raises:
+        ValueError: as `checked_address`.
+    """
+    shown = repr(url)
+    if scheme == "dns":
+        try:
+            checked_address(re.sub("^//[^/]*/", "", rest))
+        except ValueError as error:
+            raise ValueError(f"{shown}: {error}") from None
+    elif scheme in ("ipv4", "ipv6"):
+        example = "127.0.0.1:8001" if scheme == "ipv4" else "[::1]:8001"
+        if not all(_is_numeric(scheme, part) for part in rest.removeprefix("///").split(",")):
+            raise ValueError(
+                f"{shown} is no address in numbers; write {scheme}:{example}, or a name without {scheme}:"
+            )
+    elif scheme in ("unix", "unix-abstract"):
+        if not rest or (rest.startswith("//") and not rest.startswith("///")):
+            raise ValueError(f"{shown} names no socket; write {scheme}:{'/' if scheme == 'unix' else ''}path")
+        if len(os.fsencode(rest.removeprefix("//"))) > _LONGEST_SOCKET:
+            raise ValueError(
+                f"{shown} is too long for a socket; its path has at most {_LONGEST_SOCKET} bytes"
+            )
+    elif scheme == "xds":
+        if not any(map(os.environ.get, _XDS_SETTINGS)):
+            raise ValueError(f"{shown} needs ${' or $'.join(_XDS_SETTINGS)}; set it, or write host:port")
+    else:
+        raise ValueError(
+            f"{shown}: gRPC knows no {scheme}: in Python; write host:port, such as localhost:{_DEFAULT_PORT}"
+        )
+
+
+def _is_numeric(scheme: str, text: str) -> bool:
+    """Whether it is an IP address in numbers, of the scheme's kind, and a port."""
+    host, _, port = text.rpartition(":")
+    if not _is_port(port):
+        return False
+    if scheme == "ipv6":
+        return host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1])
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_port(text: str) -> bool:
+    return bool(re.fullmatch("[0-9]{1,5}", text)) and 0 < int(text) < 1 << 16
 
 
 def _is_ipv6(text: str) -> bool:

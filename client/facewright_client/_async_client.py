@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 from facewright_client import _refinement, _wire
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
+from facewright_client._errors import CancelledError, ClientClosedError
 from facewright_client._pending import AsyncPendingAvatar
 from facewright_client._photo_file import Photo, photo_bytes
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
@@ -26,6 +27,8 @@ class AsyncClient:
         async with AsyncClient("localhost:8001") as client:
             avatar = await client.create(photo)
 
+    It connects at its first request, in the event loop that runs then; used in another loop later, anew.
+
     Args:
         url: host and gRPC port.
         connection: time limits, retries, TLS, metrics.
@@ -37,7 +40,10 @@ class AsyncClient:
     def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
         self.url = url
         self._connection = connection or Connection()
-        self._triton = triton.InferenceServerClient(**self._connection.triton_arguments(url))
+        self._arguments = self._connection.triton_arguments(url)
+        self._opened: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
 
     async def create(
         self,
@@ -65,16 +71,16 @@ class AsyncClient:
         """Send a photo and go on; `AsyncPendingAvatar.cancel` stops the server's work. Never retried."""
         request = self._request(pipeline, timeout_s)
         arguments = _wire.create_arguments(await _content(photo), pipeline, preview, options)
+        connection = self._triton
 
         async def answer() -> Avatar:
-            with request:
-                try:
-                    result = await self._triton.infer(client_timeout=request.left_s, **arguments)
-                except InferenceServerException as failure:
-                    raise await asyncio.to_thread(request.failed, failure) from None
-                return _wire.avatar_from(result, preview)
+            try:
+                result = await connection.infer(client_timeout=request.left_s, **arguments)
+            except InferenceServerException as failure:
+                raise await asyncio.to_thread(request.failed, failure) from None
+            return _wire.avatar_from(result, preview)
 
-        return AsyncPendingAvatar(asyncio.create_task(answer()))
+        return AsyncPendingAvatar(asyncio.create_task(answer()), request)
 
     async def refine(
         self,
@@ -113,8 +119,10 @@ class AsyncClient:
         return await self._ask("get_inference_statistics")
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._triton.close()
+        """Close the connection; whatever is asked of the client then raises ClientClosedError."""
+        self._closed = True
+        if self._opened is not None and self._loop is asyncio.get_running_loop():
+            await self._opened.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -127,13 +135,35 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    @property
+    def _triton(self) -> Any:
+        """tritonclient's connection in the running event loop, opened at its first use there.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        if self._closed:
+            raise ClientClosedError
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # gRPC binds a connection to the loop that it is opened in
+            self._opened = triton.InferenceServerClient(**self._arguments)
+            self._loop = loop
+        return self._opened
+
     def _request(self, pipeline: str, timeout_s: float | None) -> Request:
+        if self._closed:
+            raise ClientClosedError
         return Request(self.url, self._connection, pipeline, timeout_s)
 
     async def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:
         while True:
             try:
                 return await self._triton.infer(client_timeout=request.left_s, **arguments)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if self._closed and task is not None and not task.cancelling():
+                    raise CancelledError("the client was closed during the request") from None
+                raise
             except InferenceServerException as failure:
                 error = await asyncio.to_thread(request.failed, failure)
                 await asyncio.sleep(request.pause_after(error))

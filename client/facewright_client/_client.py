@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 from facewright_client import _refinement, _wire
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
+from facewright_client._errors import ClientClosedError
 from facewright_client._pending import PendingAvatar
 from facewright_client._photo_file import Photo, photo_bytes
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
@@ -38,7 +39,8 @@ class Client:
     def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
         self.url = url
         self._connection = connection or Connection()
-        self._triton = triton.InferenceServerClient(**self._connection.triton_arguments(url))
+        self._opened = triton.InferenceServerClient(**self._connection.triton_arguments(url))
+        self._closed = False
 
     def create(
         self,
@@ -51,7 +53,8 @@ class Client:
         """One photo's avatar.
 
         Args:
-            photo: encoded bytes (`contract.PHOTO_FORMATS`), or the path of such a file.
+            photo: encoded bytes (`contract.PHOTO_FORMATS`; a bytearray or any buffer of bytes, too), or the
+                path of such a file.
             pipeline: the ensemble.
             preview: also render the preview sheet (adds time).
             timeout_s: longest time, retries included; the connection's by default.
@@ -60,6 +63,7 @@ class Client:
         Raises:
             FacewrightClientError: one subclass per error code.
             OSError: the file cannot be read.
+            TypeError: ``photo`` is neither.
         """
         request = self._request(pipeline, timeout_s)
         content = photo_bytes(photo)
@@ -144,8 +148,9 @@ class Client:
         return self._ask("get_inference_statistics")
 
     def close(self) -> None:
-        """Close the connection."""
-        self._triton.close()
+        """Close the connection; whatever is asked of the client then raises ClientClosedError."""
+        self._closed = True
+        self._opened.close()
 
     def __enter__(self) -> Client:
         return self
@@ -158,7 +163,20 @@ class Client:
     ) -> None:
         self.close()
 
+    @property
+    def _triton(self) -> Any:
+        """tritonclient's connection.
+
+        Raises:
+            ClientClosedError: there is none any more.
+        """
+        if self._closed:
+            raise ClientClosedError
+        return self._opened
+
     def _request(self, pipeline: str, timeout_s: float | None) -> Request:
+        if self._closed:
+            raise ClientClosedError
         return Request(self.url, self._connection, pipeline, timeout_s)
 
     def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:

@@ -7,12 +7,11 @@ once more, by hand, and what answers there is looked at.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from facewright_client._address import Address, address_of
+from facewright_client._address import Address, address_of, proxy_variable
 from facewright_client._errors import FacewrightClientError, ServerUnavailableError, WrongServerError
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ _SETTINGS_FRAME: Final = 4
 _HTTP_REQUEST: Final = b"GET / HTTP/1.0\r\n\r\n"
 _TLS_ALERT: Final = b"\x15\x03"
 _TIMEOUT_S: Final = 3.0
-_PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _ENCRYPTED_HINT: Final = (
     "connect encrypted: --tls-authority PEM, in Python Connection(tls=Tls(authority=Path(PEM)))"
 )
@@ -44,7 +42,7 @@ def diagnosed(failure: FacewrightClientError, url: str, tls: Tls | None) -> Face
     address = address_of(url)
     if address is None:
         return failure
-    proxy = None if address.loopback else next(filter(os.environ.get, _PROXIES), None)
+    proxy = proxy_variable(address)
     if proxy is not None:  # what this machine reaches without it says nothing
         # Not what it names, which may hold a password.
         hint = f"gRPC goes through the proxy that ${proxy} names; $no_proxy takes hosts out"
@@ -114,7 +112,7 @@ def _of_answer(answer: bytes) -> tuple[str, str] | None:
     """What is wrong with a server by its answer to HTTP/2's preface; None where that is HTTP/2 or silence."""
     if not answer or (len(answer) >= 4 and answer[3] == _SETTINGS_FRAME and answer[:2] == b"\0\0"):
         return None
-    if answer.startswith(b"HTTP/"):
+    if answer.startswith((b"HTTP/", b"<!DOCTYPE ")):  # some answer the preface by a page without a status
         return _OTHER_PORT
     return f"does not speak gRPC; it says {answer[:16]!r}", _PORT_HINT
 

@@ -11,13 +11,15 @@ from facewright_client.contract import ErrorCode
 UNAVAILABLE: Final = "UNAVAILABLE"
 BAD_REQUEST: Final = "BAD_REQUEST"
 WRONG_SERVER: Final = "WRONG_SERVER"
+CLIENT_CLOSED: Final = "CLIENT_CLOSED"
 
 
 class FacewrightClientError(Exception):
     """A request failed.
 
     Attributes:
-        code: the contract's error code, or ``UNAVAILABLE``, ``BAD_REQUEST`` or ``WRONG_SERVER``.
+        code: the contract's error code, or ``UNAVAILABLE``, ``BAD_REQUEST``, ``WRONG_SERVER`` or
+            ``CLIENT_CLOSED``.
         message: what was wrong.
         hint: what to do about it.
         stage: the pipeline stage that failed; "" where none was reached.
@@ -108,6 +110,17 @@ class BadRequestError(FacewrightClientError):
     """Triton refused the request itself: an unknown pipeline, or tensors that are not the contract's."""
 
     code = BAD_REQUEST
+
+
+class ClientClosedError(FacewrightClientError):
+    """The client was closed before it was asked; nothing was sent."""
+
+    code = CLIENT_CLOSED
+
+    def __init__(
+        self, message: str = "the client is closed", hint: str = "open a new one", stage: str = ""
+    ) -> None:
+        super().__init__(message, hint, stage)
 
 
 _BY_CODE: Final[dict[str, type[FacewrightClientError]]] = {

@@ -67,12 +67,14 @@ class AsyncPendingAvatar:
 
     Args:
         task: waits for the answer.
+        request: counts how it ends, before `result` returns.
     """
 
-    def __init__(self, task: asyncio.Task[Avatar]) -> None:
+    def __init__(self, task: asyncio.Task[Avatar], request: Request) -> None:
         self._task = task
-        # Nobody needs to ask for the result, and asyncio need not tell of errors that nobody asked for.
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        self._request = request
+        # Not in the task, which may be cancelled before its first step.
+        task.add_done_callback(self._ended)
 
     def done(self) -> bool:
         """Whether `result` returns or raises at once."""
@@ -90,3 +92,7 @@ class AsyncPendingAvatar:
     def cancel(self) -> None:
         """Tell the server to stop; `result` then raises CancelledError, unless the answer was faster."""
         self._task.cancel()
+
+    def _ended(self, task: asyncio.Task[Avatar]) -> None:
+        # Asked for the exception, asyncio does not tell of one that nobody else asked for.
+        self._request.ended(asyncio.CancelledError() if task.cancelled() else task.exception())

@@ -11,7 +11,7 @@ from typing import Final
 from facewright_client import contract
 from facewright_client._errors import BadPhotoError, PhotoTooLargeError
 
-Photo = bytes | str | os.PathLike[str]
+Photo = bytes | bytearray | memoryview | str | os.PathLike[str]
 
 _URL: Final = re.compile(r"(https?|ftps?|file|data|s3|gs|blob):", re.IGNORECASE)
 
@@ -28,12 +28,14 @@ def photo_bytes(photo: Photo) -> bytes:
         BadPhotoError: what was given cannot be a photo: a URL, a folder, a pipe, nothing.
         PhotoTooLargeError: more bytes than any server takes; nothing was read or sent.
         OSError: the file is not there or cannot be read.
+        TypeError: neither bytes nor a path.
     """
-    if isinstance(photo, bytes):
-        _check_size(len(photo))
-        return photo
-    check_photo_file(photo)
-    return Path(photo).read_bytes()
+    if isinstance(photo, (str, os.PathLike)):
+        check_photo_file(photo)
+        return Path(photo).read_bytes()
+    content = _encoded(photo)
+    _check_size(len(content))
+    return content
 
 
 def check_photo_file(path: str | os.PathLike[str]) -> None:
@@ -49,13 +51,29 @@ def check_photo_file(path: str | os.PathLike[str]) -> None:
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
         raise BadPhotoError(f"the photo is {kind}", "give a file")
     _check_size(status.st_size)
-    if not status.st_size:
-        raise BadPhotoError("the photo is empty", f"give a whole {contract.PHOTO_FORMATS} file")
     with Path(path).open("rb"):
         return
 
 
+def _encoded(photo: object) -> bytes:
+    """What is not a path as bytes."""
+    if isinstance(photo, bytes):
+        return photo
+    kind = type(photo).__name__
+    taken = f"a photo is the bytes of a {contract.PHOTO_FORMATS} file, or its path"
+    try:
+        view = memoryview(photo)  # type: ignore[arg-type]
+    except TypeError:
+        mend = "give what its read() returns" if hasattr(photo, "read") else "save it as such a file"
+        raise TypeError(f"{taken}, not {kind}; {mend}") from None
+    if view.ndim != 1 or view.itemsize != 1:
+        raise TypeError(f"{taken}, not {kind} of shape {view.shape}; save pixels as such a file")
+    return view.tobytes()
+
+
 def _check_size(size: int) -> None:
+    if not size:
+        raise BadPhotoError("the photo is empty", f"give a whole {contract.PHOTO_FORMATS} file")
     if size > contract.MAX_PHOTO_BYTES:
         raise PhotoTooLargeError(
             f"the photo has {size} bytes", f"send at most {contract.MAX_PHOTO_BYTES >> 20} MiB"

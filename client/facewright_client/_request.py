@@ -14,14 +14,20 @@ from facewright_client._connection import Connection
 from facewright_client._diagnosis import diagnosed
 from facewright_client._errors import (
     CancelledError,
+    DeadlineExceededError,
     FacewrightClientError,
     InternalServerError,
     ServerUnavailableError,
+    WrongServerError,
     error_from_answer,
 )
 
 #: gRPC's words for a connection that did not come about.
 _NO_CONNECTION: Final = re.compile(r"failed to connect|resol", re.IGNORECASE)
+#: And for an address that is none, which no server has seen.
+_NO_ADDRESS: Final = re.compile(
+    r"target uri is not valid|status code from resolver|empty address list", re.IGNORECASE
+)
 #: How whoever waits for an answer leaves.
 _LEFT: Final = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
 
@@ -50,6 +56,7 @@ class Request:
         self._started = time.monotonic()
         self._until = self._started + connection.seconds_for(timeout_s)
         self._failures = 0
+        self._last: FacewrightClientError | None = None
         self._left = False
 
     @property
@@ -67,11 +74,18 @@ class Request:
             return InternalServerError("no answer and no reason", "the server's log has the details")
         # In a stream Triton refuses what is not the contract's without a status.
         status = str(status or "INVALID_ARGUMENT").removeprefix("StatusCode.")
-        error = error_from_answer(status, str(failure.message()))
+        message = str(failure.message())
+        error = error_from_answer(status, message)
+        if isinstance(error, (InternalServerError, ServerUnavailableError)) and _NO_ADDRESS.search(message):
+            return WrongServerError(
+                f"{self._url!r} is no address of a server: {message}", "write host:port, such as gpu:8001"
+            )
         # A connection that was there and broke is of a server that goes away: the address is right.
-        never_connected = status == "UNAVAILABLE" and _NO_CONNECTION.search(str(failure.message()))
+        never_connected = status == "UNAVAILABLE" and _NO_CONNECTION.search(message)
         if never_connected and isinstance(error, ServerUnavailableError):
             return diagnosed(error, self._url, self._connection.tls)
+        if isinstance(error, DeadlineExceededError) and not error.stage and self._last is not None:
+            return self._out_of_time(error, self._last)
         return error
 
     def pause_after(self, error: FacewrightClientError) -> float:
@@ -81,14 +95,28 @@ class Request:
             FacewrightClientError: ``error`` itself, where there is to be none.
         """
         self._failures += 1
+        self._last = error
         pause = self._connection.retries.pause_after(self._failures, error)
         if pause is None or time.monotonic() + pause >= self._until:
-            raise error from None
+            raise error from error.__cause__
         if self._connection.metrics:
             self._connection.metrics.retried(self._pipeline, str(error.code))
         if self._connection.on_retry:
             self._connection.on_retry(error)
         return pause
+
+    def _out_of_time(
+        self, error: DeadlineExceededError, last: FacewrightClientError
+    ) -> DeadlineExceededError:
+        """The same error with what the time went by with."""
+        unavailable = isinstance(last, ServerUnavailableError)
+        found = "restarting or not reachable" if unavailable else "overloaded"
+        told = DeadlineExceededError(
+            f"{error.message}: the server at {self._url} was {found}; last: {last.message}",
+            f"{last.hint}; or {error.hint}" if last.hint else error.hint,
+        )
+        told.__cause__ = last
+        return told
 
     @contextmanager
     def left_by_caller(self) -> Iterator[None]:
@@ -108,6 +136,10 @@ class Request:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.ended(error)
+
+    def ended(self, error: BaseException | None) -> None:
+        """Count how it ended: with an answer, where there is no ``error``."""
         if self._connection.metrics:
             seconds = time.monotonic() - self._started
             self._connection.metrics.finished(self._pipeline, self._outcome(error), seconds)

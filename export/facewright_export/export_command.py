@@ -114,7 +114,7 @@ class _Outcome:
 
 def table_console() -> Console:
     """Standard output; wide enough for a table where it is no terminal that says its width."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    return Console(width=None if sys.stdout.isatty() else 120, emoji=False)
 
 
 def gate_table(title: str, networks: Sequence[tuple[str, Sequence[GateResult]]]) -> Table:

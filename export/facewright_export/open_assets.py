@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Build the open assets (head model, face networks).")
     parser.add_argument("--folder", type=Path, help="default: open in the cache, $FACEWRIGHT_CACHE")
     given = parser.parse_args(arguments)
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     try:
         folder: Path = given.folder or open_assets_folder()
     except FacewrightError as error:

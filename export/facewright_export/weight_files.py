@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def parse_weights(arguments: Sequence[str], known: Sequence[str]) -> WeightFiles
         name, equals, files = argument.partition("=")
         if not equals or Path(argument).exists():
             path = Path(argument).expanduser()
-            unnamed.setdefault(path.resolve(), path)
+            unnamed.setdefault(Path(os.path.realpath(path)), path)
         elif name not in known:
             raise ExportError(
                 f"there is no network {name!r} in this pipeline",

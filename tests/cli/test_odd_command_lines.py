@@ -43,6 +43,8 @@ def say(
     Path("empty.jpg").touch()
     Path("folder").mkdir()
     Path("broken.jpg").symlink_to("nowhere.jpg")
+    for name in ("circle.jpg", "circle.glb", "circle.npz", "circle"):
+        Path(name).symlink_to(name)
     os.mkfifo("pipe.jpg")
 
     def run(line: str) -> Said:
@@ -73,12 +75,20 @@ LINES = {
     "create missing.jpg -o me.glb --embedded": "missing.jpg: No such file or directory; check the name",
     "create 'photos/*.jpg' -o out": "photos/*.jpg: No such file or directory; no file has a name like that",
     "create broken.jpg -o me.glb": "it is a link to nowhere.jpg, which is not there",
+    "create circle.jpg -o me.glb": "Too many levels of symbolic links; it is a link that leads back",
+    f"create {5000 * 'a'}.jpg -o me.glb": "a.jpg: File name too long",
+    f"create '{1500 * 'a '}.jpg' -o me.glb": "a .jpg: File name too long",
     "create pipe.jpg -o me.glb": "pipe.jpg: BAD_PHOTO: the photo is a pipe or a device",
     "create /dev/zero -o me.glb": "/dev/zero: BAD_PHOTO: the photo is a pipe or a device",
     "create empty.jpg -o me.glb": "empty.jpg: BAD_PHOTO: the photo is empty",
     # --output
     "create me.jpg -o me.png": "avatars are written as .glb; give me.glb, or a folder",
     "create me.jpg -o ME.GLTF": "give ME.glb",
+    "create me.jpg -o circle.glb": "circle.glb is a link that leads back to itself; mend: ",
+    "create me.jpg -o circle": "nothing can be written to circle: Too many levels of symbolic links",
+    "create me.jpg -o broken.jpg/": "nothing can be written to broken.jpg: No such file or directory",
+    f"create me.jpg -o {5000 * 'a'}.glb": "File name too long",
+    f"create me.jpg -o {5000 * 'a'}.png": "File name too long",
     "create me.jpg -o me.fbx": "avatars are written as .glb",
     "create me.jpg -o -": "'-' is no file",
     "create me.jpg -o ''": "'' is no file",
@@ -122,10 +132,17 @@ LINES = {
     "create me.jpg -o me.glb --tls-authority me.jpg": "me.jpg holds no certificate in PEM form",
     "create me.jpg -o me.glb --tls-server-name me": "--tls-server-name without --tls-authority",
     "create me.jpg -o me.glb --embedded --server gpu:8001": "--embedded starts a server of its own",
+    "create me.jpg -o me.glb --server ipv4:localhost:8001": "is no address in numbers; write ipv4:127.",
+    "create me.jpg -o me.glb --server vsock:1:8001": "gRPC knows no vsock: in Python",
+    "create me.jpg -o me.glb --server passthrough:gpu:1": "gRPC knows no passthrough: in Python",
+    "create me.jpg -o me.glb --server xds:///gpu": "needs $GRPC_XDS_BOOTSTRAP",
     # refine
     "refine missing.npz -o r.npz": "START missing.npz cannot be read: No such file",
     "refine folder -o r.npz": "START folder is no file",
     "refine pipe.jpg -o r.npz": "START pipe.jpg is no file",
+    "refine circle.npz -o r.npz": "START circle.npz cannot be read: Too many levels of symbolic links",
+    "refine me.npz -o circle.npz": "--output circle.npz is a link that leads back to itself",
+    f"refine {5000 * 'a'} -o r.npz": "a cannot be read: File name too long",
     "refine me.jpg -o r.npz": "me.jpg is no .npz file; mend: write one with numpy.savez",
     "refine empty.jpg -o r.npz": "empty.jpg is no .npz file",
     "refine me.npz -o r": "--output is r; mend: give it the name of a .npz",
@@ -152,13 +169,14 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("line", LINES, ids=lambda line: line or "nothing")
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line[:100] or "nothing")
 def test_one_line_says_it(line: str, say: Callable[[str], Said]) -> None:
     before = sorted(path.name for path in Path().iterdir())
     status, said = say(line)
     assert status in (1, 2)
     assert LINES[line] in said
     assert said.count("\n") == 1, said
+    assert len(said) < 2100
     assert "Traceback" not in said
     assert {path.name for path in Path().iterdir()} - set(before) <= {"out"}
 
@@ -373,6 +391,25 @@ def test_names_that_could_move_the_cursor(say: Callable[[str], Said]) -> None:
         script.failures = [(grpc.StatusCode.INTERNAL, wire_error("NO_FACE"))]
         status, said = say(f"create {shlex.quote(name)} me.jpg -o out --parallel 1 --server {url}")
     assert said.startswith(r"a\x0ab\x1b[31m\xff\u202e.jpg: NO_FACE: ")
+
+
+def test_names_that_mean_something_to_a_terminal_s_library(say: Callable[[str], Said]) -> None:
+    for name in (":cat:.jpg", "[red]me.jpg", "[-]:smile:.jpg"):
+        Path(name).write_bytes(b"photo")
+        with scripted_server() as (script, url):
+            script.failures = [(grpc.StatusCode.INTERNAL, wire_error("NO_FACE"))]
+            _, said = say(f"create {shlex.quote(name)} -o me.glb --server {url}")
+        assert said == f"{name}: NO_FACE: m (h)\n"
+
+
+def test_what_is_longer_than_anything_is_shortened() -> None:
+    path = "/".join(["folder"] * 40)
+    assert printable(f"{path} is no file") == f"{path} is no file"
+    assert printable(f"a{5000 * 'b'}c d") == f"a{148 * 'b'}…{149 * 'b'}c d"
+    line = printable(f"error: {2000 * 'b '}: File name too long")
+    assert len(line) == 2000
+    assert line.startswith("error: b b")
+    assert line.endswith("b : File name too long")
 
 
 def _start(line: str, **redirected: int) -> subprocess.Popen[str]:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from facewright_client import (
     AsyncClient,
     AsyncPendingAvatar,
     BadOptionError,
+    BadPhotoError,
     BadRequestError,
     CancelledError,
     Client,
+    ClientClosedError,
     ClientMetrics,
     Connection,
     DeadlineExceededError,
@@ -219,6 +225,150 @@ def test_an_asynchronous_submission_waits_and_is_cancelled(scripted: tuple[Scrip
 
     caller(use)
     assert caller.counted() == {"CANCELLED": 1}
+
+
+def test_a_submission_that_is_cancelled_at_once(caller: Caller) -> None:
+    """Before anything of it has run."""
+
+    async def asynchronous(client: AsyncClient) -> None:
+        pending = await client.submit(b"photo")
+        pending.cancel()
+        await pending.result(30)
+
+    def blocking(client: Client) -> None:
+        pending = client.submit(b"photo")
+        pending.cancel()
+        pending.result(30)
+
+    with pytest.raises(CancelledError):
+        caller(lambda client: (asynchronous if isinstance(client, AsyncClient) else blocking)(client))
+    assert caller.counted() == {"CANCELLED": 1}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda client: client.create(b"photo"),
+        lambda client: client.submit(b"photo"),
+        lambda client: client.refine(START),
+        lambda client: client.refine(START, lambda _progress: None),
+        lambda client: client.ready(),
+        lambda client: client.pipelines(),
+        lambda client: client.statistics(),
+    ],
+    ids=["create", "submit", "refine", "refine with progress", "ready", "pipelines", "statistics"],
+)
+def test_a_client_that_is_closed(caller: Caller, use: Callable[[Any], Any]) -> None:
+    async def asynchronous(client: AsyncClient) -> None:
+        await client.close()
+        await use(client)
+
+    def blocking(client: Client) -> None:
+        client.close()
+        use(client)
+
+    with pytest.raises(ClientClosedError, match=r"the client is closed \(open a new one\)"):
+        caller(lambda client: (asynchronous if isinstance(client, AsyncClient) else blocking)(client))
+    assert caller.counted() == {}, "nothing was sent"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["Client", "AsyncClient"])
+def test_a_client_that_is_closed_during_a_request(asynchronous: bool, scripted: tuple[Scripted, str]) -> None:
+    script, url = scripted
+    script.release.clear()
+
+    async def awaited() -> None:
+        client = AsyncClient(url)
+        task = asyncio.create_task(client.create(b"photo", timeout_s=30.0))
+        assert await asyncio.to_thread(script.arrived.wait, 30)
+        await client.close()
+        await task
+
+    def blocking() -> None:
+        client = Client(url)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(client.create, b"photo", timeout_s=30.0)
+            assert script.arrived.wait(30)
+            client.close()
+            answer.result()
+
+    with pytest.raises(CancelledError):
+        asyncio.run(awaited()) if asynchronous else blocking()
+
+
+def test_an_asynchronous_client_of_no_event_loop(scripted: tuple[Scripted, str]) -> None:
+    """Made where none runs any more, and used in two, one after the other."""
+
+    async def nothing() -> None:
+        pass
+
+    asyncio.run(nothing())
+    client = AsyncClient(scripted[1])
+    for _ in range(2):
+        assert asyncio.run(client.create(b"photo")).glb
+    asyncio.run(client.close())
+
+
+@pytest.mark.parametrize(
+    ("photo", "mend"),
+    [
+        (io.BytesIO(b"photo"), "not BytesIO; give what its read() returns"),
+        (
+            np.zeros((4, 4, 3), np.uint8),
+            "not ndarray of shape (4, 4, 3); save pixels as such a file",
+        ),
+        (np.zeros(4, np.float32), "not ndarray of shape (4,); save pixels"),
+        (Image.new("RGB", (4, 4)), "not Image; save it as such a file"),
+        (None, "not NoneType"),
+    ],
+    ids=["file", "pixels", "numbers", "PIL", "None"],
+)
+def test_what_is_no_photo(caller: Caller, scripted: tuple[Scripted, str], photo: object, mend: str) -> None:
+    for use in (lambda client: client.create(photo), lambda client: client.submit(photo)):
+        with pytest.raises(
+            TypeError, match=f"a photo is the bytes of a .* file, or its path, {re.escape(mend)}"
+        ):
+            caller(use)
+    assert not scripted[0].requests
+
+
+@pytest.mark.parametrize("buffer", [bytearray, memoryview, lambda content: np.frombuffer(content, np.uint8)])
+def test_bytes_by_other_names(
+    caller: Caller, scripted: tuple[Scripted, str], buffer: Callable[[bytes], Any]
+) -> None:
+    assert caller(lambda client: client.create(buffer(b"photo"))).glb
+    (request,) = scripted[0].requests
+    assert request.raw_input_contents == [b"photo"]
+
+
+def test_no_bytes_at_all(caller: Caller) -> None:
+    with pytest.raises(BadPhotoError, match="the photo is empty"):
+        caller(lambda client: client.create(b""))
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (
+            (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
+            "was restarting or not reachable; last: Socket closed (start a server",
+        ),
+        ((grpc.StatusCode.UNAVAILABLE, wire_error("OVERLOADED")), "was overloaded; last: m (h; or allow"),
+    ],
+    ids=["restarting", "overloaded"],
+)
+def test_the_time_is_over_after_failures(
+    caller: Caller,
+    scripted: tuple[Scripted, str],
+    failure: tuple[grpc.StatusCode, str],
+    words: str,
+) -> None:
+    script, url = scripted
+    script.failures = [failure, (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")]
+    with pytest.raises(DeadlineExceededError) as caught:
+        caller(lambda client: client.create(b"photo"))
+    assert f"no answer within the time allowed: the server at {url} {words}" in str(caught.value)
+    assert caller.counted() == {"DEADLINE_EXCEEDED": 1}
 
 
 def test_statistics_and_pipelines(caller: Caller) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 import socket
 import subprocess
@@ -88,8 +89,9 @@ def test_asyncio_tells_the_same() -> None:
     [
         lambda _asked: b"HTTP/1.1 400 Bad Request\r\n\r\n",
         lambda asked: b"HTTP/1.1 404 Not Found\r\n\r\n" if asked.startswith(b"GET") else b"",
+        lambda asked: b"HTTP/1.0 200 OK\r\n\r\n" if asked.startswith(b"GET") else b"<!DOCTYPE HTML>\n",
     ],
-    ids=["refuses", "hangs up"],
+    ids=["refuses", "hangs up", "page without a status"],
 )
 @pytest.mark.parametrize("tls", [None, Tls()], ids=["plain", "encrypted"])
 def test_a_web_server(answer: Callable[[bytes], bytes], tls: Tls | None) -> None:
@@ -209,6 +211,24 @@ def test_files_of_tls_are_read_before_anything_is_sent(tmp_path: Path) -> None:
         ("my gpu:8001", "names no host"),
         ("gpu\n:8001", "names no host"),
         ("[gpu]:8001", "names no host"),
+        ("ipv4:localhost:8001", r"is no address in numbers; write ipv4:127\.0\.0\.1:8001, or a name without"),
+        ("ipv4:127.0.0.1", "no address in numbers"),
+        ("ipv4:127.0.0.1:99999", "no address in numbers"),
+        ("ipv4:127.0.0.1:1,gpu:1", "no address in numbers"),
+        ("ipv6:::1:8001", r"no address in numbers; write ipv6:\[::1\]:8001"),
+        ("ipv6:[::1]", "no address in numbers"),
+        ("dns:///", "is no address"),
+        ("dns:///gpu", "has no port"),
+        ("dns:gpu:x:1", "names no host"),
+        ("unix:", "names no socket; write unix:/path"),
+        ("unix://host/path", "names no socket"),
+        ("unix-abstract:", "names no socket; write unix-abstract:path"),
+        (f"unix:/{'a' * 200}", "is too long for a socket"),
+        ("vsock:1:8001", "gRPC knows no vsock: in Python; write host:port"),
+        ("vsock:x", "gRPC knows no vsock:"),
+        ("passthrough:127.0.0.1:8001", "gRPC knows no passthrough:"),
+        ("passthrough:///127.0.0.1:8001", "gRPC knows no passthrough:"),
+        ("xds:///gpu", r"needs \$GRPC_XDS_BOOTSTRAP or \$GRPC_XDS_BOOTSTRAP_CONFIG"),
     ],
 )
 def test_what_is_no_address(url: str, words: str) -> None:
@@ -228,6 +248,8 @@ def test_what_is_no_address(url: str, words: str) -> None:
         ("0.0.0.0:8001", True),
         ("dns:///localhost:8001", True),
         ("ipv4:127.0.0.1:8001", True),
+        ("ipv4:///127.0.0.1:8001", True),
+        ("ipv6:[::1]:8001", True),
         ("gpu-1.example:8001", False),
         ("localhost.example:8001", False),
         ("10.0.0.1:8001", False),
@@ -244,7 +266,34 @@ def test_addresses_and_which_are_this_machine(url: str, loopback: bool) -> None:
 
 
 def test_a_socket_is_left_to_grpc() -> None:
-    assert address_of(checked_address("unix:/run/facewright.sock")) is None
+    for url in (
+        "unix:/run/facewright.sock",
+        "unix:///run/facewright.sock",
+        "unix-abstract:facewright",
+        "ipv4:127.0.0.1:8001,127.0.0.2:8001",
+        "dns://127.0.0.1:53/gpu:8001",
+    ):
+        assert address_of(checked_address(url)) is None
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["Client", "AsyncClient"])
+def test_an_address_that_only_grpc_finds_wrong(asynchronous: bool) -> None:
+    """A name server without its port."""
+    url = "dns://127.0.0.1/gpu:8001"
+    if not asynchronous:
+        error, again = _failure(url)
+        assert again == 0
+    else:
+
+        async def call() -> FacewrightClientError:
+            async with AsyncClient(url) as client:
+                with pytest.raises(FacewrightClientError) as caught:
+                    await client.create(b"photo", timeout_s=10.0)
+            return caught.value
+
+        error = asyncio.run(call())
+    assert isinstance(error, WrongServerError)
+    assert error.message.startswith(f"'{url}' is no address of a server: ")
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY"])
@@ -268,6 +317,41 @@ def test_a_proxy_to_another_machine_is_named(monkeypatch: pytest.MonkeyPatch) ->
     assert "secret" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("environment", "host", "variable"),
+    [
+        ({"http_proxy": "http://p:9"}, "gpu.example", "http_proxy"),
+        ({"http_proxy": "http://p:9", "grpc_proxy": "http://q:9"}, "gpu.example", "grpc_proxy"),
+        ({"http_proxy": "http://p:9", "grpc_proxy": ""}, "gpu.example", None),
+        ({"http_proxy": "https://p:9"}, "gpu.example", None),
+        ({"http_proxy": "HTTP://p:9"}, "gpu.example", "http_proxy"),
+        ({"http_proxy": "http://p:9", "no_proxy": "10.0.0.1"}, "10.0.0.1", None),
+        ({"http_proxy": "http://p:9", "no_proxy": "a.b , EXAMPLE,"}, "gpu.example", None),
+        ({"http_proxy": "http://p:9", "no_proxy": "10.0.0.0/8"}, "10.1.2.3", None),
+        ({"http_proxy": "http://p:9", "no_proxy": "10.0.0.0/8"}, "11.1.2.3", "http_proxy"),
+        ({"http_proxy": "http://p:9", "no_proxy": "fd00::/8"}, "fd00::1", None),
+        ({"http_proxy": "http://p:9", "no_proxy": "10.0.0.0/x,,/"}, "10.1.2.3", "http_proxy"),
+        ({"http_proxy": "http://p:9", "no_proxy": "gpu", "no_grpc_proxy": ""}, "gpu", "http_proxy"),
+        ({"http_proxy": "http://p:9", "no_proxy": "", "no_grpc_proxy": "gpu"}, "gpu", None),
+    ],
+)
+def test_which_proxy_grpc_takes(
+    environment: dict[str, str], host: str, variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def unreachable(*_arguments: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", unreachable)
+    error = _diagnosis.diagnosed(ServerUnavailableError("in gRPC's words"), f"[{host}]:1", None)
+    assert ("goes through the proxy" in error.hint) is (variable is not None)
+    assert variable is None or f"${variable} names" in error.hint
+
+
 def test_grpc_itself_says_nothing() -> None:
     """Neither its own lines nor abseil's stand before what is told."""
     code = """
@@ -282,7 +366,7 @@ with socket.create_server(("127.0.0.1", 0)) as quiet:
         except ServerUnavailableError:
             subprocess.run(["true"])
 try:
-    Client("unix:", Connection(retries=RetryPolicy(attempts=1))).create(b"photo")
+    Client("unix-abstract:none", Connection(retries=RetryPolicy(attempts=1))).create(b"photo")
 except Exception as error:
     print(type(error).__name__)
 assert "GRPC_VERBOSITY" not in os.environ

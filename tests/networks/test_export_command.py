@@ -249,6 +249,14 @@ def test_wrong_usage_says_what_is_there(
     assert "mend:" in said
 
 
+def test_a_link_that_leads_back_to_itself_is_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "circle.pt").symlink_to("circle.pt")
+    assert run("export", "twin", "--weights", tmp_path / "circle.pt", "--output", tmp_path / "out") == 1
+    assert f"there is no file {tmp_path}/circle.pt" in capsys.readouterr().err
+
+
 def test_the_command_line_knows_the_tables_pipelines() -> None:
     assert set(_PIPELINES) == set(PIPELINES)
     assert set(_PRECISIONS) == set(Precision)

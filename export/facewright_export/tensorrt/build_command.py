@@ -107,7 +107,7 @@ def build_repository(
     Raises:
         FacewrightError: ENGINE_MISMATCH without a GPU; see `build_plan` for the rest.
     """
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)
     capability = compute_capability()
     jobs: dict[str, tuple[Path, NetworkMetadata | None, Path | None]]
     if repository is None:
@@ -132,10 +132,10 @@ def build_repository(
                 bars.update(task, completed=share, description=what)  # type: ignore[arg-type]
 
             plan = build_plan(path, options, report, metadata, folder)
-            console.print(f"built {plan}", soft_wrap=True, highlight=False)
+            console.print(f"built {plan}", soft_wrap=True)
             if check is not None:
                 report(1.0, "parity with the ONNX file")
-                console.print(check(path, plan), soft_wrap=True, highlight=False)
+                console.print(check(path, plan), soft_wrap=True)
     return 0
 
 
@@ -162,5 +162,7 @@ def restore_repository(repository: Path, networks: Sequence[str]) -> int:
         if not plan.is_file():
             raise ExportError(f"there is no plan {plan}", "build it: facewright build --strip")
         restore_weights(plan, path)
-        Console().print(f"weights restored into {plan}", soft_wrap=True, highlight=False)
+        Console(markup=False, emoji=False, highlight=False).print(
+            f"weights restored into {plan}", soft_wrap=True
+        )
     return 0

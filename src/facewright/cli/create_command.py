@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from facewright.cli.arguments import in_a_circle
 from facewright.cli.messages import printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import runnable
@@ -193,7 +195,7 @@ class _Creation:
         self._tls = tls
         self._targets = batch.targets()
         self._finished = Finished(batch.folder)
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
         self._made = self._skipped = self._failed = 0
         self._answered = False
         self._given_up = False
@@ -305,7 +307,7 @@ class _Creation:
             self._waits.cancel()
 
     def _say(self, line: str) -> None:
-        self._console.print(printable(runnable(line)), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(runnable(line)), soft_wrap=True)
 
 
 async def _served(client: AsyncClient) -> list[str] | None:
@@ -319,6 +321,8 @@ def _prepare_output(batch: Batch) -> None:
     folder = batch.folder
     try:
         if batch.single:
+            if in_a_circle(batch.output):
+                raise _no_output(f"{batch.output} is a link that leads back to itself")
             if batch.output.exists() and not batch.output.is_file():
                 raise _no_output(f"{batch.output} is no file")
             if not folder.is_dir():
@@ -327,6 +331,8 @@ def _prepare_output(batch: Batch) -> None:
         else:
             if folder.exists() and not folder.is_dir():
                 raise _no_output(f"{folder} is a file, not a folder")
+            if folder.is_symlink() and not folder.exists():
+                folder.stat()  # says why
             folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as trial:
             trial.write(b"\0")
@@ -388,7 +394,7 @@ def _targets(photos: Iterable[Path], folder: Path) -> list[Path]:
 
 def _identities(path: Path) -> set[object]:
     """A file by its path and, where it exists, by its inode: links and letter case make other names."""
-    found: set[object] = {path.resolve()}
+    found: set[object] = {os.path.realpath(path)}  # where Path.resolve() raises for links in a circle
     try:
         status = path.stat()
         found.add((status.st_dev, status.st_ino))
@@ -413,4 +419,6 @@ def _cause(photo: Path, error: OSError) -> str:
         if str(photo).startswith("~"):
             return "; a shell replaces ~ only where it is not quoted"
         return "; check the name and the folder"
+    if error.errno == errno.ELOOP:
+        return "; it is a link that leads back to itself"
     return "; allow this user to read it" if isinstance(error, PermissionError) else ""

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+from typing import Final
 
 from facewright.core.invocation import runnable
+
+#: Longer than the name of any file, so that paths people have stay whole, characters.
+_LONGEST_WORD: Final = 300
+_LONG_WORD: Final = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
+_LONGEST_LINE: Final = 2000
 
 
 def complain(message: object, hint: str = "") -> None:
@@ -22,9 +29,11 @@ def say(line: str) -> None:
 
 def printable(text: object) -> str:
     r"""``text`` in one line that a terminal only shows: what controls it, and bytes of file names that are no
-    characters, as ``\x1b``.
+    characters, as ``\x1b``, and of what is longer than any message its beginning and its end.
     """
-    return "".join(character if character.isprintable() else _escaped(character) for character in str(text))
+    line = "".join(character if character.isprintable() else _escaped(character) for character in str(text))
+    line = _LONG_WORD.sub(lambda found: _shortened(found[0], _LONGEST_WORD), line)
+    return _shortened(line, _LONGEST_LINE)
 
 
 def reason(error: OSError) -> str:
@@ -59,6 +68,12 @@ def discard_output() -> None:
         except AttributeError:  # closed before this process began
             continue
     os.close(nowhere)
+
+
+def _shortened(text: str, most: int) -> str:
+    """``text`` of at most that many characters, without its middle."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[: half - 1]}…{text[-half:]}"
 
 
 def _escaped(character: str) -> str:

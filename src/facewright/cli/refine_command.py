@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +15,7 @@ from numpy.lib import format as npy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from facewright.cli.arguments import require_readable
+from facewright.cli.arguments import in_a_circle, require_readable
 from facewright.cli.messages import complain, printable, reason
 from facewright.core.errors import FacewrightError
 from facewright_client import (
@@ -63,16 +64,19 @@ class RefineCommand:
             written["--preview"] = (self.preview, (".jpg", ".jpeg"))
             if self.options.get("preview_every") == 0:
                 raise _bad("--preview without pictures", "give --preview-every 1 or more")
-        taken = {self.start.resolve()}
+        # Not Path.resolve(), which raises for links in a circle.
+        taken = {os.path.realpath(self.start)}
         for option, (path, suffixes) in written.items():
             if path.suffix.lower() not in suffixes:
                 raise _bad(f"{option} is {path}", f"give it the name of a {suffixes[0]}")
             if path.is_dir() or not path.parent.is_dir():
                 what = "a folder" if path.is_dir() else "in no folder that there is"
                 raise _bad(f"{option} {path} is {what}", "give a file in a folder that is there")
-            if path.resolve() in taken:
+            if in_a_circle(path):
+                raise _bad(f"{option} {path} is a link that leads back to itself", "give it another name")
+            if os.path.realpath(path) in taken:
                 raise _bad(f"{option} {path} would be written over another file", "give it another name")
-            taken.add(path.resolve())
+            taken.add(os.path.realpath(path))
 
 
 def refine_latents(command: RefineCommand) -> int:

@@ -99,7 +99,7 @@ def test_a_sidecar_of_other_types_is_named_and_refused(plan: Path, change: dict[
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("content", ["null", "3", "[]", "{}", "[" * 100_000, "", "\x00"], ids=lambda text: repr(text[:4]))
+@pytest.mark.parametrize("content", ["null", "3", "[]", "{}", "[" * 100_000, "", "\x00"], ids=range(7))
 def test_a_sidecar_that_is_no_record_is_named_and_refused(plan: Path, content: str) -> None:
     plan.with_name(plan.name + ".json").write_text(content)
     with pytest.raises(FacewrightError, match=r"model_9\.0\.plan\.json does not say") as caught:

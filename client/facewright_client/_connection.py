@@ -122,8 +122,8 @@ class Connection:
             ValueError: not a positive, finite number.
         """
         chosen = self.timeout_s if timeout_s is None else timeout_s
-        if not (chosen > 0 and math.isfinite(chosen)):
-            raise ValueError(f"timeout_s must be positive and finite, got {chosen}")
+        if not (isinstance(chosen, (int, float)) and chosen > 0 and math.isfinite(chosen)):
+            raise ValueError(f"timeout_s is a positive, finite number of seconds, not {chosen!r:.64}")
         return chosen
 
     def triton_arguments(self, url: str) -> dict[str, object]:

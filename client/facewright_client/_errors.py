@@ -161,7 +161,8 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
         )
     if status in ("INVALID_ARGUMENT", "NOT_FOUND"):
         return BadRequestError(
-            message, "use a pipeline that it serves and the tensors of facewright_client.contract"
+            message,
+            "use a pipeline that it serves (pipelines() lists them), and the tensors of the contract",
         )
     return InternalServerError(message, "the server's log has the details")
 

@@ -16,6 +16,10 @@ Photo = bytes | bytearray | memoryview | str | os.PathLike[str]
 _URL: Final = re.compile(r"(https?|ftps?|file|data|s3|gs|blob):", re.IGNORECASE)
 
 
+#: Of Linux's (PATH_MAX).
+_LONGEST_PATH: Final = 4096
+
+
 def is_url(text: str) -> bool:
     """Whether a path is rather a URL."""
     return _URL.match(text) is not None
@@ -44,7 +48,16 @@ def check_photo_file(path: str | os.PathLike[str]) -> None:
     Raises:
         As `photo_bytes`.
     """
-    if is_url(os.fspath(path)):
+    name = os.fspath(path)
+    if not name:
+        raise BadPhotoError("the photo is an empty name", "give a file, or its bytes")
+    if len(name) > _LONGEST_PATH or name.startswith("data:"):
+        # Not quoted: it may be the photo itself.
+        raise BadPhotoError(
+            f"the photo is a text of {len(name)} letters, not the path of a file",
+            "decode it where it is base64, and give the bytes",
+        )
+    if is_url(name):
         raise BadPhotoError("the photo is a URL", "download it, and give the file")
     status = Path(path).stat()
     if not stat.S_ISREG(status.st_mode):

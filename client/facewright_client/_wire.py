@@ -32,7 +32,15 @@ _OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR_OUTPUTS if tensor !
 def create_arguments(
     photo: bytes, pipeline: str, preview: bool, options: Mapping[str, OptionValue]
 ) -> dict[str, Any]:
-    """Arguments of tritonclient's ``infer`` for an avatar."""
+    """Arguments of tritonclient's ``infer`` for an avatar.
+
+    Raises:
+        BadOptionError: see `parameters`; or ``pipeline`` is no name, or ``preview`` neither True nor False.
+    """
+    if not isinstance(pipeline, str):
+        raise BadOptionError(f"pipeline is {pipeline!r:.64}", "give its name, such as 'avatar_twin'")
+    if not isinstance(preview, bool):
+        raise BadOptionError(f"preview is {preview!r:.64}", "give True or False")
     return {
         "model_name": pipeline,
         "inputs": inputs(photo),
@@ -75,9 +83,14 @@ def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str
     Raises:
         BadOptionError: a name or a value that no request can carry.
     """
+    # NumPy's numbers are numbers, too.
+    options = {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()
+    }
     for name, value in options.items():
         if name in TRITON_RESERVED_REQUEST_PARAMS or name.startswith(TRITON_RESERVED_REQUEST_PARAMS_PREFIX):
-            raise BadOptionError(f"unknown option {name}", "docs/pipelines.md lists the options")
+            meant = "did you mean timeout_s?" if name == "timeout" else "docs/pipelines.md lists the options"
+            raise BadOptionError(f"unknown option {name}", meant)
         too_large = isinstance(value, int) and not -(2**63) <= value < 2**63
         if too_large or not isinstance(value, (bool, int, float, str)):
             raise BadOptionError(

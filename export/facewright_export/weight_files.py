@@ -50,6 +50,7 @@ def parse_weights(arguments: Sequence[str], known: Sequence[str]) -> WeightFiles
         name, equals, files = argument.partition("=")
         if not equals or Path(argument).exists():
             path = Path(argument).expanduser()
+            # not Path.resolve, which raises where links lead in a circle
             unnamed.setdefault(Path(os.path.realpath(path)), path)
         elif name not in known:
             raise ExportError(
@@ -74,6 +75,10 @@ def _require_file(path: Path) -> None:
         raise ExportError(f"{path} is a folder", f"give the files in it: --weights {path}/FILE…")
     if not path.exists() and any(letter in str(path) for letter in "*?["):
         raise ExportError(f"no file matches {path}", "write the pattern without quotes, or the files' paths")
+    if path.is_symlink() and not path.exists():
+        raise ExportError(
+            f"{path} is a link that leads to no file ({os.readlink(path)})", "give the path of a checkpoint"
+        )
     if not path.is_file():
         raise ExportError(f"there is no file {path}", "give the path of a checkpoint")
     try:

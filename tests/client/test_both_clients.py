@@ -423,3 +423,31 @@ def test_an_option_that_no_request_can_carry(
             caller(use)
     assert not scripted[0].requests
     assert caller.counted() == {"BAD_OPTION": 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"photo": ""}, BadPhotoError, "an empty name"),
+        ({"photo": "/9j/4AAQ" * 9000}, BadPhotoError, "a text of 72000 letters.*base64"),
+        ({"photo": "data:image/jpeg;base64,/9j/4AAQ"}, BadPhotoError, "a text of 31 letters.*base64"),
+        ({"pipeline": None}, BadOptionError, "pipeline is None"),
+        ({"preview": "no"}, BadOptionError, "preview is 'no'"),
+        ({"timeout_s": "5"}, ValueError, "timeout_s is a positive, finite number of seconds, not '5'"),
+        ({"timeout": 5}, BadOptionError, "did you mean timeout_s"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_asked_is_named(
+    caller: Caller, given: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words) as caught:
+        caller(lambda client: client.create(**({"photo": b"photo"} | given)))
+    assert len(str(caught.value)) < 300, "a photo may not get into a log by its error"
+
+
+def test_numbers_of_numpy_are_numbers(caller: Caller, scripted: tuple[Scripted, str]) -> None:
+    caller(lambda client: client.create(b"photo", face_index=np.int64(2), focal_px=np.float32(900)))
+    sent = scripted[0].requests[-1].parameters
+    assert sent["face_index"].int64_param == 2
+    assert float(sent["focal_px"].string_param) == 900

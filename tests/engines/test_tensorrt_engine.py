@@ -4,6 +4,7 @@ do."""
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,39 @@ def test_a_plan_for_something_else_is_refused(plan: Path, change: dict[str, obje
         require_fit(plan, replace(IDENTITY, **change), "11.4.0.106", "9.0", "ab" * 32)
     assert caught.value.code == ErrorCode.ENGINE_MISMATCH
     assert "facewright build" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in ("network", "tensorrt", "compute_capability", "onnx_sha256", "precision")),
+        {"stripped": None},
+        {"stripped": "no"},
+        {"tensorrt": 11},
+        {"onnx_sha256": ["ab"]},
+        {"batch": None},
+        {"batch": [1, None, 8]},
+        {"batch": "148"},
+        {"batch": [1, 8]},
+    ],
+    ids=str,
+)
+def test_a_sidecar_of_other_types_is_named_and_refused(plan: Path, change: dict[str, object]) -> None:
+    sidecar = plan.with_name(plan.name + ".json")
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), **change}))
+    with pytest.raises(FacewrightError) as caught:
+        require_fit(plan, read_identity(plan), "11.4.0.106", "9.0", "ab" * 32)
+    assert caught.value.code == ErrorCode.ENGINE_MISMATCH
+    assert str(sidecar) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("content", ["null", "3", "[]", "{}", "[" * 100_000, "", "\x00"], ids=range(7))
+def test_a_sidecar_that_is_no_record_is_named_and_refused(plan: Path, content: str) -> None:
+    plan.with_name(plan.name + ".json").write_text(content)
+    with pytest.raises(FacewrightError, match=r"model_9\.0\.plan\.json does not say") as caught:
+        read_identity(plan)
+    assert caught.value.code == ErrorCode.ENGINE_MISMATCH
 
 
 def test_every_difference_is_told_at_once(plan: Path) -> None:

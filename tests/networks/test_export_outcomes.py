@@ -111,6 +111,9 @@ def test_an_output_that_is_a_file_is_told(decoder: Path, capsys: pytest.CaptureF
         (("arcface={decoder}",), "arcface is of generative"),
         (("{decoder}", "{folder}/page.pth"), "page.pth is not a checkpoint: it is a web page"),
         (("{decoder}", "{folder}/empty.pth"), "the file is empty"),
+        (("{folder}/loop.pth",), "loop.pth is a link that leads to no file"),
+        (("shape_decoder={folder}/loop.pth",), "loop.pth is a link that leads to no file"),
+        (("{folder}/gone.pth",), "gone.pth is a link that leads to no file"),
     ],
 )
 def test_weights_that_are_no_files_of_networks_are_told_before_anything_is_read(
@@ -118,6 +121,8 @@ def test_weights_that_are_no_files_of_networks_are_told_before_anything_is_read(
 ) -> None:
     (tmp_path / "page.pth").write_bytes(b"<!DOCTYPE html><title>Google Drive - Virus scan warning</title>")
     (tmp_path / "empty.pth").touch()
+    (tmp_path / "loop.pth").symlink_to("loop.pth")
+    (tmp_path / "gone.pth").symlink_to("nowhere.pth")
     given = [text.format(folder=tmp_path, decoder=decoder) for text in weights]
     arguments = ("--network", "shape_decoder", "--weights", *given, "--output", tmp_path / "r")
     assert run("export", "twin", *arguments) == 1

@@ -28,8 +28,9 @@ from facewright_export.checkpoints import (
     UnreadableCheckpointError,
     UnsafeCheckpointError,
 )
-from facewright_export.checkpoints._array_files import read_mat
+from facewright_export.checkpoints._array_files import finite_array, read_mat
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
+from facewright_export.checkpoints._reading import read_checkpoint
 from facewright_export.checkpoints._torch_files import read_entries
 from facewright_export.checkpoints.state_dict import import_state_dict
 from tests.networks.synthetic_models import write_python2_pickle
@@ -498,3 +499,235 @@ def test_a_key_of_tuples_without_end_is_refused(tmp_path: Path) -> None:
         (tmp_path / "x.pkl").write_bytes(b"\x80\x04" + content + b".")
         with pytest.raises(UnreadableCheckpointError, match="a key of nested tuples"):
             read_pickle_arrays(tmp_path / "x.pkl")
+
+
+def _with_pickle(path: Path, content: bytes, stored: int = 16) -> Path:
+    """An archive of ``torch.save`` with one storage, "0", of ``stored`` floats, and this pickle."""
+    torch.save({"a": torch.arange(float(stored))}, path)
+    with zipfile.ZipFile(path) as sound:
+        members = {name: sound.read(name) for name in sound.namelist()}
+    with zipfile.ZipFile(path, "w") as changed:
+        for name, member in members.items():
+            changed.writestr(name, content if name.endswith("data.pkl") else member)
+    return path
+
+
+def _number(value: int) -> bytes:
+    return b"\x8a\x08" + struct.pack("<q", value)
+
+
+def _text(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text.encode())) + text.encode()
+
+
+def _storage(
+    key: bytes = _text("0"), kind: bytes = b"ctorch\nFloatStorage\n", name: bytes = _text("storage")
+) -> bytes:
+    return b"(" + name + kind + key + _text("cpu") + _number(16) + b"tQ"
+
+
+def _stored_tensor(
+    size: bytes = b"K\x10\x85", stride: bytes = b"K\x01\x85", storage: bytes = _storage()
+) -> bytes:
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + size + stride + b"\x89}tR"
+
+
+_TENSOR = _stored_tensor()
+_OBJECT = b"cfoo\nBar\n)\x81"
+_LONG = b"\x8b" + struct.pack("<i", 2501) + (2**20_000 - 1).to_bytes(2501, "little", signed=True)
+#: 3000 objects or lists, each in the one before; and 26, each referring twice to the next.
+_DEEP_OBJECT = (_OBJECT + b"K\x00") * 3000 + b"N" + b"s" * 3000
+_DEEP_TUPLE = b")" + b"\x85" * 200_000
+_TWICE = b"]" + b"".join(
+    b"q" + bytes([i]) + b"0](h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(26)
+)
+
+
+def _dict(*entries: bytes) -> bytes:
+    return b"\x80\x04}(" + b"".join(entries) + b"u."
+
+
+#: What a file may not say in its pickle, and what is told.
+_REFUSED: dict[str, tuple[bytes, str]] = {
+    "long integer": (_dict(_LONG, _TENSOR), "a key with an integer of 20000 bits"),
+    "long integer in a tuple": (_dict(_LONG + b"\x85", _TENSOR), "a key with an integer of 20000 bits"),
+    "long tuple": (_dict(b"(" + b"N" * 5000 + b"t", _TENSOR), "a key of 5000 parts"),
+    "frozenset": (_dict(b"(N\x91", _TENSOR), "a key of the type frozenset"),
+    "tensor": (_dict(_TENSOR, _TENSOR), "a key of the type Tensor"),
+    "add to a tensor": (_dict(_text("a"), _TENSOR + b"(K\x01\x90"), "entries for a Tensor"),
+    "expanded": (
+        _dict(_text("a"), _stored_tensor(_number(1 << 40) + b"\x85", b"K\x00\x85") + b"(K\x01\x90"),
+        "entries for a Tensor",
+    ),
+    "append to a tensor": (_dict(_text("a"), _TENSOR + b"K\x01a"), "entries for a Tensor"),
+    "appends to a dict": (_dict(_text("a"), b"}(K\x01e"), "entries for a dict"),
+    "set a tensor's item": (_dict(_text("a"), _TENSOR + b"K\x00K\x01s"), "entries for a Tensor"),
+    "set a tensor's items": (_dict(_text("a"), _TENSOR + b"(K\x00K\x01u"), "entries for a Tensor"),
+    "set a list's item": (_dict(_text("a"), b"](K\x00K\x01u"), "entries for a list"),
+    "attributes": (_dict(_text("a"), _TENSOR + b"}b"), "attributes of a Tensor"),
+    "encoded without end": (b"\x80\x04c_codecs\nencode\n" + _TWICE + b"\x85R.", "bytes of another encoding"),
+    "encoding without end": (
+        b"\x80\x04c_codecs\nencode\n" + _text("a") + _TWICE + b"\x86R.",
+        "bytes of another encoding",
+    ),
+    "storage's key": (_dict(_text("a"), _stored_tensor(storage=_storage(_DEEP_TUPLE))), "stored nowhere"),
+    "storage's name": (_dict(_text("a"), _stored_tensor(storage=_storage(name=_TWICE))), "stored nowhere"),
+    "storage's kind": (
+        _dict(_text("a"), _stored_tensor(storage=_storage(kind=_TWICE))),
+        "stored nowhere",
+    ),
+    "dimensions": (
+        _dict(_text("a"), _stored_tensor(b"(" + b"K\x01" * 5000 + b"t", b"(" + b"K\x01" * 5000 + b"t")),
+        "over 64 dimensions",
+    ),
+    "size": (_dict(_text("a"), _stored_tensor(_TWICE + b"\x85")), "whose sizes are no numbers"),
+    "class of a long name": (b"\x80\x02c" + b"a" * 5000 + b"\nb\n.", "a class whose name is no name"),
+}
+
+
+@pytest.mark.parametrize(("content", "told"), _REFUSED.values(), ids=_REFUSED)
+def test_opcodes_call_no_methods_of_what_they_are_applied_to(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    path = _with_pickle(tmp_path / "x.pt", content)
+    with _memory_limit(1 << 30), pytest.raises(UnreadableCheckpointError, match=told) as caught:
+        read_entries(path)
+    assert len(str(caught.value)) < 600
+    assert str(caught.value).isprintable()
+
+
+def test_an_object_as_a_key_is_called_what_its_class_is(tmp_path: Path) -> None:
+    """Nothing of what it holds is written out: it may be deep, or refer twice to the next without end."""
+    twice = b"".join(
+        _OBJECT + b"q" + bytes([i]) + (b"(K\x00h%cK\x01h%cu" % (i - 1, i - 1) if i else b"") + b"0"
+        for i in range(40)
+    )
+    for key in (_DEEP_OBJECT, twice + b"h\x27", b"cfoo\nBar\n"):
+        path = _with_pickle(tmp_path / "x.pt", _dict(key, _TENSOR))
+        with _memory_limit(1 << 30):
+            assert list(read_entries(path)) == ["foo.Bar"]
+
+
+def test_keys_of_plain_values_and_flat_tuples_are_read(tmp_path: Path) -> None:
+    weight = torch.ones(1)
+    content = {3: weight, None: weight, b"b": weight, (1, "x"): weight, 0.5: weight, "a\nb\x1b": weight}
+    torch.save({**content, torch.float16: weight}, tmp_path / "x.pt")
+    names = ["3", "None", "b'b'", "(1, 'x')", "0.5", "a\\nb\\x1b", "torch.float16"]
+    assert list(read_entries(tmp_path / "x.pt")) == names
+
+
+def test_what_calls_make_does_not_grow_beyond_the_file(tmp_path: Path) -> None:
+    """Each names again, in a few bytes, what is large once in the file."""
+    large = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"q\x000"
+    encoded = b"".join(b"c_codecs\nencode\nh\x00\x85R" for _ in range(2000))
+    with _memory_limit(1 << 30):
+        path = _with_pickle(tmp_path / "x.pt", b"\x80\x04" + large + b"(" + encoded + b"t.")
+        with pytest.raises(UnreadableCheckpointError, match="makes more of its content than the file"):
+            read_entries(path)
+        array = b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01J\x00\x00\x10\x00\x85" + (
+            b"cnumpy\ndtype\n(U\x02u1tR\x89h\x00tb"
+        )
+        (tmp_path / "x.pkl").write_bytes(b"\x80\x02" + large + b"(" + array * 2000 + b"t.")
+        with pytest.raises(UnreadableCheckpointError, match="makes more of its content than the file"):
+            read_pickle_arrays(tmp_path / "x.pkl")
+
+
+def test_a_storage_that_is_read_by_many_keys_is_refused(tmp_path: Path) -> None:
+    """PyTorch finds an archive's entry whatever its letters' case: "aB" reads "ab" again."""
+    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "x.pt")
+    with zipfile.ZipFile(tmp_path / "x.pt") as sound:
+        members = {name: sound.read(name) for name in sound.namelist()}
+    number = _number(1 << 20)
+    entries = b""
+    for i in range(1000):
+        key = "".join(letter.upper() if i >> bit & 1 else letter for bit, letter in enumerate("abcdefghij"))
+        entries += _text(str(i)) + _stored_tensor(storage=_storage(_text(key))).replace(_number(16), number)
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as changed:
+        for name, member in members.items():
+            content = _dict(entries) if name.endswith("data.pkl") else member
+            changed.writestr(name.replace("data/0", "data/abcdefghij"), content)
+    with _memory_limit(1 << 30), pytest.raises(UnreadableCheckpointError, match="more bytes than the file"):
+        read_entries(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (b"]" + _DEEP_TUPLE + b"a", "storages whose keys are no keys"),  # torch hashes them, by recursion
+        (b"]", "storages without content"),  # torch would give what happens to be in the memory
+        (b"}", "storages without content"),
+    ],
+    ids=["deep", "none", "a dict"],
+)
+def test_the_keys_of_the_older_format_are_those_of_its_storages(
+    tmp_path: Path, keys: bytes, told: str
+) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "x.pt").read_bytes()
+    start = content.rindex(b"\x80\x02]")
+    (tmp_path / "x.pt").write_bytes(content[:start] + b"\x80\x02" + keys + b".")
+    with pytest.raises(UnreadableCheckpointError, match=told):
+        read_entries(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"c__builtin__\nset\n(]" + _DEEP_TUPLE + b"atR",  # hashes, by recursion, what a set gets
+        b"cnumpy\ndtype\n" + _TWICE + b"\x85R",  # writes out what it is given
+    ],
+)
+def test_calls_of_a_pickle_of_arrays_take_what_they_are_for(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02}U\x01f" + content + b"s.")
+    with _memory_limit(1 << 30), pytest.raises(CheckpointError) as caught:
+        read_pickle_arrays(tmp_path / "x.pkl")
+    assert len(str(caught.value)) < 600
+
+
+def test_lists_that_refer_to_one_another_become_no_array(tmp_path: Path) -> None:
+    matrix = scipy.sparse.eye(4, format="csc")
+    lists: list[Any] = [1]
+    for _ in range(29):
+        lists = [lists, lists]
+    matrix.indices = lists
+    path = write_python2_pickle(tmp_path / "x.pkl", {"J_regressor": matrix, "v": lists})
+    with _memory_limit(1 << 30), pytest.raises(LayoutError, match="sparse matrix"):
+        read_pickle_arrays(path)
+    path = write_python2_pickle(tmp_path / "x.pkl", {"v": lists})
+    with _memory_limit(1 << 30), pytest.raises(LayoutError, match="v is a list, expected an array"):
+        finite_array(read_pickle_arrays(path), "v", [None, 3], source="x")
+
+
+_FIRST, _SECOND = torch.zeros(2), torch.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("content", "first", "second"),
+    [
+        ({"module": {"a": _FIRST}, "module.a": _SECOND}, "module/a", "module.a"),
+        ({"m": {"a": _FIRST}, "m.a": _SECOND}, "m/a", "m.a"),
+        ({"module.a": _FIRST, "module": {"a": _SECOND}}, "module/a", "module.a"),
+        ({1: _FIRST, "1": _SECOND}, "[1]", "['1']"),
+        ({"a|b": _FIRST, "a/b": _SECOND}, "['a|b']", "['a/b']"),
+        ({"x": {"a|b": {"c": _FIRST}, "a/b": {"c": _SECOND}}}, "['x']['a|b']['c']", "['x']['a/b']['c']"),
+        ({None: _FIRST, "None": _SECOND.double()}, "[None]", "['None']"),
+        ({"": {"a": _FIRST}, "a": _SECOND}, "['']['a']", "['a']"),
+        ({"a": _FIRST, "": {"a": "text"}}, "['']['a']", "['a']"),
+        ({"l": [_FIRST], "l.0": _SECOND}, "l/0", "l.0"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value,
+)
+def test_two_tensors_of_one_name_are_refused_with_both_names(
+    tmp_path: Path, content: dict[Any, Any], first: str, second: str
+) -> None:
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(LayoutError, match="which are one name, with other content") as caught:
+        read_checkpoint(tmp_path / "x.pt")
+    assert first in str(caught.value)
+    assert second in str(caught.value)
+
+
+def test_equal_tensors_of_one_name_are_one(tmp_path: Path) -> None:
+    content = {"module": {"a": _SECOND}, "module.a": _SECOND.clone(), 1: _FIRST, "1": _FIRST.clone()}
+    torch.save({**content, 2: "text", "2": "another"}, tmp_path / "x.pt")
+    assert set(read_checkpoint(tmp_path / "x.pt").tensors) >= {"1"}

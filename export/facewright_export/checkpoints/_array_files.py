@@ -80,6 +80,8 @@ def finite_array(
     """
     if name not in content:
         raise LayoutError(source, f"no {name!r}; it holds {listed(sorted(content))}", WHICH)
+    if isinstance(content[name], list | dict):  # lists that refer twice to one another have no end
+        raise LayoutError(source, f"{name} is a {type(content[name]).__name__}, expected an array", WHICH)
     array = np.asarray(content[name])
     fits = array.ndim == len(shape) and all(
         wanted in (None, size) for wanted, size in zip(shape, array.shape, strict=True)

@@ -13,6 +13,7 @@ _FREE_BYTES: Final = 64 << 20
 #: Deflate shrinks zeros to a thousandth; weights and meshes stay above a tenth.
 _LARGEST_INFLATION: Final = 40
 _SHOWN: Final = 20
+_LONGEST_REASON: Final = 200
 
 AGAIN: Final = "download the file again and compare its size and checksum with the publisher's"
 WHICH: Final = "check which file this is"
@@ -73,7 +74,8 @@ def first_bytes(path: Path) -> bytes:
 
 def damaged(path: Path, error: Exception) -> UnreadableCheckpointError:
     """The error for a file that a reader stumbled over, with the first sentence of what the reader said."""
-    reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+    reason = str(error).strip().split("\n")[0].split(". ")[0][:_LONGEST_REASON] or type(error).__name__
+    reason = "".join(letter if letter.isprintable() else "?" for letter in reason)
     return UnreadableCheckpointError(f"checkpoint {path}", f"damaged or cut short ({reason})", AGAIN)
 
 

@@ -7,7 +7,7 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -70,9 +70,10 @@ class _StoredDtype:
     """``numpy.dtype`` in a pickle: its letters, and the byte order that follows as state."""
 
     def __init__(self, letters: Any, *_: Any) -> None:
-        text = letters.decode("latin1") if isinstance(letters, bytes) else str(letters)
-        if not re.fullmatch(r"[<>|=]?[fiub]\d{1,2}", text):
-            raise pickle.UnpicklingError(f"an array of dtype {text[:20]!r}")
+        text = letters.decode("latin1") if isinstance(letters, bytes) else letters
+        if not isinstance(text, str) or not re.fullmatch(r"[<>|=]?[fiub]\d{1,2}", text):
+            told = repr(text[:20]) if isinstance(text, str) else f"of the type {type(text).__name__}"
+            raise pickle.UnpicklingError(f"an array of dtype {told}")
         self.letters = text.lstrip("<>|=")
         self.order = "<"
 
@@ -94,7 +95,7 @@ class _StoredArray:
         array = np.frombuffer(_raw(content), dtype.dtype()).reshape(
             tuple(shape), order="F" if fortran else "C"
         )
-        self.array = array.astype(array.dtype.newbyteorder("="))
+        self.array = array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 class _StoredObject:
@@ -109,7 +110,7 @@ class _StoredObject:
         found: Any = next((part for part in (state if isinstance(state, tuple) else (state,)) if part), {})
         if not isinstance(found, dict):
             raise pickle.UnpicklingError(f"a {self.kind} without attributes")
-        self.attributes = {str(name): value for name, value in found.items()}
+        self.attributes = found
 
 
 class _StoredChumpy(_StoredObject):
@@ -138,6 +139,11 @@ def _from_buffer(content: Any, dtype: _StoredDtype, shape: Any, order: str) -> _
     stored = _StoredArray()
     stored.__setstate__((1, shape, dtype, order == "F", content))
     return stored
+
+
+def _set(*_: Any) -> set[Any]:
+    """A set, whose entries nobody reads: chumpy notes in them what it has computed."""
+    return set()
 
 
 def _no_bytes() -> bytes:
@@ -172,8 +178,8 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
     ("copyreg", "_reconstructor"): _old_instance,
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
-    ("__builtin__", "set"): set,
-    ("builtins", "set"): set,
+    ("__builtin__", "set"): _set,
+    ("builtins", "set"): _set,
     ("__builtin__", "bytes"): _no_bytes,
     ("builtins", "bytes"): _no_bytes,
     ("_codecs", "encode"): latin1,
@@ -181,8 +187,10 @@ _ALLOWED: Final[dict[tuple[str, str], Any]] = {
 
 
 class _ArrayUnpickler(SafeUnpickler):
+    dispatch: ClassVar[dict[int, Any]] = dict(SafeUnpickler.dispatch)
+
     def __init__(self, content: bytes, path: Path) -> None:
-        super().__init__(io.BytesIO(content), fix_imports=False, encoding="latin1")
+        super().__init__(io.BytesIO(content), len(content), fix_imports=False)
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
@@ -197,6 +205,16 @@ class _ArrayUnpickler(SafeUnpickler):
         if not isinstance(instance, _StoredDtype | _StoredArray | _StoredObject):
             raise pickle.UnpicklingError("state for something that is no array")
         instance.__setstate__(state)
+        if isinstance(instance, _StoredArray):
+            self.count_made(instance.array.nbytes)
+
+    def load_reduce(self) -> None:
+        super().load_reduce()
+        made = self.stack[-1]  # type: ignore[attr-defined]
+        if isinstance(made, _StoredArray) and hasattr(made, "array"):
+            self.count_made(made.array.nbytes)
+
+    dispatch[pickle.REDUCE[0]] = load_reduce
 
 
 class _Plain:
@@ -205,6 +223,7 @@ class _Plain:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._done: dict[int, Any] = {}
+        self._dense_entries = 0
 
     def of(self, value: Any, depth: int = 0) -> Any:
         if depth > _MAXIMUM_DEPTH:
@@ -223,7 +242,14 @@ class _Plain:
                 raise LayoutError(f"pickle {self._path}", "a chumpy array without its values (x)", WHICH)
             return self.of(value.attributes["x"], depth)
         if isinstance(value, _StoredColumns):
-            return _dense({name: self.of(part, depth) for name, part in value.attributes.items()}, self._path)
+            columns = {str(name): self.of(part, depth) for name, part in value.attributes.items()}
+            dense = _dense(columns, self._path)
+            self._dense_entries += dense.size
+            if self._dense_entries > _MOST_ENTRIES:
+                raise UnsafeCheckpointError(
+                    f"pickle {self._path}", f"sparse matrices of over {_MOST_ENTRIES} entries in all", AGAIN
+                )
+            return dense
         if isinstance(value, dict):
             return {
                 key.decode("latin1") if isinstance(key, bytes) else str(key): self.of(part, depth)
@@ -234,13 +260,20 @@ class _Plain:
         raise LayoutError(f"pickle {self._path}", f"it holds a {type(value).__name__}", WHICH)
 
 
+def _numbers(part: Any) -> Array:
+    # lists that refer twice to one another would become arrays without end
+    if not isinstance(part, np.ndarray):
+        raise TypeError(f"arrays, but with a {type(part).__name__}")
+    return part
+
+
 def _dense(columns: Mapping[str, Any], path: Path) -> Array:
     """The matrix that compressed columns (``indptr``, ``indices``, ``data``) stand for."""
     shape = columns.get("_shape", columns.get("shape"))
     try:
         rows, count = (int(size) for size in shape or ())
-        starts = np.asarray(columns["indptr"], np.int64)
-        indices, values = np.asarray(columns["indices"], np.int64), np.asarray(columns["data"])
+        starts, indices, values = (_numbers(columns[name]) for name in ("indptr", "indices", "data"))
+        starts, indices = starts.astype(np.int64, copy=False), indices.astype(np.int64, copy=False)
     except (KeyError, ValueError, TypeError) as error:
         raise LayoutError(f"pickle {path}", f"a sparse matrix without {error}", WHICH) from error
     if not (

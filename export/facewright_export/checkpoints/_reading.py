@@ -21,7 +21,7 @@ import torch
 
 from facewright_export.checkpoints._files import WHICH, LayoutError, WeightError, listed
 from facewright_export.checkpoints._notes import note
-from facewright_export.checkpoints._torch_files import class_name, read_entries
+from facewright_export.checkpoints._torch_files import class_name, colliding, read_entries, same_entry
 
 StateDict = dict[str, torch.Tensor]
 
@@ -189,6 +189,11 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     entries = read_entries(path)
     tensors = {name: value for name, value in entries.items() if isinstance(value, torch.Tensor)}
     renamed = _without_module_wrappers(tensors)
+    taken: dict[str, str] = {}
+    for name in tensors:
+        first = taken.setdefault(_dotted(renamed[name]), name)
+        if not same_entry(tensors[first], tensors[name]):
+            raise colliding(path, repr(first), repr(name))
     return Checkpoint(
         path,
         {renamed[name]: value for name, value in tensors.items()},
@@ -335,7 +340,7 @@ def _published(own: str, published: Mapping[str, str]) -> str:
 
 
 def _without_module_wrappers(names: Iterable[str]) -> dict[str, str]:
-    """Each name without the wrappers that stand alone at their place; no two become the same."""
+    """Each name without the wrappers that stand alone at their place."""
     parts = {name: re.findall(r"[^./]*[./]?", name)[:-1] for name in names}
     children: defaultdict[str, set[str]] = defaultdict(set)
     for split in parts.values():

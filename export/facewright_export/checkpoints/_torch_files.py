@@ -12,6 +12,7 @@ from types import FunctionType, SimpleNamespace
 from typing import Any, BinaryIO, ClassVar, Final
 
 import torch
+from torch.serialization import StorageType
 from torch.storage import TypedStorage
 
 from facewright_export.checkpoints._files import (
@@ -34,12 +35,18 @@ from facewright_export.checkpoints._pickles import (
     SafeUnpickler,
     asks_for,
     does_something,
+    is_plain,
     latin1,
-    require_flat,
+    require_keys,
 )
 
 _MAXIMUM_DEPTH: Final = 32
 _LONGEST_NAME: Final = 1000
+#: Names of everything in a file, in letters: a million entries have long names.
+_MOST_LETTERS: Final = 1 << 27
+_MOST_CLASSES: Final = 10_000
+#: As many as NumPy's arrays have.
+_MOST_DIMENSIONS: Final = 64
 _SAVE_WEIGHTS: Final = (
     "where you trust it, save the weights alone: torch.save(network.state_dict(), 'weights.pt'), with the "
     "network that torch.load(FILE, weights_only=False) gives"
@@ -90,10 +97,13 @@ def read_entries(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     content = _read_content(path)
-    entries = dict(_entries(content, path)) if isinstance(content, Mapping) else {"": content}
+    try:
+        entries = _by_name(content, path) if isinstance(content, Mapping) else {"": content}
+    except CheckpointError:
+        raise
+    except Exception as error:  # names are made of keys, and those are the file's
+        raise damaged(path, error) from error
     tensors = {name: value for name, value in entries.items() if isinstance(value, torch.Tensor)}
-    for name, tensor in tensors.items():
-        _check_tensor(name, tensor, path)
     kinds = {name: class_name(value) for name, value in sorted(entries.items())}
     objects = {name: kind for name, kind in kinds.items() if kind and kind not in _KINDS_OF_NUMBERS.values()}
     if objects and not tensors:
@@ -119,37 +129,93 @@ def read_entries(path: Path | str) -> dict[str, Any]:
 
 def class_name(value: Any) -> str:
     """The class of an object that was not read, or the class or function itself; "" of everything else."""
-    return value.name if isinstance(value, UnreadObject) or _is_unread_class(value) else ""
+    return value.name if _is_unread(value) else ""
 
 
-def _entries(content: Mapping[Any, Any], path: Path) -> Iterator[tuple[str, Any]]:
-    """Everything in nested containers that holds nothing further.
+def _by_name(content: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+    """`_entries` by their names; two tensors of one name are refused unless they are equal."""
+    entries: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for name, place, value in _entries(content, path):
+        if isinstance(value, torch.Tensor):
+            _check_tensor(name, value, path)
+        if name in entries and not same_entry(entries[name], value):
+            raise colliding(path, places[name], place)
+        entries[name] = value
+        places[name] = place
+    return entries
+
+
+def colliding(path: Path, first: str, second: str) -> LayoutError:
+    """The error for two names in a file that mean one entry."""
+    return LayoutError(
+        f"checkpoint {path}",
+        f"it holds {first} and {second}, which are one name, with other content",
+        "save the one that is meant, alone, with torch.save",
+    )
+
+
+def same_entry(first: Any, second: Any) -> bool:
+    """Whether it does not matter which of two entries is taken: equal tensors, or no tensor at all."""
+    if not isinstance(first, torch.Tensor) or not isinstance(second, torch.Tensor):
+        return not isinstance(first, torch.Tensor) and not isinstance(second, torch.Tensor)
+    return first.dtype == second.dtype and torch.equal(first, second)
+
+
+def _entries(content: Mapping[Any, Any], path: Path) -> Iterator[tuple[str, str, Any]]:
+    """Everything in nested containers that holds nothing further: its name, its place as Python says it
+    (``['module']['weight']``), and what it is.
 
     A container that occurs twice counts once. Numbers and texts in lists, of which trainers keep long ones,
     are left out.
     """
-    waiting: list[tuple[str, Any, int]] = [("", content, 0)]
+    within: list[Iterator[tuple[Any, Any]]] = [iter([(None, content)])]
+    around: list[tuple[str, str]] = [("", "")]
     seen: set[int] = set()
-    while waiting:
-        name, value, depth = waiting.pop()
-        if depth > _MAXIMUM_DEPTH:
+    letters = 0
+    while within:
+        entry = next(within[-1], None)
+        if entry is None:
+            within.pop()
+            around.pop()
+            continue
+        key, value = entry
+        name, place = around[-1]
+        if len(within) > 1:
+            name, place = (f"{name}/" if name else "") + _key(key), f"{place}[{_subscript(key)}]"
+        if len(within) - 1 > _MAXIMUM_DEPTH:
             raise UnsafeCheckpointError(f"checkpoint {path}", f"nested over {_MAXIMUM_DEPTH} deep", AGAIN)
         if len(name) > _LONGEST_NAME:
             raise UnsafeCheckpointError(f"checkpoint {path}", f"a name of {len(name)} letters", AGAIN)
+        letters += len(name)
+        if letters > _MOST_LETTERS:
+            raise UnsafeCheckpointError(f"checkpoint {path}", f"names of {letters} letters in all", AGAIN)
         if not isinstance(value, Mapping | list | tuple) or not value:
-            yield name, value
+            yield name, place, value
         elif id(value) not in seen:
             seen.add(id(value))
-            if isinstance(value, Mapping):
-                within: list[tuple[Any, Any]] = list(value.items())
-            else:
-                within = [(i, entry) for i, entry in enumerate(value) if _may_hold_tensors(entry)]
-            begins = f"{name}/" if name else ""
-            waiting.extend((begins + _key(key), entry, depth + 1) for key, entry in within[::-1])
+            around.append((name, place))
+            within.append(iter(value.items()) if isinstance(value, Mapping) else _holding(value))
+
+
+def _holding(entries: list[Any] | tuple[Any, ...]) -> Iterator[tuple[int, Any]]:
+    return ((i, entry) for i, entry in enumerate(entries) if _may_hold_tensors(entry))
 
 
 def _key(key: Any) -> str:
-    return key.replace("/", "|") if isinstance(key, str) else str(key)
+    """A key in a name, a line without slashes; of objects and classes, what they are called."""
+    if not isinstance(key, str):
+        return _subscript(key)
+    text = key[: _LONGEST_NAME + 1].replace("/", "|")
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _subscript(key: Any) -> str:
+    if isinstance(key, tuple):
+        return f"({', '.join(map(_subscript, key))})"
+    if isinstance(key, str | bytes):
+        return repr(key[: _LONGEST_NAME + 1])
+    return class_name(key) or repr(key)
 
 
 def _may_hold_tensors(value: Any) -> bool:
@@ -164,7 +230,7 @@ def _read_content(path: Path) -> Any:
         check_archive(path)
     elif not LEGACY_TORCH.match(start):
         raise wrong_format(path, "a file of torch.save or safetensors")
-    return _read_torch(path)
+    return _read_torch(path, zipped=start.startswith(ZIP_MAGIC))
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -187,17 +253,36 @@ class _Unmapped(io.BufferedReader):
         raise io.UnsupportedOperation("fileno")
 
 
-def _read_torch(path: Path) -> Any:
+def _read_torch(path: Path, *, zipped: bool) -> Any:
     # torch reads archive, storages and byte order, and hands the pickle to our unpickler, which is stricter
     # than that of `weights_only`: it calls nothing but what is below.
+    claimed: set[Any] = set()
+    filled: set[Any] = set()
+
     class Bound(_TorchUnpickler):
         def __init__(self, file: BinaryIO, **_: Any) -> None:
-            super().__init__(file, path)
+            super().__init__(file, path, claimed)
 
-    ours = SimpleNamespace(__name__=__name__, Unpickler=Bound, load=lambda file, **_: Bound(file).load())
+    def load(file: BinaryIO, **_: Any) -> Any:
+        # the older format's versions, then notes on a machine, then the keys of the storages that follow;
+        # torch hashes these and writes them into its errors
+        loaded = Bound(file).load()
+        if isinstance(loaded, dict):
+            return {}
+        parts = loaded if isinstance(loaded, list) else [loaded]
+        if not all(map(_is_storage_key, parts)):
+            raise pickle.UnpicklingError("storages whose keys are no keys")
+        filled.update(parts)
+        return loaded
+
+    ours = SimpleNamespace(__name__=__name__, Unpickler=Bound, load=load)
     try:
         with _Unmapped(path) as file, _not_forced():
-            return torch.load(file, map_location="cpu", pickle_module=ours, weights_only=False)
+            content = torch.load(file, map_location="cpu", pickle_module=ours, weights_only=False)
+        # torch leaves a storage that the older format's keys leave out as it found the memory
+        if not zipped and claimed - filled:
+            raise pickle.UnpicklingError("storages without content")
+        return content
     except CheckpointError:
         raise
     except Exception as error:  # torch raises whatever a damaged byte makes it stumble over
@@ -230,7 +315,17 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> torch
     """``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``: what follows is about gradients."""
     if not isinstance(storage, TypedStorage):
         raise pickle.UnpicklingError(f"a tensor over a {type(storage).__name__}")
-    return torch._utils._rebuild_tensor(storage, offset, tuple(size), tuple(stride))
+    return torch._utils._rebuild_tensor(storage, *_view(offset, size, stride))
+
+
+def _view(offset: Any, size: Any, stride: Any) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Where in a storage a tensor lies; its size need not fit (`_check_tensor`)."""
+    for numbers in (size, stride):
+        if not isinstance(numbers, tuple | list) or len(numbers) > _MOST_DIMENSIONS:
+            raise pickle.UnpicklingError(f"a tensor of over {_MOST_DIMENSIONS} dimensions, or of none")
+    if not all(isinstance(number, int) and is_plain(number) for number in (offset, *size, *stride)):
+        raise pickle.UnpicklingError("a tensor whose sizes are no numbers")
+    return offset, tuple(size), tuple(stride)
 
 
 def _tensor_with_dtype(
@@ -239,7 +334,7 @@ def _tensor_with_dtype(
     """``torch._utils._rebuild_tensor_v3``: of types that have no storage of their own."""
     if not isinstance(storage, TypedStorage) or not isinstance(dtype, torch.dtype):
         raise pickle.UnpicklingError(f"a tensor over a {type(storage).__name__}")
-    return torch._utils._rebuild_tensor_v3(storage, offset, tuple(size), tuple(stride), False, {}, dtype)
+    return torch._utils._rebuild_tensor_v3(storage, *_view(offset, size, stride), False, {}, dtype)
 
 
 def _first(tensor: Any, *_: Any) -> Any:
@@ -261,7 +356,7 @@ def _plain_dict(*entries: Any) -> dict[Any, Any]:
     """
     if entries and isinstance(entries[0], list):
         pairs = [(key, value) for key, value in entries[0]]
-        require_flat([key for key, _ in pairs])
+        require_keys([key for key, _ in pairs], _is_key)
         return dict(pairs)
     return dict(entries[0]) if entries and isinstance(entries[0], Mapping) else {}
 
@@ -309,6 +404,19 @@ def _is_unread_class(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, UnreadObject)
 
 
+def _is_unread(value: Any) -> bool:
+    return isinstance(value, UnreadObject) or _is_unread_class(value)
+
+
+def _is_key(part: Any) -> bool:
+    """Objects and classes that were not read, too: trainers keep states by their enumerations and classes."""
+    return is_plain(part) or _is_unread(part) or isinstance(part, torch.dtype)
+
+
+def _is_storage_key(key: Any) -> bool:
+    return is_plain(key) and not (isinstance(key, str | bytes) and len(key) > _LONGEST_NAME)
+
+
 def _is_known(function: Any) -> bool:
     return _is_unread_class(function) or any(function is called for called in _CALLED)
 
@@ -318,18 +426,31 @@ class _TorchUnpickler(SafeUnpickler):
 
     dispatch: ClassVar[dict[int, Any]] = dict(SafeUnpickler.dispatch)
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        super().__init__(file, encoding="latin1")
+    def __init__(self, file: BinaryIO, path: Path, claimed: set[Any]) -> None:
+        super().__init__(file, path.stat().st_size, passing_over=(UnreadObject,))
         self._path = path
+        self._classes: dict[str, type[UnreadObject]] = {}
+        self._storages = claimed
+        self._stored = 0
 
     def find_class(self, module: str, name: str) -> Any:
+        if len(module) + len(name) > _LONGEST_NAME or not (module + name).isprintable():
+            raise pickle.UnpicklingError("a class whose name is no name")
         full = f"{module}.{name}"
         if full in _KNOWN:
             return _KNOWN[full]
         if does_something(module, name):
             raise asks_for(self._path, module, name, "checkpoint")
-        plain = full.removeprefix("__builtin__.").removeprefix("builtins.")
-        return type("UnreadObject", (UnreadObject,), {"name": _KINDS_OF_NUMBERS.get(full, plain)})
+        if full not in self._classes:
+            if len(self._classes) == _MOST_CLASSES:
+                raise pickle.UnpicklingError(f"objects of over {_MOST_CLASSES} classes")
+            plain = full.removeprefix("__builtin__.").removeprefix("builtins.")
+            unread = type("UnreadObject", (UnreadObject,), {"name": _KINDS_OF_NUMBERS.get(full, plain)})
+            self._classes[full] = unread
+        return self._classes[full]
+
+    def is_key(self, part: Any) -> bool:
+        return _is_key(part)
 
     def is_callable(self, function: Any) -> bool:
         return isinstance(function, UnreadObject) or _is_known(function)
@@ -344,7 +465,22 @@ class _TorchUnpickler(SafeUnpickler):
         saved = self.stack[-1]  # type: ignore[attr-defined]
         if isinstance(saved, tuple) and len(saved) > 1 and saved[0] == "module":
             self.stack[-1] = saved[1]  # type: ignore[attr-defined]
-        else:
-            super().load_binpersid()  # type: ignore[misc]
+            return
+        if not isinstance(saved, tuple) or not all(map(self._may_tell_a_storage, saved)):
+            raise pickle.UnpicklingError("numbers that are stored nowhere")
+        super().load_binpersid()  # type: ignore[misc]
+        _, _, key, _, count, *_ = saved
+        # one entry of an archive answers to many keys: torch takes capitals for small letters
+        if key not in self._storages:
+            self._storages.add(key)
+            self._stored += count * self.stack[-1].dtype.itemsize  # type: ignore[attr-defined]
+        if self._stored > self._size:
+            raise pickle.UnpicklingError("storages of more bytes than the file has")
+
+    def _may_tell_a_storage(self, part: Any) -> bool:
+        """Whether torch may hash this and write it into its errors: its name, key, place, length or part."""
+        if isinstance(part, tuple):
+            return len(part) <= _MOST_DIMENSIONS and all(map(_is_storage_key, part))
+        return _is_storage_key(part) or isinstance(part, StorageType) or part is torch.UntypedStorage
 
     dispatch[pickle.BINPERSID[0]] = load_binpersid

@@ -66,11 +66,13 @@ def read_identity(plan: Path) -> PlanIdentity:
         raise _mismatch(f"there is no plan {plan}")
     try:
         record = json.loads(_sidecar(plan).read_text(encoding="utf-8"))
-        return PlanIdentity(**{**record, "batch": tuple(record["batch"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        identity = PlanIdentity(**{**record, "batch": tuple(record["batch"])})
+        _require_types(identity)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _mismatch(
             f"{_sidecar(plan)} does not say what {plan.name} was built for ({type(error).__name__}: {error})"
         ) from error
+    return identity
 
 
 def require_fit(
@@ -178,6 +180,18 @@ _CC_MAJOR, _CC_MINOR = 75, 76
 
 def _sidecar(plan: Path) -> Path:
     return plan.with_name(plan.name + ".json")
+
+
+def _require_types(identity: PlanIdentity) -> None:
+    """Raises TypeError naming what a sidecar says in another type, null among them."""
+    texts = ("network", "tensorrt", "compute_capability", "onnx_sha256", "precision")
+    wrong = [name for name in texts if not isinstance(getattr(identity, name), str)]
+    if len(identity.batch) != 3 or any(type(size) is not int for size in identity.batch):
+        wrong.append("batch")
+    if not isinstance(identity.stripped, bool):
+        wrong.append("stripped")
+    if wrong:
+        raise TypeError(f"{', '.join(wrong)} of another type than is written there")
 
 
 def _release(version: str) -> tuple[str, ...]:

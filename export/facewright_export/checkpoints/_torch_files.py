@@ -159,7 +159,7 @@ def same_entry(first: Any, second: Any) -> bool:
     """Whether it does not matter which of two entries is taken: equal tensors, or no tensor at all."""
     if not isinstance(first, torch.Tensor) or not isinstance(second, torch.Tensor):
         return not isinstance(first, torch.Tensor) and not isinstance(second, torch.Tensor)
-    return first.dtype == second.dtype and torch.equal(first, second)
+    return bool(first.dtype == second.dtype and torch.equal(first, second))
 
 
 def _entries(content: Mapping[Any, Any], path: Path) -> Iterator[tuple[str, str, Any]]:

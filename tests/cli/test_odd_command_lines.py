@@ -76,7 +76,7 @@ LINES = {
     "create 'photos/*.jpg' -o out": "photos/*.jpg: No such file or directory; no file has a name like that",
     "create broken.jpg -o me.glb": "it is a link to nowhere.jpg, which is not there",
     "create circle.jpg -o me.glb": "Too many levels of symbolic links; it is a link that leads back",
-    f"create {5000 * 'a'}.jpg -o me.glb": "a.jpg: File name too long",
+    f"create {5000 * 'a'}.jpg -o me.glb": "the photo is a text of 5004 letters, not the path of a file",
     f"create '{1500 * 'a '}.jpg' -o me.glb": "a .jpg: File name too long",
     "create pipe.jpg -o me.glb": "pipe.jpg: BAD_PHOTO: the photo is a pipe or a device",
     "create /dev/zero -o me.glb": "/dev/zero: BAD_PHOTO: the photo is a pipe or a device",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from facewright.core.errors import FacewrightError
 from facewright.photo.face_quality import check_face
@@ -123,6 +123,41 @@ def test_what_is_covered_is_named(
 ) -> None:
     (said,) = _said(_covered(paint, landmarks), networks)
     assert said.startswith(part)
+
+
+def _tinted(picture: Image.Image, *tint: float) -> Image.Image:
+    grey = np.asarray(picture.convert("L"))[..., None]
+    return Image.fromarray((grey * np.array(tint)).clip(0, 255).astype(np.uint8))
+
+
+def _old_print(picture: Image.Image) -> Image.Image:
+    paper = np.asarray(_tinted(picture, 1.05, 0.95, 0.75))
+    grain = np.random.default_rng(0).normal(0, 8, (picture.height, picture.width, 1))
+    return Image.fromarray((70 + 0.5 * paper + grain).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "tone",
+    [
+        lambda picture: _tinted(picture, 1.07, 0.87, 0.62),
+        lambda picture: _tinted(picture, 1.0, 0.97, 0.92),
+        lambda picture: _tinted(picture, 0.98, 0.96, 1.0),
+        _old_print,
+        lambda picture: ImageEnhance.Color(picture).enhance(0.15),
+        lambda picture: ImageEnhance.Color(picture).enhance(0.3),
+        lambda picture: ImageEnhance.Color(picture).enhance(0.45),
+        lambda picture: picture.quantize(32).convert("RGB"),
+    ],
+    ids=["sepia", "warm", "selenium", "old print", "hardly coloured", "pale", "muted", "32 colours"],
+)
+def test_what_has_few_colours_is_not_covered(
+    tone: Callable[[Image.Image], Image.Image], landmarks: F64, networks: FaceNetworks
+) -> None:
+    assert _said(tone(PORTRAIT), networks) == []
+    (eyes,) = _said(tone(_covered(_dark_glasses, landmarks)), networks)
+    assert eyes.startswith("Both eyes")
+    (mouth,) = _said(tone(_covered(_surgical_mask, landmarks)), networks)
+    assert "outh seem" in mouth
 
 
 def test_dark_glasses_in_a_photo_without_colours(landmarks: F64, networks: FaceNetworks) -> None:

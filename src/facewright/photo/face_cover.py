@@ -2,7 +2,9 @@
 
 The networks place landmarks on what they cannot see as well as on what they can. But an eye is dark and light
 within a centimetre, and a mouth has another colour than the skin around it; what covers them is even, or has
-a colour that no mouth has. So the spread of colours over a few points of each is asked.
+a colour that no mouth has. So the spread of colours over a few points of each is asked. Where a photo is
+toned or faded, or has no colours, hues are even everywhere: the less they change in the face, the more
+brightness alone decides.
 """
 
 from __future__ import annotations
@@ -57,6 +59,12 @@ class CoverLimits:
     #: and 0.67 (one 1.2) at most; masks 0.5 to 3 in the median.
     nose_hue: Annotated[float, "ln", STUDIED] = 0.7
     nose_dark: Annotated[float, "ln", STUDIED] = 1.25
+    #: Median change of hue between neighbouring thirtieths of the face above the nose (ln R/G, ln B/G; across
+    #: and down): none and all of its colours. Photos 0.13 and more (5 %), also with masks and glasses; sepia
+    #: 0.04 to 0.12, other tones 0.04 at most, with 0.3 of the saturation 0.05 to 0.11.
+    colours: Annotated[Range, "ln", STUDIED] = (0.06, 0.14)
+    #: How much hues say at most: in a palette of 32 colours lips may have the skin's.
+    most_hue: Annotated[float, "share", STUDIED] = 0.9
     #: Spreads of ln luminance alone, where a photo has no colours.
     grey_eye: Annotated[float, "ln", STUDIED] = 0.15
     grey_mouth: Annotated[float, "ln", STUDIED] = 0.1
@@ -97,14 +105,14 @@ _MEANS: Final = np.stack([np.isin(_LANDMARKS, point) / len(point) for point in _
 _DARK_FLOOR: Final = 0.01
 
 
-def check_cover(view: Floats, landmarks: F64, contrast: float, colourless: bool) -> list[str]:
+def check_cover(view: Floats, landmarks: F64, contrast: float, change_of_hue: float) -> list[str]:
     """Name what is covered. Ask only where there is light enough to tell.
 
     Args:
         view: LANDMARK_INPUT, ``[3, 192, 192]`` RGB 0-1.
         landmarks: ``[478, 2]``, pixels of the view.
         contrast: of the face, codes.
-        colourless: the photo is black and white.
+        change_of_hue: above the nose, as in `CoverLimits.colours`.
 
     Returns:
         Sentences for the report.
@@ -113,7 +121,9 @@ def check_cover(view: Floats, landmarks: F64, contrast: float, colourless: bool)
         FacewrightError: BAD_PHOTO where both eyes and the mouth are covered.
     """
     colours = _Colours.of(view, landmarks)
-    face = _Face(colours, min(1.0, contrast / LIMITS.contrast), colourless)
+    none, full = LIMITS.colours
+    hue = LIMITS.most_hue * min(max((change_of_hue - none) / (full - none), 0.0), 1.0)
+    face = _Face(colours, min(1.0, contrast / LIMITS.contrast), hue)
     right, left = face.covered_eyes()
     skin = face.skin(right, left)
     nose = face.nose_covered(skin)
@@ -174,12 +184,12 @@ class _Face:
     Attributes:
         colours: of its parts.
         clarity: 0-1, what is left of spreads in a photo of little contrast.
-        colourless: hues say nothing.
+        hue: 0-1, how much hues say.
     """
 
     colours: _Colours
     clarity: float
-    colourless: bool
+    hue: float
 
     def covered_eyes(self) -> tuple[bool, bool]:
         """The subject's right and left."""
@@ -192,7 +202,7 @@ class _Face:
             beside = min(cheek[0], max(forehead[0], self.colours.bridge[0]))
             shaded &= bool(beside - around[:, 0].max() > LIMITS.dark_eye)
             shaded &= bool(around[:, 1].mean() - red < LIMITS.neutral_eye)
-        right, left = (shaded or self._even(eye) for eye in eyes)
+        right, left = (shaded or self._eye_covered(eye) for eye in eyes)
         return right, left
 
     def skin(self, right_covered: bool, left_covered: bool) -> Floats:
@@ -215,14 +225,18 @@ class _Face:
         mouth = self.colours.mouth
         spread = mouth.std(axis=0)
         least_red, most_red = LIMITS.skin_red
-        if self.colourless or not least_red < skin[1] < most_red:
-            return bool(spread[0] < LIMITS.grey_mouth * self.clarity)
+        hue = self.hue if least_red < skin[1] < most_red else 0.0
         light, red, _ = mouth[_LOWER_LIP] - skin
-        no_lip = red < LIMITS.lip_red or (light < LIMITS.dark_lip and red < LIMITS.dark_lip_red)
-        return bool(no_lip or spread[1:].sum() < LIMITS.mouth * self.clarity)
+        if hue and (
+            hue * red < LIMITS.lip_red or (light < LIMITS.dark_lip and hue * red < LIMITS.dark_lip_red)
+        ):
+            return True
+        return self._even(hue, spread[1:].sum() / LIMITS.mouth, spread[0] / LIMITS.grey_mouth)
 
-    def _even(self, eye: Floats) -> bool:
+    def _eye_covered(self, eye: Floats) -> bool:
         spread = eye.std(axis=0)
-        if self.colourless:
-            return bool(spread[0] < LIMITS.grey_eye * self.clarity)
-        return bool(spread.sum() < LIMITS.eye * self.clarity)
+        return self._even(self.hue, spread.sum() / LIMITS.eye, spread[0] / LIMITS.grey_eye)
+
+    def _even(self, hue: float, in_colours: float, in_grey: float) -> bool:
+        """Whether spreads, each over its limit, are those of what covers: the mean of both judgements."""
+        return bool(hue * in_colours + (1 - hue) * in_grey < self.clarity)

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
+from scipy.ndimage import uniform_filter
 
 from facewright.core.arrays import Floats
 from facewright.core.colour import LUMINANCE
@@ -56,19 +57,25 @@ class FaceLimits:
     #: and more; drawings 0.02 at most, mosaics of 12 to 25 cells over the face 0.02 to 0.06.
     patches: Annotated[float, "share", STUDIED] = 0.045
     pixelated: Annotated[float, "share", STUDIED] = 0.075
+    #: The same between means of 5 x 5 pixels, which noise hardly changes: photos 0.096 and more, with doubled
+    #: contrast 0.067; stencils with noise 0.055 at most, mosaics of 12 cells with noise 0.075 to 0.12.
+    noisy_patches: Annotated[float, "share", STUDIED] = 0.06
+    noisy_pixels: Annotated[float, "share", STUDIED] = 0.085
     #: Curvature of brightness over a tenth of the face, where skin is evenest, of the contrast: what shading
     #: leaves in every photo, 0.035 and more (once 0.015, in flat light); drawings 0, photos of drawings 0.003
     #: to 0.028, also in uneven light and with noise.
     relief: Annotated[float, "of the contrast", STUDIED] = 0.0135
-    #: The same, and the network's certainty of a face (people 0.98 and more), where less than half of it is
-    #: taken for a person: one of the photos is.
+    #: Relief, patches between means, and the network's certainty of a face (people 0.98 and more), where less
+    #: than half of it is taken for a person: one of the photos is, and all mosaics of 12 to 16 cells.
     relief_of_things: Annotated[float, "of the contrast", STUDIED] = 0.03
+    patches_of_things: Annotated[float, "share", STUDIED] = 0.1
     score_of_things: Annotated[float, "probability", STUDIED] = 0.98
     #: How many times more brightness differs between pixels 4 apart than between neighbours (a ramp: 4):
-    #: photos 3.3 at most, two small ones 3.6; blurred over 1/75 of the face's height 3.4 and more. And
-    #: between pixels 16 and 4 apart: photos 2.9 at most, blurred over 1/20 of it 3.3 and more.
+    #: photos 3.3 at most, two small ones 3.6; blurred over 1/75 of the face's height 3.4 and more.
     blurred: Annotated[float, "times", STUDIED] = 3.4
-    blurred_away: Annotated[float, "times", STUDIED] = 3.25
+    #: Steepest brightness over 4 pixels: photos 0.087 and more; blurred over 1/35 of the face's side 0.084,
+    #: 1/20 0.054 and more (95 %), 1/15 0.052 and 1/10 0.047 (medians).
+    blurred_away: Annotated[float, "of the contrast per pixel", STUDIED] = 0.052
     #: Change of hue (ln R/G, ln B/G; across and down) between neighbouring thirtieths of the face, median:
     #: photos 0.64 at most and once 1.1 (in yellow light); thermal and other false colours 1.7 and more.
     false_colours: Annotated[float, "ln", STUDIED] = 1.35
@@ -116,6 +123,10 @@ _LEAST_SKIN_PX: Final = 400
 _CELL_PX: Final = 4
 _RELIEF_CELLS: Final = 3
 _LEAST_CURVATURES: Final = 40
+# Above the nose of a face from below there is little.
+_LEAST_ROWS: Final = 4
+# Noise is averaged over so many pixels, a 25th of the face.
+_MEAN_PX: Final = 5
 # From this code on a channel is taken for clipped, as JPEG leaves it.
 _CLIPPED_CODE: Final = 251.0
 
@@ -143,17 +154,18 @@ def check_face(view: Floats, landmarks: F64, score: float, person: FoundPerson) 
     _refuse_light(face)
     covered = []
     if not (face.dark or face.over_exposed or face.contrast < LIMITS.low_contrast or face.from_aside):
-        covered = check_cover(view, landmarks, face.contrast, face.colourless)
+        covered = check_cover(view, landmarks, face.contrast, face.change_of_hue_above)
     _refuse_pictures(face)
     if not covered and not face.over_exposed:
         _refuse_even_skin(face)
     if person.agreement < LEAST_AGREEMENT:
         _refuse_things(face, score)
-    if covered:  # what covers a face may have any colour, and be brighter than skin
-        return [*_faults_of_light(face), *covered]
+    if covered:  # what covers a face may be even, have any colour, and be brighter than skin
+        return [*_faults_of_light(face, face.smoothness < LIMITS.pixelated), *covered]
     if not face.from_aside:
         _refuse_negative(face)
-    return [*_faults_of_light(face), *_faults_of_colour(face)]
+    pixelated = face.smoothness < LIMITS.pixelated or face.smoothness_of_means < LIMITS.noisy_pixels
+    return [*_faults_of_light(face, pixelated), *_faults_of_colour(face)]
 
 
 class _Measured:
@@ -238,11 +250,19 @@ class _Measured:
     @cached_property
     def change_of_hue(self) -> float:
         """Median over the face, between cells."""
-        hues = np.stack(_hue(self.cells))
+        return self._change_of_hue(rows=-1)
+
+    @cached_property
+    def change_of_hue_above(self) -> float:
+        """The same above the tip of the nose: masks and hands are even, and mostly below."""
+        return self._change_of_hue(rows=max(_LEAST_ROWS, int(self.landmarks[_NOSE_TIP, 1]) // _CELL_PX))
+
+    def _change_of_hue(self, rows: int) -> float:
+        hues = np.stack(_hue(self.cells[:, :rows]))
         change = np.abs(hues[:, 1:, :-1] - hues[:, :-1, :-1]) + np.abs(hues[:, :-1, 1:] - hues[:, :-1, :-1])
-        rows, columns = change.shape[1:]
-        inside = self.face[_CELL_PX // 2 :: _CELL_PX, _CELL_PX // 2 :: _CELL_PX][:rows, :columns]
-        return float(np.median(change.sum(axis=0)[inside]))
+        down, across = change.shape[1:]
+        inside = self.face[_CELL_PX // 2 :: _CELL_PX, _CELL_PX // 2 :: _CELL_PX][:down, :across]
+        return float(np.median(change.sum(axis=0)[inside])) if inside.any() else 0.0
 
     @cached_property
     def relief(self) -> float:
@@ -266,32 +286,49 @@ class _Measured:
     @cached_property
     def smoothness(self) -> float:
         """Differences of neighbours over those of pixels 8 apart, where it differs least."""
-        fine, coarse = (_mean_of_least(self._differences(step, self.skin)) for step in (1, 8))
-        return fine / max(coarse, 0.3)
+        return self._smoothness(self.brightness)
 
-    def growth(self, near: int, far: int) -> float:
-        """How many times more brightness differs between pixels ``far`` apart than between those ``near``,
-        where it differs most."""
-        least, most = (_quantile(self._differences(step, self.face), 0.98) for step in (near, far))
-        return most / max(least, 1e-3)
+    @cached_property
+    def smoothness_of_means(self) -> float:
+        """The same of a brightness whose noise is averaged out."""
+        means: Floats = uniform_filter(self.brightness, _MEAN_PX)
+        return self._smoothness(means)
+
+    @cached_property
+    def growth(self) -> float:
+        """How many times more brightness differs between pixels 4 apart than between neighbours, where it
+        differs most."""
+        return self._greatest_difference(4) / max(self._greatest_difference(1), 1e-3)
+
+    @cached_property
+    def steepness(self) -> float:
+        """Of brightness over 4 pixels, where it is steepest, of the contrast per pixel."""
+        return self._greatest_difference(4) / (4 * self.contrast)
 
     def darker_eye(self) -> float:
         """How much darker the eyes are than the skin below, of the contrast; of the eye that is less so."""
         differences = [self._at(skin).mean() - self._at(eye).mean() for eye, skin in _EYES]
         return float(min(differences)) / self.contrast
 
-    def _differences(self, step: int, area: Mask) -> Floats:
-        """Of brightness between pixels ``step`` apart, across plus down; of every second row."""
-        level = self.brightness
-        here = level[:-step:2, :-step]
-        result: Floats = np.abs(level[:-step:2, step:] - here) + np.abs(level[step::2, :-step] - here)
-        return result[area[:-step:2, :-step]]
+    def _smoothness(self, level: Floats) -> float:
+        fine, coarse = (_mean_of_least(_differences(level, step, self.skin)) for step in (1, 8))
+        return fine / max(coarse, 0.3)
+
+    def _greatest_difference(self, step: int) -> float:
+        return _quantile(_differences(self.brightness, step, self.face), 0.98)
 
     def _at(self, points: tuple[int, ...]) -> Floats:
         column, row = self.landmarks[list(points)].astype(np.intp).T
         height, width = self.brightness.shape
         values: Floats = self.brightness[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
         return values
+
+
+def _differences(level: Floats, step: int, area: Mask) -> Floats:
+    """Between pixels ``step`` apart, across plus down; of every second row."""
+    here = level[:-step:2, :-step]
+    result: Floats = np.abs(level[:-step:2, step:] - here) + np.abs(level[step::2, :-step] - here)
+    return result[area[:-step:2, :-step]]
 
 
 def _quantile(values: Floats, share: float) -> float:
@@ -348,7 +385,7 @@ def _refuse_light(face: _Measured) -> None:
 def _refuse_pictures(face: _Measured) -> None:
     if face.smoothness < LIMITS.patches:
         raise _no_person("it consists of even patches, as drawings, toys and pixelated pictures do")
-    if face.growth(4, 16) > LIMITS.blurred_away:
+    if face.steepness < LIMITS.blurred_away:
         raise _bad_photo("the face is blurred beyond recognition", "send a sharp photo of the face")
     if face.change_of_hue > LIMITS.false_colours:
         raise _bad_photo(
@@ -359,6 +396,8 @@ def _refuse_pictures(face: _Measured) -> None:
 
 
 def _refuse_even_skin(face: _Measured) -> None:
+    if face.smoothness_of_means < LIMITS.noisy_patches:
+        raise _no_person("it consists of even patches, with noise, as printed drawings do")
     if face.relief < LIMITS.relief:
         raise _no_person("its skin is as even as a drawing's")
 
@@ -367,6 +406,8 @@ def _refuse_things(face: _Measured, score: float) -> None:
     """Where the other network sees nobody."""
     if face.relief < LIMITS.relief_of_things:
         raise _no_person("its skin is as even as a drawing's, and nobody is there")
+    if face.smoothness_of_means < LIMITS.patches_of_things:
+        raise _no_person("it consists of even patches, as pixelated pictures do, and nobody is there")
     if score < LIMITS.score_of_things:
         raise _no_person(f"nobody is there, and the landmarks are unsure (score {score:.2f})")
 
@@ -392,7 +433,7 @@ def _bad_photo(message: str, hint: str) -> FacewrightError:
     return FacewrightError(ErrorCode.BAD_PHOTO, message, hint)
 
 
-def _faults_of_light(face: _Measured) -> list[str]:
+def _faults_of_light(face: _Measured, pixelated: bool) -> list[str]:
     faults = []
     if face.dark:
         faults.append(
@@ -406,9 +447,9 @@ def _faults_of_light(face: _Measured) -> list[str]:
         )
     if face.contrast < LIMITS.low_contrast and not face.dark:
         faults.append(f"The face has little contrast, {face.contrast:.0f} of 255 codes: flat texture.")
-    if face.smoothness < LIMITS.pixelated:
+    if pixelated:
         faults.append("The face is pixelated, or strongly compressed: its texture shows the cells.")
-    if face.growth(1, 4) > LIMITS.blurred:
+    if face.growth > LIMITS.blurred:
         faults.append("The face is blurred: soft texture.")
     return faults
 

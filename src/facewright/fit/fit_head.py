@@ -228,7 +228,7 @@ class HeadFitter:
                 ErrorCode.NO_FACE,
                 f"the face found is no person's (score {face_score:.2f}, {distance:.1f} standard deviations "
                 "from the mean head)",
-                "send a photo of a person; animals, drawings and masks are refused",
+                "send a photo of a person, no animal, drawing or mask",
             )
 
     def _starting_camera(

@@ -64,7 +64,7 @@ class CoverLimits:
     #: 0.04 to 0.12, other tones 0.04 at most, with 0.3 of the saturation 0.05 to 0.11.
     colours: Annotated[Range, "ln", STUDIED] = (0.06, 0.14)
     #: How much hues say at most: in a palette of 32 colours lips may have the skin's.
-    most_hue: Annotated[float, "share", STUDIED] = 0.9
+    most_hue: Annotated[float, "share", STUDIED] = 0.8
     #: Spreads of ln luminance alone, where a photo has no colours.
     grey_eye: Annotated[float, "ln", STUDIED] = 0.15
     grey_mouth: Annotated[float, "ln", STUDIED] = 0.1

@@ -425,7 +425,7 @@ def _no_person(why: str) -> FacewrightError:
     return FacewrightError(
         ErrorCode.NO_FACE,
         f"what resembles a face is no photo of one: {why}",
-        "send a photo of a person; animals, drawings, toys and pixelated faces are refused",
+        "send a photo of a person, no animal, drawing, toy or pixelated face",
     )
 
 

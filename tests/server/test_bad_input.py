@@ -59,7 +59,6 @@ def _server_lives_on(server: Server, client: Client, photo: bytes) -> object:
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("empty", BadPhotoError),
         ("text", BadPhotoError),
         ("gif", BadPhotoError),
         ("truncated", BadPhotoError),
@@ -74,7 +73,6 @@ def _server_lives_on(server: Server, client: Client, photo: bytes) -> object:
 )
 def test_bad_photos(client: Client, photo: bytes, name: str, error: type[FacewrightClientError]) -> None:
     content = {
-        "empty": lambda: b"",
         "text": lambda: b"this is not a photo" * 100,
         "gif": _gif,
         "truncated": lambda: photo[: len(photo) // 2],
@@ -201,13 +199,16 @@ def test_stages_refuse_options_that_the_first_stage_would(server: Server, stage:
     assert "60000" in answer["message"]
 
 
-def test_more_bytes_than_a_photo_has(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("size", "code"), [(0, "BAD_PHOTO"), (contract.MAX_PHOTO_BYTES + 1, "PHOTO_TOO_LARGE")]
+)
+def test_fewer_and_more_bytes_than_a_photo_has(server: Server, size: int, code: str) -> None:
     """Our client refuses by itself; other clients get the same answer from the server."""
-    content = np.zeros((1, contract.MAX_PHOTO_BYTES + 1), np.uint8)
+    content = np.zeros((1, size), np.uint8)
     tensor = triton.InferInput("PHOTO", list(content.shape), "UINT8")
     tensor.set_data_from_numpy(content)
     outputs = [triton.InferRequestedOutput("GLB")]
-    refused = pytest.raises(InferenceServerException, match="PHOTO_TOO_LARGE")
+    refused = pytest.raises(InferenceServerException, match=code)
     with triton.InferenceServerClient(server.url) as raw, refused:
         raw.infer("avatar_twin", [tensor], outputs=outputs)
 

@@ -44,6 +44,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.delenv("SHELL", raising=False)  # Bash then looks for its user's, as in a container
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(cold))
     monkeypatch.setattr("tempfile.tempdir", None)
     return tmp_path
@@ -150,8 +151,23 @@ with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
         ]
     )
     assert "192.0.2.1:9" in deeds.reached
-    assert "/etc/resolv.conf" in deeds.reached
+    assert deeds.reached & {"/etc/resolv.conf", "/var/run/nscd/socket"}
     assert "::1:9" not in deeds.reached
+
+
+@pytest.mark.parametrize(("database", "wanted", "seen"), [("passwd", 11, False), ("hosts", 13, True)])
+def test_a_cache_of_names_may_be_asked_for_users_only(
+    tmp_path: Path, database: str, wanted: int, seen: bool
+) -> None:
+    program = f"""
+import socket, struct
+caller, cache = socket.socketpair()
+key = b"{database}\\0"
+caller.sendall(struct.pack("<iii", 2, {wanted}, len(key)) + key)
+"""
+    traced = Tracing([sys.executable, "-c", program], os.environ, tmp_path, tmp_path)
+    assert traced.process.wait(60) == 0, traced.said.read_text()
+    assert ("/var/run/nscd/socket" in traced.deeds().reached) == seen
 
 
 def test_a_crash_leaves_no_photo_on_the_disk(server: Server) -> None:

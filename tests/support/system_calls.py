@@ -47,6 +47,11 @@ _ADDRESS: Final = re.compile(r'(?:inet_addr\(|inet_pton\(AF_INET6, )"(?P<host>[^
 _PORT: Final = re.compile(r"sin6?_port=htons\((\d+)\)")
 _LOCAL_SOCKET: Final = re.compile(r'sa_family=AF_UNIX, sun_path=@?"([^"]*)"')
 _DNS: Final = 53
+#: The cache of libc's databases, users' too: Bash asks it for its user's shell where ``SHELL`` is not set.
+_CACHE_OF_NAMES: Final = "/var/run/nscd/socket"
+#: Its protocol's second version: that number, then what is wanted, each 32 bits (glibc's ``nscd-client.h``).
+_QUESTION: Final = re.compile(r'"(?P<header>\\2\\0\\0\\0(?:[^"\\]|\\.)*)"')
+_ABOUT_HOSTS: Final = frozenset((4, 5, 6, 7, 13, 14))
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Deeds:
     Args:
         written: paths that were created, opened for writing, renamed, removed or changed, also in vain.
         reached: addresses of other machines, of name servers and of local sockets; ``host:port`` or a path.
+            Of the cache of names only what it is asked about hosts: any program asks it about users.
     """
 
     written: frozenset[Path]
@@ -135,13 +141,22 @@ class Tracing:
 
 def _paths(arguments: str) -> Iterator[str]:
     for found in _PATH.finditer(arguments):
-        path = found["path"].encode().decode("unicode_escape").encode("latin-1").decode(errors="replace")
+        path = _bytes(found["path"]).decode(errors="replace")
         yield str(Path(found["folder"], path)) if found["folder"] else path
+
+
+def _bytes(quoted: str) -> bytes:
+    """What strace has written between quotes."""
+    return quoted.encode().decode("unicode_escape").encode("latin-1")
 
 
 def _foreign(arguments: str) -> Iterator[str]:
     """Addresses in a call of the network that are not this machine's, and every name server."""
-    yield from _LOCAL_SOCKET.findall(arguments)
+    yield from (path for path in _LOCAL_SOCKET.findall(arguments) if path != _CACHE_OF_NAMES)
+    for question in _QUESTION.finditer(arguments):
+        header = _bytes(question["header"])
+        if int.from_bytes(header[4:8], "little") in _ABOUT_HOSTS:
+            yield _CACHE_OF_NAMES
     port = _PORT.search(arguments)
     for found in _ADDRESS.finditer(arguments):
         address = ipaddress.ip_address(found["host"])

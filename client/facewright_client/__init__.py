@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         OverloadedError,
         PhotoTooLargeError,
         ServerUnavailableError,
+        UnauthenticatedError,
         WrongServerError,
     )
     from facewright_client._metrics import ClientMetrics
@@ -59,6 +60,7 @@ _MODULES: Final = {
     "RetryPolicy": "_connection",
     "ServerUnavailableError": "_errors",
     "Tls": "_connection",
+    "UnauthenticatedError": "_errors",
     "WrongServerError": "_errors",
 }
 
@@ -89,6 +91,7 @@ __all__ = [
     "RetryPolicy",
     "ServerUnavailableError",
     "Tls",
+    "UnauthenticatedError",
     "WrongServerError",
 ]
 

@@ -7,9 +7,7 @@ from typing import Final
 
 from facewright_client.contract import ErrorCode
 
-#: Codes of failures that no stage reports.
-UNAVAILABLE: Final = "UNAVAILABLE"
-BAD_REQUEST: Final = "BAD_REQUEST"
+#: Codes of failures that no server reports.
 WRONG_SERVER: Final = "WRONG_SERVER"
 CLIENT_CLOSED: Final = "CLIENT_CLOSED"
 
@@ -18,8 +16,7 @@ class FacewrightClientError(Exception):
     """A request failed.
 
     Attributes:
-        code: the contract's error code, or ``UNAVAILABLE``, ``BAD_REQUEST``, ``WRONG_SERVER`` or
-            ``CLIENT_CLOSED``.
+        code: the contract's error code, or ``WRONG_SERVER`` or ``CLIENT_CLOSED``.
         message: what was wrong.
         hint: what to do about it.
         stage: the pipeline stage that failed; "" where none was reached.
@@ -97,7 +94,7 @@ class InternalServerError(FacewrightClientError):
 class ServerUnavailableError(FacewrightClientError):
     """No server answered, or it is restarting; safe to retry."""
 
-    code = UNAVAILABLE
+    code = ErrorCode.UNAVAILABLE
 
 
 class WrongServerError(FacewrightClientError):
@@ -107,9 +104,15 @@ class WrongServerError(FacewrightClientError):
 
 
 class BadRequestError(FacewrightClientError):
-    """Triton refused the request itself: an unknown pipeline, or tensors that are not the contract's."""
+    """The request itself was refused: an unknown pipeline, or tensors that are not the contract's."""
 
-    code = BAD_REQUEST
+    code = ErrorCode.BAD_REQUEST
+
+
+class UnauthenticatedError(FacewrightClientError):
+    """The server asks for an API key, and was given none or one that it does not know."""
+
+    code = ErrorCode.UNAUTHENTICATED
 
 
 class ClientClosedError(FacewrightClientError):

@@ -104,3 +104,15 @@ class ErrorCode(StrEnum):
     CANCELLED = "CANCELLED"
     ENGINE_MISMATCH = "ENGINE_MISMATCH"
     INTERNAL = "INTERNAL"
+    #: Of the front door, never of a stage.
+    BAD_REQUEST = "BAD_REQUEST"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+#: Those that a stage gives.
+STAGE_ERRORS: Final = tuple(
+    code
+    for code in ErrorCode
+    if code not in (ErrorCode.BAD_REQUEST, ErrorCode.UNAUTHENTICATED, ErrorCode.UNAVAILABLE)
+)

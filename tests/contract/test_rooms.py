@@ -27,8 +27,8 @@ ROOMS: Final = (
     "texture",
     "asset",
     "adapter",
-    "server",
     "gateway",
+    "server",
     "cli",
 )
 #: What each package may import of the project.

@@ -6,7 +6,7 @@ from typing import Final
 
 import triton_python_backend_utils as pb_utils
 
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import STAGE_ERRORS, ErrorCode
 
 #: Upper edges of the stage time histogram, times what the stage is expected to take.
 _EDGES: Final = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0, 16.0)
@@ -47,7 +47,7 @@ class StageMetrics:
         self._expected = expected.Metric(labels={"stage": stage})
         self._expected.set(expected_s)
         self._failures = {
-            code: failures.Metric(labels={"stage": stage, "code": str(code)}) for code in ErrorCode
+            code: failures.Metric(labels={"stage": stage, "code": str(code)}) for code in STAGE_ERRORS
         }
 
     def answered(self, seconds: float) -> None:

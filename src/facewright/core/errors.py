@@ -1,4 +1,7 @@
-"""One error hierarchy; its wire form, ``{"code", "stage", "message", "hint"}``: see the client's contract."""
+"""One error hierarchy; its wire form, ``{"code", "stage", "message", "hint"}``: see the client's contract.
+
+Where it is worth to come back, the wire form has ``retry_after_s``, too.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,30 @@ class FacewrightError(Exception):
         message: what was wrong, with the value seen. Never contains a photo's bytes.
         hint: what the caller can do.
         stage: the pipeline stage that failed; adapters fill it in.
+        retry_after_s: seconds after which the same request is likely to be taken.
     """
 
-    def __init__(self, code: ErrorCode, message: str, hint: str, stage: str = "") -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        hint: str,
+        stage: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
         self.stage = stage
+        self.retry_after_s = retry_after_s
 
     def to_json(self) -> str:
         """The wire form, one line of JSON."""
-        return json.dumps(
-            {"code": str(self.code), "stage": self.stage, "message": self.message, "hint": self.hint}
-        )
+        form = {"code": str(self.code), "stage": self.stage, "message": self.message, "hint": self.hint}
+        if self.retry_after_s is None:
+            return json.dumps(form)
+        return json.dumps({**form, "retry_after_s": round(self.retry_after_s, 3)})
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message} ({self.hint})"

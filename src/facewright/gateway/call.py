@@ -1,0 +1,72 @@
+"""One request at the door, whichever protocol brought it, and what answers it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: what is fair between callers is by this.
+
+    Attributes:
+        name: the name of its API key; where none is asked for, the address that it calls from.
+        best_priority: the most urgent priority that it may ask for; 0 is the most urgent of all.
+        most_at_once: how many of its requests may be in the house at once; None: as many as fit.
+    """
+
+    name: str
+    best_priority: int = 0
+    most_at_once: int | None = None
+
+
+def _nobody(_stage: str) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request for a pipeline.
+
+    Attributes:
+        pipeline: its name, one that is public.
+        request: a KServe v2 ``ModelInferRequest``, serialised, with the ``id`` that `request_id` says: Triton
+            is given these very bytes.
+        request_id: unique in this house.
+        caller: who asks.
+        deadline: `time.monotonic` seconds until which the caller waits; None: as long as it takes.
+        priority: 0 is answered before 1, and so on.
+        arrived: `time.monotonic` seconds.
+        began: told the name of each stage that begins to work on it.
+    """
+
+    pipeline: str
+    request: bytes
+    request_id: str
+    caller: Caller
+    deadline: float | None = None
+    priority: int = 0
+    arrived: float = field(default_factory=time.monotonic)
+    began: Callable[[str], None] = _nobody
+
+
+class House(Protocol):
+    """What answers calls. Whoever stops waiting, by cancelling, ends what is done for it."""
+
+    async def answer(self, call: Call) -> bytes:
+        """A serialised ``ModelInferResponse``.
+
+        Raises:
+            FacewrightError: a stage's own, or OVERLOADED, with ``retry_after_s``, where it is not let in.
+        """
+
+    def answers(self, call: Call) -> AsyncIterator[bytes]:
+        """The answers of a pipeline that streams: serialised ``ModelInferResponse``, the last one with
+        ``triton_final_response``.
+
+        Raises:
+            FacewrightError: as `answer`.
+        """

@@ -110,7 +110,7 @@ class AsyncClient:
 
     async def pipelines(self) -> list[str]:
         """Names of what the server makes avatars of photos with; errors as `Client.pipelines`."""
-        names = _wire.models(await self.statistics())
+        names = _wire.models(await self._ask("get_model_repository_index"))
         found = [await self._ask("get_model_metadata", model_name=name) for name in names]
         return [str(metadata["name"]) for metadata in found if _wire.makes_avatars(metadata)]
 

@@ -136,7 +136,8 @@ class Client:
         Raises:
             FacewrightClientError: as `create`.
         """
-        found = (self._ask("get_model_metadata", model_name=name) for name in _wire.models(self.statistics()))
+        names = _wire.models(self._ask("get_model_repository_index"))
+        found = (self._ask("get_model_metadata", model_name=name) for name in names)
         return [str(metadata["name"]) for metadata in found if _wire.makes_avatars(metadata)]
 
     def statistics(self) -> dict[str, Any]:

@@ -49,9 +49,9 @@ def create_arguments(
     }
 
 
-def models(statistics: Mapping[str, Any]) -> list[str]:
-    """The names of everything that a server has loaded."""
-    return [str(model["name"]) for model in statistics.get("model_stats", ())]
+def models(index: Mapping[str, Any]) -> list[str]:
+    """The names of everything that a server answers for."""
+    return [str(model["name"]) for model in index.get("models", ())]
 
 
 def makes_avatars(metadata: Mapping[str, Any]) -> bool:

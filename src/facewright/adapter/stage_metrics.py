@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import triton_python_backend_utils as pb_utils
 
@@ -46,7 +46,7 @@ class StageMetrics:
         )
         self._expected = expected.Metric(labels={"stage": stage})
         self._expected.set(expected_s)
-        self._failures = {
+        self._failures: dict[ErrorCode, Any] = {
             code: failures.Metric(labels={"stage": stage, "code": str(code)}) for code in STAGE_ERRORS
         }
 

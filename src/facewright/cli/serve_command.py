@@ -81,7 +81,7 @@ def embedded_server() -> Iterator[Server]:
         kept.touch()
     except OSError:
         log = None
-    server = Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log))
+    server = Server(ServerSettings(grpc_port=0, http_port=0, log=log))
     try:
         server.start()
     except ServerFailedError as error:
@@ -97,14 +97,11 @@ def _announce(server: Server) -> None:
     settings = server.settings
     host = server.url.rsplit(":", 1)[0]
     tls = settings.tls_certificate
-    # In plain text, and therefore to this machine only where requests are to be encrypted.
-    http_host = settings.http_host if tls else host
     served = served_pipelines(settings.pipelines)
     print(
         f"""ready
   gRPC     {server.url}{" (TLS)" if tls else ""}
-  HTTP     http://{http_host}:{settings.http_port}/v2/models/{next(iter(served))}
-  metrics  http://{host}:{settings.metrics_port}/metrics
+  REST     {"https" if tls else "http"}://{host}:{settings.http_port}/v1/docs
   serving  {", ".join(served)}"""
     )
     from_photos = [name for name, row in served.items() if PHOTO in row.takes]

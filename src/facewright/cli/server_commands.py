@@ -24,7 +24,7 @@ def add_serve(commands: Any) -> None:
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s; 0.0.0.0: everywhere)"
     )
-    for port, default in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
+    for port, default in (("grpc", 8001), ("http", 8000)):
         serve.add_argument(
             f"--{port}-port",
             type=arguments.port,
@@ -74,7 +74,7 @@ def add_serve(commands: Any) -> None:
         "--tls-certificate",
         type=Path,
         metavar="PEM",
-        help="serve gRPC encrypted, and HTTP to this machine only; needs --tls-key",
+        help="serve encrypted, gRPC and REST; needs --tls-key",
     )
     serve.add_argument("--tls-key", type=Path, metavar="PEM", help="the certificate's private key")
     serve.set_defaults(run=_serve)
@@ -104,7 +104,6 @@ def _serve(parsed: argparse.Namespace) -> int:
             host=parsed.host,
             grpc_port=parsed.grpc_port,
             http_port=parsed.http_port,
-            metrics_port=parsed.metrics_port,
             profile=parsed.profile,
             cores=parsed.cores,
             longest_wait_ms=round(1e3 * parsed.longest_wait),
@@ -123,9 +122,9 @@ def _unusable(parsed: argparse.Namespace) -> tuple[str, str] | None:
 
     Triton would say it in its log, after loading everything.
     """
-    ports = [port for port in (parsed.grpc_port, parsed.http_port, parsed.metrics_port) if port]
+    ports = [port for port in (parsed.grpc_port, parsed.http_port) if port]
     if len(set(ports)) < len(ports):
-        return "two of the ports are the same", "give --grpc-port, --http-port and --metrics-port that differ"
+        return "two of the ports are the same", "give --grpc-port and --http-port that differ"
     if parsed.tls_certificate is not None:
         arguments.require_readable(parsed.tls_certificate, "--tls-certificate")
         arguments.require_readable(parsed.tls_key, "--tls-key")

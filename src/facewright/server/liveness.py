@@ -1,44 +1,46 @@
 """Whether a server really answers: Triton says "ready" even when a stage has died, so a photo is sent.
 
-Over HTTP on this machine: whatever encrypts the gRPC port is not in the way.
+Over Triton's own socket: neither the queue at the front door nor what encrypts it is in the way.
 """
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facewright.pipelines.stages import Pipeline
 from facewright_client import (
     DeadlineExceededError,
     FacewrightClientError,
     OverloadedError,
-    ServerUnavailableError,
 )
 from facewright_client._errors import error_from_answer
 from facewright_client.contract import PHOTO, Tensor
 
 #: A public-domain portrait (NASA), 256 x 256.
 PROBE_PHOTO: Final = Path(__file__).with_name("probe.jpg")
+_SHORT_S: Final = 5.0
+_OPTIONS: Final = (("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0))
 
 
 class LivenessProbe:
     """Asks a server for avatars of a portrait that comes with the package, by every pipeline that takes one.
 
     Args:
-        address: ``host:port`` of Triton's HTTP endpoint.
+        socket: path of Triton's Unix socket.
         served: the pipelines by name.
     """
 
-    def __init__(self, address: str, served: Mapping[str, Pipeline]) -> None:
-        self._models = f"http://{address}/v2/models"
+    def __init__(self, socket: Path, served: Mapping[str, Pipeline]) -> None:
+        self._channel = grpc.insecure_channel(f"unix:{socket}", _OPTIONS)
+        self._triton = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._photo = PROBE_PHOTO.read_bytes()
         self._served = tuple(served)
         needed = {
@@ -47,14 +49,26 @@ class LivenessProbe:
         self._asked = [row for name, row in served.items() if needed[name] == [PHOTO]]
         self._answered: dict[str, int] = {}
 
+    def __enter__(self) -> LivenessProbe:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._channel.close()
+
     def ready(self) -> bool:
         """Whether Triton says that every pipeline is loaded."""
         try:
-            for name in self._served:
-                self._call(f"/{name}/ready", timeout_s=5.0)
+            return all(
+                _asked(self._triton.ModelReady, service_pb2.ModelReadyRequest(name=name), _SHORT_S).ready
+                for name in self._served
+            )
         except FacewrightClientError:
             return False
-        return True
 
     def warm_up(self, requests: int, timeout_s: float) -> None:
         """Send ``requests`` at once, so that each instance of each stage has worked before users come.
@@ -106,62 +120,30 @@ class LivenessProbe:
         return True
 
     def _answers(self, row: Pipeline) -> int:
-        answer = self._call(f"/{row.name}/stats", timeout_s=5.0)
-        try:
-            (model,) = json.loads(answer)["model_stats"]
-            return int(model["inference_stats"]["success"]["count"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise ServerUnavailableError(f"statistics that are none: {type(error).__name__}") from None
+        question = service_pb2.ModelStatisticsRequest(name=row.name)
+        (model,) = _asked(self._triton.ModelStatistics, question, _SHORT_S).model_stats
+        return int(model.inference_stats.success.count)
 
     def _create(
-        self, row: Pipeline, outputs: Sequence[Tensor], options: dict[str, Any], timeout_s: float
+        self, row: Pipeline, outputs: Sequence[Tensor], options: Mapping[str, int], timeout_s: float
     ) -> None:
-        photo = {
-            "name": PHOTO.name,
-            "shape": [1, len(self._photo)],
-            "datatype": "UINT8",
-            "parameters": {"binary_data_size": len(self._photo)},
-        }
-        wanted = [{"name": tensor.name, "parameters": {"binary_data": True}} for tensor in outputs]
-        header = json.dumps({"parameters": options, "inputs": [photo], "outputs": wanted}).encode()
-        self._call(
-            f"/{row.name}/infer",
-            header + self._photo,
-            {"Inference-Header-Content-Length": len(header)},
-            timeout_s,
-        )
-
-    def _call(
-        self,
-        path: str,
-        body: bytes | None = None,
-        headers: dict[str, Any] | None = None,
-        timeout_s: float = 5.0,
-    ) -> bytes:
-        request = urllib.request.Request(self._models + path, body, headers or {})
-        try:
-            with _DIRECT.open(request, timeout=timeout_s) as answer:
-                content: bytes = answer.read()
-                return content
-        except urllib.error.HTTPError as error:
-            raise error_from_answer("", _said(error.read())) from None
-        except (OSError, HTTPException) as error:  # the latter: Triton died in the middle of its answer
-            raise ServerUnavailableError(f"no answer over HTTP: {error}") from None
+        request = service_pb2.ModelInferRequest(model_name=row.name, raw_input_contents=[self._photo])
+        request.inputs.add(name=PHOTO.name, datatype="UINT8", shape=[1, len(self._photo)])
+        for tensor in outputs:
+            request.outputs.add(name=tensor.name)
+        for name, value in options.items():
+            request.parameters[name].int64_param = value
+        _asked(self._triton.ModelInfer, request, timeout_s)
 
 
-def smallest_options(row: Pipeline) -> dict[str, Any]:
+def _asked(method: Callable[..., Any], question: Any, timeout_s: float) -> Any:
+    try:
+        return method(question, timeout=timeout_s)
+    except grpc.RpcError as error:
+        raise error_from_answer(error.code().name, error.details() or "") from None
+
+
+def smallest_options(row: Pipeline) -> dict[str, int]:
     """Options that make a pipeline's cheapest answer."""
     sizes = row.options["texture_size"].choices if "texture_size" in row.options else ()
-    return {"texture_size": min(sizes)} if sizes else {}
-
-
-#: A machine's proxy settings are not for calls to itself.
-_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def _said(body: bytes) -> str:
-    """The message in Triton's JSON error."""
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body[:500].decode(errors="replace")
+    return {"texture_size": min(map(int, sizes))} if sizes else {}

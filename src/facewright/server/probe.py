@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from facewright.core.invocation import runnable
 from facewright.pipelines.registry import pipelines
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     try:
         asked = given.pipeline or _served_pipeline(client)
-        options = smallest_options(pipelines()[asked]) if asked in pipelines() else {}
+        options: dict[str, Any] = smallest_options(pipelines()[asked]) if asked in pipelines() else {}
         client.create(PROBE_PHOTO, asked, timeout_s=given.patience_s, **options)
     except (ServerUnavailableError, InternalServerError) as error:
         sys.stderr.write(runnable(f"{url} is not alive: {error.code}: {error}\n"))

@@ -15,40 +15,35 @@ class ServerSettings:
 
     Args:
         host: address to listen on; 0.0.0.0 for all.
-        grpc_port, http_port, metrics_port: 0 picks a free one.
+        grpc_port, http_port: 0 picks a free one.
         profile: what the networks run on.
         pipelines: which are served; all when empty.
         cores: CPU cores that decide how many instances of a stage run; 0: those this process may use.
         longest_wait_ms: a request this old is answered OVERLOADED at its next stage; 0: never.
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
+        drain_within_s: longest time for those who are in the house when the server is to stop.
         networks: a repository of ``facewright export`` whose networks are served too.
         log: file that Triton's log goes to; standard error when None.
         log_verbose: everything that Triton can tell; never a photo.
-        tls_certificate, tls_key: PEM files, both or none. They encrypt gRPC; Triton's HTTP, which it cannot
-            encrypt, then listens on this machine only.
+        tls_certificate, tls_key: PEM files, both or none. They encrypt both doors.
     """
 
     host: str = "127.0.0.1"
     grpc_port: int = 8001
     http_port: int = 8000
-    metrics_port: int = 8002
     profile: Profile = "cpu"
     pipelines: tuple[str, ...] = ()
     cores: int = 0
     longest_wait_ms: int = 30_000
     probe_every_s: float = 30.0
     start_within_s: float = 120.0
+    drain_within_s: float = 60.0
     networks: Path | None = None
     log: Path | None = None
     log_verbose: bool = False
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-
-    @property
-    def http_host(self) -> str:
-        """Address that Triton's HTTP endpoint listens on."""
-        return "127.0.0.1" if self.tls_certificate else self.host
 
     @property
     def usable_cores(self) -> int:

@@ -1,4 +1,4 @@
-"""A Triton server that is started, watched, restarted when a stage dies, and stopped without traces."""
+"""A server: the front door, and a Triton behind it that is started, watched, replaced, and leaves no traces."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
+from facewright.gateway.gateway import Gateway, GatewaySettings
 from facewright.pipelines.registry import stages
+from facewright.pipelines.stages import Pipeline
 from facewright.server.liveness import LivenessProbe
 from facewright.server.model_configs import Sizing
+from facewright.server.retirement import Retirement
 from facewright.server.served_repository import served_pipelines
 from facewright.server.server_settings import ServerSettings
 from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
 from facewright.server.triton_process import TritonProcess
-from facewright.server.triton_runtime import installed_runtime
+from facewright.server.triton_runtime import TritonRuntime, installed_runtime
 from facewright.server.written_places import require_kernels, require_places
 from facewright_client import FacewrightClientError
 
@@ -41,9 +45,9 @@ class Server:
         with Server(ServerSettings(grpc_port=0)) as server:
             Client(server.url).create("me.jpg").save("me.glb")
 
-    Starting waits until every stage has answered a real request. A stage or server that dies, or no longer
-    answers, is restarted: requests in flight that it can still answer are answered, the others fail with
-    UNAVAILABLE, which clients retry.
+    Starting waits until every stage has answered a real request. A Triton that dies, or a stage of
+    which does, or that no longer answers, is replaced: what it had in its hands is computed again, and
+    callers wait for it.
 
     Args:
         settings: ports and limits.
@@ -52,10 +56,11 @@ class Server:
     def __init__(self, settings: ServerSettings | None = None) -> None:
         self._settings = _with_ports(settings or ServerSettings())
         self._stop = threading.Event()
+        self._hurry = threading.Event()
         self._ready = threading.Event()
         self._changed = threading.Condition()
         self._failure: Exception | None = None
-        self._process: TritonProcess | None = None
+        self._pid: int | None = None
         self._thread: threading.Thread | None = None
         self.restarts = 0
 
@@ -76,10 +81,10 @@ class Server:
         Raises:
             ServerFailedError: the server does not run.
         """
-        process = self._process
-        if process is None:
+        pid = self._pid
+        if pid is None:
             raise ServerFailedError("the server does not run")
-        return process.pid
+        return pid
 
     def launch(self) -> None:
         """Start without waiting; `wait_ready` or `wait_failed` tell how it went.
@@ -131,12 +136,19 @@ class Server:
             raise self._failure
 
     def stop(self) -> None:
-        """Let requests in flight finish, then stop; nothing is left running or in /dev/shm."""
+        """Let nobody in, answer who is in the house, then stop; nothing is left running or in /dev/shm.
+
+        Those are waited for as long as `ServerSettings.drain_within_s` says, or until `hurry` is called.
+        """
         with self._changed:
             self._stop.set()
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
+
+    def hurry(self) -> None:
+        """Stop, and wait for nobody."""
+        self._hurry.set()
 
     def __enter__(self) -> Server:
         return self.start()
@@ -151,7 +163,6 @@ class Server:
 
     def _supervise(self) -> None:
         """The life of the server, in one thread."""
-        failed_starts = 0
         try:
             _check_ports(self._settings)
             served = served_pipelines(self._settings.pipelines)
@@ -161,30 +172,12 @@ class Server:
             require_kernels()
             remove_stale_regions()
             remove_stale_folders()
-            while not self._stop.is_set():
-                process = self._process = TritonProcess(runtime, self._settings)
-                started = False
-                try:
-                    probe = LivenessProbe(
-                        f"{_reachable(self._settings.http_host)}:{self._settings.http_port}", served
-                    )
-                    reason = self._await_start(process, probe)
-                    started = reason is None
-                    if started and not self._stop.is_set():
-                        reason = self._watch(process, probe)
-                finally:
-                    self._set_ready(False)
-                    # A dead stage would hold up an orderly end for as long as it may take.
-                    process.stop(patience_s=15.0 if self._stop.is_set() else 4.0)
-                    self._process = None
-                if reason is None:
-                    return
-                failed_starts = 0 if started else failed_starts + 1
-                if failed_starts and (self.restarts == 0 or failed_starts >= _MOST_FAILED_STARTS):
-                    raise ServerFailedError(reason)
-                self.restarts += 1
-                _LOG.error("restarting the server: %s", reason)
-                self._stop.wait(min(2.0**failed_starts - 1, 30.0))
+            with (
+                closing(Gateway(self._gateway_settings(), served)) as gateway,
+                Retirement(gateway) as retired,
+            ):
+                gateway.open()
+                self._keep_serving(runtime, served, gateway, retired)
         except Exception as error:
             if self.restarts:  # else whoever starts it is told
                 _LOG.error("the server ends: %s: %s", type(error).__name__, error)
@@ -192,7 +185,55 @@ class Server:
                 self._failure = error
                 self._changed.notify_all()
 
-    def _await_start(self, process: TritonProcess, probe: LivenessProbe) -> str | None:
+    def _keep_serving(
+        self,
+        runtime: TritonRuntime,
+        served: Mapping[str, Pipeline],
+        gateway: Gateway,
+        retired: Retirement,
+    ) -> None:
+        """One Triton after the other, until the server is to stop."""
+        failed_starts = 0
+        while not self._stop.is_set():
+            process = TritonProcess(runtime, self._settings)
+            self._pid = process.pid
+            started = False
+            reason: str | None = "start failed"
+            try:
+                with LivenessProbe(process.socket, served) as probe:
+                    reason = self._await_start(process, probe, served)
+                    started = reason is None
+                    if started and not self._stop.is_set():
+                        gateway.use(process.socket)
+                        self._set_ready(True)
+                        reason = self._watch(process, probe)
+            finally:
+                self._set_ready(False)
+                if reason is None:  # the server is to stop
+                    self._drain(gateway)
+                else:
+                    gateway.forget(process.socket)
+                # What a dead stage has not is answered yet.
+                retired.add(process, patience_s=15.0 if reason is None else 4.0)
+            if reason is None:
+                return
+            failed_starts = 0 if started else failed_starts + 1
+            if failed_starts and (self.restarts == 0 or failed_starts >= _MOST_FAILED_STARTS):
+                raise ServerFailedError(reason)
+            self.restarts += 1
+            _LOG.error("restarting the server: %s", reason)
+            self._stop.wait(min(2.0**failed_starts - 1, 30.0))
+
+    def _drain(self, gateway: Gateway) -> None:
+        """Answer those who are in the house; nobody is let in any more."""
+        until = time.monotonic() + self._settings.drain_within_s
+        while not self._hurry.is_set() and time.monotonic() < until:
+            if gateway.drain(_LOOK_EVERY_S):
+                return
+
+    def _await_start(
+        self, process: TritonProcess, probe: LivenessProbe, served: Mapping[str, Pipeline]
+    ) -> str | None:
         """Wait until every stage is loaded and has answered; returns why it failed, else None."""
         until = time.monotonic() + self._settings.start_within_s
         while not probe.ready():
@@ -205,7 +246,6 @@ class Server:
         # Every stage has opened its region by now: without names nothing can be left behind.
         process.forget_regions()
         sizing = Sizing(self._settings.usable_cores)
-        served = served_pipelines(self._settings.pipelines)
         most = max(sizing.instances(stage) for stage in stages(served).values())
 
         def warm_up() -> str | None:
@@ -226,7 +266,6 @@ class Server:
         def unanswered() -> str | None:
             return None if probe.alive(patience_s) else "a probe was not answered"
 
-        self._set_ready(True)
         next_probe = time.monotonic() + self._settings.probe_every_s
         while not self._stop.wait(_LOOK_EVERY_S):
             reason = _death(process, stubs)
@@ -249,6 +288,10 @@ class Server:
             if reason is not None:
                 return reason
         return answer.result()
+
+    def _gateway_settings(self) -> GatewaySettings:
+        settings = self._settings
+        return GatewaySettings(settings.host, settings.grpc_port, settings.http_port)
 
     def _set_ready(self, ready: bool) -> None:
         with self._changed:
@@ -276,8 +319,7 @@ def _check_ports(settings: ServerSettings) -> None:
     """Triton would load every stage before it noticed."""
     addresses = {
         "grpc-port": (settings.host, settings.grpc_port),
-        "http-port": (settings.http_host, settings.http_port),
-        "metrics-port": (settings.host, settings.metrics_port),
+        "http-port": (settings.host, settings.http_port),
     }
     for option, (host, port) in addresses.items():
         with socket.socket() as probe:
@@ -298,7 +340,7 @@ def _cannot_listen(host: str, port: int, error: OSError, option: str) -> ServerF
 
 def _with_ports(settings: ServerSettings) -> ServerSettings:
     """Free ports where 0 asks for one, all chosen at once so that they differ."""
-    names = [name for name in ("grpc_port", "http_port", "metrics_port") if getattr(settings, name) == 0]
+    names = [name for name in ("grpc_port", "http_port") if getattr(settings, name) == 0]
     sockets = []
     chosen = {}
     try:

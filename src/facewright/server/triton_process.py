@@ -6,6 +6,7 @@ import os
 import resource
 import secrets
 import signal
+import socket
 import subprocess
 import time
 from contextlib import ExitStack, suppress
@@ -51,6 +52,9 @@ class TritonProcess:
             held.callback(log.close)
             lifeline = Lifeline()
             held.callback(lifeline.cut)  # before the log waits for the last process that writes to it
+            # Of this user alone, as the folder is: what Triton listens on nobody else reaches.
+            self.socket: Final = folder.path / "triton:1"
+            self.metrics_port: Final = _free_port()
             repository = folder.path / "model_repository"
             repository.mkdir()
             if settings.profile == "cuda":
@@ -70,7 +74,7 @@ class TritonProcess:
             if settings.networks is not None:
                 environment[NETWORKS_VARIABLE] = str(settings.networks.resolve())
             self._process = subprocess.Popen(
-                [str(runtime.binary), *_arguments(runtime, settings, repository, self._region_prefix)],
+                [str(runtime.binary), *self._arguments(runtime, settings, repository)],
                 env=environment,
                 cwd=folder.path,
                 stdin=subprocess.DEVNULL,
@@ -81,6 +85,37 @@ class TritonProcess:
                 preexec_fn=partial(_begin_group, lifeline),
             )
             self._held = held.pop_all()
+
+    def _arguments(self, runtime: TritonRuntime, settings: ServerSettings, repository: Path) -> list[str]:
+        assert settings.profile in PROFILES
+        path, _, number = str(self.socket).rpartition(":")
+        # Nobody is told this key: these protocols are closed, not protected.
+        closed = f"{_RESTRICTED_APIS}:facewright-closed={secrets.token_hex(16)}"
+        arguments = [
+            f"--grpc-restricted-protocol={closed}",
+            f"--model-repository={repository}",
+            f"--model-config-name={settings.profile}",
+            f"--backend-directory={runtime.backends}",
+            f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
+            # Triton puts both into one address, with a colon between, and gRPC takes it for a path.
+            f"--grpc-address=unix:{path}",
+            f"--grpc-port={number}",
+            "--allow-http=false",
+            "--metrics-address=127.0.0.1",
+            f"--metrics-port={self.metrics_port}",
+            "--exit-on-error=true",
+            "--exit-timeout-secs=10",
+            "--disable-auto-complete-config",
+            "--model-load-thread-count=2",
+            *(("--log-verbose=2",) if settings.log_verbose else ("--log-info=false",)),
+            # Answers are megabytes: keep few response buffers, give their memory back.
+            "--grpc-infer-allocation-pool-size=2",
+        ]
+        if settings.networks is not None:
+            arguments.append(f"--model-repository={settings.networks.resolve()}")
+        if settings.profile == "cpu":
+            arguments += ["--pinned-memory-pool-byte-size=0", "--allow-gpu-metrics=false"]
+        return arguments
 
     @property
     def pid(self) -> int:
@@ -124,50 +159,18 @@ class TritonProcess:
         self._held.close()
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def _begin_group(lifeline: Lifeline) -> None:
     """In the child, before it runs its program."""
     lifeline.tie_group()
     # What is left of a process that crashes holds photos. (Stages of Triton 2.51 crash at their very end.)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _arguments(runtime: TritonRuntime, settings: ServerSettings, repository: Path, prefix: str) -> list[str]:
-    assert settings.profile in PROFILES
-    # Nobody is told this key: these protocols are closed, not protected.
-    closed = f"{_RESTRICTED_APIS}:facewright-closed={secrets.token_hex(16)}"
-    arguments = [
-        f"--http-restricted-api={closed}",
-        f"--grpc-restricted-protocol={closed}",
-        f"--model-repository={repository}",
-        f"--model-config-name={settings.profile}",
-        f"--backend-directory={runtime.backends}",
-        f"--backend-config=python,shm-region-prefix-name={prefix}",
-        f"--grpc-address={settings.host}",
-        f"--grpc-port={settings.grpc_port}",
-        f"--http-address={settings.http_host}",
-        f"--http-port={settings.http_port}",
-        f"--metrics-address={settings.host}",
-        f"--metrics-port={settings.metrics_port}",
-        "--exit-on-error=true",
-        "--exit-timeout-secs=10",
-        "--disable-auto-complete-config",
-        "--model-load-thread-count=2",
-        *(("--log-verbose=2",) if settings.log_verbose else ("--log-info=false",)),
-        # Answers are megabytes: keep few response buffers, give their memory back.
-        "--grpc-infer-allocation-pool-size=2",
-        "--http-thread-count=2",
-    ]
-    if settings.networks is not None:
-        arguments.append(f"--model-repository={settings.networks.resolve()}")
-    if settings.profile == "cpu":
-        arguments += ["--pinned-memory-pool-byte-size=0", "--allow-gpu-metrics=false"]
-    if settings.tls_certificate and settings.tls_key:
-        arguments += [
-            "--grpc-use-ssl=true",
-            f"--grpc-server-cert={settings.tls_certificate.resolve()}",
-            f"--grpc-server-key={settings.tls_key.resolve()}",
-        ]
-    return arguments
 
 
 def _children(pid: int) -> list[int]:

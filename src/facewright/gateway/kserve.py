@@ -1,0 +1,302 @@
+"""The gRPC door: KServe v2 as any generated client speaks it, reflection and health.
+
+Requests and answers pass as the bytes that they are. Of Triton's own extensions those that change a server
+(logging, tracing, shared memory, loading of models) cannot be reached, and neither can single stages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tritonclient.grpc import service_pb2
+
+from facewright.core.errors import FacewrightError
+from facewright.gateway import message
+from facewright.gateway.call import Call, Caller
+from facewright.gateway.house import TritonHouse
+from facewright.gateway.statuses import GRPC_STATUS
+from facewright.gateway.triton import SERVICE
+from facewright.pipelines.stages import Pipeline
+from facewright_client.contract import ErrorCode
+
+#: The largest encoded photo, and room for everything beside it.
+LARGEST_REQUEST: Final = 33 * 2**20
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", LARGEST_REQUEST),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),  # two servers on one port would take turns
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_metadata_size", 16384),
+    ("grpc.absolute_max_metadata_size", 16384),
+    # A few kilobytes may unpack to gigabytes: nothing packed is taken.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    # A caller that is gone is noticed, and one that knocks all the time is not let in (gRFC A8, A9).
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 5),
+    ("grpc.max_connection_idle_ms", 600_000),
+)
+#: A request that does not arrive in as long is given up.
+_ARRIVES_WITHIN_S: Final = 30.0
+#: What a caller may have in flight on one stream; more wait unread.
+_MOST_PER_STREAM: Final = 16
+_ABOUT_ITSELF_S: Final = 5.0
+
+Authenticate = Callable[[Mapping[str, str], str], Caller]
+
+
+@dataclass(frozen=True)
+class Doorway:
+    """What both doors let through.
+
+    Attributes:
+        house: what answers.
+        served: the public pipelines by name.
+        authenticate: who calls, by headers (small letters) and address.
+
+    """
+
+    house: TritonHouse
+    served: Mapping[str, Pipeline]
+    authenticate: Authenticate
+
+
+class GrpcDoor:
+    """The gRPC server. To be made, started and stopped on the event loop.
+
+    Args:
+        doorway: what is let through.
+    """
+
+    def __init__(self, doorway: Doorway) -> None:
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        self._server.add_generic_rpc_handlers((_KServe(doorway),))
+        self._names = ("", SERVICE, *doorway.served)
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on ``host:port``; returns the port.
+
+        Raises:
+            RuntimeError: nothing can listen there.
+        """
+        if credentials is None:
+            return int(self._server.add_insecure_port(address))
+        return int(self._server.add_secure_port(address, credentials))
+
+    async def start(self) -> None:
+        """Answer."""
+        await self.say_ready(False)
+        await self._server.start()
+
+    async def say_ready(self, ready: bool) -> None:
+        """What ``grpc.health.v1`` says, of each pipeline and of the whole."""
+        status = health_pb2.HealthCheckResponse
+        for name in self._names:
+            await self._health.set(name, status.SERVING if ready else status.NOT_SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """Let what is in flight end within ``grace_s``, then end it."""
+        await self._server.stop(grace_s)
+
+
+class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped package
+    """KServe's service in bytes."""
+
+    def __init__(self, doorway: Doorway) -> None:
+        self._door = doorway
+        unary, streams = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        #: The caller's message is read by the handlers, so that nothing is read before one has begun.
+        self._handlers = {
+            "ModelInfer": unary(self._infer),
+            "ModelStreamInfer": streams(self._stream),
+            "ServerLive": unary(self._about(self._live)),
+            "ServerReady": unary(self._about(self._ready)),
+            "ServerMetadata": unary(self._about(self._passed("ServerMetadata"))),
+            "ModelReady": unary(self._about(self._of_public("ModelReady", service_pb2.ModelReadyRequest))),
+            "ModelMetadata": unary(
+                self._about(self._of_public("ModelMetadata", service_pb2.ModelMetadataRequest))
+            ),
+            "ModelConfig": unary(self._about(self._of_public("ModelConfig", service_pb2.ModelConfigRequest))),
+            "RepositoryIndex": unary(self._about(self._index)),
+            # Figures of stages are for whoever operates the server, and tell nothing of requests.
+            "ModelStatistics": unary(self._about(self._passed("ModelStatistics"))),
+        }
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """gRPC's entry point."""
+        service, _, method = details.method.lstrip("/").partition("/")
+        return self._handlers.get(method) if service == SERVICE else None
+
+    async def _infer(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        try:
+            caller = self._caller(context)
+            call, identity = self._call(await _first(requests), caller, context)
+            answer = await self._door.house.answer(call)
+        except FacewrightError as error:
+            await _refused(context, error)
+        return message.with_id(answer, identity) if identity else answer
+
+    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
+        try:
+            caller = self._caller(context)
+        except FacewrightError as error:
+            await _refused(context, error)
+            return
+        room = asyncio.Semaphore(_MOST_PER_STREAM)
+        writing = asyncio.Lock()
+
+        async def answered(request: bytes) -> None:
+            identity = ""
+            try:
+                call, identity = self._call(request, caller, context)
+                async for answer in self._door.house.answers(call):
+                    async with writing:
+                        await context.write(message.streamed(message.with_id(answer, identity)))
+            except FacewrightError as error:
+                async with writing:
+                    await context.write(message.streamed_error(error.to_json(), identity))
+            finally:
+                room.release()
+
+        async with asyncio.TaskGroup() as answering:
+            async for request in requests:
+                await room.acquire()
+                answering.create_task(answered(request))
+
+    def _call(self, request: bytes, caller: Caller, context: Any) -> tuple[Call, str]:
+        """A request's call and the ``id`` that the caller gave it."""
+        head = message.head_of(request)
+        if head.model_name not in self._door.served:
+            raise _not_served(head.model_name, self._door.served)
+        if any("shared_memory_region" in tensor.parameters for tensor in (*head.inputs, *head.outputs)):
+            raise FacewrightError(
+                ErrorCode.BAD_REQUEST, "shared memory is not taken", "send tensors in the request"
+            )
+        house_id = uuid.uuid4().hex
+        left = context.time_remaining()
+        call = Call(
+            pipeline=head.model_name,
+            request=message.with_id(request, house_id),
+            request_id=house_id,
+            caller=caller,
+            deadline=None if left is None else time.monotonic() + left,
+            priority=max(_integer(head.parameters.get("priority")), caller.best_priority),
+        )
+        return call, head.id
+
+    def _caller(self, context: Any) -> Caller:
+        headers = {
+            name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
+        return self._door.authenticate(headers, context.peer())
+
+    def _about(
+        self, answer: Callable[[bytes], Awaitable[bytes]]
+    ) -> Callable[[AsyncIterator[bytes], Any], Awaitable[bytes]]:
+        """A method about the server itself: none of them waits in line."""
+
+        async def answered(requests: AsyncIterator[bytes], context: Any) -> bytes:
+            try:
+                self._caller(context)
+                return await answer(await _first(requests))
+            except FacewrightError as error:
+                await _refused(context, error)
+
+        return answered
+
+    async def _live(self, _question: bytes) -> bytes:
+        answer: bytes = service_pb2.ServerLiveResponse(live=True).SerializeToString()
+        return answer
+
+    async def _ready(self, _question: bytes) -> bytes:
+        ready = self._door.house.triton is not None
+        answer: bytes = service_pb2.ServerReadyResponse(ready=ready).SerializeToString()
+        return answer
+
+    async def _index(self, _question: bytes) -> bytes:
+        """Triton's own would list single stages."""
+        state = "UNAVAILABLE" if self._door.house.triton is None else "READY"
+        index = service_pb2.RepositoryIndexResponse()
+        for name in self._door.served:
+            index.models.add(name=name, version="1", state=state)
+        answer: bytes = index.SerializeToString()
+        return answer
+
+    def _passed(self, method: str) -> Callable[[bytes], Awaitable[bytes]]:
+        async def answer(question: bytes) -> bytes:
+            return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
+
+        return answer
+
+    def _of_public(self, method: str, kind: Any) -> Callable[[bytes], Awaitable[bytes]]:
+        async def answer(question: bytes) -> bytes:
+            try:
+                name = kind.FromString(question).name
+            except DecodeError:
+                raise FacewrightError(
+                    ErrorCode.BAD_REQUEST, f"this is no {kind.__name__}", "send one of KServe v2"
+                ) from None
+            if name not in self._door.served:
+                raise _not_served(name, self._door.served)
+            return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
+
+        return answer
+
+
+async def _first(requests: AsyncIterator[bytes]) -> bytes:
+    """The one message of a unary call."""
+    try:
+        async with asyncio.timeout(_ARRIVES_WITHIN_S):
+            async for request in requests:
+                return request
+    except TimeoutError:
+        raise FacewrightError(
+            ErrorCode.DEADLINE_EXCEEDED,
+            f"the request did not arrive within {_ARRIVES_WITHIN_S:.0f} s",
+            "send it at once",
+        ) from None
+    raise FacewrightError(ErrorCode.BAD_REQUEST, "the call has no request", "send one")
+
+
+async def _refused(context: Any, error: FacewrightError) -> NoReturn:
+    """End a call with an error's wire form; when to come back is said as gRFC A6 has it, too."""
+    trailing: tuple[tuple[str, str], ...] = ()
+    if error.retry_after_s is not None:
+        trailing = (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
+    error.stage = error.stage or "gateway"
+    await context.abort(GRPC_STATUS[error.code], error.to_json(), trailing)
+    raise error  # never: abort does
+
+
+def _integer(parameter: Any) -> int:
+    """A request parameter that is to be a number not below 0; 0 where it is something else."""
+    if parameter is None:
+        return 0
+    kind = parameter.WhichOneof("parameter_choice")
+    value = getattr(parameter, kind) if kind in ("int64_param", "uint64_param") else 0
+    return max(int(value), 0)
+
+
+def _not_served(name: str, served: Mapping[str, Pipeline]) -> FacewrightError:
+    return FacewrightError(
+        ErrorCode.BAD_REQUEST,
+        f"Request for unknown model: {name[:64]!r} is not served",
+        f"there are {', '.join(served)}",
+    )

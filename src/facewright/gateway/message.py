@@ -1,0 +1,156 @@
+"""KServe's messages as bytes: what the door must know of a request, without touching the photo in it.
+
+Protocol Buffers' wire format: a message is a row of fields, each a tag and a value; of a field that stands
+twice the last one counts (https://protobuf.dev/programming-guides/encoding). So a request gets another ``id``
+by bytes put behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.message import DecodeError
+from tritonclient.grpc import service_pb2
+
+from facewright.core.errors import FacewrightError
+from facewright_client.contract import ErrorCode
+
+#: Field numbers: of requests and their tensors, of answers and of streamed answers.
+_INPUTS: Final = 5
+_RAW_CONTENTS: Final = 7
+_CONTENTS: Final = 5
+_ID: Final = 3
+_STREAMED_ERROR: Final = 1
+_STREAMED_ANSWER: Final = 2
+#: Many times what a request of any pipeline has, and a millisecond of reading.
+_MOST_FIELDS: Final = 2000
+_LARGEST_HEAD: Final = 65536
+_LONGEST_VARINT: Final = 10
+_FIXED: Final = {1: 8, 5: 4}  # bytes of a value by wire type
+_LENGTH_DELIMITED: Final = 2
+
+
+class Field(NamedTuple):
+    """Where a field is in a message: its tag at ``start``, its value between ``value`` and ``end``."""
+
+    number: int
+    start: int
+    value: int
+    end: int
+
+
+def fields(message: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
+    """The fields of a message, or of the message within one.
+
+    Raises:
+        FacewrightError: BAD_REQUEST: it is none, or has thousands.
+    """
+    end = len(message) if end is None else end
+    count = 0
+    while start < end:
+        count += 1
+        if count > _MOST_FIELDS:
+            raise _broken(f"more than {_MOST_FIELDS} fields")
+        tag, value = _varint(message, start, end)
+        wire = tag & 7
+        if wire == 0:
+            _, after = _varint(message, value, end)
+        elif wire == _LENGTH_DELIMITED:
+            length, value = _varint(message, value, end)
+            after = value + length
+        elif wire in _FIXED:
+            after = value + _FIXED[wire]
+        else:
+            raise _broken(f"wire type {wire}")
+        if after > end:
+            raise _broken("a field that is longer than the message")
+        yield Field(tag >> 3, start, value, after)
+        start = after
+
+
+def head_of(request: bytes) -> Any:
+    """A ``ModelInferRequest`` without the tensors' contents.
+
+    Raises:
+        FacewrightError: BAD_REQUEST: it is none, or larger than any pipeline's.
+    """
+    parts = []
+    for field in fields(request):
+        if field.number == _RAW_CONTENTS:
+            continue
+        if field.number == _INPUTS:
+            inner = b"".join(
+                request[part.start : part.end]
+                for part in fields(request, field.value, field.end)
+                if part.number != _CONTENTS
+            )
+            parts.append(_delimited(_INPUTS, inner))
+        else:
+            parts.append(request[field.start : field.end])
+    head = b"".join(parts)
+    if len(head) > _LARGEST_HEAD:
+        raise _broken(f"{len(head)} bytes beside the tensors' contents")
+    try:
+        return service_pb2.ModelInferRequest.FromString(head)
+    except DecodeError:
+        raise _broken("fields that are not a request's") from None
+
+
+def with_id(message: bytes, identity: str) -> bytes:
+    """A ``ModelInferRequest`` or ``ModelInferResponse`` with another ``id``."""
+    return message + _delimited(_ID, identity.encode())
+
+
+def streamed(answer: bytes) -> bytes:
+    """A ``ModelInferResponse`` as a ``ModelStreamInferResponse``."""
+    return _delimited(_STREAMED_ANSWER, answer)
+
+
+def streamed_error(wire_form: str, identity: str) -> bytes:
+    """A failure as a ``ModelStreamInferResponse``, for the request of that ``id``."""
+    empty = service_pb2.ModelInferResponse(id=identity).SerializeToString()
+    return _delimited(_STREAMED_ERROR, wire_form.encode()) + streamed(empty)
+
+
+def answer_of(streamed_answer: bytes) -> tuple[bytes, str]:
+    """The ``ModelInferResponse`` in a ``ModelStreamInferResponse``, and the error beside it, or "".
+
+    Raises:
+        FacewrightError: as `fields`.
+    """
+    answer, error = b"", ""
+    for field in fields(streamed_answer):
+        if field.number == _STREAMED_ANSWER:
+            answer = streamed_answer[field.value : field.end]
+        elif field.number == _STREAMED_ERROR:
+            error = streamed_answer[field.value : field.end].decode(errors="replace")
+    return answer, error
+
+
+def _varint(message: bytes, start: int, end: int) -> tuple[int, int]:
+    """A number and where what follows it begins."""
+    number = 0
+    for length, byte in enumerate(message[start : min(start + _LONGEST_VARINT, end)]):
+        number |= (byte & 0x7F) << 7 * length
+        if byte < 0x80:
+            return number, start + length + 1
+    raise _broken("a number without an end")
+
+
+def _delimited(number: int, value: bytes) -> bytes:
+    head = bytearray((number << 3 | _LENGTH_DELIMITED,))
+    length = len(value)
+    while length >= 0x80:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + value
+
+
+def _broken(what: str) -> FacewrightError:
+    return FacewrightError(
+        ErrorCode.BAD_REQUEST,
+        f"this is no ModelInferRequest of KServe v2: it has {what}",
+        "send what a generated client of the protocol sends",
+    )

@@ -38,7 +38,7 @@ class RetryPolicy:
     Args:
         attempts: sends in all; 1 never retries.
         first_pause_s: mean pause before the second send; each further one is twice as long.
-        longest_pause_s: bound of the pauses.
+        longest_pause_s: bound of the pauses, but not of what the server asks for.
     """
 
     attempts: int = 12
@@ -48,12 +48,14 @@ class RetryPolicy:
     def pause_after(self, attempt: int, error: FacewrightClientError) -> float | None:
         """Seconds to wait after failed send number ``attempt`` (from 1); None: give up.
 
-        Random by half, so that clients refused together do not return together.
+        Random by half, so that clients refused together do not return together, and not before the server
+        expects to take it.
         """
         if attempt >= self.attempts or not isinstance(error, RETRYABLE):
             return None
         pause = min(self.first_pause_s * 2.0 ** (attempt - 1), self.longest_pause_s)
-        return pause * random.uniform(0.5, 1.5)
+        asked_for = (error.retry_after_s or 0.0) * random.uniform(1.0, 1.5)
+        return max(pause * random.uniform(0.5, 1.5), asked_for)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from facewright_client.contract import ErrorCode
 
@@ -20,6 +20,7 @@ class FacewrightClientError(Exception):
         message: what was wrong.
         hint: what to do about it.
         stage: the pipeline stage that failed; "" where none was reached.
+        retry_after_s: seconds after which the server expects to take the same request; None: it did not say.
     """
 
     code: str = ""
@@ -29,6 +30,7 @@ class FacewrightClientError(Exception):
         self.message = message
         self.hint = hint
         self.stage = stage
+        self.retry_after_s: float | None = None
 
 
 class BadPhotoError(FacewrightClientError):
@@ -134,6 +136,8 @@ RETRYABLE: Final = (OverloadedError, ServerUnavailableError)
 
 #: What Triton says while a dead stage waits for the restart, and while models are unloaded before it.
 _RESTARTING: Final = ("is not healthy", "has no available versions", "Server is stopping")
+#: What says more is broken or means "do not come back".
+_LONGEST_RETRY_S: Final = 3600.0
 _START_HINT: Final = "start a server with `facewright serve`, or check the address"
 
 
@@ -146,8 +150,10 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
     """
     wire = _wire_form(message)
     if wire is not None:
-        kind = _BY_CODE.get(wire["code"], InternalServerError)
-        return kind(wire["message"], wire["hint"], wire["stage"])
+        kind = _BY_CODE.get(str(wire["code"]), InternalServerError)
+        error = kind(*(str(wire[name]) for name in ("message", "hint", "stage")))
+        error.retry_after_s = _seconds(wire.get("retry_after_s"))
+        return error
     status = status.removeprefix("StatusCode.")
     if status == "UNAVAILABLE" or any(words in message for words in _RESTARTING):
         return ServerUnavailableError(message, _START_HINT)
@@ -170,7 +176,11 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
     return InternalServerError(message, "the server's log has the details")
 
 
-def _wire_form(message: str) -> dict[str, str] | None:
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < _LONGEST_RETRY_S else None
+
+
+def _wire_form(message: str) -> dict[str, Any] | None:
     """The JSON in a status message; ensembles put their name before it."""
     start = message.find("{")
     if start < 0:
@@ -181,4 +191,4 @@ def _wire_form(message: str) -> dict[str, str] | None:
         return None
     if not (isinstance(fields, dict) and {"code", "stage", "message", "hint"} <= fields.keys()):
         return None
-    return {name: str(value) for name, value in fields.items()}
+    return fields

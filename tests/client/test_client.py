@@ -34,6 +34,7 @@ from facewright_client import (
     ServerUnavailableError,
     contract,
 )
+from facewright_client._errors import error_from_answer
 from tests.support.scripted_triton import Scripted, scripted_server, wire_error
 
 QUICK = RetryPolicy(attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
@@ -251,3 +252,15 @@ def test_the_client_needs_no_server_package() -> None:
         "assert not {'facewright', 'torch', 'scipy', 'prometheus_client'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "least_s", "most_s"), [("", 0.125, 0.375), (', "retry_after_s": 2.0', 2.0, 3.0)]
+)
+def test_nobody_comes_back_before_the_server_expects_it(
+    asked_for: str, least_s: float, most_s: float
+) -> None:
+    message = wire_error("OVERLOADED").removesuffix("}") + asked_for + "}"
+    error = error_from_answer("UNAVAILABLE", message)
+    pauses = [RetryPolicy().pause_after(1, error) or 0.0 for _ in range(100)]
+    assert least_s <= min(pauses) < max(pauses) <= most_s

@@ -147,11 +147,12 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
     async def _infer(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             caller = self._caller(context)
-            call, identity = self._call(await _first(requests), caller, context)
-            answer = await self._door.house.answer(call)
+            request = await _first(requests)
+            head = message.head_of(request)
+            answer = await self._door.house.answer(self._call(request, head, caller, context))
         except FacewrightError as error:
             await _refused(context, error)
-        return message.with_id(answer, identity) if identity else answer
+        return message.with_id(answer, head.id) if head.id else answer
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
         try:
@@ -165,7 +166,9 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         async def answered(request: bytes) -> None:
             identity = ""
             try:
-                call, identity = self._call(request, caller, context)
+                head = message.head_of(request)
+                identity = head.id
+                call = self._call(request, head, caller, context)
                 async for answer in self._door.house.answers(call):
                     async with writing:
                         await context.write(message.streamed(message.with_id(answer, identity)))
@@ -180,9 +183,8 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
                 await room.acquire()
                 answering.create_task(answered(request))
 
-    def _call(self, request: bytes, caller: Caller, context: Any) -> tuple[Call, str]:
-        """A request's call and the ``id`` that the caller gave it."""
-        head = message.head_of(request)
+    def _call(self, request: bytes, head: Any, caller: Caller, context: Any) -> Call:
+        """A request as the house takes it: under an id of the house's own, for callers' need not differ."""
         if head.model_name not in self._door.served:
             raise _not_served(head.model_name, self._door.served)
         if any("shared_memory_region" in tensor.parameters for tensor in (*head.inputs, *head.outputs)):
@@ -191,7 +193,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             )
         house_id = uuid.uuid4().hex
         left = context.time_remaining()
-        call = Call(
+        return Call(
             pipeline=head.model_name,
             request=message.with_id(request, house_id),
             request_id=house_id,
@@ -199,7 +201,6 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             deadline=None if left is None else time.monotonic() + left,
             priority=max(_integer(head.parameters.get("priority")), caller.best_priority),
         )
-        return call, head.id
 
     def _caller(self, context: Any) -> Caller:
         headers = {

@@ -13,7 +13,7 @@ import grpc.aio
 from facewright.core.errors import FacewrightError
 from facewright.gateway.call import Call
 from facewright.gateway.message import answer_of
-from facewright_client._errors import error_from_answer
+from facewright_client._errors import WrongServerError, error_from_answer
 from facewright_client.contract import ErrorCode
 
 SERVICE: Final = "inference.GRPCInferenceService"
@@ -106,6 +106,6 @@ def _failure(status: str, message: str) -> Exception:
     told: Any = error_from_answer(status, message)
     if told.code == ErrorCode.UNAVAILABLE and not told.stage:
         return LostError(message)
-    if told.code not in ErrorCode:  # of another service than Triton: there is no method of that name
+    if isinstance(told, WrongServerError):  # of another service than Triton: there is no method of that name
         return FacewrightError(ErrorCode.BAD_REQUEST, message, "use the methods of KServe v2")
     return FacewrightError(ErrorCode(told.code), told.message, told.hint, told.stage)

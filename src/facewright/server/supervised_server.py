@@ -1,4 +1,4 @@
-"""A server: the front door, and a Triton behind it that is started, watched, replaced, and leaves no traces."""
+"""A server: the front door, and a Triton behind it that is started, watched, replaced, and leaves no trace."""
 
 from __future__ import annotations
 

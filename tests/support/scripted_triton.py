@@ -88,8 +88,16 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             model_stats=[service_pb2.ModelStatistics(name=name) for name in names]
         )
 
+    def RepositoryIndex(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
+        """Two pipelines, of which one makes an avatar."""
+        names = ("avatar_twin", "refine_latent")
+        index = service_pb2.RepositoryIndexResponse()
+        for name in names:
+            index.models.add(name=name)
+        return index
+
     def ModelMetadata(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
-        """Both take a photo; the pipeline gives an avatar."""
+        """All take a photo; one pipeline gives an avatar."""
         answer = service_pb2.ModelMetadataResponse(name=request.name)
         answer.inputs.add(name="PHOTO")
         answer.outputs.add(name="GLB" if request.name == "avatar_twin" else "FACE_CROP")

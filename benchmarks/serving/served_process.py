@@ -46,7 +46,7 @@ def served(log: Path | None = None) -> Iterator[ServedProcess]:
     """
     with tempfile.TemporaryDirectory(prefix="facewright-benchmark-") as folder:
         messages = Path(folder) / "messages"
-        ports = ("--grpc-port", "0", "--http-port", "0", "--metrics-port", "0")
+        ports = ("--grpc-port", "0", "--http-port", "0")
         command = [sys.executable, "-m", "facewright.cli", "serve", *ports]
         command += ["--log", str(log or Path(folder) / "triton.log")]
         with messages.open("w") as said:

@@ -104,7 +104,7 @@ def test_parameters_are_the_callers_without_the_protocols() -> None:
 
 def test_a_stage_is_told_its_place_and_options() -> None:
     earlier = [Section({"photo": {}}, stage="find_face", ended_unix_s=1.0)]
-    request = continued(_Sender(_travelling(_request(texture_size=512), earlier)), FIT_HEAD, TWIN, 0.0)
+    request = continued(_Sender(_travelling(_request(texture_size=512), earlier)), FIT_HEAD, TWIN)
     assert request.option("texture_size") == 512
     assert request.option("delight") == AVATAR_TWIN.options["delight"].default
     assert request.place.networks_before == ["face_landmarks"]
@@ -114,16 +114,16 @@ def test_a_stage_is_told_its_place_and_options() -> None:
 
 def test_a_request_that_comes_too_late_is_turned_away() -> None:
     old = replace(_request(), accepted_unix_s=1.0)
+    continued(_Sender(_travelling(old, [])), FIT_HEAD, TWIN)
     with pytest.raises(FacewrightError) as caught:
-        continued(_Sender(_travelling(old, [])), FIT_HEAD, TWIN, longest_wait_s=1.0)
-    assert caught.value.code is ErrorCode.OVERLOADED
-    continued(_Sender(_travelling(old, [])), FIT_HEAD, TWIN, longest_wait_s=0.0)
+        continued(_Sender(_travelling(replace(old, deadline_unix_s=2.0), [])), FIT_HEAD, TWIN)
+    assert caught.value.code is ErrorCode.DEADLINE_EXCEEDED
 
 
 def test_a_request_of_another_pipeline_is_refused() -> None:
     stranger = replace(FIT_HEAD, name="stranger")
     with pytest.raises(FacewrightError, match="avatar_twin has no step stranger") as caught:
-        continued(_Sender(_travelling(_request(), [])), stranger, TWIN, 0.0)
+        continued(_Sender(_travelling(_request(), [])), stranger, TWIN)
     assert caught.value.code is ErrorCode.BAD_OPTION
 
 
@@ -132,7 +132,7 @@ def test_json_that_is_too_long_is_not_even_read(name: str) -> None:
     tensors = _travelling(_request(), [])
     tensors[name] = np.full((1, MOST_JSON_BYTES + 1), ord("["), np.uint8)
     with pytest.raises(FacewrightError, match=f"{name} has {MOST_JSON_BYTES + 1} bytes") as caught:
-        continued(_Sender(tensors), FIT_HEAD, TWIN, 0.0)
+        continued(_Sender(tensors), FIT_HEAD, TWIN)
     assert caught.value.code is ErrorCode.BAD_OPTION
 
 

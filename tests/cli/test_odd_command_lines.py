@@ -154,11 +154,11 @@ LINES = {
     # serve
     "serve --grpc-port 99999": "'99999' is no port; give 1 to 65535",
     "serve --http-port 8001": "two of the ports are the same",
-    "serve --host 192.0.2.1 --grpc-port 0 --http-port 0 --metrics-port 0": "give --host an IPv4 address",
+    "serve --host 192.0.2.1 --grpc-port 0 --http-port 0": "give --host an IPv4 address",
     "serve --host ::1": "cannot listen on ::1:8001: ",
     "serve --pipelines ,": "names no pipeline; leave the option out to serve all",
-    "serve --pipelines avatar_twn --grpc-port 0 --http-port 0 --metrics-port 0": "did you mean avatar_twin?",
-    "serve --networks none --grpc-port 0 --http-port 0 --metrics-port 0": "none holds no exported network",
+    "serve --pipelines avatar_twn --grpc-port 0 --http-port 0": "did you mean avatar_twin?",
+    "serve --networks none --grpc-port 0 --http-port 0": "none holds no exported network",
     "serve --profile quantum": "invalid choice: 'quantum' (choose from ",
     "serve --cores -1": "'-1' is no number of things",
     "serve --longest-wait nan": "'nan' is no time",
@@ -184,7 +184,7 @@ def test_one_line_says_it(line: str, say: Callable[[str], Said]) -> None:
 def test_a_port_that_is_taken(say: Callable[[str], Said]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        status, said = say(f"serve --grpc-port {port} --http-port 0 --metrics-port 0")
+        status, said = say(f"serve --grpc-port {port} --http-port 0")
     words = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --grpc-port"
     assert (status, said) == (1, f"error: {words}\n")
 
@@ -196,7 +196,7 @@ def test_a_gpu_that_is_not_there_is_told_before_anything_is_loaded(
         raise FacewrightError(ErrorCode.ENGINE_MISMATCH, "no NVIDIA driver", "choose the cpu profile")
 
     monkeypatch.setattr("facewright.server.triton_process.compute_capability", none)
-    status, said = say("serve --profile cuda --grpc-port 0 --http-port 0 --metrics-port 0")
+    status, said = say("serve --profile cuda --grpc-port 0 --http-port 0")
     assert (status, said) == (1, "error: no NVIDIA driver; mend: choose the cpu profile\n")
 
 
@@ -204,7 +204,7 @@ def test_a_folder_of_refinement_without_networks_is_told_before_anything_is_load
     say: Callable[[str], Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(tmp_path / "none"))
-    status, said = say("serve --grpc-port 0 --http-port 0 --metrics-port 0")
+    status, said = say("serve --grpc-port 0 --http-port 0")
     assert status == 1
     assert said.startswith("error: refinement needs ")
     assert said.count("\n") == 1

@@ -71,20 +71,11 @@ def test_what_is_no_request_is_refused(text: bytes) -> None:
 
 
 def test_in_time() -> None:
-    Request("", {}, 1000.0, 1002.0).check_time(5.0, now_unix_s=1001.9)
-    Request("", {}, 1000.0, 0.0).check_time(0.0, now_unix_s=1e9)
+    Request("", {}, 1000.0, 1002.0).check_time(now_unix_s=1001.9)
+    Request("", {}, 1000.0, 0.0).check_time(now_unix_s=1e9)
 
 
-@pytest.mark.parametrize(
-    ("deadline", "longest", "now", "code"),
-    [
-        (1002.0, 0.0, 1002.1, ErrorCode.DEADLINE_EXCEEDED),
-        (1002.0, 1.0, 1002.1, ErrorCode.DEADLINE_EXCEEDED),
-        (1002.0, 1.0, 1001.5, ErrorCode.OVERLOADED),
-        (0.0, 1.0, 1001.5, ErrorCode.OVERLOADED),
-    ],
-)
-def test_too_late(deadline: float, longest: float, now: float, code: ErrorCode) -> None:
-    with pytest.raises(FacewrightError) as caught:
-        Request("", {}, 1000.0, deadline).check_time(longest, now_unix_s=now)
-    assert caught.value.code is code
+def test_too_late() -> None:
+    with pytest.raises(FacewrightError, match="2100 ms have passed of 2000") as caught:
+        Request("", {}, 1000.0, 1002.0).check_time(now_unix_s=1002.1)
+    assert caught.value.code is ErrorCode.DEADLINE_EXCEEDED

@@ -22,7 +22,7 @@ def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(server_log: Path) -> Iterator[Server]:
     """A running server on free ports."""
-    settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=server_log)
+    settings = ServerSettings(grpc_port=0, http_port=0, log=server_log)
     with Server(settings) as running:
         yield running
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+
+from facewright_client import Client
 
 
 def eventually(holds: Callable[[], bool], within_s: float) -> bool:
@@ -43,9 +43,8 @@ def command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
-def answered(http_port: int, stage: str) -> int:
-    """Requests that a stage of the server on this machine has answered since the start."""
-    url = f"http://127.0.0.1:{http_port}/v2/models/{stage}/stats"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        (statistics,) = json.load(answer)["model_stats"]
-    return int(statistics["inference_stats"]["success"]["count"])
+def answered(url: str, stage: str) -> int:
+    """Requests that a stage of a server has answered since Triton's start."""
+    with Client(url) as client:
+        models = {model["name"]: model for model in client.statistics()["model_stats"]}
+    return int(models[stage]["inference_stats"].get("success", {}).get("count", 0))

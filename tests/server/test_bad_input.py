@@ -289,7 +289,7 @@ def test_no_photo_in_logs_or_on_disk(tmp_path: Path, photo: bytes, monkeypatch: 
     marked = bad_photos.with_comment(photo, marker * 20)
     secrets = _pieces(photo, marker)
     log = tmp_path / "triton.log"
-    settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=log, cores=1, log_verbose=True)
+    settings = ServerSettings(grpc_port=0, http_port=0, log=log, cores=1, log_verbose=True)
     with Server(settings) as server, Client(server.url) as client:
         client.create(marked, preview=True)
         with pytest.raises(BadPhotoError):

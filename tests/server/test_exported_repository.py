@@ -32,7 +32,7 @@ def client(
 ) -> Iterator[triton.InferenceServerClient]:
     """`facewright serve --networks` on it."""
     log = tmp_path_factory.mktemp("log") / "triton.log"
-    settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, networks=repository, log=log)
+    settings = ServerSettings(grpc_port=0, http_port=0, networks=repository, log=log)
     with Server(settings) as running, triton.InferenceServerClient(running.url) as connected:
         yield connected
 

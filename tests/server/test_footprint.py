@@ -61,7 +61,7 @@ def _foreign(paths: Iterable[Path]) -> list[Path]:
 
 
 def _free_ports() -> list[int]:
-    chosen = Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0)).settings
+    chosen = Server(ServerSettings(grpc_port=0, http_port=0)).settings
     return [chosen.grpc_port, chosen.http_port, chosen.metrics_port]
 
 

@@ -30,7 +30,7 @@ class Supervisor:
 
     def __init__(self, folder: Path) -> None:
         self._output = folder / "serve.txt"
-        ports = ("--grpc-port=0", "--http-port=0", "--metrics-port=0")
+        ports = ("--grpc-port=0", "--http-port=0")
         with self._output.open("w") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "facewright.cli", "serve", *ports, f"--log={folder / 'triton.log'}"],
@@ -50,8 +50,7 @@ class Supervisor:
 
     def answered(self, stage: str) -> int:
         """Requests that a stage has answered since the start."""
-        http_port = self._output.read_text().split("http://127.0.0.1:")[1].split("/")[0]
-        return answered(int(http_port), stage)
+        return answered(self.url, stage)
 
     def server_processes(self) -> set[int]:
         """Triton and the stages: each has a path or a region of this server among its arguments."""
@@ -94,7 +93,7 @@ def kill_and_look(supervisor: Supervisor) -> None:
     assert eventually(lambda: not any(alive(pid) for pid in processes), 20)
     assert not supervisor.server_processes()
     assert len(supervisor.folders()) == 1, "nobody was left to remove it"
-    free_ports = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, networks=Path("/nonexistent"))
+    free_ports = ServerSettings(grpc_port=0, http_port=0, networks=Path("/nonexistent"))
     with pytest.raises(FacewrightError, match="holds no exported network"):
         Server(free_ports).start()
     assert not supervisor.folders()

@@ -81,7 +81,6 @@ def shifted(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings = ServerSettings(
         grpc_port=0,
         http_port=0,
-        metrics_port=0,
         pipelines=(NAME, "avatar_twin"),
         networks=repository,
         log=log,
@@ -195,7 +194,7 @@ def test_its_options_are_checked_and_other_pipelines_are_not_served(shifted: Ser
 def test_a_network_of_another_size_is_refused_before_triton_starts(tmp_path: Path) -> None:
     add_version(tmp_path, _network("encode_identity", 12, CODE_SIZE, 1), [], "cpu")
     add_version(tmp_path, _network("decode_identity", CODE_SIZE, IDENTITY_SIZE, 2), [], "cpu")
-    settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, pipelines=(NAME,), networks=tmp_path)
+    settings = ServerSettings(grpc_port=0, http_port=0, pipelines=(NAME,), networks=tmp_path)
     message = r"encode_identity has no input input TYPE_FP32 \[160\]; it has input TYPE_FP32 \[12\]"
     with pytest.raises(FacewrightError, match=message), Server(settings):
         pass
@@ -244,7 +243,7 @@ def test_the_report_names_the_version_that_triton_runs(tmp_path: Path) -> None:
 
 
 def test_a_network_that_nobody_brought_names_the_command() -> None:
-    settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, pipelines=(NAME,))
+    settings = ServerSettings(grpc_port=0, http_port=0, pipelines=(NAME,))
     with (
         pytest.raises(FacewrightError, match="no repository of exported networks") as caught,
         Server(settings),

@@ -44,7 +44,7 @@ def test_a_cold_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         if path.name.startswith(("open", "triton-")):
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / "kernels").symlink_to(_READ_ONLY)
-    said = _serve("--grpc-port=0", "--http-port=0", "--metrics-port=0", FACEWRIGHT_CACHE=str(tmp_path))
+    said = _serve("--grpc-port=0", "--http-port=0", FACEWRIGHT_CACHE=str(tmp_path))
     error, mend = said.split("mend: ")
     assert f"error: {tmp_path}/kernels cannot be written (" in error
     assert "FACEWRIGHT_CACHE" in mend
@@ -52,7 +52,7 @@ def test_a_cold_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_written_is_named() -> None:
     log = f"--log={_READ_ONLY}/triton.log"
-    said = _serve("--grpc-port=0", "--http-port=0", "--metrics-port=0", log)
+    said = _serve("--grpc-port=0", "--http-port=0", log)
     assert f"{_READ_ONLY}/triton.log cannot be written: " in said.split("mend: ")[0]
     assert "--log" in said
 

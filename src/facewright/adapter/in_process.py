@@ -120,7 +120,7 @@ class PipelineRunner:
                         REQUEST.name: as_sent(request.to_json().encode()),
                         EARLIER_SECTIONS.name: sections,
                     }
-                    asked = continued(sender, step, {self.pipeline.name: self.pipeline}, 0.0)
+                    asked = continued(sender, step, {self.pipeline.name: self.pipeline})
                 model = self._models[step.name]
                 answered = finished(model.stage, asked, _computed(model, asked))
                 answer = {tensor.name: as_sent(value) for tensor, value in answered.items()}

@@ -138,7 +138,7 @@ class StageRequest:
         if self.cancelled():
             raise FacewrightError(ErrorCode.CANCELLED, "the client has left", "nothing to do")
         if self._place:
-            self._place.request.check_time(0.0)
+            self._place.request.check_time()
 
     def given(self, tensor: Tensor) -> bool:
         """Whether an optional tensor was sent."""
@@ -215,20 +215,17 @@ class StageRequest:
         return {name: value for name, value in parameters.items() if name not in PROTOCOL_PARAMETERS}
 
 
-def continued(
-    sender: Sender, stage: Stage, pipelines: Mapping[str, Pipeline], longest_wait_s: float
-) -> StageRequest:
+def continued(sender: Sender, stage: Stage, pipelines: Mapping[str, Pipeline]) -> StageRequest:
     """A request that a pipeline's first stage has opened.
 
     Args:
         sender: of the request.
         stage: that is to answer it.
         pipelines: those that there are, by name.
-        longest_wait_s: age at which a request is given up; 0: never.
 
     Raises:
         FacewrightError: BAD_OPTION when REQUEST or EARLIER_SECTIONS are not what the stages before write;
-            DEADLINE_EXCEEDED or OVERLOADED when it comes too late.
+            DEADLINE_EXCEEDED when it comes too late.
     """
     bare = StageRequest(sender)
     request = Request.from_json(_bounded(bare, REQUEST), pipelines)
@@ -237,7 +234,7 @@ def continued(
         raise FacewrightError(
             ErrorCode.BAD_OPTION, f"{row.name} has no step {stage.name}", "call the pipeline itself"
         )
-    request.check_time(longest_wait_s)
+    request.check_time()
     return StageRequest(sender, Place(row, request, sections_from_json(_bounded(bare, EARLIER_SECTIONS))))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -113,8 +112,6 @@ class TritonStage:
         }
         self._alone = not self._opens and self._stage.opens
         self._provenances = {row.name: served_provenance(row) for row in self._opens.values()}
-        longest_wait_s = float(os.environ.get("FACEWRIGHT_LONGEST_WAIT_MS", "0")) / 1e3
-        self._longest_wait_s = longest_wait_s if self._stage.gives_up else 0.0
         self._metrics = StageMetrics(self._stage.name, self._stage.expected_s)
         model.load(machine_of(config.get("parameters", {})))
 
@@ -184,7 +181,7 @@ class TritonStage:
         if self._alone:
             return StageRequest(sender)
         if not self._stage.opens:
-            return continued(sender, self._stage, self._pipelines, self._longest_wait_s)
+            return continued(sender, self._stage, self._pipelines)
         row = self._pipeline_of(request)
         parameters = StageRequest(sender).parameters
         return StageRequest(

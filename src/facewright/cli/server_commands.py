@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import ssl
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,9 @@ def add_serve(commands: Any) -> None:
     serve.add_argument(
         "--longest-wait",
         type=arguments.seconds_or_never,
-        default=30.0,
+        default=2.0,
         metavar="S",
-        help="answer OVERLOADED to requests that wait longer, seconds (default: %(default)s; 0: never)",
+        help="refuse whoever could not be let in within so long, seconds (default: %(default)s; 0: nobody)",
     )
     serve.add_argument(
         "--probe-every",
@@ -106,7 +107,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             http_port=parsed.http_port,
             profile=parsed.profile,
             cores=parsed.cores,
-            longest_wait_ms=round(1e3 * parsed.longest_wait),
+            longest_wait_s=parsed.longest_wait or math.inf,
             probe_every_s=parsed.probe_every,
             pipelines=parsed.pipelines,
             networks=parsed.networks,

@@ -52,30 +52,22 @@ class Request:
         allowed_s = float(options.get("deadline_ms", 0)) / 1e3
         return cls(pipeline.name, options, now, now + allowed_s if allowed_s else 0.0, provenance)
 
-    def check_time(self, longest_wait_s: float, now_unix_s: float | None = None) -> None:
+    def check_time(self, now_unix_s: float | None = None) -> None:
         """Refuse work that comes too late.
 
         Args:
-            longest_wait_s: age at which the server gives a request up; 0: never.
             now_unix_s: for tests.
 
         Raises:
-            FacewrightError: DEADLINE_EXCEEDED after the caller's deadline, OVERLOADED after the longest wait.
+            FacewrightError: DEADLINE_EXCEEDED after the caller's deadline.
         """
         now = time.time() if now_unix_s is None else now_unix_s
-        age = now - self.accepted_unix_s
         if self.deadline_unix_s and now > self.deadline_unix_s:
             allowed = self.deadline_unix_s - self.accepted_unix_s
             raise FacewrightError(
                 ErrorCode.DEADLINE_EXCEEDED,
-                f"{1e3 * age:.0f} ms have passed of {1e3 * allowed:.0f} ms allowed",
+                f"{1e3 * (now - self.accepted_unix_s):.0f} ms have passed of {1e3 * allowed:.0f} ms allowed",
                 "raise deadline_ms, or ask for a smaller texture",
-            )
-        if longest_wait_s and age > longest_wait_s:
-            raise FacewrightError(
-                ErrorCode.OVERLOADED,
-                f"the request is {age:.1f} s old; this server gives up after {longest_wait_s:.1f} s",
-                "retry after a pause, or add servers",
             )
 
     def to_json(self) -> str:

@@ -55,8 +55,6 @@ class Stage:
         instances_per_two_cores: on a CPU; each costs about 100 MB.
         gpu_batch: how many requests it takes at once on a GPU.
         streams: whether it answers a request several times; over streaming gRPC only.
-        gives_up: whether it turns a request away that has waited too long: before costly work, never after
-            it, or an overloaded server would do it all in vain.
         expected_s: an ordinary request's time in it, two CPU cores, seconds: what its histogram's buckets and
             the alert on slow stages are measured by.
         weights: what it loads from the open assets.
@@ -74,7 +72,6 @@ class Stage:
     instances_per_two_cores: int = 1
     gpu_batch: int = 1
     streams: bool = False
-    gives_up: bool = False
     expected_s: float = 0.5
     weights: tuple[Weights, ...] = ()
     renames: Mapping[str, Tensor] = field(default_factory=dict, hash=False)

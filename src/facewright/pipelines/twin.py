@@ -66,7 +66,6 @@ FIT_HEAD: Final = Stage(
         tensors.FIT_INFO,
     ),
     options=("focal_px",),
-    gives_up=True,
     expected_s=0.04,
     weights=(HEAD,),
 )
@@ -86,7 +85,6 @@ BAKE_TEXTURE: Final = Stage(
     options=("texture_size", "texture_format", "delight"),
     # More than half of a request's time: with one instance a core would idle.
     instances_per_two_cores=2,
-    gives_up=True,
     expected_s=0.15,
     weights=(HEAD,),
 )

@@ -19,7 +19,7 @@ class ServerSettings:
         profile: what the networks run on.
         pipelines: which are served; all when empty.
         cores: CPU cores that decide how many instances of a stage run; 0: those this process may use.
-        longest_wait_ms: a request this old is answered OVERLOADED at its next stage; 0: never.
+        longest_wait_s: who could not be let in within it is refused at once, OVERLOADED.
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
         drain_within_s: longest time for those who are in the house when the server is to stop.
@@ -35,7 +35,7 @@ class ServerSettings:
     profile: Profile = "cpu"
     pipelines: tuple[str, ...] = ()
     cores: int = 0
-    longest_wait_ms: int = 30_000
+    longest_wait_s: float = 2.0
     probe_every_s: float = 30.0
     start_within_s: float = 120.0
     drain_within_s: float = 60.0

@@ -1,4 +1,4 @@
-"""A server: the front door, and a Triton behind it that is started, watched, replaced, and leaves no trace."""
+"""A server: the front door, and behind it a Triton that is started, watched, replaced, and leaves no trace."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ class Server:
     def _watch(self, process: TritonProcess, probe: LivenessProbe) -> str | None:
         """Watch a process that has started; returns why it must be restarted, or None when it is to stop."""
         stubs = process.stubs()
-        patience_s = 30.0 + self._settings.longest_wait_ms / 1e3
+        patience_s = 30.0
 
         def unanswered() -> str | None:
             return None if probe.alive(patience_s) else "a probe was not answered"

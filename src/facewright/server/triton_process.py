@@ -69,7 +69,6 @@ class TritonProcess:
                 settings.networks,
             )
             environment = runtime.environment()
-            environment["FACEWRIGHT_LONGEST_WAIT_MS"] = str(settings.longest_wait_ms)
             environment[PROFILE_VARIABLE] = settings.profile
             if settings.networks is not None:
                 environment[NETWORKS_VARIABLE] = str(settings.networks.resolve())

@@ -42,7 +42,16 @@ def test_one_machine_is_one_caller_whichever_of_its_addresses_it_uses() -> None:
     assert host_name("2001:db8:0:1::2") not in names
 
 
-LOOPBACK = ("127.0.0.1", "127.8.9.10", "::1", "[::1]", "::ffff:127.0.0.1", "localhost", "LOCALHOST", "localhost.")
+LOOPBACK = (
+    "127.0.0.1",
+    "127.8.9.10",
+    "::1",
+    "[::1]",
+    "::ffff:127.0.0.1",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+)
 #: The short forms mean loopback to some systems, and 0.0.0.0 to others.
 ELSEWHERE = ("0.0.0.0", "::", "[::]", "", "*", "192.0.2.7", "2001:db8::1", "::ffff:192.0.2.7", "127.1", "0")
 NAMES = ("avatars.example", "localhost.example", "127.0.0.1.example")

@@ -167,7 +167,7 @@ def _trust(context: ssl.SSLContext, authority: bytes, place: str) -> None:
     # PEM is ASCII; what people write between the certificates need not be.
     try:
         context.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
-    except ssl.SSLError:
+    except (ssl.SSLError, ValueError):
         _refuse(f"{place} holds no certificates", "give a PEM file that begins with -----BEGIN CERTIFICATE")
 
 

@@ -182,6 +182,22 @@ def test_a_new_file_is_taken_and_a_broken_one_is_not(
     assert not any(secret in caplog.text for secret in (KEY, new, key_hash(KEY).hex(), key_hash(new).hex()))
 
 
+def test_a_secret_of_kubernetes_is_replaced_by_one_of_its_links(tmp_path: Path) -> None:
+    new = new_key()
+    for version, key in (("..1", KEY), ("..2", new)):
+        (tmp_path / version).mkdir()
+        key_file(tmp_path / version / "keys.toml", holder(key=key))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "keys.toml").symlink_to("..data/keys.toml")
+    callers = Callers(keys_file=tmp_path / "keys.toml")
+    (tmp_path / "..data_tmp").symlink_to("..2")
+    (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+    callers.reload()
+    assert callers.identify([f"Bearer {new}"], HOME).name == "studio"
+    with pytest.raises(FacewrightError):
+        callers.identify([f"Bearer {KEY}"], HOME)
+
+
 def test_what_changes_is_followed_off_the_loop(tmp_path: Path) -> None:
     path = key_file(tmp_path / "keys.toml", holder())
     callers = Callers(keys_file=path)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
@@ -287,3 +288,71 @@ def test_a_refused_body_is_not_taken_for_the_next_request() -> None:
     answer = asyncio.run(answered())
     assert answer.startswith(b"HTTP/1.1 421 ")
     assert answer.count(b"HTTP/1.1") == 1
+
+
+class _Reached(grpc.GenericRpcHandler):
+    """Notes which methods are called."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        self.methods.append(details.method)
+
+        async def answer(request: bytes, _context: grpc.aio.ServicerContext) -> bytes:
+            return request
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame of HTTP/2 (RFC 9113, 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def _call(path: str, *headers: tuple[str, str]) -> bytes:
+    """One gRPC call with an empty message, from the first byte of a connection; headers are literals of HPACK
+    (RFC 7541, 6.2.2).
+    """
+    pseudo = ((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost"))
+    texts = [text.encode() for pair in (*pseudo, *headers) for text in pair]
+    fields = [bytes((len(text),)) + text for text in texts]
+    block = b"".join(b"\x00" + name + value for name, value in zip(fields[::2], fields[1::2], strict=True))
+    settings, head, message = _frame(4, 0, 0), _frame(1, 4, 1, block), _frame(0, 1, 1, bytes(5))
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + head + message
+
+
+async def _first_answer(reader: asyncio.StreamReader) -> int:
+    """The kind of the first frame that answers the call: 1 (HEADERS) or 3 (RST_STREAM)."""
+    while True:
+        head = await reader.readexactly(9)
+        await reader.readexactly(int.from_bytes(head[:3], "big"))
+        if head[3] in (1, 3):
+            return head[3]
+
+
+def test_what_a_page_can_send_reaches_no_grpc_method() -> None:
+    """Why that door checks no origins: pages may not set ``te``, whatever content type they send."""
+    content = ("content-type", "application/grpc")
+    calls = {
+        _call("/page/plain", ("content-type", "text/plain")): 3,
+        _call("/page/grpc", content): 3,
+        _call("/client/call", content, ("te", "trailers")): 1,
+    }
+    reached = _Reached()
+
+    async def scene() -> None:
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((reached,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        for call, answer in calls.items():
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(call)
+            assert await asyncio.wait_for(_first_answer(reader), 20) == answer
+            writer.close()
+            await writer.wait_closed()
+        await server.stop(None)
+
+    asyncio.run(scene())
+    assert reached.methods == ["/client/call"]

@@ -9,9 +9,9 @@ of Go's ``http.CrossOriginProtection``, for all methods, because ours compute).
 
 Programs that are no browsers send neither header and are let pass: this is about pages, not a lock. gRPC is
     not
-checked: it takes HTTP/2 from the first byte, which no page can make a browser speak without TLS, and under
-    TLS no
-page can send its trailers and content type without a CORS preflight, which gRPC does not answer.
+checked: it takes HTTP/2 from the first byte, which browsers speak over TLS only, and what comes without
+``te: trailers``, a header that no page may set (Fetch standard, forbidden request-headers), reaches no
+method.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def page_rules(
 ) -> PageRules:
     """The rules of a server.
 
-    Where keys are asked for, ``Host`` is not checked: a page that is rebound here has no key, and browsers
-    add none by themselves. Neither where whoever comes is served: an attacker needs no detour through a
-    browser. Such servers stand behind proxies and balancers, under names that only these know. Who names
-    hosts has them checked all the same.
+    Where keys are asked for, ``Host`` is not checked: a page that is rebound here has no key, and browsers add
+    none by themselves. Neither over TLS, where the certificate is not for the page's name; nor where whoever
+    comes is served: an attacker needs no detour through a browser. Such servers stand behind proxies and
+    balancers, under names that only these know. Who names hosts has them checked all the same.
 
     Args:
         listens_on: address or name of ``--host``.
-        guarded: whether keys, or nobody at all, are asked for by intent: ``--keys`` or ``--public``.
+        guarded: whether one of these is so, by ``--keys``, TLS or ``--public``.
         hosts: of ``--allow-host``, without ports.
         origins: of ``--allow-origin``, as browsers send them: ``https://play.example``.
 

@@ -56,9 +56,10 @@ def page_rules(
 ) -> PageRules:
     """The rules of a server.
 
-    Where keys are asked for, ``Host`` is not checked: a page that is rebound here has no key, and browsers add
-    none by themselves. Neither over TLS, where the certificate is not for the page's name; nor where whoever
-    comes is served: an attacker needs no detour through a browser. Such servers stand behind proxies and
+    Where keys are asked for, ``Host`` is not checked: a page that is rebound here has no key, and browsers
+    add none by themselves. Neither over TLS, where the certificate is not for the page's name; nor where
+    whoever comes is served: an attacker needs no detour through a browser. Such servers stand behind proxies
+        and
     balancers, under names that only these know. Who names hosts has them checked all the same.
 
     Args:

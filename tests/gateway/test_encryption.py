@@ -282,6 +282,11 @@ def _encrypted(files: CertificateFiles) -> None:
     subprocess.run(words, check=True, capture_output=True)
 
 
+def _short(files: CertificateFiles) -> None:
+    words = ("openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=short")
+    subprocess.run([*words, "-keyout", files.key, "-out", files.certificate], check=True, capture_output=True)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -294,6 +299,7 @@ def _encrypted(files: CertificateFiles) -> None:
         (lambda files: files.client_authority.write_bytes(b"\xff"), "callers.pem holds no certificates"),
         (_encrypted, "server.key is encrypted"),
         (_expired, "server.pem has expired"),
+        (_short, "server.key is too short"),
         (_for_callers, "server.pem is not for servers"),
     ],
 )

@@ -38,7 +38,8 @@ class CertificateFiles:
     """PEM files.
 
     Attributes:
-        certificate: the server's, followed by those of the authorities between it and a root.
+        certificate: the server's, followed by those of the authorities between it and a root. Of RSA, P-256
+            or P-384: clients on gRPC's C++ core, Python's among them, take no Ed25519 and no P-521.
         key: its private key, not encrypted: nobody is there to type a password at three in the morning.
         client_authority: callers must show a certificate that one of these has issued (mutual TLS); None:
             they need none.
@@ -138,6 +139,8 @@ def _load(files: CertificateFiles) -> _Loaded:
         pair = f"{files.certificate} and {files.key}"
         if error.reason == "KEY_VALUES_MISMATCH":
             _refuse(f"{pair} do not belong together", "give the key that the certificate was made for")
+        if error.reason == "EE_KEY_TOO_SMALL":
+            _refuse(f"the key in {files.key} is too short for TLS", "make one of P-256, or RSA of 2048 bits")
         _refuse(f"{pair} are no certificate and its key", "give PEM files that begin with -----BEGIN")
     except OSError as error:  # gone since they were read
         _refuse(f"{files.key} cannot be read: {error.strerror}", "give a PEM file that is there")

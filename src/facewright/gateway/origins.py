@@ -56,11 +56,11 @@ def page_rules(
 ) -> PageRules:
     """The rules of a server.
 
-    Where keys are asked for, ``Host`` is not checked: a page that is rebound here has no key, and browsers
-    add none by themselves. Neither over TLS, where the certificate is not for the page's name; nor where
-    whoever comes is served: an attacker needs no detour through a browser. Such servers stand behind proxies
-        and
-    balancers, under names that only these know. Who names hosts has them checked all the same.
+    ``Host`` is not checked where a page that is rebound here wins nothing: it has no key, and browsers add
+    none by themselves; over TLS the certificate is not for its name; and a public server answers everybody
+    anyway. Such servers stand behind proxies and balancers, under names that only these know. Of these cases
+    only the last has a gap: a public server of a private network can be reached by pages through the browsers
+    of its people. Naming hosts closes it: named, they are checked everywhere.
 
     Args:
         listens_on: address or name of ``--host``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,18 @@ class Certificate:
         return grpc.ssl_server_credentials([(self.key.read_bytes(), self.certificate.read_bytes())])
 
 
-def make_certificate(folder: Path, name: str, expired: bool = False) -> Certificate:
-    """One that was issued for ``name`` (an IP address or a host), now or years ago."""
+def make_certificate(
+    folder: Path, name: str, expired: bool = False, extensions: Sequence[str] = ()
+) -> Certificate:
+    """One that was issued for ``name`` (an IP address or a host), now or years ago.
+
+    Args:
+        extensions: of X.509, as openssl writes them: ``extendedKeyUsage=clientAuth``.
+    """
     made = Certificate(folder / f"{name}{expired}.pem", folder / f"{name}{expired}.key")
     kind = "IP" if name[0].isdigit() else "DNS"
     names = ("-subj", f"/CN={name}", "-addext", f"subjectAltName={kind}:{name}")
+    names += tuple(word for extension in extensions for word in ("-addext", extension))
     if not expired:
         _openssl("req", "-x509", *_EC, "-days", "2", *names, "-keyout", made.key, "-out", made.certificate)
         return made

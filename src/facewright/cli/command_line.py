@@ -16,6 +16,7 @@ from facewright.cli.arguments import CommandParser, refuse_unknown_command
 from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine, where_else
 from facewright.cli.installed_commands import add_installed
 from facewright.cli.interrupts import INTERRUPTED, leaving_at_once
+from facewright.cli.keys_command import add_keys
 from facewright.cli.messages import complain, discard_output, prepare_streams, reason, say
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
@@ -96,6 +97,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add_create(commands, _asked_pipeline(arguments))
     add_refine(commands)
     add_serve(commands)
+    add_keys(commands)
     add_doctor(commands)
     add_installed(commands)
     if arguments:

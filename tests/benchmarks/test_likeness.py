@@ -28,7 +28,7 @@ def test_a_folder_of_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     Image.fromarray(rng.integers(0, 255, (256, 256, 3), np.uint8)).save(tmp_path / "noise.png")
     details, sheets = tmp_path / "details.json", tmp_path / "sheets"
 
-    outputs = ["--no-result", "--details", str(details), "--sheets", str(sheets)]
+    outputs = ["--texture-size", "512", "--no-result", "--details", str(details), "--sheets", str(sheets)]
     status = main([str(tmp_path), "--smallest-face", "100", *outputs])
 
     assert status == 1, "the picture without a face must not pass unnoticed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from facewright.cli import main
 from facewright.cli.refine_command import read_start
 from facewright.pipelines.refinement import REFINE_OPTIONS
+from tests.cli.conftest import Say
 
 ARRAYS = {
     "face_crop": np.zeros((1024, 1024, 3), np.uint8),
@@ -62,3 +65,51 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     for name, option in REFINE_OPTIONS.items():
         assert f"--{name.replace('_', '-')}" in text
         assert option.meaning.split(";")[0] in text
+
+
+def test_refine_when_nothing_listens(say: Say) -> None:
+    _save_start("start.npz")
+    status, said = say("refine start.npz -o r.npz --server 127.0.0.1:1")
+    assert status == 1
+    assert said.startswith("error: UNAVAILABLE: nothing listens at 127.0.0.1:1; mend: start a server with ")
+    assert said.count("\n") == 1
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, ...]]:
+        return os.remove, ("me.jpg",)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.array([_Bomb()], dtype=object), "w_plus in start.npz is pickled, and is not read"),
+        (np.zeros((14, 512)), "w_plus in start.npz is float64; mend: convert it to float32"),
+        (np.zeros((18, 512), np.float32), "has shape [18, 512]; mend: it takes [14, 512]"),
+        (np.float32(0), "has shape []"),
+    ],
+    ids=["pickled", "float64", "shape", "scalar"],
+)
+def test_a_start_that_is_none(array: np.ndarray, words: str, say: Say) -> None:
+    _save_start("start.npz", w_plus=array)
+    status, said = say("refine start.npz -o r.npz --server 127.0.0.1:1")
+    assert status == 1
+    assert words in said
+    assert said.count("\n") == 1
+    assert Path("me.jpg").exists(), "it was unpickled"
+
+
+@pytest.mark.parametrize("place", [100, 400, -30])
+def test_a_start_with_wrong_bytes(place: int, say: Say) -> None:
+    _save_start("start.npz")
+    content = bytearray(Path("start.npz").read_bytes())
+    content[place : place + 20] = b"\xaa" * 20
+    Path("start.npz").write_bytes(content)
+    status, said = say("refine start.npz -o r.npz --server 127.0.0.1:1")
+    assert status == 1
+    assert "start.npz is " in said
+    assert said.count("\n") == 1
+
+
+def _save_start(path: str, **other: np.ndarray) -> None:
+    np.savez_compressed(path, **(ARRAYS | other))  # type: ignore[arg-type]

@@ -18,7 +18,8 @@ from facewright_export.checkpoints import LayoutError, WeightError
 from facewright_export.checkpoints._array_files import finite_array, index_array, read_mat
 from facewright_export.checkpoints._pickled_arrays import read_pickle_arrays
 from facewright_export.checkpoints._reading import load_strictly
-from facewright_export.checkpoints._torch_files import class_name, read_entries
+from facewright_export.checkpoints._torch_files import read_entries
+from facewright_export.checkpoints._torch_unpickler import class_name
 from tests.networks.synthetic_models import chumpy_arrays, write_python2_pickle
 
 

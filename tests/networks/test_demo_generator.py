@@ -151,8 +151,12 @@ def test_the_files_that_travel_are_the_perceptual_loss_and_its_gradient(networks
     assert np.linalg.norm(found["GRAD_IMAGE"] - gradient) < 0.01 * np.linalg.norm(gradient)
 
 
+@pytest.mark.slow
 def test_the_files_that_travel_are_what_the_exporter_makes(tmp_path: Path) -> None:
-    """Same operators in the same order; constants may differ by a rounding where they were folded."""
+    """Same operators in the same order; constants may differ by a rounding where they were folded.
+
+    That they compute what the networks do, gradients included, the two tests before say every time.
+    """
     for made in build(tmp_path):
         ours, theirs = onnx.load(made).graph, onnx.load(DEMO_NETWORKS / made.name).graph
         for part in ("input", "output", "node"):

@@ -110,6 +110,7 @@ def test_links_that_end_nowhere_are_an_error_that_names_the_command(
     assert caught.value.hint == IDENTITY_COMMAND
 
 
+@pytest.mark.slow
 def test_each_term_does_on_a_photo_what_the_figure_shows(folder: Path) -> None:
     """Normalized, figure 18: identity alone is blind to what one sees, both terms together have both."""
     device = RefinementDevice.cpu(1)

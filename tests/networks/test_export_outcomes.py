@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,7 +11,8 @@ import torch
 
 from facewright.cli import main
 from facewright.engines.exported_repository import require_servable, served_versions, versions_in
-from facewright_export.network_tables import network
+from facewright_export import network_tables
+from facewright_export.network_tables import PIPELINES, network
 from facewright_export.networks.shape_decoder import ShapeDecoder
 from facewright_export.onnx.network_metadata import metadata_of
 from facewright_export.repository_assembly import main as choose_versions
@@ -37,28 +39,30 @@ def regressor(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_said_where_another_network_fails_and_the_rest_can_follow(
-    regressor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pair, repository = ("identity_regressor", "avatar_generator"), tmp_path / "r"
-    (generator,) = write_files(tmp_path, network("avatar_generator"))
-    state = torch.load(regressor)
-    torch.save(
-        {name: value for name, value in state.items() if name != "layers.2.bias"}, tmp_path / "broken.pt"
-    )
-    weights = (f"identity_regressor={tmp_path / 'broken.pt'}", generator)
-    assert run("export", "normalized", "--network", *pair, "--weights", *weights, "--output", repository) == 1
+    """Two networks of one kind, and of the smallest: what is said does not depend on which they are."""
+    rows = tuple(replace(network("shape_decoder"), name=name) for name in ("broken_decoder", "whole_decoder"))
+    monkeypatch.setattr(network_tables, "NETWORKS", rows)
+    monkeypatch.setitem(PIPELINES, "twin", tuple((row.name,) for row in rows))  # type: ignore[arg-type]
+    broken, repository = tmp_path / "broken.pt", tmp_path / "r"
+    state = torch.load(decoder)
+    missing = state.popitem()[0]
+    torch.save(state, broken)
+    weights = (f"broken_decoder={broken}", f"whole_decoder={decoder}")
+    assert run("export", "twin", "--weights", *weights, "--output", repository) == 1
     said = capsys.readouterr()
-    assert "UV_MAPS" in said.out, "the table of what was verified"
-    assert "1 missing: layers.2.bias" in said.err
-    assert f"written to {repository}: avatar_generator" in said.err
-    assert "facewright export normalized --network identity_regressor --weights" in said.err
+    assert "VERTICES" in said.out, "the table of what was verified"
+    assert f"1 missing: {missing}" in said.err
+    assert f"written to {repository}: whole_decoder" in said.err
+    assert "facewright export twin --network broken_decoder --weights" in said.err
     assert "docs/export.md" in said.err
-    assert sorted(path.name for path in repository.iterdir()) == ["avatar_generator"]
+    assert sorted(path.name for path in repository.iterdir()) == ["whole_decoder"]
     require_servable(repository, "cpu")
 
-    rest = ("--network", "identity_regressor", "--weights", regressor, "--output", repository)
-    assert run("export", "normalized", *rest) == 0
-    assert sorted(path.name for path in repository.iterdir()) == ["avatar_generator", "identity_regressor"]
+    rest = ("--network", "broken_decoder", "--weights", f"broken_decoder={decoder}", "--output", repository)
+    assert run("export", "twin", *rest) == 0
+    assert sorted(path.name for path in repository.iterdir()) == ["broken_decoder", "whole_decoder"]
     require_servable(repository, "cpu")
 
 

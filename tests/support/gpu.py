@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import pytest
 
+from facewright.core.errors import FacewrightError
 from facewright.core.onnx_runtime import ort
+from facewright_client.contract import ErrorCode
 from tests.support.simulated_cuda import activate, has_real_gpu
 
 IS_REAL: Final = has_real_gpu()
@@ -38,3 +40,8 @@ def cupy_with_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> Any:
     elif "CUDAExecutionProvider" not in ort.get_available_providers():
         pytest.skip("ONNX Runtime has no CUDA provider")
     return cupy
+
+
+def no_gpu() -> str:
+    """In place of `compute_capability`, on a machine without one."""
+    raise FacewrightError(ErrorCode.ENGINE_MISMATCH, "no NVIDIA driver", "choose the cpu profile")

@@ -20,8 +20,10 @@ from typing import Final
 import torch
 
 from facewright_export.checkpoints._files import WHICH, LayoutError, WeightError, listed
+from facewright_export.checkpoints._named_entries import colliding, same_entry
 from facewright_export.checkpoints._notes import note
-from facewright_export.checkpoints._torch_files import class_name, colliding, read_entries, same_entry
+from facewright_export.checkpoints._torch_files import read_entries
+from facewright_export.checkpoints._torch_unpickler import class_name
 
 StateDict = dict[str, torch.Tensor]
 

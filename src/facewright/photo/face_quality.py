@@ -1,134 +1,18 @@
 """Is what the landmark network takes for a face a usable photo of one? Told from the face's own pixels.
 
 The networks also find faces in drawings, in negatives and in frames that are all but black, and are as sure
-of them as of portraits. So the face is measured in the landmark network's view, where every face has the same
-size, about 128 pixels from hairline to chin.
+of them as of portraits.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Annotated, Final
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw
-from scipy.ndimage import uniform_filter
-
 from facewright.core.arrays import Floats
-from facewright.core.colour import LUMINANCE
 from facewright.core.errors import FacewrightError
-from facewright.core.settings import Range
 from facewright.photo.face_cover import check_cover
+from facewright.photo.face_limits import LIMITS
+from facewright.photo.face_measures import F64, MeasuredFace
 from facewright.photo.person_mask import LEAST_AGREEMENT, FoundPerson
 from facewright_client.contract import ErrorCode
-
-F64 = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
-#: Where the limits are from: 494 photos of people (of 181 and some 150 persons, indoors and out, four of them
-#: paintings or statues); 1,500 copies of 90 of those, darkened by 1 to 4 stops, brightened by 1 and 2,
-#: flattened, tinted, blurred, noisy, compressed, cropped tightly; and 150 pictures that are no usable faces.
-#: Each limit says how near they come; none of the photos is refused.
-STUDIED: Final = "measured on 494 photos, 1,500 degraded ones and 150 that are no faces"
-
-
-@dataclass(frozen=True)
-class FaceLimits:
-    """From when a face is refused, and from when the report warns. Brightness is in codes of 0-255."""
-
-    #: Brightness (95th percentile) of the skin: photos 96 and more, four stops darker ones 28 and more.
-    black: Annotated[float, "codes", STUDIED] = 24.0
-    dark: Annotated[float, "codes", STUDIED] = 85.0
-    #: Share of the skin whose least channel is from `white`: photos 0.25 at most, two stops brighter 0.5
-    #: (median).
-    white: Annotated[float, "codes", STUDIED] = 245.0
-    blown_out: Annotated[float, "share", STUDIED] = 0.6
-    bright: Annotated[float, "share", STUDIED] = 0.3
-    #: Share of the skin with a clipped channel: photos 0.73 at most, one stop brighter 0.63 (median).
-    clipped: Annotated[float, "share", STUDIED] = 0.8
-    #: Range of brightness (2 to 98 %) in the face: photos 66 and more, with a quarter of their contrast 21.
-    no_contrast: Annotated[float, "codes", STUDIED] = 20.0
-    low_contrast: Annotated[float, "codes", STUDIED] = 50.0
-    #: Median brightness of a colourless skin, above which it is paper: black-and-white copies 208 at most.
-    paper: Annotated[float, "codes", STUDIED] = 241.0
-    #: Steps between neighbours over steps across 8 pixels, where skin is smooth (a ramp: 0.125): photos 0.10
-    #: and more; drawings 0.02 at most, mosaics of 12 to 25 cells over the face 0.02 to 0.06.
-    patches: Annotated[float, "share", STUDIED] = 0.045
-    pixelated: Annotated[float, "share", STUDIED] = 0.075
-    #: The same between means of 5 x 5 pixels, which noise hardly changes: photos 0.096 and more, with doubled
-    #: contrast 0.067; stencils with noise 0.055 at most, mosaics of 12 cells with noise 0.075 to 0.12.
-    noisy_patches: Annotated[float, "share", STUDIED] = 0.06
-    noisy_pixels: Annotated[float, "share", STUDIED] = 0.085
-    #: Curvature of brightness over a tenth of the face, where skin is evenest, of the contrast: what shading
-    #: leaves in every photo, 0.035 and more (once 0.015, in flat light); drawings 0, photos of drawings 0.003
-    #: to 0.028, also in uneven light and with noise.
-    relief: Annotated[float, "of the contrast", STUDIED] = 0.0135
-    #: Relief, patches between means, and the network's certainty of a face (people 0.98 and more), where less
-    #: than half of it is taken for a person: one of the photos is, and all mosaics of 12 to 16 cells.
-    relief_of_things: Annotated[float, "of the contrast", STUDIED] = 0.03
-    patches_of_things: Annotated[float, "share", STUDIED] = 0.1
-    score_of_things: Annotated[float, "probability", STUDIED] = 0.98
-    #: How many times more brightness differs between pixels 4 apart than between neighbours (a ramp: 4):
-    #: photos 3.3 at most, two small ones 3.6; blurred over 1/75 of the face's height 3.4 and more.
-    blurred: Annotated[float, "times", STUDIED] = 3.4
-    #: Steepest brightness over 4 pixels: photos 0.087 and more; blurred over 1/35 of the face's side 0.084,
-    #: 1/20 0.054 and more (95 %), 1/15 0.052 and 1/10 0.047 (medians).
-    blurred_away: Annotated[float, "of the contrast per pixel", STUDIED] = 0.052
-    #: Change of hue (ln R/G, ln B/G; across and down) between neighbouring thirtieths of the face, median:
-    #: photos 0.64 at most and once 1.1 (in yellow light); thermal and other false colours 1.7 and more.
-    false_colours: Annotated[float, "ln", STUDIED] = 1.35
-    #: How much darker an eye and its lashes are than the skin below, the less dark one: photos -0.14 and more
-    #: (sunglasses), negatives -0.27 at most.
-    negative: Annotated[float, "of the contrast", STUDIED] = -0.22
-    #: Median hue of the skin, ln(R/G) and ln(B/G) of linear light: all complexions under all ordinary lights.
-    red: Annotated[Range, "ln", STUDIED] = (0.03, 1.45)
-    blue: Annotated[Range, "ln", STUDIED] = (-1.75, 0.2)
-    #: Below this, hue and its changes are those of a black-and-white photo.
-    colourless: Annotated[float, "ln", STUDIED] = 0.02
-
-
-LIMITS: Final = FaceLimits()
-
-# Landmarks: the face's outline, and what on it is no skin.
-_OVAL: Final = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
-    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
-)
-_FEATURES: Final = (
-    (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146),
-    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
-    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
-    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
-    (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64),
-)
-# Of the right and the left eye: iris and upper lid, and the skin below.
-_EYES: Final = (
-    ((468, 469, 470, 471, 472, 159, 158, 160, 161), (228, 229, 230, 231)),
-    ((473, 474, 475, 476, 477, 386, 385, 387, 388), (448, 449, 450, 451)),
-)
-# The nose's tip, and the outline at the subject's right and left ear; how far, of the outline's width, the
-# tip of a nose stands out of it in profiles (in 494 photos, turned by 45 degrees at most, -0.22 and more).
-_NOSE_TIP: Final = 1
-_SIDES: Final = (234, 454)
-_NOSE_BEYOND: Final = -0.25
-# How far the measured area stays inside the outline, and features reach beyond theirs.
-_INSIDE: Final = 0.93
-_MARGIN_PX: Final = 7
-# Where less skin is seen, nothing is measured: a face from the side or from above, whose outline is a line.
-_LEAST_SKIN_PX: Final = 400
-# Hues and shading are compared between cells of this size; shading over so many of them.
-_CELL_PX: Final = 4
-_RELIEF_CELLS: Final = 3
-_LEAST_CURVATURES: Final = 40
-# Above the nose of a face from below there is little.
-_LEAST_ROWS: Final = 4
-# Noise is averaged over so many pixels, a 25th of the face.
-_MEAN_PX: Final = 5
-# From this code on a channel is taken for clipped, as JPEG leaves it.
-_CLIPPED_CODE: Final = 251.0
 
 
 def check_face(view: Floats, landmarks: F64, score: float, person: FoundPerson) -> list[str]:
@@ -148,7 +32,7 @@ def check_face(view: Floats, landmarks: F64, score: float, person: FoundPerson) 
             blown out, blurred, without contrast, a negative or in false colours, or where eyes and mouth are
             covered.
     """
-    face = _Measured(view, landmarks)
+    face = MeasuredFace(view, landmarks)
     if not face.measurable:
         return []
     _refuse_light(face)
@@ -168,203 +52,7 @@ def check_face(view: Floats, landmarks: F64, score: float, person: FoundPerson) 
     return [*_faults_of_light(face, pixelated), *_faults_of_colour(face)]
 
 
-class _Measured:
-    """One face's pixels, and what is measured on them; `FaceLimits` says what each means.
-
-    Args:
-        view: ``[3, S, S]``, 0-1.
-        landmarks: ``[478, 2]``, pixels of the view.
-    """
-
-    def __init__(self, view: Floats, landmarks: F64) -> None:
-        oval = landmarks[list(_OVAL)]
-        low = np.clip(np.floor(oval.min(axis=0)).astype(np.intp), 0, view.shape[-1])
-        high = np.clip(np.ceil(oval.max(axis=0)).astype(np.intp), 0, view.shape[-1])
-        self.pixels = view[:, low[1] : high[1], low[0] : high[0]] * np.float32(255)
-        self.landmarks = landmarks - low
-        self.brightness: Floats = np.tensordot(LUMINANCE, self.pixels, 1)
-        self.face, self.skin = _areas(self.landmarks, self.brightness.shape)
-
-    @property
-    def from_aside(self) -> bool:
-        """The far eye and half of the mouth are hidden: turned by 55 degrees and more."""
-        nose, right, left = self.landmarks[[_NOSE_TIP, *_SIDES], 0]
-        return bool(min(nose - right, left - nose) < _NOSE_BEYOND * (left - right))
-
-    @property
-    def measurable(self) -> bool:
-        """Not so oblique that its outline is a line."""
-        return int(self.skin.sum()) >= _LEAST_SKIN_PX
-
-    @cached_property
-    def skin_colours(self) -> Floats:
-        """Of every fourth pixel, ``[3, N]``, codes."""
-        return self.pixels[:, ::2, ::2][:, self.skin[::2, ::2]]
-
-    @cached_property
-    def brightest(self) -> float:
-        return _quantile(self.brightness[self.skin], 0.95)
-
-    @cached_property
-    def contrast(self) -> float:
-        in_face = self.brightness[self.face]
-        return max(_quantile(in_face, 0.98) - _quantile(in_face, 0.02), 1.0)
-
-    @cached_property
-    def white(self) -> float:
-        return float((self.skin_colours.min(axis=0) >= LIMITS.white).mean())
-
-    @cached_property
-    def clipped(self) -> float:
-        return float((self.skin_colours.max(axis=0) >= _CLIPPED_CODE).mean())
-
-    @property
-    def dark(self) -> bool:
-        return self.brightest < LIMITS.dark
-
-    @property
-    def over_exposed(self) -> bool:
-        return self.white > LIMITS.bright or self.clipped > LIMITS.clipped
-
-    @cached_property
-    def colour(self) -> Floats:
-        """The skin's, median, codes ``[3]``."""
-        colour: Floats = np.median(self.skin_colours, axis=1)
-        return colour
-
-    @cached_property
-    def hue(self) -> tuple[float, float]:
-        """ln(R/G), ln(B/G)."""
-        red, blue = _hue(self.colour)
-        return float(red), float(blue)
-
-    @cached_property
-    def cells(self) -> Floats:
-        """Means over cells, ``[3, rows, columns]``, codes."""
-        cell = _CELL_PX
-        rows, columns = (side // cell for side in self.brightness.shape)
-        cells = self.pixels[:, : rows * cell, : columns * cell].reshape(3, rows, cell, columns, cell)
-        means: Floats = cells.mean(axis=(2, 4))
-        return means
-
-    @cached_property
-    def change_of_hue(self) -> float:
-        """Median over the face, between cells."""
-        return self._change_of_hue(rows=-1)
-
-    @cached_property
-    def change_of_hue_above(self) -> float:
-        """The same above the tip of the nose: masks and hands are even, and mostly below."""
-        return self._change_of_hue(rows=max(_LEAST_ROWS, int(self.landmarks[_NOSE_TIP, 1]) // _CELL_PX))
-
-    def _change_of_hue(self, rows: int) -> float:
-        hues = np.stack(_hue(self.cells[:, :rows]))
-        change = np.abs(hues[:, 1:, :-1] - hues[:, :-1, :-1]) + np.abs(hues[:, :-1, 1:] - hues[:, :-1, :-1])
-        down, across = change.shape[1:]
-        inside = self.face[_CELL_PX // 2 :: _CELL_PX, _CELL_PX // 2 :: _CELL_PX][:down, :across]
-        return float(np.median(change.sum(axis=0)[inside])) if inside.any() else 0.0
-
-    @cached_property
-    def relief(self) -> float:
-        """Mean curvature of brightness where it is least, of the contrast; light that falls off adds none."""
-        cell, step = _CELL_PX, _RELIEF_CELLS
-        level: Floats = np.tensordot(LUMINANCE, self.cells, 1)
-        rows, columns = level.shape
-        skin = self.skin[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
-        whole: Mask = np.asarray(skin.all(axis=(1, 3)))
-        curvatures = []
-        for field, inside in ((level, whole), (level.T, whole.T)):
-            curvature = np.abs(field[: -2 * step] + field[2 * step :] - 2 * field[step:-step])
-            curvatures.append(curvature[inside[: -2 * step] & inside[2 * step :] & inside[step:-step]])
-        values = np.concatenate(curvatures)
-        return _mean_of_least(values) / self.contrast if len(values) >= _LEAST_CURVATURES else np.inf
-
-    @property
-    def colourless(self) -> bool:
-        return max(abs(self.hue[0]), abs(self.hue[1]), self.change_of_hue) < LIMITS.colourless
-
-    @cached_property
-    def smoothness(self) -> float:
-        """Differences of neighbours over those of pixels 8 apart, where it differs least."""
-        return self._smoothness(self.brightness)
-
-    @cached_property
-    def smoothness_of_means(self) -> float:
-        """The same of a brightness whose noise is averaged out."""
-        means: Floats = uniform_filter(self.brightness, _MEAN_PX)
-        return self._smoothness(means)
-
-    @cached_property
-    def growth(self) -> float:
-        """How many times more brightness differs between pixels 4 apart than between neighbours, where it
-        differs most."""
-        return self._greatest_difference(4) / max(self._greatest_difference(1), 1e-3)
-
-    @cached_property
-    def steepness(self) -> float:
-        """Of brightness over 4 pixels, where it is steepest, of the contrast per pixel."""
-        return self._greatest_difference(4) / (4 * self.contrast)
-
-    def darker_eye(self) -> float:
-        """How much darker the eyes are than the skin below, of the contrast; of the eye that is less so."""
-        differences = [self._at(skin).mean() - self._at(eye).mean() for eye, skin in _EYES]
-        return float(min(differences)) / self.contrast
-
-    def _smoothness(self, level: Floats) -> float:
-        fine, coarse = (_mean_of_least(_differences(level, step, self.skin)) for step in (1, 8))
-        return fine / max(coarse, 0.3)
-
-    def _greatest_difference(self, step: int) -> float:
-        return _quantile(_differences(self.brightness, step, self.face), 0.98)
-
-    def _at(self, points: tuple[int, ...]) -> Floats:
-        column, row = self.landmarks[list(points)].astype(np.intp).T
-        height, width = self.brightness.shape
-        values: Floats = self.brightness[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-        return values
-
-
-def _differences(level: Floats, step: int, area: Mask) -> Floats:
-    """Between pixels ``step`` apart, across plus down; of every second row."""
-    here = level[:-step:2, :-step]
-    result: Floats = np.abs(level[:-step:2, step:] - here) + np.abs(level[step::2, :-step] - here)
-    return result[area[:-step:2, :-step]]
-
-
-def _quantile(values: Floats, share: float) -> float:
-    """The value that this share of them does not reach."""
-    place = min(int(share * len(values)), len(values) - 1)
-    return float(np.partition(values, place)[place])
-
-
-def _mean_of_least(differences: Floats) -> float:
-    count = max(1, int(0.7 * len(differences)))
-    return float(np.partition(differences, count - 1)[:count].mean())
-
-
-def _areas(landmarks: F64, shape: tuple[int, ...]) -> tuple[Mask, Mask]:
-    """The face inside its outline, and its skin: without brows, eyes, nostrils and lips. Each ``[H, W]``."""
-    oval = landmarks[list(_OVAL)]
-    centre = oval.mean(axis=0)
-    picture = Image.new("L", (shape[1], shape[0]))
-    draw = ImageDraw.Draw(picture)
-    draw.polygon([(x, y) for x, y in centre + _INSIDE * (oval - centre)], fill=255)
-    face = np.array(picture) > 0
-    for feature in _FEATURES:
-        outline = [(x, y) for x, y in landmarks[[*feature, feature[0]]]]
-        draw.polygon(outline, fill=0)
-        draw.line(outline, fill=0, width=_MARGIN_PX)
-    return face, np.array(picture) > 0
-
-
-def _hue(colours: Floats) -> tuple[Floats, Floats]:
-    """ln(R/G) and ln(B/G) of linear light, from codes ``[3, ...]``."""
-    # A power close to sRGB's curve; what is darker than code 30 has hardly a hue.
-    red, green, blue = np.log((colours / np.float32(255)) ** np.float32(2.2) + np.float32(0.01))
-    return red - green, blue - green
-
-
-def _refuse_light(face: _Measured) -> None:
+def _refuse_light(face: MeasuredFace) -> None:
     if face.brightest < LIMITS.black:
         raise _bad_photo(
             f"the face is too dark: its brightest skin has code {face.brightest:.0f} of 255",
@@ -382,7 +70,7 @@ def _refuse_light(face: _Measured) -> None:
         )
 
 
-def _refuse_pictures(face: _Measured) -> None:
+def _refuse_pictures(face: MeasuredFace) -> None:
     if face.smoothness < LIMITS.patches:
         raise _no_person("it consists of even patches, as drawings, toys and pixelated pictures do")
     if face.steepness < LIMITS.blurred_away:
@@ -395,14 +83,14 @@ def _refuse_pictures(face: _Measured) -> None:
         )
 
 
-def _refuse_even_skin(face: _Measured) -> None:
+def _refuse_even_skin(face: MeasuredFace) -> None:
     if face.smoothness_of_means < LIMITS.noisy_patches:
         raise _no_person("it consists of even patches, with noise, as printed drawings do")
     if face.relief < LIMITS.relief:
         raise _no_person("its skin is as even as a drawing's")
 
 
-def _refuse_things(face: _Measured, score: float) -> None:
+def _refuse_things(face: MeasuredFace, score: float) -> None:
     """Where the other network sees nobody."""
     if face.relief < LIMITS.relief_of_things:
         raise _no_person("its skin is as even as a drawing's, and nobody is there")
@@ -412,7 +100,7 @@ def _refuse_things(face: _Measured, score: float) -> None:
         raise _no_person(f"nobody is there, and the landmarks are unsure (score {score:.2f})")
 
 
-def _refuse_negative(face: _Measured) -> None:
+def _refuse_negative(face: MeasuredFace) -> None:
     if (darker := face.darker_eye()) < LIMITS.negative:
         raise _bad_photo(
             "the photo seems to be a negative, or something bright is before the eyes: they outshine "
@@ -433,7 +121,7 @@ def _bad_photo(message: str, hint: str) -> FacewrightError:
     return FacewrightError(ErrorCode.BAD_PHOTO, message, hint)
 
 
-def _faults_of_light(face: _Measured, pixelated: bool) -> list[str]:
+def _faults_of_light(face: MeasuredFace, pixelated: bool) -> list[str]:
     faults = []
     if face.dark:
         faults.append(
@@ -454,7 +142,7 @@ def _faults_of_light(face: _Measured, pixelated: bool) -> list[str]:
     return faults
 
 
-def _faults_of_colour(face: _Measured) -> list[str]:
+def _faults_of_colour(face: MeasuredFace) -> list[str]:
     if face.colourless:
         return ["The photo has no colours: skin, hair and eyes of the avatar are grey."]
     in_range = [

@@ -1,0 +1,143 @@
+"""``facewright create`` and a server that answers, fails or is missing: what is said, and what is left."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import grpc
+import pytest
+
+from facewright.cli import main
+from tests.cli.conftest import Say
+from tests.support.certificates import make_certificate
+from tests.support.scripted_triton import Scripted, scripted_server
+
+
+def test_a_full_disk_ends_the_batch(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        whole(path, content[:1])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    status, said = say(f"create me.jpg you.jpg -o out --parallel 1 --server {scripted[1]}")
+    assert status == 1
+    assert said.splitlines() == [
+        "error: out/me.glb cannot be written: No space left on device",
+        "0 made, 0 already there, 1 failed, 1 not tried",
+    ]
+    assert not list(Path("out").iterdir())
+
+
+def test_a_server_without_the_pipeline_is_told_once_with_what_it_serves(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, url = scripted
+    own = Path(__file__).parents[1] / "server" / "own_pipeline.py"
+    monkeypatch.setenv("FACEWRIGHT_PIPELINES", str(own))
+    unknown = "Request for unknown model: 'avatar_shifted' is not found"
+    script.failures = [(grpc.StatusCode.NOT_FOUND, unknown)] * 9
+    name = _own_pipeline()
+    status, said = say(f"create me.jpg you.jpg -o out --server {url} --pipeline {name} --parallel 1")
+    assert status == 1
+    assert (
+        f"the server at {url} does not serve {name}; mend: choose another --pipeline; it serves avatar_twin"
+        in said
+    )
+    assert said.splitlines()[-1] == "0 made, 0 already there, 1 failed, 1 not tried"
+
+
+def _own_pipeline() -> str:
+    from facewright.pipelines.registry import pipelines
+
+    return next(
+        name for name in pipelines() if name not in ("avatar_twin", "refine_latent", "refine_latent_progress")
+    )
+
+
+def test_warnings_are_printed_with_the_photo_s_name_where_there_are_several(
+    scripted: tuple[Scripted, str], say: Say
+) -> None:
+    assert say(f"create me.jpg -o me.glb --server {scripted[1]}") == (0, "warning: blurred\n")
+    status, said = say(f"create me.jpg you.jpg -o out --server {scripted[1]}")
+    assert status == 0
+    assert {"me.jpg: warning: blurred", "you.jpg: warning: blurred"} < set(said.splitlines())
+
+
+def test_nothing_is_on_standard_output(
+    scripted: tuple[Scripted, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "me.jpg").write_bytes(b"photo")
+    main(["create", str(tmp_path / "me.jpg"), "-o", str(tmp_path / "out"), "--server", scripted[1]])
+    assert capsys.readouterr().out == ""
+
+
+def test_resuming_makes_what_is_missing(scripted: tuple[Scripted, str], say: Say) -> None:
+    """The server's avatars are no whole files, so this one is."""
+    script, url = scripted
+    glb, png = b"glTF" + bytes((2, 0, 0, 0, 12, 0, 0, 0)), b"\x89PNG IEND\xaeB`\x82"
+    script.contents |= {"GLB": glb, "PREVIEW": png}
+    line = f"create me.jpg -o out --preview --report --server {url}"
+    say(line)
+    assert say(line) == (0, "0 made, 1 already there, 0 failed\n")
+    for name in ("me.glb", "me.preview.png", "me.report.json"):
+        whole = (Path("out") / name).read_bytes()
+        (Path("out") / name).unlink()
+        say(line)
+        assert (Path("out") / name).read_bytes() == whole, name
+        (Path("out") / name).write_bytes(whole[: len(whole) // 2])
+        say(line)
+        assert (Path("out") / name).read_bytes() == whole, name
+    assert len(script.requests) == 7
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
+def test_a_server_that_cannot_be_the_one_is_asked_once_for_all_photos(
+    encrypted: bool, say: Say, tmp_path: Path
+) -> None:
+    made = make_certificate(tmp_path, "127.0.0.1")
+    with scripted_server(made.credentials() if encrypted else None) as (script, url):
+        tls = "" if encrypted else f"--tls-authority {made.certificate}"
+        status, said = say(f"create me.jpg you.jpg -o out --parallel 1 --server {url} {tls}")
+    assert status == 1
+    words = "answers encrypted requests only" if encrypted else "does not answer encrypted requests"
+    first, last = said.splitlines()
+    assert first.startswith(f"me.jpg: WRONG_SERVER: {url} {words} (")
+    assert last == "0 made, 0 already there, 1 failed, 1 not tried"
+    assert not script.requests
+
+
+def test_whoever_waits_is_told_what_for(say: Say) -> None:
+    status, said = say("create me.jpg -o me.glb --server 127.0.0.1:1 --timeout 4")
+    assert status == 1
+    waiting, failed = said.splitlines()
+    assert waiting.startswith("waiting for the server at 127.0.0.1:1: nothing listens at 127.0.0.1:1 (start ")
+    assert failed.startswith("me.jpg: UNAVAILABLE: nothing listens at 127.0.0.1:1 (start ")
+
+
+def test_a_server_that_starts_again_is_waited_for(scripted: tuple[Scripted, str], say: Say) -> None:
+    scripted[0].failures = [(grpc.StatusCode.UNAVAILABLE, "Socket closed")] * 2
+    assert say(f"create me.jpg -o me.glb --server {scripted[1]}")[0] == 0
+
+
+def test_what_a_killed_process_left_half_written_goes(scripted: tuple[Scripted, str], say: Say) -> None:
+    names = [".facewright-" + 32 * "a", ".facewright-" + 32 * "b", ".facewright-finished.json"]
+    for name in names:
+        Path(name).write_bytes(b"glTF")
+    for name in (names[0], names[2]):
+        os.utime(name, (0, 0))
+    assert say(f"create me.jpg -o me.glb --server {scripted[1]}")[0] == 0
+    assert [Path(name).exists() for name in names] == [False, True, True]
+
+
+def test_a_report_is_json(scripted: tuple[Scripted, str], say: Say) -> None:
+    assert say(f"create me.jpg -o me.glb --report --server {scripted[1]}")[0] == 0
+    assert json.loads(Path("me.report.json").read_text()) == {"warnings": ["blurred"]}

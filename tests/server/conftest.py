@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from facewright.adapter.marks import VARIABLE as MARKS_VARIABLE
+from facewright.gateway.marks import Marks
+from facewright.gateway.marks_socket import MarksSocket
 from facewright.server import Server, ServerSettings
 from facewright_client import Client
 
@@ -19,8 +24,50 @@ def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("server") / "triton.log"
 
 
+class HeardMarks:
+    """What the stages of a server say, heard on an event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._began: list[tuple[str, str]] = []
+        self.marks = Marks(lambda request_id, stage: self._began.append((request_id, stage)))
+
+    def stages_of(self, request_id: str) -> list[str]:
+        """Those that began to work on a request, in order."""
+        return [stage for named, stage in self._began if named == request_id]
+
+    def holding(self, stage: str) -> list[int]:
+        """Processes of a stage that hold something."""
+        return [
+            instance.pid
+            for instance in self.marks.instances()
+            if instance.stage == stage and instance.request_ids
+        ]
+
+
 @pytest.fixture(scope="session")
-def server(server_log: Path) -> Iterator[Server]:
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeardMarks]:
+    """The marks of `server`."""
+    path = tmp_path_factory.mktemp("marks") / "marks"
+    heard = HeardMarks()
+    loop = asyncio.new_event_loop()
+
+    async def listen() -> MarksSocket:
+        return MarksSocket(path, heard.marks)
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    listening = asyncio.run_coroutine_threadsafe(listen(), loop).result()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MARKS_VARIABLE, str(path))
+        yield heard
+    loop.call_soon_threadsafe(listening.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def server(server_log: Path, heard: HeardMarks) -> Iterator[Server]:  # noqa: ARG001
     """A running server on free ports."""
     settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=server_log)
     with Server(settings) as running:

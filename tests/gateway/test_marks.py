@@ -113,11 +113,12 @@ def test_what_triton_gave_back_nobody_holds(marks: Marks) -> None:
     marks.returned("never heard of")
 
 
-def test_who_has_ended_is_known_by_what_it_held(marks: Marks, ended: list[Instance]) -> None:
+def test_who_has_ended_is_known_by_what_it_held(marks: Marks, clock: Clock, ended: list[Instance]) -> None:
     _say(marks, BAKE, 1, "first")
+    clock.now = 3.0
     marks.disconnected(BAKE)
-    assert [(instance.pid, instance.request_ids, instance.connected) for instance in ended] == [
-        (BAKE, ("first",), False)
+    assert [(instance.pid, instance.request_ids, instance.ended) for instance in ended] == [
+        (BAKE, ("first",), 3.0)
     ]
     marks.returned("first")  # by the Triton that answered it then
     assert marks.holding(BAKE) == ("first",)

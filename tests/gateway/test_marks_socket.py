@@ -80,7 +80,7 @@ def test_a_burst_that_the_loop_was_too_busy_for(tmp_path: Path, monkeypatch: pyt
                 assert await _until(lambda: marks.holding(pid) == ("last",))
             assert await _until(lambda: marks.holding(pid) == ())
             stage.close()
-            assert await _until(lambda: not marks.instances()[0].connected)
+            assert await _until(lambda: marks.instances()[0].ended is not None)
             assert marks.malformed == 0
 
     asyncio.run(hear())

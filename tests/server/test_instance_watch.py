@@ -98,7 +98,7 @@ def test_who_goes_on_is_well_again(stages: Stages) -> None:
 def test_who_has_died_is_told_with_what_it_held(stages: Stages) -> None:
     dead, gone = stages.start(_SLEEPS), stages.start(_SLEEPS)
     os.kill(dead, signal.SIGKILL)  # nobody has waited for it yet
-    hung_up = Instance(gone, 0.0, 0.0, "fit_head", 3, ("second",), connected=False)
+    hung_up = Instance(gone, 0.0, 0.0, "fit_head", 3, ("second",), ended=1.0)
     assert _verdicts([_instance(dead, "first"), hung_up], 2) == [
         Verdict(dead, "bake_texture", Why.DIED, ("first",)),
         Verdict(gone, "fit_head", Why.DIED, ("second",)),

@@ -13,7 +13,7 @@ import tritonclient.grpc as triton
 
 from facewright.pipelines.twin import AVATAR_TWIN, BAKE_TEXTURE
 from facewright.server import Server
-from facewright.server.instance_watch import InstanceWatch, Why
+from facewright.server.instance_watch import InstanceWatch, Verdict, Why
 from facewright_client.contract import GLB, PHOTO
 from tests.server.conftest import HeardMarks
 from tests.server.processes import eventually
@@ -54,7 +54,7 @@ def test_an_instance_that_is_stopped_at_work_is_found_with_what_it_holds(
         (pid,) = heard.holding(BAKE_TEXTURE.name)
         os.kill(pid, signal.SIGSTOP)
         try:
-            found = []
+            found: list[Verdict] = []
 
             def noticed() -> bool:
                 found[:] = watch.look(heard.marks.instances(), time.monotonic())

@@ -28,8 +28,8 @@ STILL_HERE_EVERY_S: Final = 1.0
 
 _VERSION: Final = "1"
 #: What no separator is part of. Callers choose ids: the length is bounded, too.
-_NAME: Final = re.compile(r"[!-~]{1,128}")
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_NAME: Final = re.compile("[!-~]{1,128}")
+_MARK: Final = re.compile(f"{_VERSION} {_NAME.pattern} [0-9]{{1,18}}(?: {_NAME.pattern})*".encode())
 _CONNECT_WITHIN_S: Final = 1.0
 
 
@@ -58,12 +58,10 @@ class Mark:
         Raises:
             ValueError: it is none.
         """
-        fields = message.decode("ascii", "replace").split(" ") if len(message) <= MOST_BYTES else []
-        version, number = fields[:1], "".join(fields[2:3])
-        names = (*fields[1:2], *fields[3:])
-        if version != [_VERSION] or not _NUMBER.fullmatch(number) or not all(map(_NAME.fullmatch, names)):
+        if len(message) > MOST_BYTES or not _MARK.fullmatch(message):
             raise ValueError(f"{len(message)} bytes that are no mark of version {_VERSION}")
-        return cls(names[0], int(number), names[1:])
+        _, stage, number, *request_ids = message.decode("ascii").split(" ")
+        return cls(stage, int(number), tuple(request_ids))
 
 
 def marked_id(request_id: str) -> str:

@@ -26,8 +26,8 @@ class Instance:
         stage: its name; "" before the first mark, which it sends when it has loaded.
         number: of its last execution.
         request_ids: that are in its hands; of one that has ended, those that were.
-        completed: when it last ended an execution; None: never.
-        connected: False when it has ended.
+        completed: when it last completed an execution; None: never.
+        ended: when it was gone; None: it is there.
     """
 
     pid: int
@@ -37,7 +37,7 @@ class Instance:
     number: int = 0
     request_ids: tuple[str, ...] = ()
     completed: float | None = None
-    connected: bool = True
+    ended: float | None = None
 
     def after(self, mark: Mark, now: float) -> Instance:
         """The same when it has said something.
@@ -45,15 +45,15 @@ class Instance:
         A mark tells all: one of a later execution ends the earlier one, though its end was never heard of.
         """
         another = mark.number != self.number
-        ended = bool(self.request_ids) if another else not mark.request_ids and mark.number > 0
-        return replace(
-            self,
+        completed = bool(self.request_ids) if another else not mark.request_ids and mark.number > 0
+        return Instance(
+            self.pid,
+            since=now if another or completed else self.since,
+            marked=now,
             stage=mark.stage,
             number=mark.number,
             request_ids=mark.request_ids,
-            since=now if another or ended else self.since,
-            marked=now,
-            completed=now if ended else self.completed,
+            completed=now if completed else self.completed,
         )
 
 
@@ -73,7 +73,8 @@ class Marks:
 
     Args:
         began: told the id of each request that a stage begins to work on, and the stage.
-        ended: told of each instance that has ended, with what it held.
+        ended: told of each instance that has ended, with what it held. Only those whose Triton lives on died
+            of that: where Triton dies or is stopped, all of its instances end soon after.
         clock: seconds, as `time.monotonic`.
     """
 
@@ -104,7 +105,7 @@ class Marks:
         return [
             instance
             for instance in self._instances.values()
-            if instance.connected and instance.request_ids and now - instance.marked > patience_s
+            if instance.ended is None and instance.request_ids and now - instance.marked > patience_s
         ]
 
     def connected(self, pid: int) -> None:
@@ -128,21 +129,21 @@ class Marks:
 
     def disconnected(self, pid: int) -> None:
         """A process has ended; what it held is kept until `forget`."""
-        instance = self._instances[pid] = replace(self._instances[pid], connected=False)
-        gone = [other.pid for other in self._instances.values() if not other.connected]
+        instance = self._instances[pid] = replace(self._instances[pid], ended=self._clock())
+        gone = [other.pid for other in self._instances.values() if other.ended is not None]
         self.forget(gone[:-_MOST_ENDED])
         self._ended(instance)
 
     def forget(self, pids: Collection[int]) -> None:
         """Keep nothing more of processes that have ended, such as those of a Triton that was stopped."""
         for pid in pids:
-            if pid in self._instances and not self._instances[pid].connected:
+            if pid in self._instances and self._instances[pid].ended is not None:
                 del self._instances[pid]
 
     def returned(self, request_id: str) -> None:
         """Triton has given a request back, answered or refused: no instance of its holds it, whatever mark is
         missing. Not to be called for one that was given up on here: its stage may be the one that hangs."""
         for instance in self.instances():
-            if instance.connected and request_id in instance.request_ids:
+            if request_id in instance.request_ids and instance.ended is None:
                 left = tuple(other for other in instance.request_ids if other != request_id)
                 self._instances[instance.pid] = replace(instance, request_ids=left, since=self._clock())

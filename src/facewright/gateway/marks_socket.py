@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from pathlib import Path
@@ -20,6 +21,9 @@ _MOST_CONNECTIONS: Final = 512
 _MOST_AT_ONCE: Final = 64
 #: unix(7), SO_PEERCRED: process, user and group.
 _CREDENTIALS: Final = struct.Struct("3i")
+#: For how long marks may gather before they are read. A turn of the event loop costs more than ten marks, and
+#: a process may leave hundreds unread.
+_GATHER_S: Final = 0.02
 #: Until connections are taken again, where no descriptor was left for one.
 _REST_S: Final = 1.0
 
@@ -38,7 +42,7 @@ class MarksSocket:
     def __init__(self, path: Path, marks: Marks) -> None:
         self._marks, self._path = marks, path
         self._loop = asyncio.get_running_loop()
-        self._connections: dict[int, socket.socket] = {}
+        self._connections: dict[int, tuple[int, socket.socket]] = {}
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listening.setblocking(False)
         try:
@@ -52,21 +56,47 @@ class MarksSocket:
                 f"stages' marks cannot be heard at {path}: {error.strerror or error}",
                 "set TMPDIR to a folder that you may write; a socket's whole name has 107 bytes at most",
             ) from error
-        self._listen()
+        self._readable = select.epoll()
+        self._readable.register(self._listening, select.EPOLLIN)
+        self._gathering: asyncio.TimerHandle | None = None
+        self._loop.add_reader(self._readable, self._gather)
 
     def close(self) -> None:
         """Hear no more: on the event loop. Instances stay known to `Marks` as they were."""
-        self._loop.remove_reader(self._listening)
+        if self._gathering is not None:
+            self._gathering.cancel()
+        self._loop.remove_reader(self._readable)
+        self._readable.close()
         self._listening.close()
-        for connection in self._connections.values():
-            self._loop.remove_reader(connection)
+        for _, connection in self._connections.values():
             connection.close()
         self._connections.clear()
         self._path.unlink(missing_ok=True)
 
+    def hear(self) -> bool:
+        """Read what has come, on the event loop, which does so by itself every 20 ms while something comes; whether
+        anything had."""
+        readable = self._readable.poll(0)
+        for descriptor, _ in readable:
+            if descriptor == self._listening.fileno():
+                self._accept()
+            elif descriptor in self._connections:  # else hung up in this very turn
+                self._read(descriptor)
+        return bool(readable)
+
+    def _gather(self) -> None:
+        self._loop.remove_reader(self._readable)
+        self._gathering = self._loop.call_later(_GATHER_S, self._gathered)
+
+    def _gathered(self) -> None:
+        if self.hear():
+            self._gathering = self._loop.call_later(_GATHER_S, self._gathered)
+        else:  # sleep until something comes
+            self._loop.add_reader(self._readable, self._gather)
+
     def _listen(self) -> None:
-        if self._listening.fileno() >= 0:
-            self._loop.add_reader(self._listening, self._accept)
+        if not self._readable.closed:
+            self._readable.register(self._listening, select.EPOLLIN)
 
     def _accept(self) -> None:
         try:
@@ -74,7 +104,7 @@ class MarksSocket:
         except BlockingIOError:
             return
         except OSError:  # no descriptor is left: it would be tried again at once, and for ever
-            self._loop.remove_reader(self._listening)
+            self._readable.unregister(self._listening)
             self._loop.call_later(_REST_S, self._listen)
             return
         connection.setblocking(False)
@@ -84,14 +114,15 @@ class MarksSocket:
         if pid <= 0 or user != os.geteuid() or len(self._connections) >= _MOST_CONNECTIONS:
             connection.close()
             return
-        if pid in self._connections:  # its number was given to a new process before its end was read
-            self._hang_up(pid)
-        self._connections[pid] = connection
+        earlier = [descriptor for descriptor, (other, _) in self._connections.items() if other == pid]
+        for descriptor in earlier:  # its number was given to a new process before its end was read
+            self._hang_up(descriptor)
+        self._connections[connection.fileno()] = pid, connection
         self._marks.connected(pid)
-        self._loop.add_reader(connection, self._read, pid)
+        self._readable.register(connection, select.EPOLLIN)
 
-    def _read(self, pid: int) -> None:
-        connection = self._connections[pid]
+    def _read(self, descriptor: int) -> None:
+        pid, connection = self._connections[descriptor]
         for _ in range(_MOST_AT_ONCE):
             try:
                 message = connection.recv(MOST_BYTES + 1)
@@ -100,12 +131,12 @@ class MarksSocket:
             except OSError:
                 message = b""
             if not message:
-                self._hang_up(pid)
+                self._hang_up(descriptor)
                 return
             self._marks.said(pid, message)
 
-    def _hang_up(self, pid: int) -> None:
-        connection = self._connections.pop(pid)
-        self._loop.remove_reader(connection)
+    def _hang_up(self, descriptor: int) -> None:
+        pid, connection = self._connections.pop(descriptor)
+        self._readable.unregister(connection)
         connection.close()
         self._marks.disconnected(pid)

@@ -112,7 +112,8 @@ class InstanceWatch:
         """Look once.
 
         Args:
-            instances: of `facewright.gateway.marks.Marks`, those of a Triton that is being stopped left out.
+            instances: of `facewright.gateway.marks.Marks`, but for those of a Triton that still starts, that
+                is being stopped or that has ended.
             now: of the clock of `Marks`, seconds.
 
         Returns:
@@ -133,7 +134,7 @@ class InstanceWatch:
         return verdicts
 
     def _judge(self, instance: Instance, now: float) -> Why | None:
-        look = ProcessLook.at(instance.pid) if instance.connected else None
+        look = ProcessLook.at(instance.pid) if instance.ended is None else None
         if look is None:
             self._still.pop(instance.pid, None)
             return Why.DIED

@@ -74,8 +74,11 @@ class MarksSocket:
         self._path.unlink(missing_ok=True)
 
     def hear(self) -> bool:
-        """Read what has come, on the event loop, which does so by itself every 20 ms while something comes; whether
-        anything had."""
+        """Read what has come, on the event loop, which does so itself every 20 ms as long as something comes.
+
+        Returns:
+            Whether anything had.
+        """
         readable = self._readable.poll(0)
         for descriptor, _ in readable:
             if descriptor == self._listening.fileno():

@@ -60,6 +60,8 @@ def test_an_execution(marks: Marks, clock: Clock, began: list[tuple[str, str]]) 
     _say(marks, BAKE, 1, "first")  # still here
     assert marks.holding(BAKE) == ("first",)
     assert marks.holding(OTHER) == ()
+    assert marks.holder("first") == _of(marks, BAKE)
+    assert marks.holder("another") is None
     assert _of(marks, BAKE) == Instance(BAKE, 1.0, 2.0, "bake_texture", 1, ("first",))
     clock.now = 3.0
     _say(marks, BAKE, 1)
@@ -122,6 +124,7 @@ def test_who_has_ended_is_known_by_what_it_held(marks: Marks, clock: Clock, ende
     ]
     marks.returned("first")  # by the Triton that answered it then
     assert marks.holding(BAKE) == ("first",)
+    assert marks.holder("first") == ended[0]
     assert marks.silent(1000.0) == [], "it is dead, which is another thing"
     marks.forget([BAKE, OTHER])
     assert [instance.pid for instance in marks.instances()] == [OTHER], "who lives is not forgotten"

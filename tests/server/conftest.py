@@ -27,7 +27,8 @@ def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class HeardMarks:
     """What the stages of a server say, heard on an event loop in a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._began: list[tuple[str, str]] = []
         self.marks = Marks(lambda request_id, stage: self._began.append((request_id, stage)))
 
@@ -35,31 +36,20 @@ class HeardMarks:
         """Those that began to work on a request, in order."""
         return [stage for named, stage in self._began if named == request_id]
 
-    def holding(self, stage: str) -> list[int]:
-        """Processes of a stage that hold something."""
-        return [
-            instance.pid
-            for instance in self.marks.instances()
-            if instance.stage == stage and instance.request_ids
-        ]
-
 
 @pytest.fixture(scope="session")
 def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeardMarks]:
     """The marks of `server`."""
-    path = tmp_path_factory.mktemp("marks") / "marks"
-    heard = HeardMarks()
+    heard = HeardMarks(tmp_path_factory.mktemp("marks") / "marks")
     loop = asyncio.new_event_loop()
 
     async def listen() -> MarksSocket:
-        return MarksSocket(path, heard.marks)
+        return MarksSocket(heard.path, heard.marks)
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     listening = asyncio.run_coroutine_threadsafe(listen(), loop).result()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(MARKS_VARIABLE, str(path))
-        yield heard
+    yield heard
     loop.call_soon_threadsafe(listening.close)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
@@ -67,11 +57,14 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeardMarks]:
 
 
 @pytest.fixture(scope="session")
-def server(server_log: Path, heard: HeardMarks) -> Iterator[Server]:  # noqa: ARG001
+def server(server_log: Path, heard: HeardMarks) -> Iterator[Server]:
     """A running server on free ports."""
-    settings = ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=server_log)
-    with Server(settings) as running:
-        yield running
+    running = Server(ServerSettings(grpc_port=0, http_port=0, metrics_port=0, log=server_log))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MARKS_VARIABLE, str(heard.path))
+        running.start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,12 @@ class Marks:
         instance = self._instances.get(pid)
         return instance.request_ids if instance else ()
 
+    def holder(self, request_id: str) -> Instance | None:
+        """Who holds a request, or held it when it ended, the last that took it; None: it waits, or is between
+        two stages."""
+        holders = (other for other in self._instances.values() if request_id in other.request_ids)
+        return max(holders, key=lambda holder: holder.since, default=None)
+
     def silent(self, now: float, patience_s: float = PATIENCE_S) -> list[Instance]:
         """Those that hold work and have said nothing for longer than that. Whether they hang, their processes
         tell (`facewright.server.instance_watch`): who computes need not talk."""
@@ -141,8 +147,11 @@ class Marks:
                 del self._instances[pid]
 
     def returned(self, request_id: str) -> None:
-        """Triton has given a request back, answered or refused: no instance of its holds it, whatever mark is
-        missing. Not to be called for one that was given up on here: its stage may be the one that hangs."""
+        """A stage has answered or refused a request, and nobody holds it any more, whatever mark is missing.
+
+        Not to be called for one that was given up on, here or by Triton (``Stub process … is not healthy``):
+        its holder may be what hangs.
+        """
         for instance in self.instances():
             if request_id in instance.request_ids and instance.ended is None:
                 left = tuple(other for other in instance.request_ids if other != request_id)

@@ -71,6 +71,10 @@ class Request:
     outputs: Sequence[str]
     options: Mapping[str, Any] = field(default_factory=dict)
     sent: list[InferenceResponse] = field(default_factory=list)
+    name: str = ""
+
+    def request_id(self) -> str:
+        return self.name
 
     def requested_output_names(self) -> Sequence[str]:
         return self.outputs

@@ -14,6 +14,7 @@ from typing import Any, Final
 import triton_python_backend_utils as pb_utils
 
 from facewright.adapter.failure import error_response, failure_of
+from facewright.adapter.marks import ExecutionMarks
 from facewright.adapter.stage_metrics import StageMetrics
 from facewright.adapter.triton_stage import TritonSender, lend, machine_of
 from facewright.core.errors import FacewrightError
@@ -36,15 +37,20 @@ class TritonPythonModel:
         self._network = OnnxEngine(path, machine.device)
         row = networks(pipelines()).get(self._name)
         self._metrics = StageMetrics(self._name, row.expected_s if row else _EXPECTED_S)
+        self._marks = ExecutionMarks(self._name)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request."""
-        return [self._answer(request) for request in requests]
+        answers = []
+        for request in requests:
+            with self._marks.holding([request.request_id()]):
+                answers.append(self._answer(request))
+        return answers
 
     def _answer(self, request: Any) -> Any:
         started = time.perf_counter()
         try:
-            sender = TritonSender(request)
+            sender = TritonSender(request, self._marks)
             if sender.cancelled():
                 message = f"the client left before {self._name} began"
                 raise FacewrightError(ErrorCode.CANCELLED, message, "nothing to do")

@@ -16,6 +16,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from facewright.adapter.failure import error_response, failure_of
+from facewright.adapter.marks import ExecutionMarks
 from facewright.adapter.served_provenance import served_provenance
 from facewright.adapter.stage_metrics import StageMetrics
 from facewright.adapter.stage_model import BatchModel, Machine, StageModel, StreamModel
@@ -37,10 +38,15 @@ from facewright_client.contract import ErrorCode
 
 
 class TritonSender:
-    """One of Triton's requests."""
+    """One of Triton's requests.
 
-    def __init__(self, request: Any) -> None:
-        self._request = request
+    Args:
+        request: Triton's object.
+        marks: of the process that holds it.
+    """
+
+    def __init__(self, request: Any, marks: ExecutionMarks) -> None:
+        self._request, self._marks = request, marks
 
     def tensor(self, name: str) -> NDArray[Any] | None:
         """A tensor with its batch dimension, where it is: NumPy, or CuPy on a GPU; None: not sent."""
@@ -62,7 +68,8 @@ class TritonSender:
         return str(self._request.parameters() or "")
 
     def cancelled(self) -> bool:
-        """Whether the client has left."""
+        """Whether the client has left; who asks is alive, and marked so."""
+        self._marks.still_here()
         return bool(self._request.is_cancelled())
 
 
@@ -114,6 +121,7 @@ class TritonStage:
         self._provenances = {row.name: served_provenance(row) for row in self._opens.values()}
         self._metrics = StageMetrics(self._stage.name, self._stage.expected_s)
         model.load(machine_of(config.get("parameters", {})))
+        self._marks = ExecutionMarks(self._stage.name)
 
     def execute(self, requests: Sequence[Any]) -> list[Any] | None:
         """Answer each request with what the model computes, or with the wire form of what it raises."""
@@ -121,7 +129,8 @@ class TritonStage:
             self._stream(requests, self._model)
             return None
         if isinstance(self._model, BatchModel):
-            return self._batch(requests, self._model)
+            with self._marks.holding([request.request_id() for request in requests]):
+                return self._batch(requests, self._model)
         return [self._answer(request, self._model.compute) for request in requests]
 
     def _batch(self, requests: Sequence[Any], model: BatchModel) -> list[Any]:
@@ -164,17 +173,18 @@ class TritonStage:
 
     def _answer(self, request: Any, compute: Callable[[StageRequest], Outputs]) -> Any:
         started = time.perf_counter()
-        try:
-            stage_request = self._accepted(request)
-            response = _response(request, self._finished(stage_request, compute(stage_request)))
-        except Exception as error:
-            return self._failed(error)
+        with self._marks.holding([request.request_id()]):
+            try:
+                stage_request = self._accepted(request)
+                response = _response(request, self._finished(stage_request, compute(stage_request)))
+            except Exception as error:
+                return self._failed(error)
         self._metrics.answered(time.perf_counter() - started)
         return response
 
     def _accepted(self, request: Any) -> StageRequest:
         """A request whose caller is still there, whose options are allowed and that is not too late."""
-        sender = TritonSender(request)
+        sender = TritonSender(request, self._marks)
         if sender.cancelled():
             message = f"the client left before {self._stage.name} began"
             raise FacewrightError(ErrorCode.CANCELLED, message, "nothing to do")

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from facewright.adapter.marks import VARIABLE as MARKS_VARIABLE
 from facewright.adapter.served_provenance import NETWORKS_VARIABLE, PROFILE_VARIABLE
 from facewright.engines.exported_repository import require_servable
 from facewright.engines.profile import PROFILES
@@ -40,9 +41,10 @@ class TritonProcess:
     Args:
         runtime: the unpacked runtime.
         settings: ports (none 0), limits, log.
+        marks: the socket that its stages tell what they are at; None: nobody is told.
     """
 
-    def __init__(self, runtime: TritonRuntime, settings: ServerSettings) -> None:
+    def __init__(self, runtime: TritonRuntime, settings: ServerSettings, marks: Path | None = None) -> None:
         with ExitStack() as held:
             folder = ServerFolder()
             held.callback(folder.remove)
@@ -70,6 +72,8 @@ class TritonProcess:
             )
             environment = runtime.environment()
             environment[PROFILE_VARIABLE] = settings.profile
+            if marks is not None:
+                environment[MARKS_VARIABLE] = str(marks.absolute())
             if settings.networks is not None:
                 environment[NETWORKS_VARIABLE] = str(settings.networks.resolve())
             self._process = subprocess.Popen(

@@ -63,8 +63,9 @@ def test_a_triton_that_answers_nonsense_is_dead_and_no_surprise(tmp_path: Path, 
                         connection.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
-        with LivenessProbe(tmp_path / "triton", {"avatar_twin": AVATAR_TWIN}) as probe:
-            assert probe.alive(5.0) is False
+        probe = LivenessProbe(tmp_path / "triton", {"avatar_twin": AVATAR_TWIN})
+        assert probe.alive(5.0) is False
+        probe.close()
         listening.shutdown(socket.SHUT_RDWR)
 
 

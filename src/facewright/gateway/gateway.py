@@ -15,6 +15,8 @@ from facewright.gateway.admission import Admission, AdmissionSettings
 from facewright.gateway.call import Caller
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import Doorway, GrpcDoor
+from facewright.gateway.marks import Instance, Marks
+from facewright.gateway.marks_socket import MarksSocket
 from facewright.gateway.triton import Triton
 from facewright.pipelines.stages import Pipeline
 
@@ -57,10 +59,11 @@ class Gateway:
     Args:
         settings: addresses and bounds.
         served: the public pipelines by name.
+        marks_path: of the socket to be, on which stages tell what they are at.
     """
 
-    def __init__(self, settings: GatewaySettings, served: Mapping[str, Pipeline]) -> None:
-        self._settings, self._served = settings, served
+    def __init__(self, settings: GatewaySettings, served: Mapping[str, Pipeline], marks_path: Path) -> None:
+        self._settings, self._served, self.marks_path = settings, served, marks_path
         self._loop = asyncio.new_event_loop()
         self._tritons: dict[Path, Triton] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, name="facewright-gateway", daemon=True)
@@ -77,6 +80,14 @@ class Gateway:
         except BaseException:
             self._end_loop()
             raise
+
+    def instances(self) -> list[Instance]:
+        """What the stages of all Tritons have told."""
+        return self._marks.instances()
+
+    def blame(self, request_ids: frozenset[str]) -> None:
+        """These were in the hands of what died or hangs."""
+        self._loop.call_soon_threadsafe(self._house.blame, request_ids)
 
     def use(self, socket: Path) -> None:
         """Send calls to the Triton behind ``socket`` from now on."""
@@ -105,12 +116,14 @@ class Gateway:
         expected = {name: sum(step.expected_s for step in row.steps) for name, row in self._served.items()}
         self._admission = Admission(settings.admission, expected)
         self._house = TritonHouse(self._admission)
+        self._marks = Marks(self._house.began)
         doorway = Doorway(self._house, self._served, _by_address)
         self._grpc = GrpcDoor(doorway)
         try:
             self._grpc.listen(f"{settings.host}:{settings.grpc_port}")
         except RuntimeError as error:
             raise CannotListenError("grpc-port", str(error)) from None
+        self._marks_socket = MarksSocket(self.marks_path, self._marks)
         await self._grpc.start()
 
     async def _use(self, socket: Path) -> None:
@@ -143,6 +156,7 @@ class Gateway:
         await self._grpc.stop(0.5)
         for socket in tuple(self._tritons):
             await self._release(socket)
+        self._marks_socket.close()
 
     def _wait_for(self, work: Coroutine[Any, Any, _T]) -> _T:
         done: Future[_T] = asyncio.run_coroutine_threadsafe(work, self._loop)

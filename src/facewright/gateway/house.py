@@ -61,6 +61,12 @@ class TritonHouse:
             self._announce()
         return self._triton is None
 
+    def began(self, identity: str, stage: str) -> None:
+        """A stage has begun to work on a request."""
+        call = self._inside.get(identity)
+        if call is not None:
+            call.began(stage)
+
     def blame(self, identities: frozenset[str]) -> None:
         """Requests that were in the hands of an instance that ended."""
         for identity in identities & self._inside.keys():

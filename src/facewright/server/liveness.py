@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import grpc
@@ -49,15 +48,8 @@ class LivenessProbe:
         self._asked = [row for name, row in served.items() if needed[name] == [PHOTO]]
         self._answered: dict[str, int] = {}
 
-    def __enter__(self) -> LivenessProbe:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         self._channel.close()
 
     def ready(self) -> bool:

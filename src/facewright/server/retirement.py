@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 
 from facewright.gateway.gateway import Gateway
-from facewright.server.triton_process import TritonProcess
+from facewright.server.watched_triton import WatchedTriton
 
 
 class Retirement:
@@ -20,12 +20,13 @@ class Retirement:
         self._gateway = gateway
         self._stopping: list[threading.Thread] = []
 
-    def add(self, process: TritonProcess, patience_s: float) -> None:
+    def add(self, triton: WatchedTriton, patience_s: float) -> None:
         """Stop a Triton; what it has in its hands it may finish within ``patience_s``."""
 
         def stop() -> None:
-            process.stop(patience_s)
-            self._gateway.release(process.socket)
+            triton.process.stop(patience_s)
+            self._gateway.release(triton.socket)
+            triton.close()
 
         self._stopping = [thread for thread in self._stopping if thread.is_alive()]
         thread = threading.Thread(target=stop, name="facewright-retirement", daemon=True)

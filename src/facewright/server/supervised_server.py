@@ -1,4 +1,4 @@
-"""A server: the front door, and behind it a Triton that is started, watched, replaced, and leaves no trace."""
+"""A server: the front door, and behind it a Triton that is started, watched, replaced, leaves no trace."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
 from facewright.gateway.gateway import Gateway, GatewaySettings
 from facewright.pipelines.registry import stages
-from facewright.pipelines.stages import Pipeline
-from facewright.server.liveness import LivenessProbe
 from facewright.server.model_configs import Sizing
 from facewright.server.retirement import Retirement
 from facewright.server.served_repository import served_pipelines
 from facewright.server.server_settings import ServerSettings
-from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
-from facewright.server.triton_process import TritonProcess
-from facewright.server.triton_runtime import TritonRuntime, installed_runtime
+from facewright.server.server_traces import ServerFolder, remove_stale_folders, remove_stale_regions
+from facewright.server.triton_runtime import installed_runtime
+from facewright.server.watched_triton import Fault, StartFailedError, WatchedTriton
 from facewright.server.written_places import require_kernels, require_places
-from facewright_client import FacewrightClientError
 
 _LOG: Final = logging.getLogger("facewright.server")
 #: How often the processes are looked at.
 _LOOK_EVERY_S: Final = 0.25
+#: What a Triton that was replaced has in its hands it may finish in as long.
+_FINISHES_WITHIN_S: Final = 60.0
 #: Failed starts in a row after which a restart cannot help.
 _MOST_FAILED_STARTS: Final = 4
 
@@ -172,12 +170,20 @@ class Server:
             require_kernels()
             remove_stale_regions()
             remove_stale_folders()
-            with (
-                closing(Gateway(self._gateway_settings(), served)) as gateway,
-                Retirement(gateway) as retired,
-            ):
+            with ExitStack() as held:
+                folder = ServerFolder()
+                held.callback(folder.remove)
+                gateway = Gateway(self._gateway_settings(), served, folder.path / "marks")
+                held.callback(gateway.close)
                 gateway.open()
-                self._keep_serving(runtime, served, gateway, retired)
+                retired = held.enter_context(Retirement(gateway))
+
+                def another() -> WatchedTriton:
+                    return WatchedTriton(
+                        runtime, self._settings, served, gateway.marks_path, gateway.instances
+                    )
+
+                self._keep_serving(another, gateway, retired)
         except Exception as error:
             if self.restarts:  # else whoever starts it is told
                 _LOG.error("the server ends: %s: %s", type(error).__name__, error)
@@ -186,43 +192,77 @@ class Server:
                 self._changed.notify_all()
 
     def _keep_serving(
-        self,
-        runtime: TritonRuntime,
-        served: Mapping[str, Pipeline],
-        gateway: Gateway,
-        retired: Retirement,
+        self, another: Callable[[], WatchedTriton], gateway: Gateway, retired: Retirement
     ) -> None:
-        """One Triton after the other, until the server is to stop."""
+        """One Triton after the other until the server is to stop: the next loads while what is left of the
+        last one serves.
+        """
+        serving: WatchedTriton | None = None
         failed_starts = 0
         while not self._stop.is_set():
-            process = TritonProcess(runtime, self._settings)
-            self._pid = process.pid
-            started = False
-            reason: str | None = "start failed"
+            coming = another()
             try:
-                with LivenessProbe(process.socket, served) as probe:
-                    reason = self._await_start(process, probe, served)
-                    started = reason is None
-                    if started and not self._stop.is_set():
-                        gateway.use(process.socket)
-                        self._set_ready(True)
-                        reason = self._watch(process, probe)
-            finally:
-                self._set_ready(False)
-                if reason is None:  # the server is to stop
-                    self._drain(gateway)
-                else:
-                    gateway.forget(process.socket)
-                # What a dead stage has not is answered yet.
-                retired.add(process, patience_s=15.0 if reason is None else 4.0)
-            if reason is None:
-                return
-            failed_starts = 0 if started else failed_starts + 1
-            if failed_starts and (self.restarts == 0 or failed_starts >= _MOST_FAILED_STARTS):
-                raise ServerFailedError(reason)
+                came = self._await(coming, serving, gateway)
+            except StartFailedError as failure:
+                retired.add(coming, patience_s=0.0)
+                failed_starts += 1
+                if self.restarts == 0 or failed_starts >= _MOST_FAILED_STARTS:
+                    raise ServerFailedError(str(failure)) from None
+                _LOG.error("starting the server again: %s", failure)
+                self._stop.wait(min(2.0**failed_starts - 1, 30.0))
+                continue
+            if not came:
+                retired.add(coming, patience_s=0.0)
+                break
+            failed_starts = 0
+            gateway.use(coming.socket)
+            if serving is not None:
+                retired.add(serving, patience_s=_FINISHES_WITHIN_S)
+            serving = coming
+            self._pid = serving.process.pid
+            self._set_ready(True)
+            fault = self._watch(serving)
+            if fault is None:
+                break
+            _LOG.error("replacing Triton: %s", fault.reason)
             self.restarts += 1
-            _LOG.error("restarting the server: %s", reason)
-            self._stop.wait(min(2.0**failed_starts - 1, 30.0))
+            gateway.blame(fault.request_ids)
+            if not fault.serves:
+                self._give_up(serving, gateway)
+                # What a dead stage has not is answered yet.
+                retired.add(serving, patience_s=4.0)
+                serving = None
+        self._set_ready(False)
+        if serving is not None:
+            self._drain(gateway)
+            retired.add(serving, patience_s=15.0)
+        self._pid = None
+
+    def _await(self, coming: WatchedTriton, serving: WatchedTriton | None, gateway: Gateway) -> bool:
+        """Whether it came up, before the server was to stop.
+
+        Raises:
+            StartFailedError: it will not.
+        """
+        while not coming.started():
+            if self._stop.wait(_LOOK_EVERY_S):
+                return False
+            if serving is not None and not serving.process.running():
+                self._give_up(serving, gateway)
+        return True
+
+    def _watch(self, serving: WatchedTriton) -> Fault | None:
+        """What is found wrong; None when the server is to stop."""
+        while not self._stop.wait(_LOOK_EVERY_S):
+            fault = serving.fault()
+            if fault is not None:
+                return fault
+        return None
+
+    def _give_up(self, serving: WatchedTriton, gateway: Gateway) -> None:
+        """Callers wait for the next."""
+        gateway.forget(serving.socket)
+        self._set_ready(False)
 
     def _drain(self, gateway: Gateway) -> None:
         """Answer those who are in the house; nobody is let in any more."""
@@ -230,64 +270,6 @@ class Server:
         while not self._hurry.is_set() and time.monotonic() < until:
             if gateway.drain(_LOOK_EVERY_S):
                 return
-
-    def _await_start(
-        self, process: TritonProcess, probe: LivenessProbe, served: Mapping[str, Pipeline]
-    ) -> str | None:
-        """Wait until every stage is loaded and has answered; returns why it failed, else None."""
-        until = time.monotonic() + self._settings.start_within_s
-        while not probe.ready():
-            if self._stop.wait(0.1):
-                return None
-            if not process.running():
-                return f"start failed: Triton ended with status {process.exit_status}; its log says why"
-            if time.monotonic() > until:
-                return f"start failed: not ready after {self._settings.start_within_s:.0f} s"
-        # Every stage has opened its region by now: without names nothing can be left behind.
-        process.forget_regions()
-        sizing = Sizing(self._settings.usable_cores)
-        most = max(sizing.instances(stage) for stage in stages(served).values())
-
-        def warm_up() -> str | None:
-            try:
-                probe.warm_up(most, timeout_s=max(until - time.monotonic(), 1.0))
-            except FacewrightClientError as error:
-                return f"{error.stage or 'Triton'} answered the first request {error.code}: {error}"
-            return None
-
-        reason = self._ask(process, process.stubs(), warm_up)
-        return reason and f"start failed: {reason}"
-
-    def _watch(self, process: TritonProcess, probe: LivenessProbe) -> str | None:
-        """Watch a process that has started; returns why it must be restarted, or None when it is to stop."""
-        stubs = process.stubs()
-        patience_s = 30.0
-
-        def unanswered() -> str | None:
-            return None if probe.alive(patience_s) else "a probe was not answered"
-
-        next_probe = time.monotonic() + self._settings.probe_every_s
-        while not self._stop.wait(_LOOK_EVERY_S):
-            reason = _death(process, stubs)
-            if reason is None and time.monotonic() >= next_probe:
-                reason = self._ask(process, stubs, unanswered)
-                next_probe = time.monotonic() + self._settings.probe_every_s
-            if reason is not None:
-                return reason
-        return None
-
-    def _ask(self, process: TritonProcess, stubs: set[int], question: Callable[[], str | None]) -> str | None:
-        """What ``question`` finds wrong; a death or the wish to stop is not kept waiting for its answer."""
-        asking = ThreadPoolExecutor(1)
-        answer = asking.submit(question)
-        asking.shutdown(wait=False)
-        while not wait([answer], _LOOK_EVERY_S).done:
-            if self._stop.is_set():
-                return None
-            reason = _death(process, stubs)
-            if reason is not None:
-                return reason
-        return answer.result()
 
     def _gateway_settings(self) -> GatewaySettings:
         settings = self._settings
@@ -300,14 +282,6 @@ class Server:
             else:
                 self._ready.clear()
             self._changed.notify_all()
-
-
-def _death(process: TritonProcess, stubs: set[int]) -> str | None:
-    """What has ended that should not have: Triton, or some of its stages."""
-    if not process.running():
-        return f"Triton ended with status {process.exit_status}"
-    dead = process.dead(stubs)
-    return f"{len(dead)} of {len(stubs)} stage processes died" if dead else None
 
 
 def _reachable(host: str) -> str:

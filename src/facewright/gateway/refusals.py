@@ -58,9 +58,9 @@ class Refusals:
             message = f"what serves is being replaced and is back in about {expected}"
             return self._refusal(Refusal.REPLACING, message, "another server, or retry later", retry_after_s)
         if wait.for_deadline:
-            message = f"the call would wait {expected}, and its deadline allows {wait.allowed_s:.1f} s"
+            message = f"the call might wait {expected}, and its deadline allows {wait.allowed_s:.1f} s"
             return self._refusal(Refusal.DEADLINE, message, retry_after_s=retry_after_s)
-        message = f"the call would wait {expected}, and nobody waits longer than {wait.allowed_s:.1f} s here"
+        message = f"the call might wait {expected}, and nobody waits longer than {wait.allowed_s:.1f} s here"
         return self._refusal(Refusal.WAIT, message, retry_after_s=retry_after_s)
 
     def outwaited(self, wait: Wait, retry_after_s: float) -> FacewrightError:

@@ -6,8 +6,8 @@ from typing import Final
 
 #: Weight of the newest request once enough were seen: half of what is believed stems from the last seven.
 _NEWEST: Final = 0.1
-#: One request counts at most as so many times the mean: an outlier of any length moves it by a fifth, and a
-#: machine that became ten times slower is known after thirteen.
+#: One request counts at most as so many times the mean: an outlier of any length moves it by a fifth, and of
+#: a machine that became ten times slower a third is believed after seven, and all but a tenth after thirty.
 _LONGEST: Final = 3.0
 #: No pipeline is faster; a mean of zero could never rise again.
 _SHORTEST_S: Final = 1e-4

@@ -38,9 +38,10 @@ class _Turns:
 class WaitingLine:
     """Round robin over callers as start-time fair queueing does it, with one call as the unit of work.
 
-    Each call is given its round when it comes: the caller's next one, or the one that is being served where
-    that is later. So a sorted list is the order, and a place in it says how many are ahead: joining, leaving
-    and being taken cost a binary search and a move of pointers, with ten thousand waiting as with ten.
+    Each call is given its round when it comes: the one after its caller's last, or the one after that which
+    is being served. So a sorted list is the order, and a place in it says how many are ahead: joining,
+    leaving and being taken cost a binary search and a move of pointers, with ten thousand waiting as with
+    ten. A round that has begun takes nobody in, or ever new callers would make it last for ever.
 
     Priorities are strict: while urgent calls keep coming, others may wait until they are refused.
 
@@ -51,8 +52,7 @@ class WaitingLine:
         self._line: list[Place] = []
         self._numbers = 0
         self._served: dict[int, int] = {}  # by priority, the round of the call last taken
-        self._turns: dict[tuple[str, int], _Turns] = {}
-        self._forget_at = 64
+        self._turns: dict[tuple[str, int], _Turns] = {}  # by caller and priority, while any waits
 
     def __len__(self) -> int:
         return len(self._line)
@@ -61,17 +61,21 @@ class WaitingLine:
         """Where a call would stand that came now."""
         priority = max(call.priority, call.caller.best_priority)
         turns = self._turns.get((call.caller.name, priority))
-        turn = max(self._served.get(priority, 0), turns.next if turns else 0)
+        turn = max(self._served.get(priority, 0) + 1, turns.next if turns else 0)
         self._numbers += 1
         return Place(call, priority, turn, self._numbers)
 
     def ahead_of(self, call: Call) -> int:
-        """How many would be taken before a call that came now."""
-        return bisect_left(self._line, self.place_of(call))
+        """How many are likely to be taken before a call that came now.
+
+        Those that stand before it, and at least as many as if all who wait had a call in each round till then.
+        """
+        place = self.place_of(call)
+        rounds = place.turn - self._served.get(place.priority, 0) - 1
+        return max(bisect_left(self._line, place), rounds * len(self._turns))
 
     def join(self, call: Call) -> Place:
         """Stand in line."""
-        self._forget()
         place = self.place_of(call)
         turns = self._turns.setdefault((call.caller.name, place.priority), _Turns(place.turn))
         turns.next = place.turn + 1
@@ -82,10 +86,7 @@ class WaitingLine:
     def leave(self, place: Place) -> None:
         """Stop waiting, without having been taken."""
         del self._line[bisect_left(self._line, place)]
-        turns = self._turns[place.call.caller.name, place.priority]
-        turns.waiting -= 1
-        if not turns.waiting:  # whoever gave all its calls up does not stand behind the rounds they had
-            turns.next = min(turns.next, self._served.get(place.priority, 0) + 1)
+        self._waits_no_more(place)
 
     def take(self) -> Place:
         """Whose turn it is.
@@ -94,18 +95,15 @@ class WaitingLine:
             IndexError: nobody waits.
         """
         place = self._line.pop(0)
-        self._turns[place.call.caller.name, place.priority].waiting -= 1
         self._served[place.priority] = place.turn
+        self._waits_no_more(place)
         return place
 
-    def _forget(self) -> None:
-        """Drops callers whose rounds are over; now and then, so that it costs nothing by the call."""
+    def _waits_no_more(self, place: Place) -> None:
+        whose = place.call.caller.name, place.priority
+        turns = self._turns[whose]
+        turns.waiting -= 1
+        if not turns.waiting:
+            del self._turns[whose]
         if not self._line:
-            self._turns.clear()
-        elif len(self._turns) > self._forget_at:
-            self._turns = {
-                (name, priority): turns
-                for (name, priority), turns in self._turns.items()
-                if turns.waiting or turns.next > self._served.get(priority, 0)
-            }
-            self._forget_at = 64 + 2 * len(self._turns)
+            self._served.clear()

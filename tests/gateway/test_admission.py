@@ -222,6 +222,18 @@ async def test_memory_for_requests_is_bounded_and_one_caller_has_half_of_it() ->
 
 
 @in_virtual_time
+async def test_callers_that_fill_the_memory_leave_room_for_another_one() -> None:
+    house = AHouse(at_once=1, longest_wait_s=100.0, photo_budget_bytes=1000)
+    floods = [house.call(Caller(f"flooder {number % 4}"), size=20) for number in range(200)]
+    await asyncio.sleep(0)
+    assert house.admission.figures().held_bytes >= 780
+    await house.call(Caller("lone"), size=150)
+    assert house.admission.figures().refused[Refusal.MEMORY] >= 100
+    await asyncio.gather(*floods, return_exceptions=True)
+    assert house.is_empty
+
+
+@in_virtual_time
 async def test_a_request_that_would_never_fit_is_told_so() -> None:
     error = await refusal_of(AHouse(photo_budget_bytes=1000).call(size=1001))
     assert error.code == ErrorCode.PHOTO_TOO_LARGE
@@ -358,6 +370,11 @@ async def test_a_caller_that_leaves_in_the_moment_its_wait_is_over_leaves_once()
     await asyncio.wait([second])
     await first
     assert house.is_empty
+
+
+def test_a_house_that_nobody_may_enter_is_refused() -> None:
+    with pytest.raises(ValueError, match="at_once is 0"):
+        AdmissionSettings(at_once=0)
 
 
 @in_virtual_time

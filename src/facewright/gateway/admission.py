@@ -40,6 +40,12 @@ class AdmissionSettings:
     slow_from_s: float = 5.0
     photo_budget_bytes: int = 256 * 1024 * 1024
 
+    def __post_init__(self) -> None:
+        if min(self.at_once, self.slow_at_once) < 1:
+            raise ValueError(
+                f"at_once is {self.at_once} and slow_at_once {self.slow_at_once}: both need 1 or more"
+            )
+
 
 @dataclass(frozen=True)
 class AdmissionFigures:
@@ -220,7 +226,7 @@ class Admission:
             return
         del self._turn_came[place]
         lane.give_up(place)
-        retry_after_s = lane.return_after(place.call.pipeline, 0.0, self._clock())
+        retry_after_s = lane.return_after(place.call, self._clock())
         turn_came.set_result(self._refusals.outwaited(wait, retry_after_s))
 
     def _check_wait(self, call: Call, now: float) -> Wait:
@@ -236,8 +242,7 @@ class Admission:
             raise self._refusals.caller(call, lane.service[call.pipeline].mean_s)
         wait = lane.wait_of(call, now)
         if wait.seconds > wait.allowed_s:
-            earliest_s = wait.seconds - wait.allowed_s
-            raise self._refusals.wait(wait, lane.return_after(call.pipeline, earliest_s, now))
+            raise self._refusals.wait(wait, lane.return_after(call, now))
         return wait
 
     def _take_room(self, call: Call, total: int, before: int) -> None:
@@ -250,7 +255,7 @@ class Admission:
         if total > budget.size:
             raise self._refusals.size(total, budget.size)
         if total > before and not budget.has_room(caller, total - before):
-            retry_after_s = self._lanes[call.pipeline].return_after(call.pipeline, 0.0, self._clock())
+            retry_after_s = self._lanes[call.pipeline].return_after(call, self._clock())
             raise self._refusals.memory(total - before, budget.held, budget.size, retry_after_s)
         budget.take(caller, total - before)
 

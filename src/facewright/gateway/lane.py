@@ -12,9 +12,10 @@ from facewright.gateway.call import Call
 from facewright.gateway.service_time import ServiceTime
 from facewright.gateway.waiting_line import Place, WaitingLine
 
-#: Let wait is who would come to its turn in time even if everything took so much longer. With 1.0 one of ten
-#: that are let wait is refused in the end, with 1.25 one of a hundred at most where there is one caller, one of
-#: twenty where there are twenty; no slot is empty for it (tests/gateway/test_admission_under_load.py, x 5).
+#: Let wait is who would come to its turn in time even if everything took so much longer. At five times the
+#: load (tests/gateway/test_admission_under_load.py) one in twelve of those that were let in or let wait was
+#: refused in the end with 1.0, none with 1.25, and one in twenty where there are twenty callers, whose turns
+#: push each other's back. No slot is empty for it.
 _PRUDENCE: Final = 1.25
 #: Nobody is told to come back later than this after the house could take a call: many of those refused never
 #: return, and whoever does would wait for ghosts.
@@ -49,6 +50,11 @@ class Wait:
     allowed_s: float
     for_deadline: bool
     for_replacement: bool
+
+    @property
+    def excess_s(self) -> float:
+        """Seconds after which it would be let wait, if nobody else came."""
+        return max(self.seconds - self.allowed_s, 0.0)
 
 
 class Lane:
@@ -109,14 +115,14 @@ class Lane:
             wait = max((total + (ahead + (1 - k) / 2) * mean) / k, free)
         return wait
 
-    def return_after(self, pipeline: str, earliest_s: float, now: float) -> float:
+    def return_after(self, call: Call, now: float) -> float:
         """Seconds after which one that is refused does well to come back: each gets a turn of its own.
 
         So those refused together do not return together, whatever client they use. They come as far apart
         as calls leave; where that reaches too far, the next ones share the turns of the first.
         """
-        first = now + earliest_s
-        apart = self.service[pipeline].mean_s / self.settings.at_once
+        first = now + self.wait_of(call, now).excess_s
+        apart = self.service[call.pipeline].mean_s / self.settings.at_once
         self._next_return = max(self._next_return, first) + apart
         if self._next_return > first + _LATEST_RETURN_S:
             self._next_return = first + apart

@@ -68,7 +68,7 @@ class WaitingLine:
     def ahead_of(self, call: Call) -> int:
         """How many are likely to be taken before a call that came now.
 
-        Those that stand before it, and at least as many as if all who wait had a call in each round till then.
+        Those that stand before it, and at least as many as if all who wait had one in each round until then.
         """
         place = self.place_of(call)
         rounds = place.turn - self._served.get(place.priority, 0) - 1

@@ -25,11 +25,17 @@ class _Skipping(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer. No threads, no sockets."""
+    """An event loop whose clock jumps to the next timer. No threads, no sockets.
+
+    Attributes:
+        unhandled: what went wrong where nobody awaits it, in callbacks and forgotten tasks.
+    """
 
     def __init__(self) -> None:
         self._skipping = _Skipping()
         super().__init__(self._skipping)
+        self.unhandled: list[dict[str, Any]] = []
+        self.set_exception_handler(lambda _loop, context: self.unhandled.append(context))
 
     def time(self) -> float:
         """Seconds since the loop was made."""
@@ -37,6 +43,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_in_virtual_time(scenario: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """What the scenario gives; fails when nothing can happen any more."""
+    """What the scenario gives; fails when nothing can happen any more, and for what nobody handled."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(scenario)
+        answer = runner.run(scenario)
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        assert loop.unhandled == []
+        return answer

@@ -84,17 +84,16 @@ class Lane:
         self._resumed = min(self._resumed, now) if moment is None else moment
 
     def wait_of(self, call: Call, now: float) -> Wait:
-        """Prediction for a call that comes now."""
-        to_deadline = math.inf if call.deadline is None else call.deadline - now
+        """Prediction for a call that comes now.
+
+        A wait of nothing is never too long: where a slot is free, a call that is likely to miss its deadline
+        is let try. The mean says little of one photo, and nobody is kept waiting by it.
+        """
         absence = max(self._resumed - now, 0.0)
-        if self.has_free_slot:
-            seconds = absence
-            # Let it try: the mean says little of one photo, and nobody is kept waiting by it.
-            in_time = to_deadline if absence == 0 else to_deadline - self.service[call.pipeline].mean_s
-        else:
-            expected = self.wait_behind(self.line.ahead_of(call), now)
-            seconds = absence + _PRUDENCE * (expected - absence)
-            in_time = to_deadline - self.service[call.pipeline].mean_s
+        expected = self.wait_behind(self.line.ahead_of(call), now)
+        seconds = absence + _PRUDENCE * (expected - absence)
+        to_deadline = math.inf if call.deadline is None else call.deadline - now
+        in_time = to_deadline - self.service[call.pipeline].mean_s
         allowed = max(min(self.settings.longest_wait_s, in_time), 0.0)
         return Wait(seconds, allowed, in_time < self.settings.longest_wait_s, absence > allowed)
 

@@ -69,6 +69,20 @@ async def test_while_triton_is_being_replaced_the_door_knows_when_it_will_be_bac
 
 
 @in_virtual_time
+async def test_who_waited_when_triton_went_away_is_not_told_to_come_back_before_it_does() -> None:
+    house = TimedHouse(at_once=1)
+    house.service_s["avatar"] = 15.0
+    inside, waiting = house.call(), house.call()
+    await asyncio.sleep(0.1)
+    house.admission.hold_until(12.0)
+    error = await refusal_of(waiting)
+    assert asyncio.get_running_loop().time() == 2.0
+    assert error.retry_after_s is not None
+    assert 2.0 + error.retry_after_s > 12.0 - 2.0
+    await inside
+
+
+@in_virtual_time
 async def test_a_failure_frees_the_slot_and_teaches_nothing() -> None:
     house = TimedHouse(at_once=1)
 

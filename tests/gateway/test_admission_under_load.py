@@ -27,11 +27,12 @@ class Load:
     answered: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
+    within: int = 0
 
     @property
     def goodput(self) -> float:
-        """Answered, of what could have been."""
-        return len(self.answered) / (CAPACITY * SECONDS)
+        """Answered before the time was over, of what could have been."""
+        return self.within / (CAPACITY * SECONDS)
 
 
 class TwoCores:
@@ -60,6 +61,7 @@ class TwoCores:
                 finally:
                     self._inside -= 1
             load.answered.append(self.now() - came)
+            load.within += self.now() < SECONDS
             return None
         except FacewrightError as error:
             load.refused.append(self.now() - came)

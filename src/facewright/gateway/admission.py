@@ -226,7 +226,8 @@ class Admission:
             return
         del self._turn_came[place]
         lane.give_up(place)
-        retry_after_s = lane.return_after(place.call, self._clock())
+        now = self._clock()
+        retry_after_s = lane.return_after(place.call, lane.wait_of(place.call, now).excess_s, now)
         turn_came.set_result(self._refusals.outwaited(wait, retry_after_s))
 
     def _check_wait(self, call: Call, now: float) -> Wait:
@@ -242,7 +243,7 @@ class Admission:
             raise self._refusals.caller(call, lane.service[call.pipeline].mean_s)
         wait = lane.wait_of(call, now)
         if wait.seconds > wait.allowed_s:
-            raise self._refusals.wait(wait, lane.return_after(call, now))
+            raise self._refusals.wait(wait, lane.return_after(call, wait.excess_s, now))
         return wait
 
     def _take_room(self, call: Call, total: int, before: int) -> None:
@@ -255,7 +256,7 @@ class Admission:
         if total > budget.size:
             raise self._refusals.size(total, budget.size)
         if total > before and not budget.has_room(caller, total - before):
-            retry_after_s = self._lanes[call.pipeline].return_after(call, self._clock())
+            retry_after_s = self._lanes[call.pipeline].return_after(call, 0.0, self._clock())
             raise self._refusals.memory(total - before, budget.held, budget.size, retry_after_s)
         budget.take(caller, total - before)
 

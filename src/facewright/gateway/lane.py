@@ -107,20 +107,25 @@ class Lane:
         if self.has_free_slot:
             return max(self._resumed - now, 0.0)
         mean, total, wait = self._mean_of_waiting(), 0.0, math.inf
-        for k, free in enumerate(sorted(self._remaining(*visit, now) for visit in self.inside.items()), 1):
+        for k, free in enumerate(self._free_after(now), 1):
             if wait <= free:
                 break
             total += free
             wait = max((total + (ahead + (1 - k) / 2) * mean) / k, free)
         return wait
 
-    def return_after(self, call: Call, now: float) -> float:
+    def return_after(self, call: Call, excess_s: float, now: float) -> float:
         """Seconds after which one that is refused does well to come back: each gets a turn of its own.
 
         So those refused together do not return together, whatever client they use. They come as far apart
         as calls leave; where that reaches too far, the next ones share the turns of the first.
+
+        Args:
+            call: the one that is refused.
+            excess_s: `Wait.excess_s` of it; 0 where another reason than its wait refuses it.
+            now: the moment.
         """
-        first = now + self.wait_of(call, now).excess_s
+        first = now + excess_s
         apart = self.service[call.pipeline].mean_s / self.settings.at_once
         self._next_return = max(self._next_return, first) + apart
         if self._next_return > first + _LATEST_RETURN_S:
@@ -163,9 +168,14 @@ class Lane:
         if entered >= self._resumed and (succeeded or stayed > service.mean_s):
             service.observe(stayed)
 
-    def _remaining(self, place: Place, entered: float, now: float) -> float:
-        """Expected seconds until a call leaves: one that is overdue takes as long again as it is overdue."""
-        return abs(max(entered, self._resumed) + self.service[place.call.pipeline].mean_s - now)
+    def _free_after(self, now: float) -> list[float]:
+        """Expected seconds until each slot is free, the first one first.
+
+        A call that is overdue is expected to take as long again as it is overdue.
+        """
+        began, mean_s = self._resumed - now, {name: service.mean_s for name, service in self.service.items()}
+        ages = [(entered - now, place.call.pipeline) for place, entered in self.inside.items()]
+        return sorted([abs((age if age > began else began) + mean_s[name]) for age, name in ages])
 
     def _mean_of_waiting(self) -> float:
         """Seconds of one of those in line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -93,9 +94,15 @@ class Gateway:
         """Send calls to the Triton behind ``socket`` from now on."""
         self._wait_for(self._use(socket))
 
-    def forget(self, socket: Path) -> None:
-        """Send nothing to it any more: it finishes what it has, and calls wait for the next."""
-        self._wait_for(self._forget(socket))
+    def forget(self, socket: Path, back_in_s: float) -> None:
+        """Send nothing to it any more: it finishes what it has, and calls wait for the next.
+
+        Args:
+            socket: of the Triton.
+            back_in_s: seconds after which the next is likely to be there: nobody is let in who would wait too
+                long for it.
+        """
+        self._wait_for(self._forget(socket, back_in_s))
 
     def release(self, socket: Path) -> None:
         """Close the connection to a Triton that has ended."""
@@ -129,11 +136,13 @@ class Gateway:
     async def _use(self, socket: Path) -> None:
         self._tritons[socket] = triton = Triton(socket)
         self._house.use(triton)
+        self._admission.hold_until(None)
         await self._grpc.say_ready(True)
 
-    async def _forget(self, socket: Path) -> None:
+    async def _forget(self, socket: Path, back_in_s: float) -> None:
         triton = self._tritons.get(socket)  # none where it never was ready
         if triton is not None and self._house.forget(triton):
+            self._admission.hold_until(time.monotonic() + back_in_s)
             await self._grpc.say_ready(False)
 
     async def _release(self, socket: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
+from facewright.gateway.admission import AdmissionSettings
 from facewright.gateway.gateway import Gateway, GatewaySettings
 from facewright.pipelines.registry import stages
 from facewright.server.model_configs import Sizing
@@ -59,6 +60,7 @@ class Server:
         self._changed = threading.Condition()
         self._failure: Exception | None = None
         self._pid: int | None = None
+        self._start_takes_s = 0.0
         self._thread: threading.Thread | None = None
         self.restarts = 0
 
@@ -215,6 +217,7 @@ class Server:
                 retired.add(coming, patience_s=0.0)
                 break
             failed_starts = 0
+            self._start_takes_s = coming.start_took_s
             gateway.use(coming.socket)
             if serving is not None:
                 retired.add(serving, patience_s=_FINISHES_WITHIN_S)
@@ -261,7 +264,7 @@ class Server:
 
     def _give_up(self, serving: WatchedTriton, gateway: Gateway) -> None:
         """Callers wait for the next."""
-        gateway.forget(serving.socket)
+        gateway.forget(serving.socket, self._start_takes_s)
         self._set_ready(False)
 
     def _drain(self, gateway: Gateway) -> None:
@@ -273,7 +276,11 @@ class Server:
 
     def _gateway_settings(self) -> GatewaySettings:
         settings = self._settings
-        return GatewaySettings(settings.host, settings.grpc_port, settings.http_port)
+        # Two for each core keep the stages busy, and whoever is inside is answered in twice its time alone.
+        admission = AdmissionSettings(
+            at_once=2 * settings.usable_cores, longest_wait_s=settings.longest_wait_s
+        )
+        return GatewaySettings(settings.host, settings.grpc_port, settings.http_port, admission)
 
     def _set_ready(self, ready: bool) -> None:
         with self._changed:

@@ -68,7 +68,10 @@ class WatchedTriton:
         self._asking = ThreadPoolExecutor(1)
         self._answer: Future[str | None] | None = None
         self._stubs: set[int] = set()
-        self._until = time.monotonic() + settings.start_within_s
+        self._began = time.monotonic()
+        self._until = self._began + settings.start_within_s
+        #: Seconds from its start to the first answers.
+        self.start_took_s = 0.0
         self._next_probe = 0.0
         self._started = False
 
@@ -107,6 +110,7 @@ class WatchedTriton:
         if wrong:
             raise StartFailedError(f"start failed: {wrong}")
         self._started, self._answer = True, None
+        self.start_took_s = time.monotonic() - self._began
         self._next_probe = time.monotonic() + self._settings.probe_every_s
         return True
 

@@ -274,7 +274,7 @@ def test_what_a_caller_has_used_is_on_the_metrics_page() -> None:
     studio = callers.identify([f"Bearer {KEY}"], HOME)
     usage = callers.usage(studio)
     usage.requests += 3
-    usage.compute_seconds += 0.5
+    usage.inside_seconds += 0.5
     callers.usage(studio).photo_bytes += 1 << 40
     samples = _samples("".join(callers.metrics()))
     assert samples == {
@@ -282,7 +282,7 @@ def test_what_a_caller_has_used_is_on_the_metrics_page() -> None:
         ("facewright_caller_refused_total", "studio"): 0,
         ("facewright_caller_failures_total", "studio"): 0,
         ("facewright_caller_photo_bytes_total", "studio"): 1 << 40,
-        ("facewright_caller_compute_seconds_total", "studio"): 0.5,
+        ("facewright_caller_inside_seconds_total", "studio"): 0.5,
         ("facewright_unauthenticated_total", ""): 0,
     }
 

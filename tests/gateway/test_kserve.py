@@ -20,6 +20,7 @@ from tritonclient.utils import InferenceServerException
 from facewright.core.errors import FacewrightError
 from facewright.gateway.admission import Admission, AdmissionSettings
 from facewright.gateway.call import Caller
+from facewright.gateway.callers import Callers
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import LARGEST_REQUEST, Doorway, GrpcDoor
 from facewright.gateway.triton import SERVICE, Triton
@@ -37,7 +38,7 @@ def asked(
     """What a blocking client gets that is given the door's address, and the Triton behind it."""
 
     async def scene() -> tuple[Any, TritonBehind]:
-        house = TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}))
+        house = TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers())
         known = authenticate or (lambda _headers, peer: Caller(peer))
         door = GrpcDoor(Doorway(house, {"avatar_twin": AVATAR_TWIN}, known))
         port = door.listen("127.0.0.1:0")

@@ -10,12 +10,13 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway.admission import Admission
 from facewright.gateway.call import Call
+from facewright.gateway.callers import Callers
 from facewright.gateway.triton import LostError, Triton
 from facewright_client.contract import ErrorCode
 
@@ -33,10 +34,11 @@ class TritonHouse:
 
     Args:
         admission: who is let in.
+        callers: what each of them may ask for, and has used.
     """
 
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
+    def __init__(self, admission: Admission, callers: Callers) -> None:
+        self._admission, self._callers = admission, callers
         self._triton: Triton | None = None
         self._changed = asyncio.Event()
         self._inside: dict[str, Call] = {}
@@ -74,43 +76,32 @@ class TritonHouse:
 
     async def answer(self, call: Call) -> bytes:
         """As of `House`."""
-        self._refuse_culprit(call)
-        async with self._admission.admitted(call):
-            self._inside[call.request_id] = call
-            try:
-                losses = 0
-                while True:
-                    triton = await self._available(call)
-                    try:
-                        return await triton.answer(call)
-                    except LostError as lost:
-                        losses += 1
-                        await self._after_loss(call, triton, losses, lost)
-            finally:
-                self._left(call)
+        async with self._entered(call):
+            losses = 0
+            while True:
+                triton = await self._available(call)
+                try:
+                    return await triton.answer(call)
+                except LostError as lost:
+                    losses += 1
+                    await self._after_loss(call, triton, losses, lost)
 
     async def answers(self, call: Call) -> AsyncIterator[bytes]:
         """As of `House`. What has been heard of cannot be sent again without being heard twice."""
-        self._refuse_culprit(call)
-        async with self._admission.admitted(call):
-            self._inside[call.request_id] = call
-            heard = False
-            try:
-                losses = 0
-                while True:
-                    triton = await self._available(call)
-                    try:
-                        async for answer in triton.answers(call):
-                            heard = True
-                            yield answer
-                        return
-                    except LostError as lost:
-                        if heard:
-                            raise _unavailable("what worked on this request ended") from lost
-                        losses += 1
-                        await self._after_loss(call, triton, losses, lost)
-            finally:
-                self._left(call)
+        async with self._entered(call):
+            losses, heard = 0, False
+            while True:
+                triton = await self._available(call)
+                try:
+                    async for answer in triton.answers(call):
+                        heard = True
+                        yield answer
+                    return
+                except LostError as lost:
+                    if heard:
+                        raise _unavailable("what worked on this request ended") from lost
+                    losses += 1
+                    await self._after_loss(call, triton, losses, lost)
 
     async def ask(self, method: str, question: bytes, timeout_s: float) -> bytes:
         """What Triton says about itself.
@@ -125,6 +116,32 @@ class TritonHouse:
             return await triton.ask(method, question, timeout_s)
         except LostError as lost:
             raise _unavailable(str(lost)) from lost
+
+    @asynccontextmanager
+    async def _entered(self, call: Call) -> AsyncIterator[None]:
+        """For as long as a call is in the house; what becomes of it is counted."""
+        usage = self._callers.usage(call.caller)
+        usage.requests += 1
+        usage.photo_bytes += len(call.request)
+        inside = False
+        try:
+            self._refuse_culprit(call)
+            self._callers.spend(call.caller)
+            async with self._admission.admitted(call):
+                entered, inside = time.monotonic(), True
+                self._inside[call.request_id] = call
+                try:
+                    yield
+                finally:
+                    usage.inside_seconds += time.monotonic() - entered
+                    self._inside.pop(call.request_id, None)
+                    self._blamed.pop(call.request_id, None)
+        except BaseException:
+            if inside:
+                usage.failures += 1
+            else:
+                usage.refused += 1
+            raise
 
     async def _available(self, call: Call) -> Triton:
         """The Triton that is there; one that is coming is waited for as long as the caller does."""
@@ -172,10 +189,6 @@ class TritonHouse:
         self._culprits[_digest(call)] = time.monotonic() + _REMEMBERED_S
         if len(self._culprits) > _MOST_REMEMBERED:
             self._culprits.popitem(last=False)
-
-    def _left(self, call: Call) -> None:
-        self._inside.pop(call.request_id, None)
-        self._blamed.pop(call.request_id, None)
 
     def _announce(self) -> None:
         self._changed.set()

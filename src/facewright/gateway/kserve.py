@@ -22,6 +22,7 @@ from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway import message
+from facewright.gateway.addresses import grpc_peer_name
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.statuses import GRPC_STATUS
@@ -206,7 +207,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         headers = {
             name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)
         }
-        return self._door.authenticate(headers, context.peer())
+        return self._door.authenticate(headers, grpc_peer_name(context.peer()))
 
     def _about(
         self, answer: Callable[[bytes], Awaitable[bytes]]

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
+from facewright.gateway.exposition import family
+
 
 @dataclass
 class Usage:
@@ -16,14 +18,14 @@ class Usage:
         refused: of those, that were not let in: its limits, or no room.
         failures: of those, that were let in and not answered with a result.
         photo_bytes: of encoded photos that it sent.
-        compute_seconds: that stages worked for it, seconds.
+        inside_seconds: from being let in to the end, seconds.
     """
 
     requests: int = 0
     refused: int = 0
     failures: int = 0
     photo_bytes: int = 0
-    compute_seconds: float = 0.0
+    inside_seconds: float = 0.0
 
 
 _HELP: Final = {
@@ -31,7 +33,7 @@ _HELP: Final = {
     "refused": "Requests that were not let in.",
     "failures": "Requests that were let in and got no result.",
     "photo_bytes": "Bytes of encoded photos.",
-    "compute_seconds": "Seconds that stages worked.",
+    "inside_seconds": "Seconds from being let in to the end.",
 }
 
 
@@ -42,12 +44,5 @@ def usage_text(usages: Mapping[str, Usage]) -> Iterator[str]:
         usages: by caller.
     """
     for field in fields(Usage):
-        metric = f"facewright_caller_{field.name}_total"
-        yield f"# HELP {metric} {_HELP[field.name]}\n"
-        yield f"# TYPE {metric} counter\n"
-        for name, usage in usages.items():
-            yield f'{metric}{{caller="{_escaped(name)}"}} {getattr(usage, field.name)!r}\n'
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        samples = [({"caller": name}, getattr(usage, field.name)) for name, usage in usages.items()]
+        yield from family(f"facewright_caller_{field.name}_total", "counter", _HELP[field.name], samples)

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,10 +66,8 @@ class Door:
     def raw(self, sent: bytes) -> bytes:
         """Everything that comes back for some bytes, until the other side closes or an answer is whole."""
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have heard enough
                 connection.sendall(sent)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it has heard enough
             return everything(connection)
 
     def works(self) -> bool:
@@ -80,17 +78,15 @@ class Door:
 def everything(connection: socket.socket) -> bytes:
     """What comes until the other side closes."""
     received = b""
-    try:
+    with suppress(ConnectionResetError):
         while piece := connection.recv(65536):
             received += piece
-    except ConnectionResetError:
-        pass
     return received
 
 
 def fast_limits(**changes: Any) -> RestLimits:
     """Limits that a test need not wait for."""
-    return replace(RestLimits(headers_s=0.3, idle_s=1, body_s=0.3, discard_s=1.0), **changes)
+    return replace(RestLimits(headers_s=0.3, idle_s=1, body_s=0.3, discard_s=0.2), **changes)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from facewright.gateway.rest.body import read_body
 from facewright.gateway.rest.errors import JSON, RequestError, error_response, internal_error
 from facewright.gateway.rest.events import EVENTS, EventsResponse
 from facewright.gateway.rest.limits import RestLimits
-from facewright.gateway.rest.middleware import Envelope, UnreadBody
+from facewright.gateway.rest.middleware import Envelope, UnreadBody, log_fault
 from facewright.gateway.rest.openapi import openapi
 from facewright.gateway.rest.page import PAGE_POLICY, docs_page
 from facewright.gateway.rest.pipeline_list import pipeline_list
@@ -262,8 +262,9 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     return error_response(internal_error())
 
 
-async def _fault(_request: Request, _error: Exception) -> Response:
-    """Of ours; Starlette raises it again, and `Envelope` logs it."""
+async def _fault(request: Request, error: Exception) -> Response:
+    """Of ours; Starlette raises it again, for `Envelope`."""
+    log_fault(request.scope, error)
     return error_response(internal_error())
 
 

@@ -7,6 +7,7 @@ keeps it in memory; 600,000 chunks of one byte cost ten seconds; and malformed H
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any, Final
 
 import h11
@@ -84,11 +85,14 @@ class Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse malformed HTTP in the one JSON form; uvicorn's words for it are one sentence for all."""
         del msg
-        if self.conn.status == 431:
-            most = self._limits.header_bytes
-            self._refuse(RequestError(431, f"the headers have more than {most} bytes", "send fewer"))
+        status = self.conn.status
+        if status == 431:
+            words = (f"the headers have more than {self._limits.header_bytes} bytes", "send fewer")
+        elif status == 501:
+            words = ("the body has a transfer coding that is not known here", "send it in chunks, or whole")
         else:
-            self._refuse(RequestError(400, "this is not HTTP/1.1", "send HTTP/1.1; gRPC has its own port"))
+            status, words = 400, ("this is not HTTP/1.1", "send HTTP/1.1; gRPC has a port of its own")
+        self._refuse(RequestError(status, *words))
 
     def shutdown(self) -> None:
         """As of uvicorn: end now, or after the answer."""
@@ -146,8 +150,9 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = error.to_json().encode()
             headers = [("Content-Type", JSON), ("Content-Length", str(len(body))), ("Connection", "close")]
-            events = (h11.Response(status_code=http_status(error), headers=headers), h11.Data(data=body))
-            for event in (*events, h11.EndOfMessage()):
+            status = HTTPStatus(http_status(error))
+            start = h11.Response(status_code=status, headers=headers, reason=status.phrase)
+            for event in (start, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import traceback
 import uuid
 from collections.abc import Mapping
 from typing import Final
@@ -52,11 +53,20 @@ class Envelope:
             if not started:
                 await error_response(_stopping())(scope, receive, sending)
             raise
-        except Exception:
-            _LOG.exception("request %s failed", identity)
+        except Exception as error:
+            if scope["state"].get("fault") is not error:
+                log_fault(scope, error)
             if started:
                 raise  # uvicorn ends the connection, so that nobody takes half an answer for a whole one
             await error_response(internal_error())(scope, receive, sending)
+
+
+def log_fault(scope: Scope, error: Exception) -> None:
+    """Write a fault of ours to the log under its request's id: where it was, but not its words, which may
+    quote what was sent."""
+    scope["state"]["fault"] = error
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _LOG.error("request %s failed: %s at\n%s", scope["state"]["request_id"], type(error).__name__, where)
 
 
 class UnreadBody:

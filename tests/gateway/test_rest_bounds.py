@@ -182,20 +182,29 @@ def test_long_headers_are_refused_even_at_once(door: Door) -> None:
         assert (status, error["code"]) == (431, "BAD_REQUEST")
 
 
-def test_connections_beyond_the_limit_are_told_so() -> None:
-    settings = RestSettings(limits=fast_limits(connections=5, headers_s=60))
+def test_connections_beyond_the_limit_take_the_place_of_silent_ones_and_of_no_others() -> None:
+    settings = RestSettings(limits=fast_limits(connections=5, headers_s=60, body_s=60))
     with open_door(settings) as door, ExitStack() as held:
-        idle = [
-            held.enter_context(socket.create_connection(("127.0.0.1", door.port), PATIENCE_S))
-            for _ in range(5)
-        ]
-        _eventually(lambda: door.server.connections == 5)
-        with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as sixth:
-            status, error = _refusal(everything(sixth))
-        assert (status, error["code"]) == (503, "OVERLOADED")
-        idle[0].close()
-        _eventually(lambda: door.server.connections < 5)
+
+        def connected() -> socket.socket:
+            return held.enter_context(socket.create_connection(("127.0.0.1", door.port), PATIENCE_S))
+
+        silent = []
+        for number in range(5):
+            silent.append(connected())
+            _eventually(lambda number=number: door.server.connections == number + 1)  # type: ignore[misc]
         assert door.works()
+        assert everything(silent[0]) == b""
+        _eventually(lambda: door.server.connections == 4)
+
+        door.house.held = True
+        for number in range(5):
+            door.house.inside.clear()
+            connected().sendall(_POST + b"Content-Length: 1\r\n\r\nx")
+            assert door.house.inside.wait(PATIENCE_S), number
+        status, error = _refusal(everything(connected()))
+        assert (status, error["code"]) == (503, "OVERLOADED")
+        assert not door.house.cancelled.is_set()
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])

@@ -48,11 +48,13 @@ class Connection(H11Protocol):
         self._until_headers: asyncio.TimerHandle | None = None
         self._until_read: asyncio.TimerHandle | None = None
         self._refused = False
+        self.free_since = 0.0  # of the loop's clock
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, unless there are too many."""
+        """Begin, unless there are too many that work."""
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        self.free_since = self.loop.time()
+        if not self._has_room():
             self._refuse(
                 FacewrightError(
                     ErrorCode.OVERLOADED,
@@ -69,7 +71,14 @@ class Connection(H11Protocol):
         """Take what came."""
         if self._refused or self.transport.is_closing():
             return
-        super().data_received(data)
+        most = (
+            self._limits.header_bytes
+        )  # at once: h11 looks at all headers that it has before it counts them
+        while len(data) > most and self.conn.their_state is h11.IDLE and not self._refused:
+            super().data_received(data[:most])
+            data = data[most:]
+        if not self._refused:
+            super().data_received(data)
         if self.conn.their_state is h11.IDLE and not self._refused:
             self._expect_headers()
         else:
@@ -101,6 +110,11 @@ class Connection(H11Protocol):
         else:
             super().shutdown()
 
+    def on_response_complete(self) -> None:
+        """As of uvicorn."""
+        self.free_since = self.loop.time()
+        super().on_response_complete()
+
     def pause_writing(self) -> None:
         """An answer waits to be read."""
         super().pause_writing()
@@ -114,6 +128,24 @@ class Connection(H11Protocol):
         if self._until_read is not None:
             self._until_read.cancel()
             self._until_read = None
+
+    def _has_room(self) -> bool:
+        """Whether this connection fits, if need be in the place of one that has had no request for longest.
+
+        So whoever holds connections open for nothing pushes out himself, and nobody else.
+        """
+        if len(self.connections) <= self._limits.connections:
+            return True
+        others = [other for other in self.connections if other is not self]
+        free = [other for other in others if isinstance(other, Connection) and other.is_free]
+        if free:
+            min(free, key=lambda other: other.free_since).transport.abort()
+        return bool(free)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
 
     def _look_at_reading(self, waited: int) -> None:
         """End a connection whose answer is not read, or no faster than a byte now and then."""

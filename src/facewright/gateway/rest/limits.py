@@ -17,7 +17,8 @@ class RestLimits:
         photos: in one form.
         parameters: in a query, and in a form beside its photos.
         header_bytes: of a request line and its headers.
-        connections: open at once; further ones are told 503 and closed.
+        connections: open at once. For a further one that closes which has been without a request for longest;
+            where all have one, it is told 503.
         headers_s: from a connection's or a request's first byte until its headers are whole.
         idle_s: between an answer and the next request on the same connection.
         body_s: until the body is whole, and `least_bytes_per_s` give it more.
@@ -31,7 +32,7 @@ class RestLimits:
     form_bytes: int = 65536
     photos: int = 8
     parameters: int = 64
-    header_bytes: int = 32768
+    header_bytes: int = 16384
     connections: int = 1000
     headers_s: float = 10.0
     idle_s: float = 15.0

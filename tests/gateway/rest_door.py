@@ -6,13 +6,14 @@ import asyncio
 import http.client
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from facewright.gateway.rest import RestLimits, RestServer, RestSettings, rest_application
+from facewright.gateway.rest import RestServer, RestSettings, rest_application
 from facewright.pipelines.registry import pipelines
 from tests.support.scripted_house import ScriptedHouse
 
@@ -77,20 +78,15 @@ class Door:
 
 def everything(connection: socket.socket) -> bytes:
     """What comes until the other side closes."""
-    received = b""
+    received = bytearray()
     with suppress(ConnectionResetError):
         while piece := connection.recv(65536):
             received += piece
-    return received
-
-
-def fast_limits(**changes: Any) -> RestLimits:
-    """Limits that a test need not wait for."""
-    return replace(RestLimits(headers_s=0.3, idle_s=1, body_s=0.3, discard_s=0.2), **changes)
+    return bytes(received)
 
 
 @contextmanager
-def open_door(settings: RestSettings | None = None) -> Iterator[Door]:
+def open_door(settings: RestSettings | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Door]:
     """A door with all of our pipelines behind it."""
     house = ScriptedHouse()
     settings = settings or RestSettings()
@@ -100,7 +96,7 @@ def open_door(settings: RestSettings | None = None) -> Iterator[Door]:
     thread.start()
 
     async def start() -> RestServer:
-        server = RestServer(rest_application(house, pipelines(), settings), [listener], settings.limits)
+        server = RestServer(rest_application(house, pipelines(), settings), [listener], settings.limits, tls)
         await server.start()
         return server
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from facewright.gateway.rest import RestSettings
-from tests.gateway.rest_door import PATIENCE_S, Door, fast_limits, open_door
+from facewright.gateway.rest import RestLimits, RestSettings
+from tests.gateway.rest_door import PATIENCE_S, Door, open_door
 
 _POST = b"POST /v1/avatars HTTP/1.1\r\nHost: x\r\n"
 _FORM = (
@@ -23,7 +23,7 @@ _LEAKS = (b"Traceback", b"Error:", b"Exception", b"line ", b"facewright/", b"uvi
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
-    with open_door(RestSettings(limits=fast_limits())) as opened:
+    with open_door(RestSettings(limits=RestLimits(body_s=1.0, discard_s=1.0))) as opened:
         yield opened
 
 
@@ -81,7 +81,7 @@ ATTACKS = {
         _request(b"GET", b"/v1/avatars", b"Upgrade: websocket\r\nConnection: Upgrade, close\r\n"),
         405,
     ),
-    "an endless query": (_request(b"POST", b"/v1/avatars?" + b"a=1&" * 5000, _CLOSING), 400),
+    "an endless query": (_request(b"POST", b"/v1/avatars?" + b"a=1&" * 1000, _CLOSING), 400),
     "a query of broken UTF-8": (_request(b"POST", b"/v1/avatars?lods=%ff", _CLOSING), 400),
     "an option with a newline": (_request(b"POST", b"/v1/avatars?lods=%0d%0aX:%201", _CLOSING), 400),
     "a body in gzip": (_sized(b"\x1f\x8b" + bytes(100), b"Content-Encoding: gzip\r\n"), 415),
@@ -117,7 +117,7 @@ ATTACKS = {
         400,
     ),
     "an Accept of weights": (
-        _sized(b"photo", b"Accept: " + b"a/b;q=0.1," * 2000 + b"*/*;q=9\r\n"),
+        _sized(b"photo", b"Accept: " + b"a/b;q=0.1," * 1000 + b"*/*;q=9\r\n"),
         406,
     ),
 }
@@ -138,7 +138,7 @@ def test_requests_in_a_row_are_answered_in_a_row(door: Door) -> None:
     assert raw.count(b"HTTP/1.1 200") == 301
 
 
-def test_a_thousand_mutated_requests_break_nothing(door: Door) -> None:
+def test_a_thousand_mutated_requests_break_nothing(door: Door, caplog: pytest.LogCaptureFixture) -> None:
     chance = random.Random(20261130)
     seeds = [
         _sized(b"photo", b"Content-Type: image/jpeg\r\nAccept: application/json\r\nX-Request-Id: a\r\n"),
@@ -178,6 +178,7 @@ def test_a_thousand_mutated_requests_break_nothing(door: Door) -> None:
         _says_nothing(raw)
         assert not raw.startswith(b"HTTP/1.1 500"), (number, bytes(mutated), raw[:300])
     assert answered > 200
+    assert not caplog.records
     assert door.works()
 
 

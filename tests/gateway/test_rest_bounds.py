@@ -6,26 +6,42 @@ import asyncio
 import gzip
 import json
 import socket
+import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway.rest import RestSettings
+from facewright.gateway.call import Caller
+from facewright.gateway.rest import RestLimits, RestSettings
 from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
-from tests.gateway.rest_door import PATIENCE_S, Door, everything, fast_limits, open_door
+from tests.gateway.rest_door import PATIENCE_S, Door, everything, open_door
+from tests.support.certificates import make_certificate
 
 _POST = b"POST /v1/avatars HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.fixture(scope="module")
 def opened() -> Iterator[Door]:
-    with open_door(RestSettings(limits=fast_limits())) as door:
+    with open_door(_limited(discard_s=PATIENCE_S)) as door:
         yield door
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Door]:
+    """A door that nobody need wait for."""
+    with open_door(_limited(headers_s=0.3, body_s=0.3, discard_s=0.2)) as door:
+        yield door
+
+
+def _limited(**limits: float) -> RestSettings:
+    return RestSettings(limits=replace(RestLimits(), **limits))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -52,9 +68,9 @@ def _refusal(raw: bytes) -> tuple[int, dict[str, str]]:
     return int(head.split(b" ", 2)[1]), json.loads(body)
 
 
-def test_a_length_over_the_limit_is_refused_before_a_byte_is_read(door: Door) -> None:
+def test_a_length_over_the_limit_is_refused_before_a_byte_is_read(hasty: Door) -> None:
     for expecting in (b"", b"Expect: 100-continue\r\n"):
-        with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
+        with socket.create_connection(("127.0.0.1", hasty.port), PATIENCE_S) as connection:
             connection.sendall(_POST + b"Content-Length: %d\r\n%s\r\n" % (MAX_PHOTO_BYTES + 1, expecting))
             status, error = _refusal(everything(connection))
         assert (status, error["code"]) == (413, "PHOTO_TOO_LARGE")
@@ -67,20 +83,17 @@ def test_a_body_of_the_largest_size_is_taken_and_one_byte_more_is_not(door: Door
     assert door.create(photo=bytes(MAX_PHOTO_BYTES + 1)).status == 413
 
 
-def test_an_answer_that_overtakes_its_body_is_read_by_whoever_sends_on() -> None:
+def test_an_answer_that_overtakes_its_body_is_read_by_whoever_sends_on(door: Door) -> None:
     # More than both sockets' buffers, sent by a client that looks at answers only when it has sent all.
     size = 64 * 2**20
-    with (
-        open_door(RestSettings(limits=fast_limits(discard_s=PATIENCE_S))) as door,
-        socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection,
-    ):
+    with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
         connection.sendall(_POST + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
         assert _refusal(everything(connection))[0] == 413
 
 
 def test_chunks_are_counted(door: Door) -> None:
     chunk = b"10000\r\n" + bytes(65536) + b"\r\n"
-    raw = door.raw(_POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 513)
+    raw = door.raw(_POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 600 + b"0\r\n\r\n")
     assert _refusal(raw)[0] == 413
     assert not door.house.calls
 
@@ -92,7 +105,7 @@ def test_a_chunked_photo_is_taken(door: Door) -> None:
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Door]:
-    with open_door(RestSettings(limits=fast_limits(photo_bytes=2**20))) as door:
+    with open_door(_limited(photo_bytes=2**20)) as door:
         yield door
 
 
@@ -134,14 +147,14 @@ def test_a_compressed_body_is_refused_unread(door: Door) -> None:
     assert (reply.status, reply.headers["Accept-Encoding"]) == (415, "identity")
 
 
-def test_a_slow_body_is_given_up(door: Door) -> None:
-    with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
+def test_a_slow_body_is_given_up(hasty: Door) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.port), PATIENCE_S) as connection:
         connection.sendall(_POST + b"Content-Length: 100\r\n\r\nfew")
         assert _refusal(everything(connection))[0] == 408
 
 
-def test_headers_that_never_end_are_given_up_however_they_trickle(door: Door) -> None:
-    with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
+def test_headers_that_never_end_are_given_up_however_they_trickle(hasty: Door) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.port), PATIENCE_S) as connection:
         stop = threading.Event()
 
         def trickle() -> None:
@@ -163,13 +176,13 @@ def test_headers_that_never_end_are_given_up_however_they_trickle(door: Door) ->
     assert (status, error["message"]) == (408, "the headers were not there after 0.3 s")
 
 
-def test_a_connection_that_says_nothing_is_given_up(door: Door) -> None:
-    with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
+def test_a_connection_that_says_nothing_is_given_up(hasty: Door) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.port), PATIENCE_S) as connection:
         assert _refusal(everything(connection))[0] == 408
 
 
-def test_a_second_request_on_a_connection_has_its_time_too(door: Door) -> None:
-    with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
+def test_a_second_request_on_a_connection_has_its_time_too(hasty: Door) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.port), PATIENCE_S) as connection:
         connection.sendall(b"GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /v1/ver")
@@ -183,7 +196,7 @@ def test_long_headers_are_refused_even_at_once(door: Door) -> None:
 
 
 def test_connections_beyond_the_limit_take_the_place_of_silent_ones_and_of_no_others() -> None:
-    settings = RestSettings(limits=fast_limits(connections=5, headers_s=60, body_s=60))
+    settings = _limited(connections=5, headers_s=60, body_s=60)
     with open_door(settings) as door, ExitStack() as held:
 
         def connected() -> socket.socket:
@@ -234,7 +247,7 @@ def test_a_client_that_leaves_amid_events_cancels_its_call(door: Door) -> None:
 
 
 def test_silent_events_have_a_heartbeat() -> None:
-    with open_door(RestSettings(limits=fast_limits(heartbeat_s=0.05))) as door:
+    with open_door(_limited(heartbeat_s=0.05)) as door:
         door.house.held = True
         door.house.stages = ("find_face",)
         with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
@@ -286,7 +299,7 @@ def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("facewright.gateway.rest.connection._LOOK_EVERY_S", 0.1)
     monkeypatch.setattr("tests.support.scripted_house.GLB", bytes(size))
     with (
-        open_door(RestSettings(limits=fast_limits())) as door,
+        open_door(_limited()) as door,
         socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection,
     ):
         connection.sendall(_POST + b"Content-Length: 1\r\n\r\nx")
@@ -299,3 +312,57 @@ def test_a_failure_in_flight_is_no_leak(door: Door) -> None:
     door.house.failures.append(FacewrightError(ErrorCode.NO_FACE, "no face", "show one", "find_face"))
     assert door.create().status == 422
     _eventually(lambda: door.server.connections == 0)
+
+
+def test_bodies_have_a_budget_and_no_caller_more_than_half_of_it() -> None:
+    def authenticate(headers: Mapping[str, str], _peer: str) -> Caller:
+        return Caller(headers["x-me"])
+
+    settings = replace(_limited(memory_bytes=2 * 2**20), authenticate=authenticate)
+    with open_door(settings) as door, socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as slow:
+        half = 2**20
+        slow.sendall(_POST + b"X-Me: slow\r\nContent-Length: %d\r\n\r\n" % (half + 1) + bytes(half - 1))
+        _eventually(lambda: door.create(photo=b"more", X_Me="slow").status == 503)
+        refused = door.create(photo=b"more", X_Me="slow")
+        assert (refused.error["code"], refused.headers["Retry-After"]) == ("OVERLOADED", "1")
+        assert door.create(photo=bytes(half), X_Me="quick").status == 200
+        slow.close()
+        _eventually(lambda: door.create(photo=b"more", X_Me="slow").status == 200)
+
+
+def test_an_answer_counts_until_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 32 * 2**20  # more than the sockets' buffers
+    monkeypatch.setattr("tests.support.scripted_house.GLB", bytes(size))
+    with open_door(_limited(memory_bytes=size)) as door:
+        with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
+            connection.sendall(_POST + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+            _eventually(lambda: door.create().status == 503)
+            assert len(everything(connection)) > size
+        _eventually(door.works)
+
+
+def test_a_caller_that_expects_100_is_told_to_go_on(door: Door) -> None:
+    with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
+        connection.sendall(_POST + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 5\r\n\r\n")
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"photo")
+        assert everything(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_the_same_over_tls(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "127.0.0.1")
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    shown.load_cert_chain(made.certificate, made.key)
+    trusting = ssl.create_default_context(cafile=str(made.certificate))
+    with open_door(_limited(headers_s=0.3), shown) as door:
+
+        def connected() -> ssl.SSLSocket:
+            plain = socket.create_connection(("127.0.0.1", door.port), PATIENCE_S)
+            return trusting.wrap_socket(plain, server_hostname="127.0.0.1")
+
+        with connected() as connection:
+            connection.sendall(_POST + b"Connection: close\r\nContent-Length: 5\r\n\r\nphoto")
+            assert everything(connection).startswith(b"HTTP/1.1 200")
+        with connected() as connection:
+            connection.sendall(_POST)
+            assert _refusal(everything(connection))[0] == 408

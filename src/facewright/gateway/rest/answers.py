@@ -117,7 +117,7 @@ Outcome = Avatar | FacewrightError
 def glb_response(avatar: Avatar) -> Response:
     """The file itself."""
     headers = {**avatar.headers(), "Content-Disposition": 'inline; filename="avatar.glb"'}
-    return Response(avatar.glb, 200, headers, GLB)
+    return PiecesResponse((avatar.glb,), GLB, headers)
 
 
 def json_response(avatar: Avatar) -> Response:

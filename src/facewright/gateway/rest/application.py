@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -20,13 +21,12 @@ from starlette.types import ASGIApp
 
 from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
-from facewright.gateway.call import Caller, House
+from facewright.gateway.call import Call, Caller, House
 from facewright.gateway.rest import answers
 from facewright.gateway.rest.accept import preferred
 from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Outcome
 from facewright.gateway.rest.asked import (
     TIMEOUT_HEADER,
-    Asked,
     asked,
     avatar_pipelines,
     query_parameters,
@@ -35,6 +35,7 @@ from facewright.gateway.rest.body import read_body
 from facewright.gateway.rest.errors import JSON, RequestError, error_response, internal_error
 from facewright.gateway.rest.events import EVENTS, EventsResponse
 from facewright.gateway.rest.limits import RestLimits
+from facewright.gateway.rest.memory import BodyMemory, HeldResponse
 from facewright.gateway.rest.middleware import Envelope, UnreadBody, log_fault
 from facewright.gateway.rest.openapi import openapi
 from facewright.gateway.rest.page import PAGE_POLICY, docs_page
@@ -44,8 +45,8 @@ from facewright.pipelines.stages import Pipeline
 
 #: The first is what a client gets that takes anything.
 _FORMS: Final = (GLB, JSON, MIXED, EVENTS)
-#: From here on a photo is put into its request beside the event loop: a megabyte takes about a millisecond.
-_LARGE_PHOTO: Final = 2**20
+#: From here on photos are put into their requests beside the event loop: a megabyte takes a millisecond.
+_LARGE_BODY: Final = 2**20
 _PROMETHEUS: Final = "text/plain; version=0.0.4"
 
 
@@ -120,6 +121,7 @@ class _Door:
     def __init__(self, house: House, served: Mapping[str, Pipeline], settings: RestSettings) -> None:
         self.settings = settings
         self._house = house
+        self._memory = BodyMemory(settings.limits.memory_bytes)
         self._avatars = avatar_pipelines(served)
         release = Provenance().version
         document = openapi(self._avatars, settings.limits, release)
@@ -151,24 +153,15 @@ class _Door:
             raise RequestError(
                 406, f"Accept is {request.headers['accept'][:64]!r}", f"there are {', '.join(_FORMS)}"
             )
-        query = query_parameters(request.scope["query_string"], limits.parameters)
-        wanted = asked(query, request.headers, self._avatars)  # before the body, which may be large
-        body = await read_body(request, limits)
-        if body.fields:
-            wanted = asked([*query, *body.fields], request.headers, self._avatars)
-        if len(body.photos) > 1:
-            return await self._several(request, form, wanted, body.photos, caller, began_at)
-        photo = body.photos[0]
-
-        async def make(began: Callable[[str], None] = lambda _stage: None) -> Avatar:
-            return await self._avatar(wanted, photo, caller, began_at, began)
-
-        if form == EVENTS:
-            return EventsResponse(make, limits.heartbeat_s)
-        avatar = await while_awaited(request.receive, make())
-        if form == JSON:
-            return await asyncio.to_thread(answers.json_response, avatar)
-        return answers.mixed_response(avatar) if form == MIXED else answers.glb_response(avatar)
+        calls = await self._calls(request, caller, began_at)
+        if len(calls) > 1:
+            answer = await self._several(request, form, calls)
+        elif form == EVENTS:
+            answer = EventsResponse(functools.partial(self._avatar, calls[0]), limits.heartbeat_s)
+        else:
+            avatar = await while_awaited(request.receive, self._avatar(calls[0]))
+            answer = await _in_form(form, avatar)
+        return HeldResponse(answer, self._memory, caller.name)
 
     async def pipelines(self, request: Request) -> Response:
         """All public pipelines."""
@@ -185,30 +178,35 @@ class _Door:
         self._caller(request)
         return PlainTextResponse(self.settings.metrics(), headers={"Content-Type": _PROMETHEUS})
 
-    async def _several(
-        self,
-        request: Request,
-        form: str,
-        wanted: Asked,
-        photos: Sequence[Sequence[bytes | memoryview]],
-        caller: Caller,
-        began_at: float,
-    ) -> Response:
+    async def _calls(self, request: Request, caller: Caller, began_at: float) -> list[Call]:
+        """What a request asks for: a call for each photo. Afterwards the photos are in their calls only."""
+        limits = self.settings.limits
+        query = query_parameters(request.scope["query_string"], limits.parameters)
+        wanted = asked(query, request.headers, self._avatars)  # before the body, which may be large
+        with self._memory.holding(caller.name) as share:
+            body = await read_body(request, limits, share)
+            if body.fields:
+                wanted = asked([*query, *body.fields], request.headers, self._avatars)
+            if share.size < _LARGE_BODY:
+                return [wanted.call(photo, caller, began_at) for photo in body.photos]
+            return [await asyncio.to_thread(wanted.call, photo, caller, began_at) for photo in body.photos]
+
+    async def _several(self, request: Request, form: str, calls: Sequence[Call]) -> Response:
         """Of each photo its avatar or its error."""
         if form == GLB and GLB not in request.headers.get("accept", "").lower():
             form = MIXED  # whoever takes anything takes several files
         if form not in (JSON, MIXED):
-            raise RequestError(406, f"{len(photos)} photos do not fit {form}", f"accept {JSON} or {MIXED}")
+            raise RequestError(406, f"{len(calls)} photos do not fit {form}", f"accept {JSON} or {MIXED}")
 
-        async def outcome(photo: Sequence[bytes | memoryview]) -> Outcome:
+        async def outcome(call: Call) -> Outcome:
             try:
-                return await self._avatar(wanted, photo, caller, began_at, lambda _stage: None)
+                return await self._avatar(call)
             except FacewrightError as error:
                 return error
 
         async def all_outcomes() -> list[Outcome]:
             async with asyncio.TaskGroup() as making:
-                tasks = [making.create_task(outcome(photo)) for photo in photos]
+                tasks = [making.create_task(outcome(call)) for call in calls]
             return [task.result() for task in tasks]
 
         outcomes = await while_awaited(request.receive, all_outcomes())
@@ -216,23 +214,22 @@ class _Door:
             return answers.several_mixed_response(outcomes)
         return await asyncio.to_thread(answers.several_json_response, outcomes)
 
-    async def _avatar(
-        self,
-        wanted: Asked,
-        photo: Sequence[bytes | memoryview],
-        caller: Caller,
-        began_at: float,
-        began: Callable[[str], None],
-    ) -> Avatar:
-        if sum(map(len, photo)) < _LARGE_PHOTO:
-            call = wanted.call(photo, caller, began_at, began)
-        else:
-            call = await asyncio.to_thread(wanted.call, photo, caller, began_at, began)
+    async def _avatar(self, call: Call, began: Callable[[str], None] | None = None) -> Avatar:
+        """What a call is answered; ``began`` is told of stages."""
+        if began is not None:
+            call = replace(call, began=began)
         return Avatar.of(await self._house.answer(call))
 
     def _caller(self, request: Request) -> Caller:
         peer = request.client.host if request.client else "unix"
         return self.settings.authenticate(request.headers, peer)
+
+
+async def _in_form(form: str, avatar: Avatar) -> Response:
+    """An avatar in one of the forms."""
+    if form == JSON:
+        return await asyncio.to_thread(answers.json_response, avatar)
+    return answers.mixed_response(avatar) if form == MIXED else answers.glb_response(avatar)
 
 
 def _always(response: Response) -> Callable[[Request], object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
@@ -98,20 +98,13 @@ class Asked:
     priority: int
     timeout_s: float | None
 
-    def call(
-        self,
-        photo: Sequence[bytes | memoryview],
-        caller: Caller,
-        began_at: float,
-        began: Callable[[str], None],
-    ) -> Call:
+    def call(self, photo: Sequence[bytes | memoryview], caller: Caller, began_at: float) -> Call:
         """A photo's call.
 
         Args:
             photo: in pieces.
             caller: who asks.
             began_at: `time.monotonic` seconds at which the request's headers were there.
-            began: as of `Call`.
         """
         identity = uuid.uuid4().hex
         return Call(
@@ -122,7 +115,6 @@ class Asked:
             deadline=None if self.timeout_s is None else began_at + self.timeout_s,
             priority=max(self.priority, caller.best_priority),
             arrived=time.monotonic(),
-            began=began,
         )
 
     def _request(self, photo: Sequence[bytes | memoryview], identity: str) -> bytes:

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from facewright.core.errors import FacewrightError
 from facewright.gateway.rest.errors import RequestError
 from facewright.gateway.rest.limits import RestLimits
+from facewright.gateway.rest.memory import Share
 from facewright.gateway.rest.multipart import boundary_of, form_parts
 from facewright_client.contract import PHOTO_FORMATS, ErrorCode
 
@@ -26,23 +27,28 @@ class Body(NamedTuple):
     fields: Sequence[tuple[str, str]]
 
 
-async def read_body(request: Request, limits: RestLimits) -> Body:
+async def read_body(request: Request, limits: RestLimits, share: Share) -> Body:
     """Read a request's body: a form where ``Content-Type`` says so, else it is the photo itself.
+
+    Args:
+        request: whose body was not read.
+        limits: see there.
+        share: what the body takes of the door's memory.
 
     ``curl --data-binary`` calls a photo ``application/x-www-form-urlencoded``, so that is no form.
 
     Raises:
         RequestError: 400, 408, 415.
-        FacewrightError: PHOTO_TOO_LARGE: nothing was read where ``Content-Length`` said so before.
+        FacewrightError: OVERLOADED; PHOTO_TOO_LARGE: nothing was read where ``Content-Length`` said so.
         ClientDisconnect: it will not come any more.
     """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     _check_kind(media_type, request.headers)
     if media_type != _FORM:
-        return Body((await _pieces(request, limits, limits.photo_bytes),), ())
+        return Body((await _pieces(request, limits, limits.photo_bytes, share),), ())
     boundary = boundary_of(content_type)
-    pieces = await _pieces(request, limits, limits.photo_bytes + limits.form_bytes)
+    pieces = await _pieces(request, limits, limits.photo_bytes + limits.form_bytes, share)
     return await asyncio.to_thread(_form, pieces, boundary, limits)
 
 
@@ -63,29 +69,33 @@ def _check_kind(media_type: str, headers: Mapping[str, str]) -> None:
         raise RequestError(400, "Content-Length and Transfer-Encoding contradict each other", "send one")
 
 
-async def _pieces(request: Request, limits: RestLimits, most: int) -> list[bytes]:
+async def _pieces(request: Request, limits: RestLimits, most: int, share: Share) -> list[bytes]:
     """The body as it came in, in pieces."""
     length = request.headers.get("content-length")
     if length is not None and int(length) > most:
         raise _too_large(f"{length} bytes", limits)
     clock = asyncio.get_running_loop()
-    began, received = clock.time(), 0
+    until = clock.time() + limits.body_s
+    received = 0
     pieces: list[bytes] = []
     while True:
-        allowed_s = limits.body_s + received / limits.least_bytes_per_s
         try:
-            async with asyncio.timeout_at(began + allowed_s):
+            async with asyncio.timeout_at(until):
                 message = await request.receive()
         except TimeoutError:
             raise RequestError(
-                408, f"the body was not there after {allowed_s:.0f} s", "send it at once, or a smaller photo"
+                408,
+                f"the body comes too slowly: {received} bytes are here",
+                f"send {limits.least_bytes_per_s} bytes a second and more, or a smaller photo",
             ) from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         received += len(message["body"])
         if received > most:
             raise _too_large(f"more than {most} bytes", limits)
+        share.take(len(message["body"]))
         pieces.append(message["body"])
+        until = min(until + len(message["body"]) / limits.least_bytes_per_s, clock.time() + limits.body_s)
         if not message["more_body"]:
             return pieces
 

@@ -13,6 +13,7 @@ class RestLimits:
 
     Attributes:
         photo_bytes: of the photos of one request together.
+        memory_bytes: of all bodies that come, before the house has them, and of answers until they are read.
         form_bytes: of a form beside its photos.
         photos: in one form.
         parameters: in a query, and in a form beside its photos.
@@ -21,7 +22,7 @@ class RestLimits:
             where all have one, it is told 503.
         headers_s: from a connection's or a request's first byte until its headers are whole.
         idle_s: between an answer and the next request on the same connection.
-        body_s: until the body is whole, and `least_bytes_per_s` give it more.
+        body_s: that a body may be silent.
         least_bytes_per_s: how fast a body must come, or an answer be read, in the long run.
         discard_s: what a refused body is read for, unkept, so that whoever sends it sees the refusal.
         least_chunk_bytes: what a chunk of a body must have in the long run; each costs as much as a kilobyte.
@@ -29,6 +30,7 @@ class RestLimits:
     """
 
     photo_bytes: int = MAX_PHOTO_BYTES
+    memory_bytes: int = 256 * 2**20
     form_bytes: int = 65536
     photos: int = 8
     parameters: int = 64

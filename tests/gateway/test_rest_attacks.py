@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 from collections.abc import Iterator
@@ -178,7 +179,7 @@ def test_a_thousand_mutated_requests_break_nothing(door: Door, caplog: pytest.Lo
         _says_nothing(raw)
         assert not raw.startswith(b"HTTP/1.1 500"), (number, bytes(mutated), raw[:300])
     assert answered > 200
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert door.works()
 
 

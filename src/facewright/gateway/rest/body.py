@@ -30,12 +30,12 @@ class Body(NamedTuple):
 async def read_body(request: Request, limits: RestLimits, share: Share) -> Body:
     """Read a request's body: a form where ``Content-Type`` says so, else it is the photo itself.
 
+    ``curl --data-binary`` calls a photo ``application/x-www-form-urlencoded``, so that is no form.
+
     Args:
         request: whose body was not read.
         limits: see there.
         share: what the body takes of the door's memory.
-
-    ``curl --data-binary`` calls a photo ``application/x-www-form-urlencoded``, so that is no form.
 
     Raises:
         RequestError: 400, 408, 415.

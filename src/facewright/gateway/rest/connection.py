@@ -71,9 +71,8 @@ class Connection(H11Protocol):
         """Take what came."""
         if self._refused or self.transport.is_closing():
             return
-        most = (
-            self._limits.header_bytes
-        )  # at once: h11 looks at all headers that it has before it counts them
+        # Not all at once: h11 looks at every header that it has before it counts their bytes.
+        most = self._limits.header_bytes
         while len(data) > most and self.conn.their_state is h11.IDLE and not self._refused:
             super().data_received(data[:most])
             data = data[most:]
@@ -136,8 +135,8 @@ class Connection(H11Protocol):
         """
         if len(self.connections) <= self._limits.connections:
             return True
-        others = [other for other in self.connections if other is not self]
-        free = [other for other in others if isinstance(other, Connection) and other.is_free]
+        others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
+        free = [other for other in others if other.is_free and not other.transport.is_closing()]
         if free:
             min(free, key=lambda other: other.free_since).transport.abort()
         return bool(free)

@@ -209,6 +209,14 @@ def test_connections_beyond_the_limit_take_the_place_of_silent_ones_and_of_no_ot
         assert door.works()
         assert everything(silent[0]) == b""
         _eventually(lambda: door.server.connections == 4)
+        for connection in silent[1:]:
+            connection.sendall(_POST + b"Content-Length: 5\r\n\r\nphot")
+        silent.append(connected())
+        _eventually(lambda: door.server.connections == 5)
+        assert door.works()
+        assert everything(silent[5]) == b""  # the only one without a request
+        silent[1].sendall(b"o")
+        assert silent[1].recv(65536).startswith(b"HTTP/1.1 200")
 
         door.house.held = True
         for number in range(5):

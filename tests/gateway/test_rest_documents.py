@@ -9,10 +9,13 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facewright.core.options import Option
 from facewright.gateway.rest import RestSettings, rest_application
-from facewright.gateway.rest.errors import HTTP_STATUS
+from facewright.gateway.rest.errors import HTTP_STATUS, RequestError, error_response
 from facewright.gateway.rest.limits import RestLimits
 from facewright.gateway.rest.openapi import openapi
 from facewright.pipelines.refinement import REFINEMENT
@@ -161,6 +164,23 @@ def test_browsers_may_call_from_the_pages_that_were_named(door: Door) -> None:
     bad = door.ask("OPTIONS", "/v1/avatars", headers={"Origin": "https://evil.example", **asked})
     assert bad.headers["Access-Control-Allow-Origin"] is None
     assert door.create("?lods=9", Origin="https://game.example").headers["Access-Control-Allow-Origin"]
+
+
+def test_checks_of_others_stand_before_the_routes() -> None:
+    class OnlyLocal:
+        def __init__(self, application: ASGIApp) -> None:
+            self.application = application
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            ours = Headers(scope=scope).get("host", "").startswith("127.0.0.1")
+            refused = error_response(RequestError(400, "another host", "use 127.0.0.1"))
+            await (self.application if ours else refused)(scope, receive, send)
+
+    with open_door(RestSettings(middleware=[Middleware(OnlyLocal)])) as door:
+        assert door.works()
+        refused = door.create(Host="evil.example")
+        assert (refused.status, refused.error["message"]) == (400, "another host")
+        assert refused.headers["X-Request-Id"]
 
 
 def test_a_server_without_avatars_has_no_rest_door() -> None:

@@ -129,22 +129,29 @@ class Connection(H11Protocol):
             self._until_read = None
 
     def _has_room(self) -> bool:
-        """Whether this connection fits, if need be in the place of one that has had no request for longest.
+        """Whether this connection fits, if need be in the place of one that has been without a request for
+        longest, or else of one whose body takes longest.
 
-        So whoever holds connections open for nothing pushes out himself, and nobody else.
+        So whoever holds connections open for nothing pushes out himself first, and never a request that is
+        being answered.
         """
         if len(self.connections) <= self._limits.connections:
             return True
         others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
-        free = [other for other in others if other.is_free and not other.transport.is_closing()]
-        if free:
-            min(free, key=lambda other: other.free_since).transport.abort()
-        return bool(free)
+        waiting = [other for other in others if other.waits and not other.transport.is_closing()]
+        if waiting:
+            min(waiting, key=lambda other: (not other.is_free, other.free_since)).transport.abort()
+        return bool(waiting)
 
     @property
     def is_free(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether it has no request."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has no whole request."""
+        return self.is_free or self.cycle.more_body
 
     def _look_at_reading(self, waited: int) -> None:
         """End a connection whose answer is not read, or no faster than a byte now and then."""

@@ -18,8 +18,8 @@ class RestLimits:
         photos: in one form.
         parameters: in a query, and in a form beside its photos.
         header_bytes: of a request line and its headers.
-        connections: open at once. For a further one that closes which has been without a request for longest;
-            where all have one, it is told 503.
+        connections: open at once. A further one takes the place of one that has no whole request; where all
+            have one, it is told 503.
         headers_s: from a connection's or a request's first byte until its headers are whole.
         idle_s: between an answer and the next request on the same connection.
         body_s: that a body may be silent.

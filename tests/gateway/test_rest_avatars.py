@@ -266,6 +266,12 @@ def test_request_ids_come_back_where_they_are_sane(door: Door) -> None:
     assert len({call.request_id for call in door.house.calls}) == 4
 
 
+def test_an_answer_that_is_sent_to_many_has_each_ones_id(door: Door) -> None:
+    for identity in ("first", "second"):
+        headers = door.ask("GET", "/v1/version", headers={"X-Request-Id": identity}).headers
+        assert headers.get_all("X-Request-Id") == [identity]
+
+
 def test_the_callers_deadline_is_the_shorter_one(door: Door) -> None:
     for query, header, seconds in (("", "2.5", 2.5), ("?deadline_ms=900", "2.5", 0.9), ("", None, None)):
         before = time.monotonic()

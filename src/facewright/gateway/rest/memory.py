@@ -90,7 +90,7 @@ class HeldResponse(Response):
     """An answer that counts until its client has read it.
 
     Args:
-        answer: itself.
+        answer: itself, whose last message has no bytes: it is sent when those before were read.
         memory: in which it counts.
         caller: whose it is.
     """
@@ -105,11 +105,7 @@ class HeldResponse(Response):
         with self._memory.holding(self._caller) as share:
 
             async def sending(message: Message) -> None:
-                body = message.get("body", b"")
-                share.add(len(body))
-                if body and not message.get("more_body"):
-                    await send({**message, "more_body": True})
-                    message = {"type": "http.response.body", "body": b"", "more_body": False}
+                share.add(len(message.get("body", b"")))
                 await send(message)  # uvicorn waits here until what was sent before is nearly read
 
             await self._answer(scope, receive, sending)

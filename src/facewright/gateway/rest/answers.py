@@ -1,0 +1,191 @@
+"""An avatar as an HTTP answer: the file itself, JSON, or several parts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from tritonclient.grpc import service_pb2
+
+from facewright.core.errors import FacewrightError
+from facewright.gateway.rest.errors import JSON
+from facewright.gateway.rest.multipart import mixed
+from facewright_client import contract
+from facewright_client.contract import ErrorCode
+
+GLB: Final = "model/gltf-binary"
+MIXED: Final = "multipart/mixed"
+#: The report's warnings, a list of strings (RFC 8941).
+WARNINGS_HEADER: Final = "Facewright-Warnings"
+_LONGEST_HEADER: Final = 4096
+_FILES: Final = {
+    contract.GLB: (".glb", GLB),
+    contract.REPORT: (".json", JSON),
+    contract.PREVIEW: (".png", "image/png"),
+}
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """What a pipeline answered.
+
+    Attributes:
+        contents: of each tensor its bytes, by name.
+        shapes: of each, the batch dimension left out.
+        report: its JSON, read.
+    """
+
+    contents: Mapping[str, bytes]
+    shapes: Mapping[str, tuple[int, ...]]
+    report: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, serialised: bytes) -> Avatar:
+        """From a ``ModelInferResponse``.
+
+        Raises:
+            FacewrightError: INTERNAL: it is no avatar.
+        """
+        try:
+            answer = service_pb2.ModelInferResponse.FromString(serialised)
+            names = [tensor.name for tensor in answer.outputs]
+            contents = dict(zip(names, answer.raw_output_contents, strict=True))
+            shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in answer.outputs}
+            if contract.GLB.name not in contents:
+                raise ValueError("it has no GLB")
+            return cls(contents, shapes, dict(json.loads(contents[contract.REPORT.name])))
+        except (DecodeError, ValueError, TypeError, LookupError) as error:
+            raise FacewrightError(
+                ErrorCode.INTERNAL, "what the pipeline answered is no avatar", "tell whoever runs the server"
+            ) from error
+
+    @property
+    def glb(self) -> bytes:
+        """The file."""
+        return self.contents[contract.GLB.name]
+
+    def headers(self) -> dict[str, str]:
+        """The report's warnings, and its times by stage (``Server-Timing``, W3C)."""
+        spent: dict[str, float] = {}
+        for step, milliseconds in self.report.get("milliseconds", {}).items():
+            stage = step.partition(".")[0]
+            if step != "package_avatar.since_accepted":
+                spent[stage] = spent.get(stage, 0.0) + milliseconds
+        warnings = self.report.get("warnings", ())
+        headers = {
+            "Server-Timing": ", ".join(f"{stage};dur={spent[stage]:.1f}" for stage in spent),
+            WARNINGS_HEADER: ", ".join(map(_structured_string, warnings))[:_LONGEST_HEADER],
+        }
+        return {name: value for name, value in headers.items() if value}
+
+    def json_pieces(self) -> Iterator[bytes]:
+        """The answer as one line of JSON, in pieces. For a thread of its own: megabytes take milliseconds."""
+        yield f'{{"report":{json.dumps(self.report)},"glb":"'.encode()
+        yield base64.b64encode(self.glb)
+        yield b'"'
+        if contract.PREVIEW.name in self.contents:
+            yield b',"preview":"' + base64.b64encode(self.contents[contract.PREVIEW.name]) + b'"'
+        yield b',"tensors":{'
+        files = {tensor.name for tensor in _FILES}
+        for number, name in enumerate(name for name in self.contents if name not in files):
+            shape = json.dumps(self.shapes[name])
+            yield f'{"," * (number > 0)}"{name}":{{"shape":{shape},"data":['.encode()
+            # Nine digits name a float32; written one by one, so that the event loop gets its turns.
+            array = np.frombuffer(self.contents[name], "<f4").tolist()
+            yield ",".join([f"{value:.9g}" for value in array]).encode()
+            yield b"]}"
+        yield b"}}"
+
+    def parts(self, stem: str) -> Iterator[tuple[str, str, bytes]]:
+        """Its files: of each the name, the media type and the content."""
+        for tensor, (suffix, media_type) in _FILES.items():
+            if tensor.name in self.contents:
+                yield stem + suffix, media_type, self.contents[tensor.name]
+
+
+Outcome = Avatar | FacewrightError
+
+
+def glb_response(avatar: Avatar) -> Response:
+    """The file itself."""
+    headers = {**avatar.headers(), "Content-Disposition": 'inline; filename="avatar.glb"'}
+    return PiecesResponse((avatar.glb,), GLB, headers)
+
+
+def json_response(avatar: Avatar) -> Response:
+    """An avatar as JSON."""
+    return PiecesResponse(avatar.json_pieces(), JSON, avatar.headers())
+
+
+def mixed_response(avatar: Avatar) -> Response:
+    """An avatar's files: ``avatar.glb``, ``avatar.json`` and ``avatar.png``."""
+    return _mixed_response(avatar.parts("avatar"), avatar.headers())
+
+
+def several_json_response(outcomes: Sequence[Outcome]) -> Response:
+    """``{"avatars": […]}``: of each photo, in order, its avatar, or ``{"error": …}``."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b'{"avatars":['
+        for number, outcome in enumerate(outcomes):
+            yield b"," * (number > 0)
+            if isinstance(outcome, Avatar):
+                yield from outcome.json_pieces()
+            else:
+                yield b'{"error":' + outcome.to_json().encode() + b"}"
+        yield b"]}"
+
+    return PiecesResponse(pieces(), JSON)
+
+
+def several_mixed_response(outcomes: Sequence[Outcome]) -> Response:
+    """Of each photo, in order, ``0.glb``, ``0.json`` and ``0.png``, or ``0.error.json``."""
+
+    def parts() -> Iterator[tuple[str, str, bytes]]:
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, Avatar):
+                yield from outcome.parts(str(number))
+            else:
+                yield f"{number}.error.json", JSON, outcome.to_json().encode()
+
+    return _mixed_response(parts())
+
+
+class PiecesResponse(Response):
+    """A body in pieces, which are sent as they are: a file of megabytes is not copied to stand among them."""
+
+    def __init__(
+        self, pieces: Iterable[bytes], media_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._pieces = list(pieces)
+        length = {"Content-Length": str(sum(map(len, self._pieces)))}
+        super().__init__(None, 200, {**(headers or {}), **length}, media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        del scope, receive
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _mixed_response(
+    parts: Iterable[tuple[str, str, bytes]], headers: Mapping[str, str] | None = None
+) -> Response:
+    boundary = f"facewright-{secrets.token_hex(16)}"
+    return PiecesResponse(mixed(list(parts), boundary), f"{MIXED}; boundary={boundary}", headers)
+
+
+def _structured_string(text: str) -> str:
+    """A string as RFC 8941 writes it: printable ASCII, ``"`` and ``\\`` escaped."""
+    printable = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,76 @@
+"""Failures as HTTP says them: the one JSON form, and the status code that fits (RFC 9110, section 15)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.responses import Response
+
+from facewright.core.errors import FacewrightError
+from facewright_client.contract import ErrorCode
+
+#: By error code. 422: the body is what it should be, and nothing can be made of it; 503 comes with
+#: ``Retry-After``, and a client or proxy may send the same request again.
+HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
+    ErrorCode.BAD_PHOTO: 422,
+    ErrorCode.PHOTO_TOO_LARGE: 413,
+    ErrorCode.NO_FACE: 422,
+    ErrorCode.FACE_TOO_SMALL: 422,
+    ErrorCode.BAD_OPTION: 400,
+    ErrorCode.BAD_REQUEST: 400,
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.OVERLOADED: 503,
+    ErrorCode.UNAVAILABLE: 503,
+    ErrorCode.DEADLINE_EXCEEDED: 504,
+    ErrorCode.CANCELLED: 503,
+    ErrorCode.ENGINE_MISMATCH: 500,
+    ErrorCode.INTERNAL: 500,
+}
+#: What BAD_REQUEST can be beside 400.
+BAD_REQUEST_STATUS: Final = (404, 405, 406, 408, 415, 431, 501)
+
+JSON: Final = "application/json"
+
+
+class RequestError(FacewrightError):
+    """BAD_REQUEST with a status code of its own.
+
+    Args:
+        status: of `BAD_REQUEST_STATUS`, or 400.
+        message, hint: as of every error.
+        headers: that this status code wants, such as ``Allow``.
+    """
+
+    def __init__(
+        self, status: int, message: str, hint: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(ErrorCode.BAD_REQUEST, message, hint)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def internal_error() -> FacewrightError:
+    """What a caller is told of a fault of ours: nothing."""
+    return FacewrightError(
+        ErrorCode.INTERNAL,
+        "the server failed on this request",
+        "try again; the server's log names the fault under this answer's X-Request-Id",
+    )
+
+
+def http_status(error: FacewrightError) -> int:
+    """The status code of an error."""
+    return error.status if isinstance(error, RequestError) else HTTP_STATUS[error.code]
+
+
+def error_response(error: FacewrightError) -> Response:
+    """An error as an answer."""
+    status = http_status(error)
+    headers = dict(error.headers) if isinstance(error, RequestError) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="facewright"'
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(math.ceil(error.retry_after_s), 1))
+    return Response(error.to_json(), status, headers, JSON)

@@ -25,4 +25,6 @@ def test_a_request_is_followed_through_its_stages(server: Server, heard: HeardMa
     assert eventually(lambda: len(heard.stages_of("followed")) >= len(steps), 10)
     assert heard.stages_of("followed") == steps
     assert eventually(lambda: not any(instance.request_ids for instance in heard.marks.instances()), 10)
+    named = {instance.name for instance in heard.marks.instances()}
+    assert {f"{step}_0_0" for step in steps} <= named, "as Triton's errors call them"
     assert heard.marks.malformed == 0

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +24,9 @@ from tests.support.triton_stub import Request, triton_python_backend_utils
 _ANSWER = Tensor("ANSWER", "TYPE_UINT8", (1,))
 _ROW = Stage("weigh_photo", (PHOTO,), (_ANSWER,), opens=True)
 _GIVEN = {"PHOTO": np.ones(3, np.uint8)}
-_LOADED = Mark("weigh_photo", 0)
+#: An execution's number and its requests to a mark of the stage's.
+_mark = partial(Mark, "weigh_photo", "weigh_photo_0_1")
+_LOADED = _mark(0)
 
 
 class Heard:
@@ -98,7 +101,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Any]]:
     models = []
 
     def start(model: Any) -> Any:
-        model.initialize({"model_config": json.dumps({"output": [{"name": "ANSWER"}]})})
+        config = json.dumps({"output": [{"name": "ANSWER"}]})
+        model.initialize({"model_config": config, "model_instance_name": "weigh_photo_0_1"})
         models.append(model)
         return model
 
@@ -118,17 +122,21 @@ def test_a_stage_says_what_it_begins_and_ends(heard: Heard, loaded: Callable[[An
     assert first.arrays()["ANSWER"] == 3
     assert failed.error is not None
     assert heard.marks() == [
-        Mark("weigh_photo", 1, ("first",)),
-        Mark("weigh_photo", 1),
-        Mark("weigh_photo", 2, ("second",)),
-        Mark("weigh_photo", 2),
+        _mark(1, ("first",)),
+        _mark(1),
+        _mark(2, ("second",)),
+        _mark(2),
     ]
 
 
 def test_a_batch_is_held_together(heard: Heard, loaded: Callable[[Any], Any]) -> None:
     stage = loaded(WeighTogether())
     assert len(stage.execute([_request("first"), _request("second")])) == 2
-    assert heard.marks() == [_LOADED, Mark("weigh_photo", 1, ("first", "second")), Mark("weigh_photo", 1)]
+    assert heard.marks() == [
+        _LOADED,
+        _mark(1, ("first", "second")),
+        _mark(1),
+    ]
 
 
 def test_a_stage_that_asks_whether_it_is_wanted_says_that_it_lives(
@@ -137,34 +145,34 @@ def test_a_stage_that_asks_whether_it_is_wanted_says_that_it_lives(
     stage = loaded(Weigh())
     monkeypatch.setattr("facewright.adapter.marks.STILL_HERE_EVERY_S", 0.0)
     stage.execute([_request("first")])
-    held = Mark("weigh_photo", 1, ("first",))
+    held = _mark(1, ("first",))
     # It is asked when the request is accepted, and by the model.
-    assert heard.marks() == [_LOADED, held, held, held, Mark("weigh_photo", 1)]
+    assert heard.marks() == [_LOADED, held, held, held, _mark(1)]
 
 
 def test_it_says_so_once_a_second_at_most(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("facewright.adapter.marks.time.monotonic", lambda: now[0])
-    with closing(ExecutionMarks("weigh_photo")) as marks:
+    with closing(ExecutionMarks("weigh_photo", "weigh_photo_0_1")) as marks:
         marks.still_here()
         assert heard.marks() == [_LOADED]
         with marks.holding(["first"]):
             for now[0] in (0.5, 0.9, 1.1, 1.5, 2.0, 2.2):
                 marks.still_here()
-        held = Mark("weigh_photo", 1, ("first",))
-        assert heard.marks() == [held, held, held, Mark("weigh_photo", 1)]
+        held = _mark(1, ("first",))
+        assert heard.marks() == [held, held, held, _mark(1)]
 
 
 def test_nobody_need_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("", str(tmp_path / "nobody"), str(tmp_path / ("long" * 50))):
         monkeypatch.setenv(VARIABLE, path)
-        marks = ExecutionMarks("weigh_photo")
+        marks = ExecutionMarks("weigh_photo", "weigh_photo_0_1")
         with marks.holding(["first"]):
             marks.still_here()
 
 
 def test_who_listens_may_end(heard: Heard) -> None:
-    marks = ExecutionMarks("weigh_photo")
+    marks = ExecutionMarks("weigh_photo", "weigh_photo_0_1")
     heard.marks()
     heard.close()
     for _ in range(2):
@@ -173,7 +181,7 @@ def test_who_listens_may_end(heard: Heard) -> None:
 
 
 def test_who_does_not_listen_is_not_waited_for_and_hears_what_holds_later(heard: Heard) -> None:
-    with closing(ExecutionMarks("weigh_photo")) as marks:
+    with closing(ExecutionMarks("weigh_photo", "weigh_photo_0_1")) as marks:
         for _ in range(2000):
             with marks.holding(["first"]):
                 pass
@@ -181,7 +189,7 @@ def test_who_does_not_listen_is_not_waited_for_and_hears_what_holds_later(heard:
         assert early[0] == _LOADED
         assert len(early) < 2000, "the kernel keeps some hundreds; the rest is lost"
         with marks.holding(["last"]):
-            assert heard.marks() == [Mark("weigh_photo", 2001, ("last",))]
+            assert heard.marks() == [_mark(2001, ("last",))]
 
 
 @pytest.mark.parametrize(
@@ -198,12 +206,12 @@ def test_who_does_not_listen_is_not_waited_for_and_hears_what_holds_later(heard:
 )
 def test_ids_that_callers_chose(given: str, marked: str) -> None:
     assert marked_id(given) == marked
-    mark = Mark("weigh_photo", 1, (marked_id(given),))
+    mark = _mark(1, (marked_id(given),))
     assert Mark.decoded(mark.encoded()) == mark
 
 
 def test_the_largest_batch_of_the_longest_ids_is_a_mark() -> None:
-    mark = Mark("weigh_photo", 10**17, tuple(f"{number:0128}" for number in range(32)))
+    mark = _mark(10**17, tuple(f"{number:0128}" for number in range(32)))
     assert Mark.decoded(mark.encoded()) == mark
 
 
@@ -212,19 +220,19 @@ def test_the_largest_batch_of_the_longest_ids_is_a_mark() -> None:
     [
         b"",
         b"1",
-        b"1 bake_texture",
-        b"2 bake_texture 1",
-        b"1 bake_texture one",
-        b"1 bake_texture -1",
-        b"1 bake_texture 9999999999999999999",
-        b"1  1",
-        b"1 bake_texture 1 ",
-        b"1 bake_texture 1 a\nb",
-        b"1 bake_texture 1 a\0",
-        "1 bake_texture 1 ü".encode(),
-        "1 bake_texture ١".encode(),
-        b"1 bake_texture 1 " + b"x" * 129,
-        b"1 bake_texture 1" + b" x" * MOST_BYTES,
+        b"1 bake_texture bake_texture_0_0",
+        b"2 bake_texture bake_texture_0_0 1",
+        b"1 bake_texture bake_texture_0_0 one",
+        b"1 bake_texture bake_texture_0_0 -1",
+        b"1 bake_texture bake_texture_0_0 9999999999999999999",
+        b"1 bake_texture  1",
+        b"1 bake_texture bake_texture_0_0 1 ",
+        b"1 bake_texture bake_texture_0_0 1 a\nb",
+        b"1 bake_texture bake_texture_0_0 1 a\0",
+        "1 bake_texture bake_texture_0_0 1 ü".encode(),
+        "1 bake_texture bake_texture_0_0 ١".encode(),
+        b"1 bake_texture bake_texture_0_0 1 " + b"x" * 129,
+        b"1 bake_texture bake_texture_0_0 1" + b" x" * MOST_BYTES,
         bytes(range(256)),
     ],
 )

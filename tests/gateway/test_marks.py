@@ -45,7 +45,7 @@ def marks(clock: Clock, began: list[tuple[str, str]], ended: list[Instance]) -> 
 
 
 def _say(marks: Marks, pid: int, number: int, *request_ids: str) -> None:
-    marks.said(pid, Mark("bake_texture", number, request_ids).encoded())
+    marks.said(pid, Mark("bake_texture", f"bake_texture_0_{pid}", number, request_ids).encoded())
 
 
 def _of(marks: Marks, pid: int) -> Instance:
@@ -53,7 +53,7 @@ def _of(marks: Marks, pid: int) -> Instance:
 
 
 def test_an_execution(marks: Marks, clock: Clock, began: list[tuple[str, str]]) -> None:
-    assert _of(marks, BAKE) == Instance(BAKE, 0.0, 0.0, "bake_texture")
+    assert _of(marks, BAKE) == Instance(BAKE, 0.0, 0.0, "bake_texture", "bake_texture_0_11")
     clock.now = 1.0
     _say(marks, BAKE, 1, "first")
     clock.now = 2.0
@@ -62,10 +62,12 @@ def test_an_execution(marks: Marks, clock: Clock, began: list[tuple[str, str]]) 
     assert marks.holding(OTHER) == ()
     assert marks.holder("first") == _of(marks, BAKE)
     assert marks.holder("another") is None
-    assert _of(marks, BAKE) == Instance(BAKE, 1.0, 2.0, "bake_texture", 1, ("first",))
+    assert _of(marks, BAKE) == Instance(BAKE, 1.0, 2.0, "bake_texture", "bake_texture_0_11", 1, ("first",))
     clock.now = 3.0
     _say(marks, BAKE, 1)
-    assert _of(marks, BAKE) == Instance(BAKE, 3.0, 3.0, "bake_texture", 1, (), completed=3.0)
+    assert _of(marks, BAKE) == Instance(
+        BAKE, 3.0, 3.0, "bake_texture", "bake_texture_0_11", 1, (), completed=3.0
+    )
     assert began == [("first", "bake_texture")]
 
 
@@ -152,7 +154,12 @@ def test_the_dead_are_not_kept_for_ever(marks: Marks) -> None:
 def test_what_is_no_mark_changes_nothing(marks: Marks, began: list[tuple[str, str]]) -> None:
     _say(marks, BAKE, 1, "first")
     before = marks.instances()
-    for message in (b"", b"1 bake_texture", b"\xff" * 64, b"1 bake_texture 2 " + b"x" * 9000):
+    for message in (
+        b"",
+        b"1 bake_texture",
+        b"\xff" * 64,
+        b"1 bake_texture bake_texture_0_0 2 " + b"x" * 9000,
+    ):
         marks.said(BAKE, message)
     assert marks.instances() == before
     assert marks.malformed == 4

@@ -23,7 +23,7 @@ from facewright.gateway.marks_socket import MarksSocket
 _HOLDS = """
 import time
 from facewright.adapter.marks import ExecutionMarks
-with ExecutionMarks("bake_texture").holding(["first"]):
+with ExecutionMarks("bake_texture", "bake_texture_0_0").holding(["first"]):
     time.sleep(600)
 """
 
@@ -69,7 +69,7 @@ def test_a_burst_that_the_loop_was_too_busy_for(tmp_path: Path, monkeypatch: pyt
         marks = Marks()
         with (
             closing(MarksSocket(tmp_path / "marks", marks)),
-            closing(ExecutionMarks("bake_texture")) as stage,
+            closing(ExecutionMarks("bake_texture", "bake_texture_0_0")) as stage,
         ):
             for number in range(1000):  # the loop does not run
                 with stage.holding([f"request-{number}"]):
@@ -94,7 +94,7 @@ def test_what_is_no_mark_is_ignored(tmp_path: Path) -> None:
             socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger,
         ):
             stranger.connect(str(tmp_path / "marks"))
-            for message in (b"GET / HTTP/1.1", b"x" * 100_000, b"1 bake_texture 1 first"):
+            for message in (b"GET / HTTP/1.1", b"x" * 100_000, b"1 bake_texture bake_texture_0_0 1 first"):
                 stranger.send(message)
             assert await _until(lambda: marks.holding(os.getpid()) == ("first",))
             assert marks.malformed == 2
@@ -112,10 +112,10 @@ def test_a_process_that_connects_again_is_heard_anew(tmp_path: Path) -> None:
             socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second,
         ):
             first.connect(path)
-            first.send(b"1 bake_texture 1 first")
+            first.send(b"1 bake_texture bake_texture_0_0 1 first")
             assert await _until(lambda: marks.holding(os.getpid()) == ("first",))
             second.connect(path)
-            second.send(b"1 bake_texture 1 second")
+            second.send(b"1 bake_texture bake_texture_0_0 1 second")
             assert await _until(lambda: marks.holding(os.getpid()) == ("second",))
             assert first.recv(1) == b"", "the earlier one was hung up"
 

@@ -52,7 +52,7 @@ def stages() -> Iterator[Stages]:
 
 def _instance(pid: int, *request_ids: str, marked: float | None = None) -> Instance:
     now = time.monotonic() if marked is None else marked
-    return Instance(pid, now, now, "bake_texture", 1, request_ids)
+    return Instance(pid, now, now, "bake_texture", "bake_texture_0_1", 1, request_ids)
 
 
 def _verdicts(instances: Sequence[Instance], awaited: int) -> list[Verdict]:
@@ -71,7 +71,9 @@ def _verdicts(instances: Sequence[Instance], awaited: int) -> list[Verdict]:
 def test_who_holds_work_and_does_nothing_hangs(stages: Stages) -> None:
     waits, idle, computes = (stages.start(program) for program in (_WAITS, _SLEEPS, _COMPUTES))
     instances = [_instance(waits, "first"), _instance(idle), _instance(computes, "second")]
-    assert _verdicts(instances, 1) == [Verdict(waits, "bake_texture", Why.HANGS, ("first",))]
+    assert _verdicts(instances, 1) == [
+        Verdict(waits, "bake_texture", "bake_texture_0_1", Why.HANGS, ("first",))
+    ]
 
 
 def test_who_is_stopped_is_found_idle_and_at_work(stages: Stages) -> None:
@@ -80,8 +82,8 @@ def test_who_is_stopped_is_found_idle_and_at_work(stages: Stages) -> None:
         os.kill(pid, signal.SIGSTOP)
     instances = [_instance(at_work, "first"), _instance(idle), _instance(well, "second")]
     assert _verdicts(instances, 2) == [
-        Verdict(at_work, "bake_texture", Why.STOPPED, ("first",)),
-        Verdict(idle, "bake_texture", Why.STOPPED, ()),
+        Verdict(at_work, "bake_texture", "bake_texture_0_1", Why.STOPPED, ("first",)),
+        Verdict(idle, "bake_texture", "bake_texture_0_1", Why.STOPPED, ()),
     ]
 
 
@@ -98,10 +100,10 @@ def test_who_goes_on_is_well_again(stages: Stages) -> None:
 def test_who_has_died_is_told_with_what_it_held(stages: Stages) -> None:
     dead, gone = stages.start(_SLEEPS), stages.start(_SLEEPS)
     os.kill(dead, signal.SIGKILL)  # nobody has waited for it yet
-    hung_up = Instance(gone, 0.0, 0.0, "fit_head", 3, ("second",), ended=1.0)
+    hung_up = Instance(gone, 0.0, 0.0, "fit_head", "fit_head_0_0", 3, ("second",), ended=1.0)
     assert _verdicts([_instance(dead, "first"), hung_up], 2) == [
-        Verdict(dead, "bake_texture", Why.DIED, ("first",)),
-        Verdict(gone, "fit_head", Why.DIED, ("second",)),
+        Verdict(dead, "bake_texture", "bake_texture_0_1", Why.DIED, ("first",)),
+        Verdict(gone, "fit_head", "fit_head_0_0", Why.DIED, ("second",)),
     ]
 
 

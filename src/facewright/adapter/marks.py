@@ -29,7 +29,9 @@ STILL_HERE_EVERY_S: Final = 1.0
 _VERSION: Final = "1"
 #: What no separator is part of. Callers choose ids: the length is bounded, too.
 _NAME: Final = re.compile("[!-~]{1,128}")
-_MARK: Final = re.compile(f"{_VERSION} {_NAME.pattern} [0-9]{{1,18}}(?: {_NAME.pattern})*".encode())
+_MARK: Final = re.compile(
+    f"{_VERSION} {_NAME.pattern} {_NAME.pattern} [0-9]{{1,18}}(?: {_NAME.pattern})*".encode()
+)
 _CONNECT_WITHIN_S: Final = 1.0
 
 
@@ -39,17 +41,20 @@ class Mark:
 
     Attributes:
         stage: its model's name.
+        instance: what Triton calls it, as in ``Stub process 'bake_texture_0_1' is not healthy``.
         number: of its execution, growing; 0 when it has loaded and executed nothing yet.
         request_ids: that it holds; none: the execution has ended.
     """
 
     stage: str
+    instance: str
     number: int
     request_ids: tuple[str, ...] = ()
 
     def encoded(self) -> bytes:
-        """ASCII: version, stage, number, ids, with a space between each two."""
-        return " ".join((_VERSION, self.stage, str(self.number), *self.request_ids)).encode("ascii")
+        """ASCII: version, stage, instance, number, ids, with a space between each two."""
+        fields = (_VERSION, self.stage, self.instance, str(self.number), *self.request_ids)
+        return " ".join(fields).encode("ascii")
 
     @classmethod
     def decoded(cls, message: bytes) -> Mark:
@@ -60,8 +65,8 @@ class Mark:
         """
         if len(message) > MOST_BYTES or not _MARK.fullmatch(message):
             raise ValueError(f"{len(message)} bytes that are no mark of version {_VERSION}")
-        _, stage, number, *request_ids = message.decode("ascii").split(" ")
-        return cls(stage, int(number), tuple(request_ids))
+        _, stage, instance, number, *request_ids = message.decode("ascii").split(" ")
+        return cls(stage, instance, int(number), tuple(request_ids))
 
 
 def marked_id(request_id: str) -> str:
@@ -77,14 +82,15 @@ class ExecutionMarks:
 
     Args:
         stage: its model's name.
+        instance: what Triton calls this process.
     """
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, instance: str) -> None:
         self._socket = _connected(os.environ.get(VARIABLE, ""))
-        self._stage, self._number = stage, 0
+        self._stage, self._instance, self._number = stage, instance, 0
         self._held = b""
         self._marked = 0.0
-        self._send(Mark(stage, 0).encoded())
+        self._send(self._mark())
 
     @contextmanager
     def holding(self, request_ids: Sequence[str]) -> Iterator[None]:
@@ -93,14 +99,13 @@ class ExecutionMarks:
             yield
             return
         self._number += 1
-        held = Mark(self._stage, self._number, tuple(map(marked_id, request_ids)))
-        self._held = held.encoded()
+        self._held = self._mark(tuple(map(marked_id, request_ids)))
         self._send(self._held)
         try:
             yield
         finally:
             self._held = b""
-            self._send(Mark(self._stage, self._number).encoded())
+            self._send(self._mark())
 
     def still_here(self) -> None:
         """Say once more what is held, if that is a second ago: called by what a long execution calls between
@@ -113,6 +118,9 @@ class ExecutionMarks:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _mark(self, request_ids: tuple[str, ...] = ()) -> bytes:
+        return Mark(self._stage, self._instance, self._number, request_ids).encoded()
 
     def _send(self, mark: bytes) -> None:
         if self._socket is None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import triton_python_backend_utils as pb_utils
 
 from facewright.adapter.failure import error_response, failure_of
-from facewright.adapter.marks import ExecutionMarks
+from facewright.adapter.marks import NAMELESS, ExecutionMarks
 from facewright.adapter.stage_metrics import StageMetrics
 from facewright.adapter.triton_stage import TritonSender, lend, machine_of
 from facewright.core.errors import FacewrightError
@@ -37,7 +37,7 @@ class TritonPythonModel:
         self._network = OnnxEngine(path, machine.device)
         row = networks(pipelines()).get(self._name)
         self._metrics = StageMetrics(self._name, row.expected_s if row else _EXPECTED_S)
-        self._marks = ExecutionMarks(self._name)
+        self._marks = ExecutionMarks(self._name, args.get("model_instance_name", NAMELESS))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request."""

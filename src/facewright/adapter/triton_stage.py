@@ -16,7 +16,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from facewright.adapter.failure import error_response, failure_of
-from facewright.adapter.marks import ExecutionMarks
+from facewright.adapter.marks import NAMELESS, ExecutionMarks
 from facewright.adapter.served_provenance import served_provenance
 from facewright.adapter.stage_metrics import StageMetrics
 from facewright.adapter.stage_model import BatchModel, Machine, StageModel, StreamModel
@@ -121,7 +121,7 @@ class TritonStage:
         self._provenances = {row.name: served_provenance(row) for row in self._opens.values()}
         self._metrics = StageMetrics(self._stage.name, self._stage.expected_s)
         model.load(machine_of(config.get("parameters", {})))
-        self._marks = ExecutionMarks(self._stage.name)
+        self._marks = ExecutionMarks(self._stage.name, arguments.get("model_instance_name", NAMELESS))
 
     def execute(self, requests: Sequence[Any]) -> list[Any] | None:
         """Answer each request with what the model computes, or with the wire form of what it raises."""

@@ -24,6 +24,7 @@ class Instance:
         since: since when it holds what it holds, or nothing.
         marked: when it last said something.
         stage: its name; "" before the first mark, which it sends when it has loaded.
+        name: what Triton calls the instance, such as ``bake_texture_0_1``.
         number: of its last execution.
         request_ids: that are in its hands; of one that has ended, those that were.
         completed: when it last completed an execution; None: never.
@@ -34,6 +35,7 @@ class Instance:
     since: float
     marked: float
     stage: str = ""
+    name: str = ""
     number: int = 0
     request_ids: tuple[str, ...] = ()
     completed: float | None = None
@@ -51,6 +53,7 @@ class Instance:
             since=now if another or completed else self.since,
             marked=now,
             stage=mark.stage,
+            name=mark.instance,
             number=mark.number,
             request_ids=mark.request_ids,
             completed=now if completed else self.completed,

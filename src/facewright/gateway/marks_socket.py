@@ -18,7 +18,7 @@ from facewright_client.contract import ErrorCode
 #: Of all Tritons together; each instance has one.
 _MOST_CONNECTIONS: Final = 512
 #: Of one process, before others have their turn.
-_MOST_AT_ONCE: Final = 64
+_MOST_AT_ONCE: Final = 128
 #: unix(7), SO_PEERCRED: process, user and group.
 _CREDENTIALS: Final = struct.Struct("3i")
 #: For how long marks may gather before they are read. A turn of the event loop costs more than ten marks, and

@@ -52,12 +52,14 @@ class Verdict:
     Attributes:
         pid: its process.
         stage: its model's name; "" where it never said.
+        name: what Triton calls it.
         why: what is wrong.
         request_ids: that are in its hands, which alone can be what it died of.
     """
 
     pid: int
     stage: str
+    name: str
     why: Why
     request_ids: tuple[str, ...]
 
@@ -130,7 +132,8 @@ class InstanceWatch:
         for instance in instances:
             why = self._judge(instance, now)
             if why is not None:
-                verdicts.append(Verdict(instance.pid, instance.stage, why, instance.request_ids))
+                held = instance.request_ids
+                verdicts.append(Verdict(instance.pid, instance.stage, instance.name, why, held))
         return verdicts
 
     def _judge(self, instance: Instance, now: float) -> Why | None:

@@ -18,6 +18,7 @@ from facewright.gateway.admission import Admission, AdmissionSettings
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.callers import Callers
 from facewright.gateway.house import TritonHouse
+from facewright.gateway.marks import Marks
 from facewright.gateway.message import with_id
 from facewright.gateway.triton import Triton
 from facewright_client.contract import ErrorCode
@@ -60,7 +61,7 @@ def _short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _house() -> TritonHouse:
-    return TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers())
+    return TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers(), Marks())
 
 
 def test_what_a_dying_triton_had_is_answered_by_the_next(tmp_path: Path) -> None:

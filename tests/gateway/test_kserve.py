@@ -23,6 +23,7 @@ from facewright.gateway.call import Caller
 from facewright.gateway.callers import Callers
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import LARGEST_REQUEST, Doorway, GrpcDoor
+from facewright.gateway.marks import Marks
 from facewright.gateway.triton import SERVICE, Triton
 from facewright.pipelines.twin import AVATAR_TWIN
 from facewright_client.contract import ErrorCode
@@ -38,7 +39,7 @@ def asked(
     """What a blocking client gets that is given the door's address, and the Triton behind it."""
 
     async def scene() -> tuple[Any, TritonBehind]:
-        house = TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers())
+        house = TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers(), Marks())
         known = authenticate or (lambda _headers, peer: Caller(peer))
         door = GrpcDoor(Doorway(house, {"avatar_twin": AVATAR_TWIN}, known))
         port = door.listen("127.0.0.1:0")

@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facewright.core.options import Option
+from facewright.gateway.origins import OwnPagesOnly, page_rules
 from facewright.gateway.rest import RestSettings, rest_application
 from facewright.gateway.rest.errors import HTTP_STATUS, RequestError, error_response
 from facewright.gateway.rest.limits import RestLimits
@@ -36,10 +37,18 @@ class _Readiness:
 READINESS = _Readiness()
 
 
+async def _metrics() -> bytes:
+    return b"facewright_up 1\n"
+
+
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
     settings = RestSettings(
-        ready=READINESS, metrics=lambda: b"facewright_up 1\n", cors_origins=("https://game.example",)
+        ready=READINESS,
+        metrics=_metrics,
+        middleware=[
+            Middleware(OwnPagesOnly, page_rules("127.0.0.1", guarded=False, origins=["https://game.example"]))
+        ],
     )
     with open_door(settings) as opened:
         yield opened

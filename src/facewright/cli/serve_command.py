@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +26,14 @@ NOT_STARTED: Final = (ServerFailedError, RuntimeMissingError)
 
 
 def serve(settings: ServerSettings) -> int:
-    """Run a server until SIGINT or SIGTERM; returns the exit status."""
+    """Run a server until SIGINT or SIGTERM, the second of which waits for nobody; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s facewright: %(message)s", stream=sys.stderr)
-    asked = False
+    asked = 0
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         # No Event: a second signal while it is being set would wait for the first for ever.
         nonlocal asked
-        asked = True
+        asked += 1
 
     try:
         server = Server(settings)
@@ -54,7 +55,12 @@ def serve(settings: ServerSettings) -> int:
         complain(*not_started(error))
         return 1
     finally:
-        server.stop()
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        while stopping.is_alive():
+            stopping.join(0.2)
+            if asked > 1:
+                server.hurry()
     print("stopped", flush=True)
     return 0
 
@@ -95,22 +101,23 @@ def embedded_server() -> Iterator[Server]:
 
 def _announce(server: Server) -> None:
     settings = server.settings
-    host = server.url.rsplit(":", 1)[0]
-    tls = settings.tls_certificate
+    host, tls = server.url.rsplit(":", 1)[0], settings.tls_certificate
+    rest = f"{'https' if tls else 'http'}://{host}:{settings.http_port}/v1"
     served = served_pipelines(settings.pipelines)
     print(
         f"""ready
   gRPC     {server.url}{" (TLS)" if tls else ""}
-  REST     {"https" if tls else "http"}://{host}:{settings.http_port}/v1/docs
+  REST     {rest}/docs
+  metrics  {rest}/metrics
   serving  {", ".join(served)}"""
     )
     from_photos = [name for name, row in served.items() if PHOTO in row.takes]
     if from_photos:
-        print(_examples(server.url, from_photos[0], tls))
+        print(_examples(server.url, rest, from_photos[0], tls))
     print("Ctrl-C stops the server.", flush=True)
 
 
-def _examples(url: str, pipeline: str, tls: Path | None) -> str:
+def _examples(url: str, rest: str, pipeline: str, tls: Path | None) -> str:
     """What to type to try a server."""
     client = f'Client("{url}")'
     if tls:
@@ -122,6 +129,9 @@ def _examples(url: str, pipeline: str, tls: Path | None) -> str:
         "\n  and, where the certificate was issued for another name: --tls-server-name NAME" if tls else ""
     )
     photo = '"me.jpg"' if default else f'"me.jpg", "{pipeline}"'
+    query = "" if default else f"?pipeline={pipeline}"
+    curl = f"curl {f'--cacert {tls} ' if tls else ''}--data-binary @me.jpg '{rest}/avatars{query}' -o me.glb"
     return f"""try
+  {curl}
   {program()} create me.jpg -o me.glb --server {url}{flags}
   {python()} -c 'from facewright_client import {imports}; {client}.create({photo}).save("me.glb")'{named}"""

@@ -78,6 +78,53 @@ def add_serve(commands: Any) -> None:
         help="serve encrypted, gRPC and REST; needs --tls-key",
     )
     serve.add_argument("--tls-key", type=Path, metavar="PEM", help="the certificate's private key")
+    serve.add_argument(
+        "--tls-client-authority",
+        type=Path,
+        metavar="PEM",
+        help="take callers only who show a certificate that it signed (mutual TLS)",
+    )
+    serve.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="take callers only with an API key of this file (facewright keys new makes one; also "
+        "$FACEWRIGHT_KEYS, with what such a file holds)",
+    )
+    serve.add_argument(
+        "--public",
+        action="store_true",
+        help="serve whoever comes, where --host is reached from other machines and there are no keys",
+    )
+    serve.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that this server is called by (repeatable)",
+    )
+    serve.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="web pages that may call, such as https://play.example, or * (repeatable)",
+    )
+    serve.add_argument(
+        "--unready",
+        type=arguments.seconds_or_never,
+        default=0.0,
+        metavar="S",
+        help="before it stops, be not ready for so long and answer whoever comes all the same, seconds, so "
+        "that balancers see it (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--drain",
+        type=arguments.seconds_or_never,
+        default=60.0,
+        metavar="S",
+        help="when it stops, answer those who are in the house for so long, seconds (default: %(default)s)",
+    )
     serve.set_defaults(run=_serve)
 
 
@@ -114,6 +161,13 @@ def _serve(parsed: argparse.Namespace) -> int:
             log=parsed.log,
             tls_certificate=parsed.tls_certificate,
             tls_key=parsed.tls_key,
+            tls_client_authority=parsed.tls_client_authority,
+            keys=parsed.keys,
+            public=parsed.public,
+            allow_hosts=tuple(parsed.allow_host),
+            allow_origins=tuple(parsed.allow_origin),
+            unready_s=parsed.unready,
+            drain_within_s=parsed.drain,
         )
     )
 

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
+
+from starlette.middleware import Middleware
 
 from facewright.gateway.admission import Admission, AdmissionSettings
 from facewright.gateway.call import Caller
+from facewright.gateway.callers import Callers
+from facewright.gateway.encryption import Encryption
+from facewright.gateway.figures_page import door_text, triton_text
+from facewright.gateway.followed_files import Reloadable, follow
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import Doorway, GrpcDoor
 from facewright.gateway.marks import Instance, Marks
 from facewright.gateway.marks_socket import MarksSocket
+from facewright.gateway.origins import OwnPagesOnly, PageRules
+from facewright.gateway.rest import RestServer, RestSettings, rest_application
 from facewright.gateway.triton import Triton
 from facewright.pipelines.stages import Pipeline
 
 _T = TypeVar("_T")
-_LOG: Final = logging.getLogger("facewright.gateway")
-
-
-class CannotListenError(Exception):
-    """A door cannot be opened at its address; the message says why.
-
-    Args:
-        option: of the command line that chooses it.
-        message: why.
-    """
-
-    def __init__(self, option: str, message: str) -> None:
-        super().__init__(message)
-        self.option = option
+#: What is given to callers that are still answered when the doors close; they have been waited for before.
+_GRACE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,17 @@ class GatewaySettings:
     Args:
         host: address to listen on.
         grpc_port, http_port: of the doors.
+        pages: which web pages may call.
         admission: bounds of waiting and memory.
+        encryption: TLS of both doors; None: none.
     """
 
     host: str
     grpc_port: int
     http_port: int
+    pages: PageRules
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    encryption: Encryption | None = None
 
 
 class Gateway:
@@ -60,20 +62,30 @@ class Gateway:
     Args:
         settings: addresses and bounds.
         served: the public pipelines by name.
+        callers: who may come.
         marks_path: of the socket to be, on which stages tell what they are at.
     """
 
-    def __init__(self, settings: GatewaySettings, served: Mapping[str, Pipeline], marks_path: Path) -> None:
-        self._settings, self._served, self.marks_path = settings, served, marks_path
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        served: Mapping[str, Pipeline],
+        callers: Callers,
+        marks_path: Path,
+    ) -> None:
+        self._settings, self._served, self._callers = settings, served, callers
+        self.marks_path = marks_path
         self._loop = asyncio.new_event_loop()
-        self._tritons: dict[Path, Triton] = {}
+        self._tritons: dict[Path, tuple[Triton, int]] = {}
+        self._ready = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="facewright-gateway", daemon=True)
 
     def open(self) -> None:
         """Listen. Readiness is said after `use` only.
 
         Raises:
-            CannotListenError: something else listens there, or the address is none of this machine.
+            OSError, RuntimeError: something else listens there, or the address is none of this machine.
+            ValueError: a pipeline's option has a name that REST has for itself.
         """
         self._thread.start()
         try:
@@ -90,23 +102,37 @@ class Gateway:
         """These were in the hands of what died or hangs."""
         self._loop.call_soon_threadsafe(self._house.blame, request_ids)
 
-    def use(self, socket: Path) -> None:
-        """Send calls to the Triton behind ``socket`` from now on."""
-        self._wait_for(self._use(socket))
+    def unhealthy_s(self) -> float:
+        """For how long the Triton that is used has said of stages that they do not move; 0: it does not."""
+        told = self._house.unhealthy
+        return told[0] - told[1] if told else 0.0
 
-    def forget(self, socket: Path, back_in_s: float) -> None:
+    def use(self, socket_path: Path, metrics_port: int) -> None:
+        """Send calls to the Triton behind a socket from now on.
+
+        Args:
+            socket_path: where it listens.
+            metrics_port: of its metrics, on this machine.
+        """
+        self._wait_for(self._use(socket_path, metrics_port))
+
+    def forget(self, socket_path: Path, back_in_s: float) -> None:
         """Send nothing to it any more: it finishes what it has, and calls wait for the next.
 
         Args:
-            socket: of the Triton.
+            socket_path: of the Triton.
             back_in_s: seconds after which the next is likely to be there: nobody is let in who would wait too
                 long for it.
         """
-        self._wait_for(self._forget(socket, back_in_s))
+        self._wait_for(self._forget(socket_path, back_in_s))
 
-    def release(self, socket: Path) -> None:
+    def release(self, socket_path: Path) -> None:
         """Close the connection to a Triton that has ended."""
-        self._wait_for(self._release(socket))
+        self._wait_for(self._release(socket_path))
+
+    def unready(self) -> None:
+        """Say that other servers are to be asked; whoever comes all the same is answered."""
+        self._wait_for(self._say_ready(False))
 
     def drain(self, patience_s: float) -> bool:
         """Let nobody in any more, and wait for those who are; returns whether all have been answered."""
@@ -122,37 +148,66 @@ class Gateway:
         settings = self._settings
         expected = {name: sum(step.expected_s for step in row.steps) for name, row in self._served.items()}
         self._admission = Admission(settings.admission, expected)
-        self._house = TritonHouse(self._admission)
-        self._marks = Marks(self._house.began)
-        doorway = Doorway(self._house, self._served, _by_address)
-        self._grpc = GrpcDoor(doorway)
-        try:
-            self._grpc.listen(f"{settings.host}:{settings.grpc_port}")
-        except RuntimeError as error:
-            raise CannotListenError("grpc-port", str(error)) from None
+        self._marks = Marks(lambda identity, stage: self._house.began(identity, stage))
+        self._house = TritonHouse(self._admission, self._callers, self._marks)
+        encryption = settings.encryption
+        self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified))
+        self._grpc.listen(
+            f"{settings.host}:{settings.grpc_port}", encryption.grpc_credentials() if encryption else None
+        )
+        self._rest = self._rest_server(encryption.http_context() if encryption else None)
         self._marks_socket = MarksSocket(self.marks_path, self._marks)
+        followed: list[Reloadable] = [self._callers, *([encryption] if encryption else [])]
+        self._following = asyncio.create_task(follow(*followed))
         await self._grpc.start()
+        await self._rest.start()
 
-    async def _use(self, socket: Path) -> None:
-        self._tritons[socket] = triton = Triton(socket)
+    def _rest_server(self, tls: ssl.SSLContext | None) -> RestServer:
+        rest = RestSettings(
+            authenticate=self._identified,
+            ready=lambda: self._ready,
+            metrics=self._metrics,
+            middleware=[Middleware(OwnPagesOnly, self._settings.pages)],
+        )
+        application = rest_application(self._house, self._served, rest)
+        listening = socket.create_server((self._settings.host, self._settings.http_port), backlog=1024)
+        return RestServer(application, [listening], rest.limits, tls)
+
+    def _identified(self, headers: Mapping[str, str], address: str) -> Caller:
+        shown = [headers["authorization"]] if "authorization" in headers else []
+        return self._callers.identify(shown, address)
+
+    async def _metrics(self) -> bytes:
+        ports = [port for triton, port in self._tritons.values() if triton is self._house.triton]
+        ours = [*door_text(self._admission.figures(), self._house.replayed), *self._callers.metrics()]
+        return "".join(ours).encode() + await triton_text(ports[0] if ports else None)
+
+    async def _use(self, socket_path: Path, metrics_port: int) -> None:
+        triton = Triton(socket_path)
+        self._tritons[socket_path] = triton, metrics_port
         self._house.use(triton)
         self._admission.hold_until(None)
-        await self._grpc.say_ready(True)
+        await self._say_ready(True)
 
-    async def _forget(self, socket: Path, back_in_s: float) -> None:
-        triton = self._tritons.get(socket)  # none where it never was ready
-        if triton is not None and self._house.forget(triton):
+    async def _forget(self, socket_path: Path, back_in_s: float) -> None:
+        known = self._tritons.get(socket_path)  # none where it never was ready
+        if known is not None and self._house.forget(known[0]):
             self._admission.hold_until(time.monotonic() + back_in_s)
-            await self._grpc.say_ready(False)
+            await self._say_ready(False)
 
-    async def _release(self, socket: Path) -> None:
-        triton = self._tritons.pop(socket, None)
-        if triton is not None:
-            self._house.forget(triton)
-            await triton.close()
+    async def _release(self, socket_path: Path) -> None:
+        known = self._tritons.pop(socket_path, None)
+        if known is not None:
+            self._house.forget(known[0])
+            await known[0].close()
+        self._marks.forget([instance.pid for instance in self._marks.instances() if instance.ended])
+
+    async def _say_ready(self, ready: bool) -> None:
+        self._ready = ready
+        await self._grpc.say_ready(ready)
 
     async def _drain(self, patience_s: float) -> bool:
-        await self._grpc.say_ready(False)
+        await self._say_ready(False)
         self._admission.draining()
         try:
             async with asyncio.timeout(patience_s):
@@ -162,9 +217,12 @@ class Gateway:
         return True
 
     async def _close(self) -> None:
-        await self._grpc.stop(0.5)
-        for socket in tuple(self._tritons):
-            await self._release(socket)
+        await asyncio.gather(self._grpc.stop(_GRACE_S), self._rest.stop(_GRACE_S))
+        self._following.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._following
+        for socket_path in tuple(self._tritons):
+            await self._release(socket_path)
         self._marks_socket.close()
 
     def _wait_for(self, work: Coroutine[Any, Any, _T]) -> _T:
@@ -175,8 +233,3 @@ class Gateway:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def _by_address(_headers: Mapping[str, str], peer: str) -> Caller:
-    """Who calls where no key is asked for: ``ipv4:127.0.0.1:4711`` without the port."""
-    return Caller(peer.rpartition(":")[0] or peer)

@@ -17,11 +17,14 @@ from facewright.core.errors import FacewrightError
 from facewright.gateway.admission import Admission
 from facewright.gateway.call import Call
 from facewright.gateway.callers import Callers
+from facewright.gateway.marks import Marks
 from facewright.gateway.triton import LostError, Triton
 from facewright_client.contract import ErrorCode
 
 #: How often a lost call is sent again.
 _MOST_REPLAYS: Final = 2
+#: And how often one that a stage which does not move was given: it is replaced long before.
+_MOST_UNHEALTHY: Final = 200
 #: What a Triton that lost a call is given to be replaced or found in health; then it is asked again.
 _LOOKED_AFTER_S: Final = 3.0
 #: Requests that ended an instance twice are refused for as long, and so many of them are remembered.
@@ -35,16 +38,19 @@ class TritonHouse:
     Args:
         admission: who is let in.
         callers: what each of them may ask for, and has used.
+        marks: what stages hold.
     """
 
-    def __init__(self, admission: Admission, callers: Callers) -> None:
-        self._admission, self._callers = admission, callers
+    def __init__(self, admission: Admission, callers: Callers, marks: Marks) -> None:
+        self._admission, self._callers, self._marks = admission, callers, marks
         self._triton: Triton | None = None
         self._changed = asyncio.Event()
         self._inside: dict[str, Call] = {}
         self._blamed: dict[str, int] = {}  # by request id: how often what worked on it ended
         self._culprits: OrderedDict[bytes, float] = OrderedDict()  # by digest: until when
         self.replayed = 0
+        #: When Triton said last, and first since another one is used, that a stage does not move.
+        self.unhealthy: tuple[float, float] | None = None
 
     @property
     def triton(self) -> Triton | None:
@@ -53,7 +59,7 @@ class TritonHouse:
 
     def use(self, triton: Triton) -> None:
         """Send calls to this one from now on; the one before finishes what it has."""
-        self._triton = triton
+        self._triton, self.unhealthy = triton, None
         self._announce()
 
     def forget(self, triton: Triton) -> bool:
@@ -77,19 +83,26 @@ class TritonHouse:
     async def answer(self, call: Call) -> bytes:
         """As of `House`."""
         async with self._entered(call):
-            losses = 0
+            losses: list[LostError] = []
             while True:
                 triton = await self._available(call)
                 try:
-                    return await triton.answer(call)
+                    answer = await triton.answer(call)
                 except LostError as lost:
-                    losses += 1
-                    await self._after_loss(call, triton, losses, lost)
+                    losses.append(lost)
+                    await self._after_loss(call, triton, losses)
+                except FacewrightError:
+                    self._marks.returned(call.request_id)
+                    raise
+                else:
+                    self._marks.returned(call.request_id)
+                    return answer
 
     async def answers(self, call: Call) -> AsyncIterator[bytes]:
         """As of `House`. What has been heard of cannot be sent again without being heard twice."""
         async with self._entered(call):
-            losses, heard = 0, False
+            losses: list[LostError] = []
+            heard = False
             while True:
                 triton = await self._available(call)
                 try:
@@ -100,8 +113,8 @@ class TritonHouse:
                 except LostError as lost:
                     if heard:
                         raise _unavailable("what worked on this request ended") from lost
-                    losses += 1
-                    await self._after_loss(call, triton, losses, lost)
+                    losses.append(lost)
+                    await self._after_loss(call, triton, losses)
 
     async def ask(self, method: str, question: bytes, timeout_s: float) -> bytes:
         """What Triton says about itself.
@@ -158,22 +171,30 @@ class TritonHouse:
                 ) from None
         return self._triton
 
-    async def _after_loss(self, call: Call, triton: Triton, losses: int, lost: LostError) -> None:
+    async def _after_loss(self, call: Call, triton: Triton, losses: list[LostError]) -> None:
         """Let the house be mended, before the call is sent again.
 
         Raises:
             FacewrightError: INTERNAL: it ended what worked on it, twice; UNAVAILABLE: it was lost too often.
         """
+        lost = losses[-1]
+        waits_s = _LOOKED_AFTER_S
+        if lost.unhealthy:
+            # Triton goes on to hand calls to a stage that does not move, and others of its kind do: this one
+            # was not begun, and the next may be luckier until there is another Triton.
+            now = time.monotonic()
+            self.unhealthy = (now, self.unhealthy[1] if self.unhealthy else now)
+            waits_s = _LOOKED_AFTER_S / 10
         if self._triton is triton:  # nobody has replaced it yet
             changed = self._changed
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOKED_AFTER_S):
+                async with asyncio.timeout(waits_s):
                     await changed.wait()
         if self._blamed.get(call.request_id, 0) >= _MOST_REPLAYS:
             self._remember(call)
             raise _culprit()
-        if losses > _MOST_REPLAYS:
-            raise _unavailable(f"what worked on this request ended {losses} times") from lost
+        if sum(not other.unhealthy for other in losses) > _MOST_REPLAYS or len(losses) > _MOST_UNHEALTHY:
+            raise _unavailable(f"what worked on this request ended {len(losses)} times") from lost
         self.replayed += 1
 
     def _refuse_culprit(self, call: Call) -> None:

@@ -31,6 +31,11 @@ _OPTIONS: Final = (
 class LostError(Exception):
     """A request ended with what worked on it: it was not refused and may be sent again."""
 
+    @property
+    def unhealthy(self) -> bool:
+        """Whether Triton has found that a stage's process does not move, and the others live on."""
+        return "is not healthy" in str(self)
+
 
 class Triton:
     """Where one Triton listens. To be made and used on the event loop.

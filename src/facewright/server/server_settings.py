@@ -11,7 +11,7 @@ from facewright.engines.profile import Profile
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Ports and limits of one server.
+    """Ports, limits and guests of one server.
 
     Args:
         host: address to listen on; 0.0.0.0 for all.
@@ -22,11 +22,17 @@ class ServerSettings:
         longest_wait_s: who could not be let in within it is refused at once, OVERLOADED.
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
+        unready_s: how long readiness is off before nobody is let in any more, so that balancers see it.
         drain_within_s: longest time for those who are in the house when the server is to stop.
         networks: a repository of ``facewright export`` whose networks are served too.
         log: file that Triton's log goes to; standard error when None.
         log_verbose: everything that Triton can tell; never a photo.
         tls_certificate, tls_key: PEM files, both or none. They encrypt both doors.
+        tls_client_authority: PEM file of who signs callers' certificates; None: they need none.
+        keys: file of API keys; None: those of ``$FACEWRIGHT_KEYS``, or nobody is asked for one.
+        public: whether anybody is welcome where other machines reach the doors and no key is asked for.
+        allow_hosts: names that the REST door answers to, beside its address.
+        allow_origins: web pages of others that may call, such as ``https://play.example``.
     """
 
     host: str = "127.0.0.1"
@@ -38,12 +44,18 @@ class ServerSettings:
     longest_wait_s: float = 2.0
     probe_every_s: float = 30.0
     start_within_s: float = 120.0
+    unready_s: float = 0.0
     drain_within_s: float = 60.0
     networks: Path | None = None
     log: Path | None = None
     log_verbose: bool = False
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_client_authority: Path | None = None
+    keys: Path | None = None
+    public: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = ()
 
     @property
     def usable_cores(self) -> int:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from facewright.gateway.addresses import require_keys_or_loopback
 from facewright.gateway.admission import AdmissionSettings
+from facewright.gateway.callers import Callers
+from facewright.gateway.encryption import CertificateFiles, Encryption
 from facewright.gateway.gateway import Gateway, GatewaySettings
+from facewright.gateway.origins import page_rules
 from facewright.pipelines.registry import stages
+from facewright.pipelines.stages import Pipeline
 from facewright.server.model_configs import Sizing
 from facewright.server.retirement import Retirement
 from facewright.server.served_repository import served_pipelines
@@ -175,15 +182,13 @@ class Server:
             with ExitStack() as held:
                 folder = ServerFolder()
                 held.callback(folder.remove)
-                gateway = Gateway(self._gateway_settings(), served, folder.path / "marks")
+                gateway = self._gateway(served, folder.path / "marks")
                 held.callback(gateway.close)
                 gateway.open()
                 retired = held.enter_context(Retirement(gateway))
 
                 def another() -> WatchedTriton:
-                    return WatchedTriton(
-                        runtime, self._settings, served, gateway.marks_path, gateway.instances
-                    )
+                    return WatchedTriton(runtime, self._settings, served, gateway)
 
                 self._keep_serving(another, gateway, retired)
         except Exception as error:
@@ -218,7 +223,7 @@ class Server:
                 break
             failed_starts = 0
             self._start_takes_s = coming.start_took_s
-            gateway.use(coming.socket)
+            gateway.use(coming.socket, coming.process.metrics_port)
             if serving is not None:
                 retired.add(serving, patience_s=_FINISHES_WITHIN_S)
             serving = coming
@@ -269,18 +274,32 @@ class Server:
 
     def _drain(self, gateway: Gateway) -> None:
         """Answer those who are in the house; nobody is let in any more."""
+        gateway.unready()
+        self._hurry.wait(self._settings.unready_s)
         until = time.monotonic() + self._settings.drain_within_s
         while not self._hurry.is_set() and time.monotonic() < until:
             if gateway.drain(_LOOK_EVERY_S):
                 return
 
-    def _gateway_settings(self) -> GatewaySettings:
-        settings = self._settings
+    def _gateway(self, served: Mapping[str, Pipeline], marks: Path) -> Gateway:
+        settings, encryption = self._settings, None
+        callers = Callers.from_settings(settings.keys, os.environ)
+        if settings.tls_certificate is not None and settings.tls_key is not None:
+            encryption = Encryption(
+                CertificateFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_authority)
+            )
+        asked = callers.keys_asked or settings.tls_client_authority is not None
+        require_keys_or_loopback(settings.host, asked, settings.public)
+        guarded = asked or encryption is not None or settings.public
+        pages = page_rules(settings.host, guarded, settings.allow_hosts, settings.allow_origins)
         # Two for each core keep the stages busy, and whoever is inside is answered in twice its time alone.
         admission = AdmissionSettings(
             at_once=2 * settings.usable_cores, longest_wait_s=settings.longest_wait_s
         )
-        return GatewaySettings(settings.host, settings.grpc_port, settings.http_port, admission)
+        doors = GatewaySettings(
+            settings.host, settings.grpc_port, settings.http_port, pages, admission, encryption
+        )
+        return Gateway(doors, served, callers, marks)
 
     def _set_ready(self, ready: bool) -> None:
         with self._changed:

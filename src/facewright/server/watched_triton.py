@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from facewright.gateway.marks import Instance
+from facewright.gateway.gateway import Gateway
 from facewright.pipelines.registry import stages
 from facewright.pipelines.stages import Pipeline
 from facewright.server.instance_watch import InstanceWatch, Why
@@ -20,6 +20,9 @@ from facewright.server.triton_process import TritonProcess
 from facewright.server.triton_runtime import TritonRuntime
 from facewright_client import FacewrightClientError
 
+#: For how long Triton must say of stages that they are not healthy. It looks after them three times a second,
+#: and a machine may be busy.
+_UNHEALTHY_S: Final = 2.0
 #: How long a probe may take before it counts as silence.
 _PATIENCE_S: Final = 30.0
 
@@ -46,8 +49,7 @@ class WatchedTriton:
         runtime: the unpacked runtime.
         settings: of the server.
         served: the pipelines by name.
-        marks: the socket that its stages tell what they are at.
-        instances: what they have told.
+        gateway: what asks it, and hears its stages.
 
     Raises:
         FacewrightError: it cannot be served here; see `TritonProcess`.
@@ -58,12 +60,11 @@ class WatchedTriton:
         runtime: TritonRuntime,
         settings: ServerSettings,
         served: Mapping[str, Pipeline],
-        marks: Path,
-        instances: Callable[[], Sequence[Instance]],
+        gateway: Gateway,
     ) -> None:
-        self._settings, self._served, self._instances = settings, served, instances
+        self._settings, self._served, self._gateway = settings, served, gateway
         self._watch = InstanceWatch()
-        self.process: Final = TritonProcess(runtime, settings, marks)
+        self.process: Final = TritonProcess(runtime, settings, gateway.marks_path)
         self._probe = LivenessProbe(self.process.socket, served)
         self._asking = ThreadPoolExecutor(1)
         self._answer: Future[str | None] | None = None
@@ -118,7 +119,7 @@ class WatchedTriton:
         """What is wrong with one that has started."""
         if not self.process.running():
             return Fault(f"Triton ended with status {self.process.exit_status}")
-        told = [instance for instance in self._instances() if instance.pid in self._stubs]
+        told = [instance for instance in self._gateway.instances() if instance.pid in self._stubs]
         verdicts = self._watch.look(told, time.monotonic())
         died = [verdict for verdict in verdicts if verdict.why is Why.DIED]
         if died:
@@ -132,6 +133,8 @@ class WatchedTriton:
             held = frozenset(identity for verdict in verdicts for identity in verdict.request_ids)
             named = ", ".join(sorted(f"{verdict.stage} {verdict.why}" for verdict in verdicts))
             return Fault(f"an instance of {named}", serves=True, request_ids=held)
+        if self._gateway.unhealthy_s() > _UNHEALTHY_S:
+            return Fault("Triton says of a stage that it does not move", serves=True)
         return self._silence()
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
@@ -13,7 +13,6 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -26,7 +25,6 @@ from facewright.gateway.rest import answers
 from facewright.gateway.rest.accept import preferred
 from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Outcome
 from facewright.gateway.rest.asked import (
-    TIMEOUT_HEADER,
     asked,
     avatar_pipelines,
     query_parameters,
@@ -54,7 +52,7 @@ def _anybody(_headers: Mapping[str, str], peer: str) -> Caller:
     return Caller(peer)
 
 
-def _no_metrics() -> bytes:
+async def _no_metrics() -> bytes:
     return b""
 
 
@@ -68,15 +66,13 @@ class RestSettings:
         ready: whether calls are taken.
         metrics: Prometheus' text.
         middleware: around the routes, such as checks of ``Host`` and ``Origin``.
-        cors_origins: pages that may call from a browser; ``*`` for all.
         limits: see there.
     """
 
     authenticate: Callable[[Mapping[str, str], str], Caller] = _anybody
     ready: Callable[[], bool] = lambda: True
-    metrics: Callable[[], bytes] = _no_metrics
+    metrics: Callable[[], Awaitable[bytes]] = _no_metrics
     middleware: Sequence[Middleware] = ()
-    cors_origins: Sequence[str] = ()
     limits: RestLimits = field(default_factory=RestLimits)
 
 
@@ -89,21 +85,11 @@ def rest_application(
         house: what answers calls.
         served: the public pipelines by name; the first that makes an avatar of a photo is the default.
         settings: see there.
-
-    Raises:
-        ValueError: none of them makes an avatar of a photo.
     """
     door = _Door(house, served, settings or RestSettings())
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=list(door.settings.cors_origins),
-        allow_methods=("GET", "POST"),
-        allow_headers=("Authorization", "Content-Type", "X-Request-Id", TIMEOUT_HEADER),
-        expose_headers=("X-Request-Id", "Server-Timing", "Retry-After", answers.WARNINGS_HEADER),
-    )
     application = Starlette(
         routes=door.routes(),
-        middleware=[*([cors] if door.settings.cors_origins else []), *door.settings.middleware],
+        middleware=list(door.settings.middleware),
         exception_handlers={
             FacewrightError: _facewright_error,
             HTTPException: _http_exception,
@@ -176,7 +162,7 @@ class _Door:
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text."""
         self._caller(request)
-        return PlainTextResponse(self.settings.metrics(), headers={"Content-Type": _PROMETHEUS})
+        return PlainTextResponse(await self.settings.metrics(), headers={"Content-Type": _PROMETHEUS})
 
     async def _calls(self, request: Request, caller: Caller, began_at: float) -> list[Call]:
         """What a request asks for: a call for each photo. Afterwards the photos are in their calls only."""

@@ -32,7 +32,7 @@ def avatar_pipelines(served: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
     """Those that make an avatar of a photo and nothing else; the first is the default.
 
     Raises:
-        ValueError: there is none, or an option has the name of one of the door's own.
+        ValueError: an option has the name of one of the door's own.
     """
     found = {
         name: row
@@ -40,8 +40,6 @@ def avatar_pipelines(served: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
         if {tensor for tensor in row.takes if not tensor.optional} == {contract.PHOTO}
         and {contract.GLB, contract.REPORT} <= set(row.gives)
     }
-    if not found:
-        raise ValueError(f"no pipeline makes an avatar of a photo; served are {', '.join(served) or 'none'}")
     for row in found.values():
         taken = row.options.keys() & door_options(found).keys()
         if taken:
@@ -53,7 +51,7 @@ def door_options(avatars: Mapping[str, Pipeline]) -> dict[str, Option]:
     """What every request may say beside its pipeline's options."""
     names = tuple(avatars)
     return {
-        "pipeline": Option(str, names[0], choices=names, meaning="what makes the avatar"),
+        "pipeline": Option(str, next(iter(names), ""), choices=names, meaning="what makes the avatar"),
         "preview": Option(
             bool, False, meaning="also draw the preview sheet, where the answer has room for it"
         ),
@@ -148,6 +146,10 @@ def asked(
     Raises:
         FacewrightError: BAD_OPTION, in the words that stages have for it; BAD_REQUEST for a header.
     """
+    if not avatars:
+        raise RequestError(
+            404, "this server makes no avatars of photos", "GET /v1/pipelines lists what it does"
+        )
     given: dict[str, str] = {}
     for name, value in parameters:
         if name in given:

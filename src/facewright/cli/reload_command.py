@@ -22,8 +22,9 @@ def add_reload(commands: Any) -> None:
         "reload",
         help="load new weights in a server that runs",
         description="Let a second Triton load beside the one that serves, with the weights and "
-        "configurations that are there now, and take over without a refused request. Where it does not come up, the one "
-        "before serves on. The server is one of this user on this machine; SIGUSR1 asks it for the same.",
+        "configurations that are there now, and take over without a refused request. Where it does not come "
+        "up, the one before serves on. The server is one of this user on this machine; SIGUSR1 asks it for "
+        "the same.",
     )
     reload.add_argument("--pid", type=arguments.count, metavar="PID", help="which server, where several run")
     reload.set_defaults(run=_reload)

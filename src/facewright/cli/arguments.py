@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import math
 import re
 import shlex
@@ -170,15 +169,6 @@ def require_readable(path: Path, option: str) -> None:
     except OSError as error:
         problem = f"cannot be read: {reason(error)}"
     raise FacewrightError(ErrorCode.BAD_OPTION, f"{option} {path} {problem}", "give a file that is there")
-
-
-def in_a_circle(path: Path) -> bool:
-    """Whether a path is a link, or leads through one, that leads back to itself."""
-    try:
-        path.stat()
-    except OSError as error:
-        return error.errno == errno.ELOOP
-    return False
 
 
 def _number(text: str) -> float:

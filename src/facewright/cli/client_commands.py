@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from facewright.core.options import Option, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
 from facewright.pipelines.stages import Pipeline
+from facewright_client._avatar_name import glb_instead
 from facewright_client.contract import GLB, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PIPELINE: Final = "avatar_twin"
 DEFAULT_SERVER: Final = "localhost:8001"
-#: Names that mean a file of another kind, and would become folders.
-_NOT_WRITTEN: Final = re.compile(
-    r"\.(gltf|vrm|fbx|obj|ply|stl|usd[acz]?|dae|blend|bin|npz|zip|json|txt|html|pdf|png|jpe?g|webp|gif|bmp|tiff?"
-    r"|heic|avif)",
-    re.IGNORECASE,
-)
 
 
 def add_create(commands: Any, asked: str | None) -> None:
@@ -245,9 +239,10 @@ def _output(text: str) -> Path:
     if text in ("", "-"):
         raise argparse.ArgumentTypeError(f"{text!r} is no file; give a .glb, or a folder")
     path = Path(text)
-    if _NOT_WRITTEN.fullmatch(path.suffix) and not text.endswith("/") and not path.is_dir():
+    instead = glb_instead(text)
+    if instead and not text.endswith("/") and not path.is_dir():  # or it would become a folder
         raise argparse.ArgumentTypeError(
-            f"{text!r}: avatars are written as .glb; give {path.with_suffix('.glb')}, or a folder"
+            f"{text!r}: avatars are written as .glb; give {instead}, or a folder"
         )
     return path
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from facewright.cli.arguments import CommandParser, refuse_unknown_command
+from facewright.cli.arguments import WRONG_USAGE, CommandParser, refuse_unknown_command
 from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine, where_else
 from facewright.cli.installed_commands import add_installed
 from facewright.cli.interrupts import INTERRUPTED, leaving_at_once
@@ -20,6 +20,7 @@ from facewright.cli.messages import complain, discard_output, prepare_streams, r
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import program
+from facewright_client.contract import ErrorCode
 
 _EXAMPLES: Final = {
     "": {
@@ -68,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except FacewrightError as error:
         complain(error.message, error.hint)
-        return 1
+        return WRONG_USAGE if error.code == ErrorCode.BAD_OPTION else 1
     except BrokenPipeError:
         raise
     except OSError as error:  # whatever no command expects of the file system

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -17,7 +16,6 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from facewright.cli.arguments import in_a_circle
 from facewright.cli.messages import printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import runnable
@@ -32,7 +30,7 @@ from facewright_client import (
     WrongServerError,
 )
 from facewright_client._photo_file import check_photo_file, photo_bytes
-from facewright_client._whole_file import remove_forgotten, write_whole
+from facewright_client._whole_file import file_behind, obstacle, remove_forgotten, try_folder, write_whole
 from facewright_client.contract import ErrorCode
 
 #: Seconds of silence after which it is told what is waited for.
@@ -84,6 +82,17 @@ class Batch:
         """The ``.glb`` of each photo."""
         return [self.output] if self.single else _targets(self.photos, self.folder)
 
+    def written(self) -> list[Path]:
+        """Every file that is written, by the names that are given to it."""
+        paths = [self.folder / FINISHED_FILE]
+        for target in self.targets():
+            paths.append(target)
+            if self.preview:
+                paths.append(preview_path(target))
+            if self.report:
+                paths.append(report_path(target))
+        return paths
+
     def __post_init__(self) -> None:
         if self.single and len(self.photos) > 1:
             raise FacewrightError(
@@ -93,10 +102,7 @@ class Batch:
             )
         # Before any work, a server's start included: a photo that is overwritten cannot be brought back.
         photos = {identity for photo in self.photos for identity in _identities(photo)}
-        written = [self.folder / FINISHED_FILE]
-        for target in self.targets():
-            written += [target, preview_path(target), report_path(target)]
-        for path in written:
+        for path in self.written():
             if photos.intersection(_identities(path)):
                 raise FacewrightError(
                     ErrorCode.BAD_OPTION,
@@ -254,7 +260,10 @@ class _Creation:
             _write(avatar, target, self._batch)
             self._finished.add(target, fingerprint)
         except OSError as error:  # the next would not find more room
-            self._give_up(f"error: {target} cannot be written: {reason(error)}")
+            self._give_up(
+                f"error: {error.filename or target} cannot be written: {reason(error)}; mend: make room or give "
+                "another --output, and run it again: what was made is kept"
+            )
             return
         self._made += 1
         for warning in avatar.warnings:
@@ -321,28 +330,47 @@ def _prepare_output(batch: Batch) -> None:
     folder = batch.folder
     try:
         if batch.single:
-            if in_a_circle(batch.output):
-                raise _no_output(f"{batch.output} is a link that leads back to itself")
-            if batch.output.exists() and not batch.output.is_file():
-                raise _no_output(f"{batch.output} is no file")
             if not folder.is_dir():
                 folder.stat()  # says whether it is not there, or cannot be seen
                 raise _no_output(f"{folder} is no folder")
         else:
             if folder.exists() and not folder.is_dir():
-                raise _no_output(f"{folder} is a file, not a folder")
+                what = obstacle(folder)
+                raise _no_output(
+                    f"{folder} {f'{what}, and no folder' if what else 'is a file, not a folder'}"
+                )
             if folder.is_symlink() and not folder.exists():
                 folder.stat()  # says why
             folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as trial:
-            trial.write(b"\0")
-        remove_forgotten(folder)
+        for folder in _places(batch):
+            try_folder(folder)
+            remove_forgotten(folder)
     except OSError as error:
         raise _no_output(f"nothing can be written to {folder}: {reason(error)}") from None
 
 
-def _no_output(what: str) -> FacewrightError:
-    return FacewrightError(ErrorCode.BAD_OPTION, what, "give another --output: a .glb, or a folder")
+def _places(batch: Batch) -> list[Path]:
+    """The folders that a batch writes to: that of the output, and those that links in it lead to.
+
+    Raises:
+        FacewrightError: BAD_OPTION when a file to write cannot be one.
+    """
+    places = {batch.folder: None}
+    leading: dict[Path, Path] = {}
+    for path in batch.written():
+        what = obstacle(path)
+        if what:
+            raise _no_output(f"{path} {what}", "remove it, or " if path != batch.output else "")
+        file = file_behind(path)
+        if leading.setdefault(file, path) != path:
+            raise _no_output(f"{path} and {leading[file]} are the same file")
+        if path.is_symlink():
+            places[file.parent] = None
+    return list(places)
+
+
+def _no_output(what: str, mend: str = "") -> FacewrightError:
+    return FacewrightError(ErrorCode.BAD_OPTION, what, f"{mend}give another --output: a .glb, or a folder")
 
 
 def _write(avatar: Avatar, target: Path, batch: Batch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,7 +14,7 @@ from numpy.lib import format as npy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from facewright.cli.arguments import in_a_circle, require_readable
+from facewright.cli.arguments import require_readable
 from facewright.cli.messages import complain, printable, reason
 from facewright.core.errors import FacewrightError
 from facewright_client import (
@@ -27,7 +26,7 @@ from facewright_client import (
     RefinementStart,
     Tls,
 )
-from facewright_client._whole_file import write_whole
+from facewright_client._whole_file import file_behind, obstacle, try_folder, write_whole
 from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
 
 _DTYPES: Final = {"TYPE_UINT8": "uint8", "TYPE_FP32": "float32"}
@@ -64,25 +63,32 @@ class RefineCommand:
             written["--preview"] = (self.preview, (".jpg", ".jpeg"))
             if self.options.get("preview_every") == 0:
                 raise _bad("--preview without pictures", "give --preview-every 1 or more")
-        # Not Path.resolve(), which raises for links in a circle.
-        taken = {os.path.realpath(self.start)}
+        taken = {file_behind(self.start)}
         for option, (path, suffixes) in written.items():
             if path.suffix.lower() not in suffixes:
                 raise _bad(f"{option} is {path}", f"give it the name of a {suffixes[0]}")
-            if path.is_dir() or not path.parent.is_dir():
-                what = "a folder" if path.is_dir() else "in no folder that there is"
-                raise _bad(f"{option} {path} is {what}", "give a file in a folder that is there")
-            if in_a_circle(path):
-                raise _bad(f"{option} {path} is a link that leads back to itself", "give it another name")
-            if os.path.realpath(path) in taken:
+            what = obstacle(path) or ("" if path.parent.is_dir() else "is in no folder that there is")
+            if what:
+                raise _bad(f"{option} {path} {what}", "give a file in a folder that is there")
+            if file_behind(path) in taken:
                 raise _bad(f"{option} {path} would be written over another file", "give it another name")
-            taken.add(os.path.realpath(path))
+            taken.add(file_behind(path))
+            try:
+                try_folder(file_behind(path).parent)
+            except OSError as error:
+                raise _bad(
+                    f"{option} {path} cannot be written: {reason(error)}", "give another file"
+                ) from None
 
 
 def refine_latents(command: RefineCommand) -> int:
     """Refine and write the files; exit status 0 done, 1 failed."""
-    require_readable(command.start, "START")
-    start = read_start(command.start)
+    try:
+        require_readable(command.start, "START")
+        start = read_start(command.start)
+    except FacewrightError as error:  # as of a photo that cannot be read, and no wrong usage
+        complain(error.message, error.hint)
+        return 1
     try:
         refined, picture = _refine(command, start)
     except FacewrightClientError as error:
@@ -96,7 +102,7 @@ def refine_latents(command: RefineCommand) -> int:
             try:
                 write_whole(path, written)
             except OSError as error:
-                complain(f"{path} cannot be written: {reason(error)}")
+                complain(f"{path} cannot be written: {reason(error)}", "make room, or give another file")
                 return 1
     info = refined.info
     print(

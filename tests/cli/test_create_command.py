@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import threading
 from pathlib import Path
 
 import grpc
@@ -204,3 +205,15 @@ def test_what_a_killed_process_left_half_written_goes(scripted: tuple[Scripted, 
 def test_a_report_is_json(scripted: tuple[Scripted, str], say: Say) -> None:
     assert say(f"create me.jpg -o me.glb --report --server {scripted[1]}")[0] == 0
     assert json.loads(Path("me.report.json").read_text()) == {"warnings": ["blurred"]}
+
+
+def test_a_batch_off_a_terminal_says_how_far_it_is(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facewright.cli.create_command._TELL_EVERY_S", 0.05)
+    script, url = scripted
+    script.release.clear()
+    threading.Timer(0.5, script.release.set).start()
+    _, said = say(f"create me.jpg you.jpg -o out --server {url}")
+    assert "0 of 2 photos done\n" in said
+    assert said.endswith("2 made, 0 already there, 0 failed\n")

@@ -16,7 +16,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from facewright.cli.messages import printable, reason, say
+from facewright.cli.messages import LOG, printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import runnable
 from facewright_client import (
@@ -35,6 +35,8 @@ from facewright_client.contract import ErrorCode
 
 #: Seconds of silence after which it is told what is waited for.
 _PATIENCE_S: Final = 1.0
+#: Seconds between lines that say how far a batch is, off a terminal.
+_TELL_EVERY_S: Final = 30.0
 #: In the output folder: what is finished, by file name.
 FINISHED_FILE: Final = ".facewright-finished.json"
 
@@ -201,7 +203,7 @@ class _Creation:
         self._tls = tls
         self._targets = batch.targets()
         self._finished = Finished(batch.folder)
-        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        self._console = Console(file=LOG, markup=False, emoji=False, highlight=False)
         self._made = self._skipped = self._failed = 0
         self._answered = False
         self._given_up = False
@@ -212,30 +214,52 @@ class _Creation:
         """All photos; the exit status."""
         # One iterator for all workers: each takes the next photo when it is free.
         jobs = iter(list(zip(self._batch.photos, self._targets, strict=True)))
-        many = len(self._targets) > 1
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        hidden = not (many and self._console.is_terminal)
+        with_bar = self._many and self._console.is_terminal
         connection = Connection(tls=self._tls, on_retry=self._waiting)
+        telling = None if with_bar or not self._many else asyncio.create_task(self._tell_now_and_then())
         # A connection belongs to the event loop that it is opened in.
-        async with AsyncClient(self._url, connection) as client:
-            with Progress(*columns, console=self._console, disable=hidden) as bar:
-                task = bar.add_task("avatars", total=len(self._targets))
+        try:
+            async with AsyncClient(self._url, connection) as client:
+                with Progress(*columns, console=self._console, disable=not with_bar) as bar:
+                    task = bar.add_task("avatars", total=len(self._targets))
 
-                async def worker() -> None:
-                    for photo, target in jobs:
-                        if self._given_up:
-                            return
-                        await self._one(client, photo, target)
-                        bar.advance(task)
+                    async def worker() -> None:
+                        for photo, target in jobs:
+                            if self._given_up:
+                                return
+                            await self._one(client, photo, target)
+                            bar.advance(task)
 
-                workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
-                await asyncio.gather(*workers)
-        self._stop_waiting()
-        if many or self._skipped:
-            left = len(self._targets) - self._made - self._skipped - self._failed
-            not_tried = f", {left} not tried" if left else ""
-            self._say(f"{self._made} made, {self._skipped} already there, {self._failed} failed{not_tried}")
+                    workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
+                    await asyncio.gather(*workers)
+        except asyncio.CancelledError:
+            if self._many:
+                self._say(f"{self._so_far()}; the same command makes the rest")
+            raise
+        finally:
+            self._stop_waiting()
+            if telling is not None:
+                telling.cancel()
+        if self._many or self._skipped:
+            self._say(self._so_far())
         return int(self._made + self._skipped < len(self._targets))
+
+    @property
+    def _many(self) -> bool:
+        return len(self._targets) > 1
+
+    def _so_far(self) -> str:
+        left = len(self._targets) - self._made - self._skipped - self._failed
+        not_tried = f", {left} not tried" if left else ""
+        return f"{self._made} made, {self._skipped} already there, {self._failed} failed{not_tried}"
+
+    async def _tell_now_and_then(self) -> None:
+        """How far it is, where no bar shows it."""
+        while True:
+            await asyncio.sleep(_TELL_EVERY_S)
+            done = self._made + self._skipped + self._failed
+            self._say(f"{done} of {len(self._targets)} photos done")
 
     async def _one(self, client: AsyncClient, photo: Path, target: Path) -> None:
         """One photo, or a line about it."""
@@ -267,7 +291,7 @@ class _Creation:
             return
         self._made += 1
         for warning in avatar.warnings:
-            self._say(f"{f'{photo}: ' if len(self._targets) > 1 else ''}warning: {warning}")
+            self._say(f"{f'{photo}: ' if self._many else ''}warning: {warning}")
 
     async def _fail(self, client: AsyncClient, photo: Path, error: FacewrightClientError | OSError) -> None:
         line = _line(photo, error)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facewright.cli.arguments import require_readable
-from facewright.cli.messages import complain, printable, reason
+from facewright.cli.messages import LOG, complain, printable, reason
 from facewright.core.errors import FacewrightError
 from facewright_client import (
     Client,
@@ -177,7 +177,7 @@ def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement,
         TimeRemainingColumn(),
     )
     connection = Connection(timeout_s=command.timeout_s, tls=command.tls)
-    bar = Progress(*columns, console=Console(stderr=True))
+    bar = Progress(*columns, console=Console(file=LOG))
     task = bar.add_task("refining", total=None, loss="")
     with Client(command.server, connection) as client:
 

@@ -183,7 +183,9 @@ def test_whoever_waits_is_told_what_for(say: Say) -> None:
     status, said = say("create me.jpg -o me.glb --server 127.0.0.1:1 --timeout 4")
     assert status == 1
     waiting, failed = said.splitlines()
-    assert waiting.startswith("waiting for the server at 127.0.0.1:1: nothing listens at 127.0.0.1:1 (start ")
+    assert waiting.startswith(
+        "waiting up to 4 s for the server at 127.0.0.1:1: nothing listens at 127.0.0.1:1 ("
+    )
     assert failed.startswith("me.jpg: UNAVAILABLE: nothing listens at 127.0.0.1:1 (start ")
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 DEFAULT_PIPELINE: Final = "avatar_twin"
 DEFAULT_SERVER: Final = "localhost:8001"
+#: Seconds for one photo, and of them for a server that is not there, where no --timeout says another time.
+LONGEST_S: Final = 120.0
+LONGEST_UNAVAILABLE_S: Final = 30.0
 
 
 def add_create(commands: Any, asked: str | None) -> None:
@@ -39,7 +42,8 @@ def add_create(commands: Any, asked: str | None) -> None:
         "create",
         help="make avatars of photos",
         description=f"Make an avatar (.glb) of each photo ({PHOTO_FORMATS}). What is finished already, by "
-        "the photo's content and the options, is not made again. Exit status 1 when any photo failed.",
+        "the photo's content and the options, is not made again. Exit status 1 when any photo failed, 2 "
+        "when nothing was tried because of what was typed.",
     )
     create.add_argument("photos", nargs="+", type=arguments.photo, metavar="PHOTO")
     create.add_argument(
@@ -72,9 +76,9 @@ def add_create(commands: Any, asked: str | None) -> None:
     server.add_argument(
         "--timeout",
         type=arguments.seconds,
-        default=120.0,
         metavar="S",
-        help="seconds for one photo (default: %(default)s)",
+        help="seconds for one photo, and for a server to start answering (default: "
+        f"{LONGEST_S:g}, and {LONGEST_UNAVAILABLE_S:g})",
     )
     if asked is not None:
         row = pipeline(asked)

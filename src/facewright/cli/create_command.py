@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from glob import iglob
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from facewright.cli.client_commands import LONGEST_S, LONGEST_UNAVAILABLE_S
 from facewright.cli.messages import LOG, printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import runnable
@@ -25,6 +27,7 @@ from facewright_client import (
     BadRequestError,
     Connection,
     FacewrightClientError,
+    RetryPolicy,
     ServerUnavailableError,
     Tls,
     WrongServerError,
@@ -53,7 +56,8 @@ class Batch:
         preview, report: also write ``NAME.preview.png`` and ``NAME.report.json``.
         again: make finished avatars again.
         parallel: photos under way at once.
-        timeout_s: for one photo.
+        timeout_s: for one photo, a server that is not there included; None: `LONGEST_S`, and
+            `LONGEST_UNAVAILABLE_S` of it for such a server.
 
     Raises:
         FacewrightError: BAD_OPTION when a file to write is one of the photos, or there are several photos for
@@ -68,7 +72,7 @@ class Batch:
     report: bool = False
     again: bool = False
     parallel: int = 4
-    timeout_s: float = 120.0
+    timeout_s: float | None = None
 
     @property
     def single(self) -> bool:
@@ -216,7 +220,12 @@ class _Creation:
         jobs = iter(list(zip(self._batch.photos, self._targets, strict=True)))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with_bar = self._many and self._console.is_terminal
-        connection = Connection(tls=self._tls, on_retry=self._waiting)
+        connection = Connection(
+            timeout_s=self._batch.timeout_s or LONGEST_S,
+            retries=RetryPolicy(unavailable_s=self._batch.timeout_s or LONGEST_UNAVAILABLE_S),
+            tls=self._tls,
+            on_retry=self._waiting,
+        )
         telling = None if with_bar or not self._many else asyncio.create_task(self._tell_now_and_then())
         # A connection belongs to the event loop that it is opened in.
         try:
@@ -273,7 +282,6 @@ class _Creation:
                 content,
                 self._batch.pipeline,
                 preview=self._batch.preview,
-                timeout_s=self._batch.timeout_s,
                 **self._batch.options,
             )
         except (FacewrightClientError, OSError) as error:
@@ -285,8 +293,8 @@ class _Creation:
             self._finished.add(target, fingerprint)
         except OSError as error:  # the next would not find more room
             self._give_up(
-                f"error: {error.filename or target} cannot be written: {reason(error)}; mend: make room or give "
-                "another --output, and run it again: what was made is kept"
+                f"error: {error.filename or target} cannot be written: {reason(error)}; mend: make room or "
+                "give another --output, and run it again: what was made is kept"
             )
             return
         self._made += 1
@@ -327,7 +335,9 @@ class _Creation:
             self._waits = asyncio.get_running_loop().call_later(_PATIENCE_S, self._tell_waiting)
 
     def _tell_waiting(self) -> None:
-        self._say(f"waiting for the server at {self._url}: {self._waits_for}")
+        gone = isinstance(self._waits_for, ServerUnavailableError)
+        longest = self._batch.timeout_s or (LONGEST_UNAVAILABLE_S if gone else LONGEST_S)
+        self._say(f"waiting up to {longest:g} s for the server at {self._url}: {self._waits_for}")
 
     def _heard(self) -> None:
         """The server has answered."""
@@ -466,11 +476,20 @@ def _cause(photo: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         if photo.is_symlink():
             return f"; it is a link to {os.readlink(photo)}, which is not there"
-        if any(character in photo.name for character in "*?["):
-            return "; no file has a name like that"
+        if any(character in str(photo) for character in "*?["):
+            return (
+                "; take off the quotes, so that the shell finds the files"
+                if _meets_files(photo)
+                else ("; no file has a name like that")
+            )
         if str(photo).startswith("~"):
             return "; a shell replaces ~ only where it is not quoted"
         return "; check the name and the folder"
     if error.errno == errno.ELOOP:
         return "; it is a link that leads back to itself"
     return "; allow this user to read it" if isinstance(error, PermissionError) else ""
+
+
+def _meets_files(pattern: Path) -> bool:
+    """Whether a pattern, as a shell reads it, is met by any file."""
+    return next(iglob(str(pattern), recursive=True), None) is not None

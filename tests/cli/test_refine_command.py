@@ -126,8 +126,19 @@ def test_a_start_with_wrong_bytes(place: int, say: Say) -> None:
     Path("start.npz").write_bytes(content)
     status, said = say("refine start.npz -o r.npz --server 127.0.0.1:1")
     assert status == 1
-    assert "start.npz is " in said
+    assert "start.npz is damaged: " in said
     assert said.count("\n") == 1
+
+
+def test_a_start_of_which_a_part_is_missing(say: Say) -> None:
+    _save_start("start.npz")
+    content = Path("start.npz").read_bytes()
+    for length in (4, 1000, len(content) - 30):
+        Path("start.npz").write_bytes(content[:length])
+        status, said = say("refine start.npz -o r.npz --server 127.0.0.1:1")
+        assert status == 1
+        assert said.startswith("error: start.npz is damaged: ")
+        assert said.endswith("mend: copy it again, or write it again with numpy.savez\n")
 
 
 def _save_start(path: str, **other: np.ndarray) -> None:

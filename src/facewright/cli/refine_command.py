@@ -26,10 +26,13 @@ from facewright_client import (
     RefinementStart,
     Tls,
 )
+from facewright_client._refinement import unfit
 from facewright_client._whole_file import file_behind, obstacle, try_folder, write_whole
 from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
 
-_DTYPES: Final = {"TYPE_UINT8": "uint8", "TYPE_FP32": "float32"}
+#: Every archive begins so, empty ones and those in parts but for the second half.
+_ZIP: Final = b"PK"
+_AGAIN: Final = "copy it again, or write it again with numpy.savez"
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,15 @@ def read_start(path: Path) -> RefinementStart:
                 with archive.open(f"{name}.npy") as file:
                     arrays[name] = npy.read_array(file, allow_pickle=False)
                     file.read(1)  # at its end the checksum is looked at
-    except zipfile.BadZipFile:
-        raise _bad(f"{path} is no .npz file", "write one with numpy.savez") from None
+    except zipfile.BadZipFile as error:
+        with path.open("rb") as file:
+            if file.read(len(_ZIP)) != _ZIP:
+                raise _bad(f"{path} is no .npz file", "write one with numpy.savez") from None
+        raise _bad(f"{path} is damaged: {error}", _AGAIN) from None
     except (OSError, FacewrightError):
         raise
     except Exception as error:  # zipfile, zlib, NumPy and Python's own parser each have theirs
-        raise _bad(f"{path} is damaged: {error}", "write it again with numpy.savez") from None
+        raise _bad(f"{path} is damaged: {error}", _AGAIN) from None
     return RefinementStart(**arrays)
 
 
@@ -156,11 +162,9 @@ def _require(what: str, tensor: Tensor, file: IO[bytes]) -> None:
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise _bad(f"{what} is pickled, and is not read", "save it as an array of numbers")
-    wanted = _DTYPES[tensor.dtype]
-    if dtype != np.dtype(wanted):
-        raise _bad(f"{what} is {dtype}", f"convert it to {wanted}")
-    if shape != tensor.shape:
-        raise _bad(f"{what} has shape {list(shape)}", f"it takes {list(tensor.shape)}")
+    problem = unfit(shape, dtype, tensor)
+    if problem:
+        raise _bad(f"{what} {problem[0]}", problem[1])
 
 
 def _bad(what: str, mend: str) -> FacewrightError:

@@ -74,6 +74,11 @@ LINES = {
     "create me.jpg -o me.glb --timeout -1": "'-1' is no time",
     "create me.jpg -o me.glb --timeout abc": "'abc' is no time",
     "create me.jpg -o me.glb --parallel 0": "'0' is no number of things; give 1 to 999999",
+    "create me.jpg -o me.glb --preview=1": "--preview takes no value, and was given '1'; mend: leave the",
+    "doctor -h1": "--help takes no value, and was given '1'",
+    "create me.jpg -o me.glb --face-index 9999999999999999999": "'9999999999999999999'; mend: face_index is",
+    "create '*e.jpg' -o out": "*e.jpg: No such file or directory; take off the quotes, so that the shell",
+    "create '../*/m?.jpg' -o out": "take off the quotes",
     # --server
     "create me.jpg -o me.glb --server http://gpu:8001": "write host and gRPC port, such as gpu:8001",
     "create me.jpg -o me.glb --server gpu": "'gpu' has no port; gRPC's is 8001 by default: gpu:8001",

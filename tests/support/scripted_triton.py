@@ -15,6 +15,11 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from facewright_client import contract
 
 
+_INFO = json.dumps(
+    {"iterations": 2, "ended": "iterations", "first_loss": 1.0, "best_loss": 0.5, "ms_per_iteration": 1.0}
+).encode()
+
+
 def wire_error(code: str) -> str:
     """A stage's failure as an ensemble passes it on."""
     fields = {"code": code, "stage": "find_face", "message": "m", "hint": "h"}
@@ -101,7 +106,7 @@ def refinement(model: str) -> service_pb2.ModelInferResponse:
     answer = service_pb2.ModelInferResponse(model_name=model)
     for tensor in contract.REFINEMENT_OUTPUTS:
         shape = [2 if n == -1 else n for n in tensor.shape]
-        _add(answer, tensor, b"{}" if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
+        _add(answer, tensor, _INFO if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
     return answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from facewright.cli import main
 from facewright.cli.refine_command import read_start
 from facewright.pipelines.refinement import REFINE_OPTIONS
 from tests.cli.conftest import Say
+from tests.support.scripted_triton import Scripted
 
 ARRAYS = {
     "face_crop": np.zeros((1024, 1024, 3), np.uint8),
@@ -73,6 +75,19 @@ def test_refine_when_nothing_listens(say: Say) -> None:
     assert status == 1
     assert said.startswith("error: UNAVAILABLE: nothing listens at 127.0.0.1:1; mend: start a server with ")
     assert said.count("\n") == 1
+
+
+def test_a_result_from_before_it_diverged_comes_with_a_warning(
+    scripted: tuple[Scripted, str], say: Say
+) -> None:
+    script, url = scripted
+    info = {"ended": "diverged", "iterations": 9, "best_iteration": 6, "first_loss": 0.2, "best_loss": 0.1}
+    script.refinement_info = json.dumps(info | {"ms_per_iteration": 1.0}).encode()
+    _save_start("start.npz")
+    status, said = say(f"refine start.npz -o r.npz --server {url}")
+    assert status == 0
+    assert "warning: it diverged: iteration 9 has no finite loss; r.npz is of iteration 7" in said
+    assert "--learning-rate" in said
 
 
 class _Bomb:

@@ -185,11 +185,13 @@ class Server:
                 self.restarts += 1
                 _LOG.error("restarting the server: %s", reason)
                 self._stop.wait(min(2.0**failed_starts - 1, 30.0))
-        except Exception as error:
+        except BaseException as error:  # whatever ends this thread, somebody waits for it
+            what = f"{type(error).__name__}: {error}"
             if self.restarts:  # else whoever starts it is told
-                _LOG.error("the server ends: %s: %s", type(error).__name__, error)
+                _LOG.error("the server ends: %s", what)
             with self._changed:
-                self._failure = error
+                # Others than an Exception are not to end the thread that is told.
+                self._failure = error if isinstance(error, Exception) else ServerFailedError(what)
                 self._changed.notify_all()
 
     def _await_start(self, process: TritonProcess, probe: LivenessProbe) -> str | None:

@@ -118,7 +118,17 @@ LINES = {
     "serve --cores -1": "'-1' is no number of things",
     "serve --longest-wait nan": "'nan' is no time",
     "serve --probe-every 0": "'0' is no time",
-    "serve --log folder": "--log folder cannot be written: Is a directory",
+    "serve --log folder": "--log folder is a folder",
+    "serve --log photo.jpg": "--log photo.jpg is no text, and nothing is added to it; mend: name another file",
+    "serve --log folder/photo.glb": "--log folder/photo.glb is no text",
+    "serve --log missing/x.log": "--log missing/x.log is in no folder that there is; mend: make missing, or ",
+    "serve --log afile/x.log": "--log afile/x.log cannot be written: Not a directory",
+    "serve --log circle": "--log circle cannot be written: Too many levels",
+    "serve --log /dev/zero": "--log /dev/zero is a device",
+    "serve --log /dev/full": "--log /dev/full is a device",
+    "serve --log ''": "--log . is a folder",
+    "serve --log pipe.jpg --grpc-port 0 --http-port 0 --metrics-port 0": "the log pipe.jpg is a pipe that nobody "
+    "reads",
     "serve --tls-key k.pem --tls-certificate c.pem": "--tls-certificate c.pem cannot be read",
     "serve --tls-key afile --tls-certificate afile": "are no certificate and its key",
 }

@@ -22,7 +22,10 @@ def add_serve(commands: Any) -> None:
         "restart it when a stage dies or falls silent. SIGTERM and Ctrl-C let requests in flight finish.",
     )
     serve.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s; 0.0.0.0: everywhere)"
+        "--host",
+        type=arguments.host,
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s; 0.0.0.0: everywhere)",
     )
     for port, default in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
         serve.add_argument(

@@ -173,9 +173,10 @@ class Server:
                     if started and not self._stop.is_set():
                         reason = self._watch(process, probe)
                 finally:
+                    serves = self._ready.is_set()
                     self._set_ready(False)
                     # A dead stage would hold up an orderly end for as long as it may take.
-                    process.stop(patience_s=15.0 if self._stop.is_set() else 4.0)
+                    process.stop(patience_s=(15.0 if self._stop.is_set() else 4.0) if serves else 0.0)
                     self._process = None
                 if reason is None:
                     return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,19 @@ def test_a_result_is_written_through_a_link(scripted: tuple[Scripted, str], say:
     say(f"refine start.npz -o r.npz --server {scripted[1]}")
     assert "w_plus" in np.load("far/r.npz")
     assert Path("r.npz").is_symlink()
+
+
+def test_a_result_from_before_it_diverged_comes_with_a_warning(
+    scripted: tuple[Scripted, str], say: Say
+) -> None:
+    script, url = scripted
+    info = {"ended": "diverged", "iterations": 9, "best_iteration": 6, "first_loss": 0.2, "best_loss": 0.1}
+    script.refinement_info = json.dumps(info | {"ms_per_iteration": 1.0}).encode()
+    _save_start("start.npz")
+    status, said = say(f"refine start.npz -o r.npz --server {url}")
+    assert status == 0
+    assert "warning: it diverged: iteration 9 has no finite loss; r.npz is of iteration 7" in said
+    assert "--learning-rate" in said
 
 
 class _Bomb:

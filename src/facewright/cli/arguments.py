@@ -142,6 +142,15 @@ def port(text: str) -> int:
     return int(text)
 
 
+def host(text: str) -> str:
+    """An address to listen on, or a name of one; which it may be is told by the system."""
+    if not re.fullmatch(r"[0-9A-Za-z.:_%-]{1,253}", text) or ".." in text:
+        raise argparse.ArgumentTypeError(
+            f"{_short(text)} is no address; give one of this machine, such as 127.0.0.1, or 0.0.0.0 for all"
+        )
+    return text
+
+
 def server_address(text: str) -> str:
     """``host:port`` of a server."""
     from facewright_client._address import checked_address

@@ -81,14 +81,14 @@ def add_create(commands: Any, asked: str | None) -> None:
         f"{LONGEST_S:g}, and {LONGEST_UNAVAILABLE_S:g})",
     )
     if asked is not None:
-        row = pipeline(asked)
-        if not _makes_avatars(row):
-            others = ", ".join(name for name, other in pipelines().items() if _makes_avatars(other))
+        avatars = [name for name, row in pipelines().items() if _makes_avatars(row)]
+        row = pipeline(asked, avatars)
+        if row.name not in avatars:
             refines = "facewright refine runs it; " if row in REFINEMENT else ""
             raise FacewrightError(
                 ErrorCode.BAD_OPTION,
                 f"pipeline {row.name} makes no avatar of a photo",
-                f"{refines}--pipeline is one of: {others}",
+                f"{refines}--pipeline is one of: {', '.join(avatars)}",
             )
         _add_options(create.add_argument_group(f"options of {row.name}"), row.options)
     create.set_defaults(run=_create)

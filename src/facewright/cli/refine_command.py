@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facewright.cli.arguments import require_readable
-from facewright.cli.messages import LOG, complain, printable, reason
+from facewright.cli.messages import LOG, complain, printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright_client import (
     Client,
@@ -114,6 +114,11 @@ def refine_latents(command: RefineCommand) -> int:
         if info["iterations"]
         else f"{printable(command.output)}: no iteration was done ({info['ended']})"
     )
+    if info["ended"] == "diverged":  # later than at the start, which the server refuses
+        say(
+            f"warning: it diverged: iteration {info['iterations']} has no finite loss; {command.output} is "
+            f"of iteration {info['best_iteration'] + 1}, the best before; try a smaller --learning-rate"
+        )
     if command.preview is not None and picture is None:
         complain("no picture was made", "give --preview-every less than the iterations")
         return 1

@@ -173,9 +173,10 @@ class Server:
                     if started and not self._stop.is_set():
                         reason = self._watch(process, probe)
                 finally:
+                    serves = self._ready.is_set()
                     self._set_ready(False)
                     # A dead stage would hold up an orderly end for as long as it may take.
-                    process.stop(patience_s=15.0 if self._stop.is_set() else 4.0)
+                    process.stop(patience_s=(15.0 if self._stop.is_set() else 4.0) if serves else 0.0)
                     self._process = None
                 if reason is None:
                     return
@@ -185,11 +186,13 @@ class Server:
                 self.restarts += 1
                 _LOG.error("restarting the server: %s", reason)
                 self._stop.wait(min(2.0**failed_starts - 1, 30.0))
-        except Exception as error:
+        except BaseException as error:  # whatever ends this thread, somebody waits for it
+            what = f"{type(error).__name__}: {error}"
             if self.restarts:  # else whoever starts it is told
-                _LOG.error("the server ends: %s: %s", type(error).__name__, error)
+                _LOG.error("the server ends: %s", what)
             with self._changed:
-                self._failure = error
+                # Others than an Exception are not to end the thread that is told.
+                self._failure = error if isinstance(error, Exception) else ServerFailedError(what)
                 self._changed.notify_all()
 
     def _await_start(self, process: TritonProcess, probe: LivenessProbe) -> str | None:

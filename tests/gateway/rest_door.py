@@ -86,8 +86,13 @@ def everything(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def open_door(settings: RestSettings | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Door]:
-    """A door with all of our pipelines behind it."""
+def open_door(
+    settings: RestSettings | None = None,
+    tls: ssl.SSLContext | None = None,
+    served: Mapping[str, Pipeline] | None = None,
+) -> Iterator[Door]:
+    """A door with all of our pipelines behind it, or those that are ``served``."""
+    served = pipelines() if served is None else served
     house = ScriptedHouse()
     settings = settings or RestSettings()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -96,7 +101,7 @@ def open_door(settings: RestSettings | None = None, tls: ssl.SSLContext | None =
     thread.start()
 
     async def start() -> RestServer:
-        server = RestServer(rest_application(house, pipelines(), settings), [listener], settings.limits, tls)
+        server = RestServer(rest_application(house, served, settings), [listener], settings.limits, tls)
         await server.start()
         return server
 

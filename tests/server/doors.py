@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -12,8 +11,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any, Final
-
-import tritonclient.grpc as triton
 
 from benchmarks.inner_stages import triton_target
 from facewright.server import Server
@@ -80,20 +77,3 @@ def _events(answer: HTTPResponse) -> Iterator[tuple[str, Any]]:
 def behind(server: Server) -> str:
     """The gRPC target of the Triton behind a server's doors: in a folder of this user alone."""
     return triton_target(server.pid)
-
-
-def settled(server: Server, stage: str) -> int:
-    """How many requests a stage has worked on, once that stands still: Triton counts after it answers."""
-    with triton.InferenceServerClient(behind(server)) as raw:
-        count, seen = -1, 0
-        while seen < 5:
-            now = _executed(raw, stage)
-            seen = seen + 1 if now == count else 0
-            count = now
-            time.sleep(0.2)
-    return count
-
-
-def _executed(raw: triton.InferenceServerClient, stage: str) -> int:
-    (model,) = raw.get_inference_statistics(stage).model_stats
-    return int(model.inference_stats.success.count + model.inference_stats.fail.count)

@@ -8,7 +8,6 @@ import json
 import struct
 import subprocess
 import sys
-import time
 from io import BytesIO
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from facewright.pipelines.twin import AVATAR_TWIN, RENDER_PREVIEW
 from facewright.server import Server
 from facewright_client import AsyncClient, Client, contract
 from tests.server.doors import events, metrics, over_rest
+from tests.server.processes import settled
 
 pytestmark = pytest.mark.server
 
@@ -113,25 +113,12 @@ def test_options_reach_their_stage(client: Client, photo: bytes, options: dict) 
     assert ("viseme_aa" in gltf["meshes"][0]["extras"]["targetNames"]) == options.get("visemes", True)
 
 
-def test_preview_costs_nothing_unless_asked_for(client: Client, photo: bytes) -> None:
-    def renders() -> int:
-        models = {model["name"]: model for model in client.statistics()["model_stats"]}
-        return int(models["render_preview"]["inference_stats"]["success"].get("count", 0))
-
-    def settled() -> int:
-        """Triton counts a request a moment after it has answered."""
-        count = renders()
-        while True:
-            time.sleep(0.3)
-            if renders() == count:
-                return count
-            count = renders()
-
-    before = settled()
+def test_preview_costs_nothing_unless_asked_for(server: Server, client: Client, photo: bytes) -> None:
+    before = settled(server.url, "render_preview")
     client.create(photo)
-    assert settled() == before
+    assert settled(server.url, "render_preview") == before
     client.create(photo, preview=True)
-    assert settled() == before + 1
+    assert settled(server.url, "render_preview") == before + 1
 
 
 def test_the_file_alone_can_be_asked_for(server: Server, photo: bytes) -> None:

@@ -31,7 +31,6 @@ from facewright_client import (
     BadOptionError,
     BadPhotoError,
     BadRequestError,
-    CancelledError,
     Client,
     DeadlineExceededError,
     FaceTooSmallError,
@@ -42,7 +41,8 @@ from facewright_client import (
 )
 from facewright_client.contract import Tensor
 from tests.server import bad_photos
-from tests.server.doors import behind, settled
+from tests.server.doors import behind, over_rest
+from tests.server.processes import settled
 
 pytestmark = pytest.mark.server
 
@@ -111,7 +111,7 @@ def test_sixty_megapixels_are_served(client: Client, photo: bytes) -> None:
         {"deadline_ms": -1},
         {"no_such_option": 1},
         {"visemes": "maybe"},
-        {"texture_format": "x" * 100_000},
+        {"texture_format": "x" * 10_000},
     ],
 )
 def test_bad_options(client: Client, photo: bytes, options: dict) -> None:
@@ -125,6 +125,11 @@ def test_bad_options(client: Client, photo: bytes, options: dict) -> None:
 def test_a_face_that_is_not_there(client: Client, photo: bytes) -> None:
     with pytest.raises(NoFaceError, match="face_index"):
         client.create(photo, face_index=7)
+
+
+def test_more_options_than_any_request_has(client: Client, photo: bytes) -> None:
+    with pytest.raises(BadRequestError, match="beside the tensors' contents"):
+        client.create(photo, texture_format="x" * 100_000)
 
 
 def test_an_unknown_pipeline(client: Client, photo: bytes) -> None:
@@ -231,11 +236,11 @@ def test_mutated_photos(client: Client, photo: bytes) -> None:
 
 
 def test_a_deadline_stops_the_work(server: Server, client: Client, photo: bytes) -> None:
-    before = settled(server, "package_avatar")
+    before = settled(server.url, "package_avatar")
     with pytest.raises(DeadlineExceededError) as caught:
         client.create(photo, deadline_ms=1)
     assert caught.value.stage in ("fit_head", "bake_texture")
-    assert settled(server, "package_avatar") == before
+    assert settled(server.url, "package_avatar") == before
 
 
 def test_the_clients_own_time_limit(client: Client, photo: bytes) -> None:
@@ -244,10 +249,10 @@ def test_the_clients_own_time_limit(client: Client, photo: bytes) -> None:
     assert caught.value.stage in ("", "gateway"), "the client gave up, not a stage"
 
 
-def test_no_photo_in_logs_or_on_disk(tmp_path: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_photo_in_logs_or_on_disk(
+    tmp_path: Path, places: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the encoded photo nor its pixels, decoded or cropped, with Triton as talkative as it can be."""
-    places = tmp_path / "temporary"
-    places.mkdir()
     monkeypatch.setenv("TMPDIR", str(places))
     monkeypatch.setattr(tempfile, "tempdir", None)
     home_cache = cache_folder()
@@ -259,6 +264,7 @@ def test_no_photo_in_logs_or_on_disk(tmp_path: Path, photo: bytes, monkeypatch: 
     settings = ServerSettings(grpc_port=0, http_port=0, log=log, cores=1, log_verbose=True)
     with Server(settings) as server, Client(server.url) as client:
         client.create(marked, preview=True)
+        assert over_rest(server, "/v1/avatars?preview=true", marked).status == 200
         with pytest.raises(BadPhotoError):
             client.create(marked[: len(marked) // 2])
         with pytest.raises(BadOptionError):
@@ -268,7 +274,7 @@ def test_no_photo_in_logs_or_on_disk(tmp_path: Path, photo: bytes, monkeypatch: 
         found = _containing([log, *changed], secrets)
     assert log.stat().st_size > 10_000, "Triton was talkative"
     assert not found
-    changed = [path for path in _files(tmp_path, home_cache) if path.stat().st_mtime >= started]
+    changed = [path for path in _files(tmp_path, places, home_cache) if path.stat().st_mtime >= started]
     assert log in changed
     assert not _containing(changed, secrets)
     # The search finds what is there.

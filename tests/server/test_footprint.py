@@ -29,9 +29,9 @@ _COLD_KERNEL: Final = "sh_shading"
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def machine(places: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of its own: home, temporary folder, and a cache that lacks a kernel."""
-    warm, cold = cache_folder(), tmp_path / "cache"
+    warm, cold = cache_folder(), places / "cache"
     (cold / "kernels").mkdir(parents=True)
     for path in warm.iterdir():
         if path.name.startswith(("open", "triton-")):
@@ -40,13 +40,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if not path.name.startswith(_COLD_KERNEL):
             shutil.copy(path, cold / "kernels")
     for name in ("home", "tmp"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+        (places / name).mkdir()
+    monkeypatch.setenv("HOME", str(places / "home"))
+    monkeypatch.setenv("TMPDIR", str(places / "tmp"))
     monkeypatch.delenv("SHELL", raising=False)  # Bash then looks for its user's, as in a container
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(cold))
     monkeypatch.setattr("tempfile.tempdir", None)
-    return tmp_path
+    return places
 
 
 def _foreign(paths: Iterable[Path]) -> list[Path]:
@@ -61,7 +61,9 @@ def _foreign(paths: Iterable[Path]) -> list[Path]:
 
 def _addresses(reached: Iterable[str]) -> list[str]:
     """Those that are no sockets of the server's own, where it may write: Triton's, and that of the marks."""
-    return sorted({address for address in reached if not address.startswith("/") or _foreign([Path(address)])})
+    return sorted(
+        {address for address in reached if not address.startswith("/") or _foreign([Path(address)])}
+    )
 
 
 def test_a_servers_whole_life(machine: Path, photo: bytes) -> None:
@@ -129,7 +131,10 @@ with socket.socket(socket.AF_UNIX) as listener:
     assert _foreign(deeds.written) == sorted(
         [
             Path("/nowhere/at all"),
-            *(home / name for name in (".moved", ".queue", ".queue/a folder", "link", "listened", "relative")),
+            *(
+                home / name
+                for name in (".moved", ".queue", ".queue/a folder", "link", "listened", "relative")
+            ),
         ]
     )
     assert {"192.0.2.1:9", "/nowhere/socket"} <= set(_addresses(deeds.reached))

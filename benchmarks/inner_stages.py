@@ -11,8 +11,12 @@ def triton_target(pid: int) -> str:
 
     Args:
         pid: Triton's process id.
+
+    Raises:
+        ValueError: it is another process's.
     """
     arguments = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     address, number = (re.search(rf"--grpc-{name}=(\S+)", arguments) for name in ("address", "port"))
-    assert address and number, f"process {pid} is no Triton: {arguments}"
+    if address is None or number is None:
+        raise ValueError(f"process {pid} is no Triton: {arguments}")
     return f"{address[1]}:{number[1]}"

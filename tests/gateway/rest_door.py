@@ -15,6 +15,7 @@ from typing import Any
 
 from facewright.gateway.rest import RestServer, RestSettings, rest_application
 from facewright.pipelines.registry import pipelines
+from facewright.pipelines.stages import Pipeline
 from tests.support.scripted_house import ScriptedHouse
 
 #: Of a test, seconds: longer than anything takes that works.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from facewright.server import Server, ServerSettings
+from facewright.server import Server, ServerFailedError, ServerSettings
 from facewright_client import Client, Connection, FacewrightClientError, RetryPolicy
 from tests.server.processes import alive, answered, command, eventually, living
 
@@ -96,15 +96,14 @@ def test_what_is_killed_is_replaced_and_everyone_is_answered(
     folder = next(
         path for path in Path(tempfile.gettempdir()).glob("facewright-*") if str(path) in command(first)
     )
-    stages = {line: pid for pid, line in living(first).items()}
     with Players(breakable, 6, photo) as players:
-        os.kill(next((stages[line] for line in stages if victim in line), first), signal.SIGKILL)
+        os.kill(first if victim == "triton" else _stage(first, victim), signal.SIGKILL)
         assert eventually(lambda: breakable.restarts > restarts, 30)
-        assert breakable.wait_ready(120)
+        assert eventually(lambda: _serves_another(breakable, first), 240)
         made = players.answers
-        assert eventually(lambda: players.answers >= made + 6, 60)
+        assert eventually(lambda: players.answers >= made + 6, 120)
     assert players.failures == []
-    assert (breakable.restarts, breakable.pid != first) == (restarts + 1, True)
+    assert breakable.restarts == restarts + 1
     assert eventually(lambda: not living(first) and not folder.exists(), 30)
     assert eventually(lambda: _waited_for(first), 30), "a stage is left that nobody waited for"
 
@@ -120,14 +119,26 @@ def test_while_one_bake_hangs_the_other_serves_until_both_are_replaced(
         made = players.answers
         assert eventually(lambda: breakable.restarts > restarts, 30), "nobody noticed"
         assert breakable.pid == first, "it serves until the next one does"
-        assert eventually(lambda: players.answers >= made + 4, 30)
+        assert eventually(lambda: players.answers >= made + 4, 120)
         assert alive(sibling)
-        assert eventually(lambda: breakable.pid != first, 120)
+        assert eventually(lambda: _serves_another(breakable, first), 240)
         made = players.answers
-        assert eventually(lambda: players.answers >= made + 4, 60)
+        assert eventually(lambda: players.answers >= made + 4, 120)
     assert players.failures == []
     assert breakable.restarts == restarts + 1
     assert eventually(lambda: not living(first), 60)
+
+
+def _stage(triton: int, name: str) -> int:
+    """A process of a stage."""
+    return next(pid for pid, line in living(triton).items() if name in line)
+
+
+def _serves_another(server: Server, first: int) -> bool:
+    try:
+        return server.pid != first
+    except ServerFailedError:  # none does just now
+        return False
 
 
 def _waited_for(group: int) -> bool:

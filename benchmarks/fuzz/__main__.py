@@ -2,8 +2,9 @@
 
     python -m benchmarks.fuzz [--photos 10000] [--seed 0]
 
-Starts its own server. One in ten goes through the whole ensemble, the others to the stage that reads photos.
-Exit status 1 when the server blamed itself or lost a stage; the offending photos' numbers are printed.
+Starts its own server. One in ten goes through the door and the whole ensemble, the others past the door to the
+stage that reads photos. Exit status 1 when the server blamed itself or lost a stage; the offending photos'
+numbers are printed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.fuzz.mutated_photos import mutations, photo_formats
+from benchmarks.inner_stages import triton_target
 from benchmarks.serving.process_memory import tree_memory
 from facewright.pipelines.tensors import PHOTO_INFO
 from facewright.server import Server, ServerSettings
@@ -51,7 +53,7 @@ def main() -> int:
         Server(settings) as server,
         Client(server.url, Connection(retries=RetryPolicy(attempts=1))) as client,
     ):
-        stage = triton.InferenceServerClient(**Connection().triton_arguments(server.url))
+        stage = triton.InferenceServerClient(triton_target(server.pid))
 
         def send(numbered: tuple[int, bytes]) -> None:
             number, photo = numbered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import sys
 import threading
@@ -32,6 +33,8 @@ _PATIENCE_S: Final = 4.0
 def serve(settings: ServerSettings) -> int:
     """Run a server until SIGINT or SIGTERM, the second of which waits for nobody; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s facewright: %(message)s", stream=sys.stderr)
+    # Photos pass through this process, too, and what is left of one that crashes would hold them.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asked = 0
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -14,7 +14,6 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facewright_client import contract
 
-
 _INFO = json.dumps(
     {"iterations": 2, "ended": "iterations", "first_loss": 1.0, "best_loss": 0.5, "ms_per_iteration": 1.0}
 ).encode()

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import Any, NoReturn
 
 from facewright.cli.messages import complain, naming_output, reason
 from facewright.core.errors import FacewrightError
@@ -37,7 +37,7 @@ class CommandParser(argparse.ArgumentParser):
         complain(f"{message} (usage: {runnable(f'{self.prog} --help')})")
         self.exit(WRONG_USAGE)
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         """As argparse's, which says nothing of a file that cannot be written."""
         if message and file is not None:
             with naming_output():

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, TextIO, cast
 
 from facewright.core.invocation import runnable
 
@@ -52,7 +52,7 @@ class _Log(io.TextIOBase):
 
 
 #: Where everything is said that is no result.
-LOG: Final = _Log()
+LOG: Final = cast("TextIO", _Log())
 
 
 def printable(text: object) -> str:

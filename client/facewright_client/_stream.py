@@ -6,16 +6,19 @@ import asyncio
 import queue
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-import grpc
+import grpc.aio
 from tritonclient.grpc._utils import get_error_grpc
 from tritonclient.utils import InferenceServerException
 
 from facewright_client._errors import DeadlineExceededError, InternalServerError
 from facewright_client._request import Request
+from facewright_client._wire import SHORT_S
 
 _T = TypeVar("_T")
+#: In place of the status and its details, whatever they were (``set_internal_error`` of grpc.aio, seen with 1.85).
+_STATUS_LOST: Final = "Internal error from Core"
 
 
 def stream(
@@ -90,8 +93,10 @@ async def stream_async(
                 raise _out_of_time() from None
             except StopAsyncIteration:
                 raise _ended() from None
-            except grpc.RpcError as failure:
+            except grpc.aio.AioRpcError as failure:
                 running = False
+                if failure.details() == _STATUS_LOST:
+                    raise await _found_again(connection, request) from None
                 raise get_error_grpc(failure) from None
             if error is not None:
                 running = False
@@ -105,6 +110,17 @@ async def stream_async(
             answers.cancel()
         else:
             await _rest_of(answers)
+
+
+async def _found_again(connection: Any, request: Request) -> InferenceServerException:
+    """Why a stream was ended while its request was sent, which grpc.aio forgets: what is refused before it is
+    read, such as a key, is refused to a question, too.
+
+    Raises:
+        InferenceServerException: that refusal.
+    """
+    await connection.is_server_ready(client_timeout=min(request.left_s, SHORT_S))
+    return InferenceServerException("the server ended the stream as the request was sent", "UNAVAILABLE")
 
 
 async def _rest_of(answers: Any) -> None:

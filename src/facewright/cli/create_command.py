@@ -8,14 +8,23 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from facewright.cli.arguments import in_a_circle
 from facewright.cli.messages import printable, reason, say
@@ -28,7 +37,7 @@ from facewright_client import (
     Connection,
     FacewrightClientError,
     ServerUnavailableError,
-    Tls,
+    UnauthenticatedError,
     WrongServerError,
 )
 from facewright_client._photo_file import check_photo_file, photo_bytes
@@ -37,6 +46,18 @@ from facewright_client.contract import ErrorCode
 
 #: Seconds of silence after which it is told what is waited for.
 _PATIENCE_S: Final = 1.0
+_OF_MANY: Final[tuple[ProgressColumn, ...]] = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeRemainingColumn(),
+)
+#: A bar of one photo would stand still; its stages are seen to go by.
+_OF_ONE: Final[tuple[ProgressColumn, ...]] = (
+    SpinnerColumn(),
+    TimeElapsedColumn(),
+    TextColumn("{task.fields[stage]}"),
+)
 #: In the output folder: what is finished, by file name.
 FINISHED_FILE: Final = ".facewright-finished.json"
 
@@ -53,7 +74,6 @@ class Batch:
         preview, report: also write ``NAME.preview.png`` and ``NAME.report.json``.
         again: make finished avatars again.
         parallel: photos under way at once.
-        timeout_s: for one photo.
 
     Raises:
         FacewrightError: BAD_OPTION when a file to write is one of the photos, or there are several photos for
@@ -68,7 +88,6 @@ class Batch:
     report: bool = False
     again: bool = False
     parallel: int = 4
-    timeout_s: float = 120.0
 
     @property
     def single(self) -> bool:
@@ -176,23 +195,28 @@ def prepare(batch: Batch) -> bool:
     return False
 
 
-def create_avatars(batch: Batch, url: str, tls: Tls | None = None) -> int:
-    """Make all avatars of a batch by the server at ``url``; returns 0, or 1 when any photo failed."""
+def create_avatars(batch: Batch, url: str, connection: Connection) -> int:
+    """Make all avatars of a batch by the server at ``url``; returns 0, or 1 when any photo failed.
+
+    A server that is there and full is asked until a photo's time, the connection's, is over: nobody sits
+    before a batch, and a photo that is given up has to be asked for again by hand.
+    """
     _prepare_output(batch)
-    return asyncio.run(_Creation(batch, url, tls).run())
+    return asyncio.run(_Creation(batch, url, connection).run())
 
 
 class _Creation:
     """One run of the command: how far it is, and what is told on the way.
 
     Args:
-        batch, url, tls: as `create_avatars`.
+        batch, url, connection: as `create_avatars`.
     """
 
-    def __init__(self, batch: Batch, url: str, tls: Tls | None) -> None:
+    def __init__(self, batch: Batch, url: str, connection: Connection) -> None:
         self._batch = batch
         self._url = url
-        self._tls = tls
+        retries = replace(connection.retries, outlast=True)
+        self._connection = replace(connection, retries=retries, on_retry=self._waiting)
         self._targets = batch.targets()
         self._finished = Finished(batch.folder)
         self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -207,19 +231,20 @@ class _Creation:
         # One iterator for all workers: each takes the next photo when it is free.
         jobs = iter(list(zip(self._batch.photos, self._targets, strict=True)))
         many = len(self._targets) > 1
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        hidden = not (many and self._console.is_terminal)
-        connection = Connection(tls=self._tls, on_retry=self._waiting)
+        seen = self._console.is_terminal
         # A connection belongs to the event loop that it is opened in.
-        async with AsyncClient(self._url, connection) as client:
-            with Progress(*columns, console=self._console, disable=hidden) as bar:
-                task = bar.add_task("avatars", total=len(self._targets))
+        async with AsyncClient(self._url, self._connection) as client:
+            with Progress(*(_OF_MANY if many else _OF_ONE), console=self._console, disable=not seen) as bar:
+                task = bar.add_task("avatars", total=len(self._targets), stage="")
+
+                def tell(stage: str) -> None:
+                    bar.update(task, stage=stage.replace("_", " "))
 
                 async def worker() -> None:
                     for photo, target in jobs:
                         if self._given_up:
                             return
-                        await self._one(client, photo, target)
+                        await self._one(client, photo, target, tell if seen and not many else None)
                         bar.advance(task)
 
                 workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
@@ -231,8 +256,10 @@ class _Creation:
             self._say(f"{self._made} made, {self._skipped} already there, {self._failed} failed{not_tried}")
         return int(self._made + self._skipped < len(self._targets))
 
-    async def _one(self, client: AsyncClient, photo: Path, target: Path) -> None:
-        """One photo, or a line about it."""
+    async def _one(
+        self, client: AsyncClient, photo: Path, target: Path, tell: Callable[[str], None] | None
+    ) -> None:
+        """One photo, or a line about it; ``tell`` is told its stages."""
         try:
             content = photo_bytes(photo)
             fingerprint = Finished.fingerprint(content, self._batch)
@@ -243,7 +270,7 @@ class _Creation:
                 content,
                 self._batch.pipeline,
                 preview=self._batch.preview,
-                timeout_s=self._batch.timeout_s,
+                progress=tell,
                 **self._batch.options,
             )
         except (FacewrightClientError, OSError) as error:
@@ -269,7 +296,7 @@ class _Creation:
                 what = f"the server at {self._url} does not serve {self._batch.pipeline}"
                 self._give_up(f"error: {what}; mend: choose another --pipeline; it serves {there}")
                 return
-        if isinstance(error, WrongServerError) or (
+        if isinstance(error, (WrongServerError, UnauthenticatedError)) or (
             isinstance(error, ServerUnavailableError) and not self._answered
         ):
             self._give_up(line)

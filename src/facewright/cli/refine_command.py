@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Final
@@ -25,7 +25,6 @@ from facewright_client import (
     Refinement,
     RefinementProgress,
     RefinementStart,
-    Tls,
 )
 from facewright_client._whole_file import write_whole
 from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
@@ -43,8 +42,7 @@ class RefineCommand:
         server: address.
         options: docs/pipelines.md, given ones only.
         preview: JPEG of the last picture; None: none.
-        timeout_s: for all of it.
-        tls: encryption; None: plain text.
+        connection: how the server is asked; its time limit is for all of it.
 
     Raises:
         FacewrightError: BAD_OPTION when a file cannot be written there, or would be written over another.
@@ -55,8 +53,7 @@ class RefineCommand:
     server: str
     options: Mapping[str, Any]
     preview: Path | None = None
-    timeout_s: float = 600.0
-    tls: Tls | None = None
+    connection: Connection = field(default_factory=lambda: Connection(timeout_s=600.0))
 
     def __post_init__(self) -> None:
         written: dict[str, tuple[Path, tuple[str, ...]]] = {"--output": (self.output, (".npz",))}
@@ -170,10 +167,9 @@ def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement,
         TextColumn("loss {task.fields[loss]}"),
         TimeRemainingColumn(),
     )
-    connection = Connection(timeout_s=command.timeout_s, tls=command.tls)
     bar = Progress(*columns, console=Console(stderr=True))
     task = bar.add_task("refining", total=None, loss="")
-    with Client(command.server, connection) as client:
+    with Client(command.server, command.connection) as client:
 
         def show(progress: RefinementProgress) -> None:
             bar.start()  # not before: a refusal needs no bar

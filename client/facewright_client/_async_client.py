@@ -59,8 +59,10 @@ class AsyncClient:
         progress: Callable[[str], None] | None = None,
         **options: _wire.OptionValue,
     ) -> Avatar:
-        """One photo's avatar; arguments and errors as `Client.create`. ``progress`` is called in the event loop
-        and must not block."""
+        """One photo's avatar; arguments and errors as `Client.create`.
+
+        ``progress`` is called in the event loop and must not block.
+        """
         request = self._request(pipeline, timeout_s)
         content = await _content(photo)
         with request:

@@ -80,7 +80,9 @@ class Client:
             if progress is None:
                 return _wire.avatar_from(self._answer(request, arguments), preview)
             told = partial(_wire.told, preview=preview, progress=progress, request=request)
-            return self._retried(request, partial(self._stream, _wire.with_progress(arguments), told, request))
+            return self._retried(
+                request, partial(self._stream, _wire.with_progress(arguments), told, request)
+            )
 
     def submit(
         self,
@@ -191,9 +193,7 @@ class Client:
         return Request(self.url, self._connection, pipeline, timeout_s)
 
     def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:
-        return self._retried(
-            request, lambda: self._triton.infer(client_timeout=request.left_s, **arguments)
-        )
+        return self._retried(request, lambda: self._triton.infer(client_timeout=request.left_s, **arguments))
 
     def _retried(self, request: Request, send: Callable[[], _T]) -> _T:
         while True:

@@ -126,9 +126,7 @@ def refinement_from(result: Any) -> Refinement:
     return Refinement(w_plus, head_to_camera, sh_light, losses, info)
 
 
-def told(
-    result: Any, progress: Callable[[RefinementProgress], None], request: Request
-) -> Refinement | None:
+def told(result: Any, progress: Callable[[RefinementProgress], None], request: Request) -> Refinement | None:
     """What one answer of a stream brings: the result, or something to tell ``progress``."""
     if result.get_output(contract.REFINED_W_PLUS.name) is not None:
         return refinement_from(result)

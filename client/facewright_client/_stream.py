@@ -17,7 +17,7 @@ from facewright_client._request import Request
 from facewright_client._wire import SHORT_S
 
 _T = TypeVar("_T")
-#: In place of the status and its details, whatever they were (``set_internal_error`` of grpc.aio, seen with 1.85).
+#: In place of the status and its details, whatever they were (``set_internal_error`` of grpc.aio 1.85).
 _STATUS_LOST: Final = "Internal error from Core"
 
 
@@ -43,9 +43,7 @@ def stream(
     """
     answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
     running = True
-    connection.start_stream(
-        lambda result, error: answers.put((result, error)), stream_timeout=request.left_s
-    )
+    connection.start_stream(lambda result, error: answers.put((result, error)), stream_timeout=request.left_s)
     try:
         try:
             connection.async_stream_infer(**arguments)

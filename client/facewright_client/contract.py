@@ -90,8 +90,8 @@ REFINEMENT_OUTPUTS: Final = (
     REFINEMENT_INFO,
 )
 
-#: A request parameter of streams, true: the answers come after one without tensors for each stage that begins,
-#: which has the stage's name as the other parameter. A stage may begin twice, where it is done again.
+#: A request parameter of streams, true: before the answers comes one without tensors for each stage that
+#: begins, which has the stage's name as the other parameter. A stage begins twice where it is done again.
 PROGRESS_PARAMETER: Final = "progress"
 STAGE_PARAMETER: Final = "facewright_stage"
 

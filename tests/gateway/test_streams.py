@@ -106,9 +106,7 @@ def test_a_stream_that_fails_is_sent_again(uses: Any) -> None:
     house.stages = STAGES
     busy = FacewrightError(ErrorCode.OVERLOADED, "full", "later", retry_after_s=0.01)
     house.failures = [busy, busy]
-    avatar = asked(
-        house, uses(lambda c: c.create(b"photo", progress=told.append), Connection(retries=QUICK))
-    )
+    avatar = asked(house, uses(lambda c: c.create(b"photo", progress=told.append), Connection(retries=QUICK)))
     assert avatar.glb == GLB
     assert tuple(told) == STAGES * 3
 

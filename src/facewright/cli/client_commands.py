@@ -206,10 +206,12 @@ def _add_connection(group: Any) -> None:
     )
     group.add_argument(
         "--key-file",
-        type=Path,
+        type=arguments.key_file,
         metavar="FILE",
         help="holds the API key that the server asks for (default: the key in $FACEWRIGHT_KEY)",
     )
+    # Tried by whoever does not know of the file: refused without being told again, as argparse would.
+    group.add_argument("--key", "--api-key", type=arguments.no_key, help=argparse.SUPPRESS)
     group.add_argument(
         "--key-in-clear",
         action="store_true",

@@ -213,9 +213,7 @@ class Pipeline:
     def _check_options(self) -> None:
         reserved = sorted(PROTOCOL_PARAMETERS & self.options.keys())
         if reserved:
-            raise ValueError(
-                f"{self.name}: {', '.join(reserved)} belongs to the protocol and is no option"
-            )
+            raise ValueError(f"{self.name}: {', '.join(reserved)} belongs to the protocol and is no option")
         try:
             options_with_defaults({name: row.default for name, row in self.options.items()}, self.options)
         except FacewrightError as error:

@@ -56,7 +56,7 @@ LINES = {
     "CREATE me.jpg": "did you mean ",
     "create me.jpg -o me.glb --pipeline AVATAR_TWIN": "did you mean avatar_twin?",
     "create '~/me.jpg' -o me.glb": "a shell replaces ~ only where it is not quoted",
-    "unheard-of": "there are create, refine, serve, keys, doctor",
+    "unheard-of": "there are create, refine, serve, reload, keys, doctor",
     "--versoin": "has no option --versoin; mend: did you mean --version?",
     "create me.jpg --outptu me.glb": "has no option --outptu; mend: did you mean --output?",
     "create me.jpg -out me.glb": "has no option -out; mend: did you mean --output?",

@@ -18,6 +18,7 @@ from facewright.cli.installed_commands import add_installed
 from facewright.cli.interrupts import INTERRUPTED, leaving_at_once
 from facewright.cli.keys_command import add_keys
 from facewright.cli.messages import complain, discard_output, prepare_streams, reason, say
+from facewright.cli.reload_command import add_reload
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import program
@@ -97,6 +98,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add_create(commands, _asked_pipeline(arguments))
     add_refine(commands)
     add_serve(commands)
+    add_reload(commands)
     add_keys(commands)
     add_doctor(commands)
     add_installed(commands)

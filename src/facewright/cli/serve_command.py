@@ -40,8 +40,9 @@ def serve(settings: ServerSettings) -> int:
     except ServerFailedError as error:
         complain(error)
         return 1
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: its terminal was closed
         signal.signal(number, stop)
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: server.reload())
     print(f"starting on {server.url}, {server.settings.usable_cores} cores …", flush=True)
     try:
         server.launch()

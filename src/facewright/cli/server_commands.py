@@ -111,6 +111,11 @@ def add_serve(commands: Any) -> None:
         help="web pages that may call, such as https://play.example, or * (repeatable)",
     )
     serve.add_argument(
+        "--spare",
+        action="store_true",
+        help="keep a second Triton loaded that takes over at once where the first dies: twice the memory",
+    )
+    serve.add_argument(
         "--unready",
         type=arguments.seconds_or_never,
         default=0.0,
@@ -166,6 +171,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             public=parsed.public,
             allow_hosts=tuple(parsed.allow_host),
             allow_origins=tuple(parsed.allow_origin),
+            spare=parsed.spare,
             unready_s=parsed.unready,
             drain_within_s=parsed.drain,
         )

@@ -30,6 +30,9 @@ _EYES: Final = ("the subject's right eye", "the subject's left eye")
 _EDGES: Final = ("left", "upper", "right", "lower")
 #: Share of the face that is seen, below which nobody could be told from it.
 _LEAST_SEEN: Final = 0.35
+#: A face less its outermost is whole: portraits are cut to the face, and the network places an outline beyond
+#: an edge.
+_INSIDE: Final = 0.92
 #: Share of the face that soft edges and careless cut-outs may leave transparent.
 _MOST_TRANSPARENT: Final = 0.06
 
@@ -67,6 +70,7 @@ def check_extent(seen: Mask, in_view: F64, in_photo: F64, size: tuple[int, int])
     Raises:
         FacewrightError: BAD_PHOTO where both eyes, or most of the face, are not seen.
     """
+    in_view, in_photo = (_drawn_together(points) for points in (in_view, in_photo))
     column, row = np.floor(in_view).astype(np.intp).T
     limit = len(seen) - 1
     shown = seen[row.clip(0, limit), column.clip(0, limit)]
@@ -100,6 +104,12 @@ def check_extent(seen: Mask, in_view: F64, in_photo: F64, size: tuple[int, int])
             f"Part of the face is transparent in the photo: {_listed(what)} {_are(what)} guessed."
         )
     return warnings
+
+
+def _drawn_together(points: F64) -> F64:
+    """Landmarks of a face that is a little smaller."""
+    centre = points[list(OVAL)].mean(axis=0)
+    return np.asarray(centre + _INSIDE * (points - centre), np.float64)
 
 
 def _within(outline: F64, size: int) -> Mask:

@@ -139,7 +139,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         person = find_person(crop, _moved(face.landmarks, np.linalg.inv(to_photo)), networks)
         clock.lap("person_mask")
         squeezed = check_proportions(face.landmarks)
-        covers = not guessed and not squeezed
+        covers = not (guessed or squeezed or decoded.few_colours)
         faults = check_face(landmark_input, in_view, face.score, person, seen, covers)
     clock.lap("check")
     (x0, y0), (x1, y1) = face.box.tolist()

@@ -35,6 +35,8 @@ F64 = npt.NDArray[np.float64]
 
 MAX_PIXELS = 60_000_000
 _PIXEL_LIMIT = f"{MAX_PIXELS // 1_000_000} megapixels"
+#: With so many colours in its palette a picture gives lips those of skin.
+FEW_COLOURS = 64
 MIN_SIDE = 32  # pixels; a face in less has no features
 #: Where the photo is transparent: neutral, so that cut-out hair gets neither a light nor a dark fringe.
 BACKGROUND = (128, 128, 128)
@@ -77,6 +79,7 @@ class Photo:
         opacity: of ``image``, mode L, 255 where it is most opaque; None where nothing is transparent.
         looked_at: which of several pictures this is, such as "the first of the 8 frames of this animation";
             None where the file holds one.
+        few_colours: whether its palette has no more than `FEW_COLOURS`.
         warnings: sentences for the report.
     """
 
@@ -89,6 +92,7 @@ class Photo:
     colours: ColourTransform | None
     opacity: Image.Image | None = None
     looked_at: str | None = None
+    few_colours: bool = False
     warnings: tuple[str, ...] = ()
 
     def to_photo(self, points: F64) -> F64:
@@ -218,6 +222,12 @@ def _decode(
         image.draft(None, (width // scale, height // scale))
         scale = round(width / image.size[0])
     image.load()
+    few = image.getcolors(FEW_COLOURS) if image.mode == "P" else None
+    if few:
+        warnings.append(
+            f"The photo has only {len(few)} colours: patchy texture, and what covers the face is not "
+            "looked for."
+        )
     flat, opacity = _flattened(image)
     upright, colours = _in_colours(flat, profile, warnings)
     beyond_x, beyond_y = scale * upright.width - width, scale * upright.height - height
@@ -242,6 +252,7 @@ def _decode(
         colours=colours,
         opacity=opacity,
         looked_at=_looked_at(image, photo, kind),
+        few_colours=few is not None,
         warnings=tuple(warnings),
     )
 

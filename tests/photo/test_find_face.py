@@ -432,6 +432,12 @@ def test_what_an_edge_cuts_off_is_said(
     assert warning == f"The face is cut off by the photo's {said}."
 
 
+def test_an_opaque_photo_is_nowhere_transparent(astronaut: Image.Image, networks: FaceNetworks) -> None:
+    for lower in range(138, 158, 3):
+        for said in _find(astronaut.crop((100, 0, 400, lower)), networks).info.warnings:
+            assert said.startswith("The face is cut off by the photo's lower edge: ")
+
+
 @pytest.mark.parametrize("beyond", [0.0, 0.03])
 def test_a_tight_portrait_is_whole(astronaut: Image.Image, beyond: float, networks: FaceNetworks) -> None:
     x0, y0, x1, y1 = _find(astronaut, networks).info.face_box

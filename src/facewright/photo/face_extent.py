@@ -33,6 +33,7 @@ _LEAST_SEEN: Final = 0.35
 #: A face less its outermost is whole: portraits are cut to the face, and the network places an outline beyond
 #: an edge.
 _INSIDE: Final = 0.92
+_AT_THE_EDGE: Final = 0.03  # of the face's height
 #: Share of the face that soft edges and careless cut-outs may leave transparent.
 _MOST_TRANSPARENT: Final = 0.06
 
@@ -76,6 +77,8 @@ def check_extent(seen: Mask, in_view: F64, in_photo: F64, size: tuple[int, int])
     shown = seen[row.clip(0, limit), column.clip(0, limit)]
     # How far each landmark lies beyond each edge, photo pixels.
     beyond = np.concatenate([-in_photo, in_photo - size], axis=1)
+    # The last pixels at an edge show the photo in part: no transparency.
+    beyond += _AT_THE_EDGE * np.ptp(in_photo[:, 1])
     outside: Mask = np.asarray((beyond > 0).any(axis=1))
     hidden = [name for name, points in _PARTS.items() if shown[list(points)].mean() < 0.5]
     cut = [name for name in hidden if outside[list(_PARTS[name])].sum() * 2 >= len(_PARTS[name])]

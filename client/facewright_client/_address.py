@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES: Final = ("no_grpc_proxy", "no_proxy")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _DEFAULT_PORT: Final = 8001
+#: Where REST is, or a proxy before it: never gRPC.
+_HTTP_PORTS: Final = (80, 443, 8000)
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,15 @@ def checked_address(url: str) -> str:
     Raises:
         ValueError: it is none; the message says what to write.
     """
+    if not isinstance(url, str):
+        raise ValueError(f"{url!r:.64} is no address; write 'host:port', such as 'localhost:{_DEFAULT_PORT}'")
     scheme = _GRPC_SCHEME.match(url)
     if scheme is not None:
         _check_grpc(url, scheme[1], url[scheme.end() :])
         return url
     shown = repr(url)
     if "://" in url:
-        raise ValueError(f"{shown} is a URL; write host and gRPC port, such as {_from_url(url)}")
+        raise ValueError(f"{shown} is a URL; {_no_url(url)}")
     host, colon, port = url.rpartition(":")
     if url.count(":") > 1 and not url.startswith("["):
         # Behind an IPv6 address a port looks like a part of it.
@@ -67,7 +72,7 @@ def checked_address(url: str) -> str:
         if found is None:
             raise ValueError(f"{shown} names no host; write host:port, such as localhost:{_DEFAULT_PORT}")
         raise ValueError(f"{shown} is an IPv6 address; write it in brackets: [{found}]:{_DEFAULT_PORT}")
-    if not url:
+    if not url.strip():
         raise ValueError(f"{shown} is no address; write host:port, such as localhost:{_DEFAULT_PORT}")
     if not colon or url.endswith("]"):
         raise ValueError(f"{shown} has no port; gRPC's is {_DEFAULT_PORT} by default: {url}:{_DEFAULT_PORT}")
@@ -78,6 +83,11 @@ def checked_address(url: str) -> str:
         raise ValueError(f"{shown} names no host; write host:port, such as localhost:{_DEFAULT_PORT}")
     if not _is_port(port):
         raise ValueError(f"{shown} has no port from 1 to 65535; gRPC's is {_DEFAULT_PORT} by default")
+    whole = _unabbreviated(host)
+    if whole:
+        raise ValueError(
+            f"{shown} has an abbreviated IPv4 address, which gRPC does not read; write {whole}:{port}"
+        )
     return url
 
 
@@ -90,6 +100,25 @@ def address_of(url: str) -> Address | None:
     host = host.removeprefix("[").removesuffix("]")
     alone = host and not re.search("[/,]", host)  # no server for names, and no several addresses
     return Address(host, int(port)) if alone and port.isdecimal() else None
+
+
+def socket_of(url: str) -> str | None:
+    """The name of a Unix socket of a checked address, as Python connects to it; None where it is none."""
+    scheme = _GRPC_SCHEME.match(url)
+    if scheme is None or scheme[1] not in ("unix", "unix-abstract"):
+        return None
+    rest = url[scheme.end() :]
+    return rest.removeprefix("//") if scheme[1] == "unix" else f"\0{rest}"
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether a checked address leads nowhere else: what is sent there passes no network."""
+    if socket_of(url) is not None:
+        return True
+    several = re.match(r"ipv[46]:(?:///)?(?=.*,)", url)
+    urls = url[several.end() :].split(",") if several else [url]
+    addresses = [address_of(one) for one in urls]
+    return all(address is not None and address.loopback for address in addresses)
 
 
 def proxy_variable(address: Address) -> str | None:
@@ -167,6 +196,16 @@ def _is_numeric(scheme: str, text: str) -> bool:
     return True
 
 
+def _unabbreviated(host: str) -> str:
+    """An IPv4 address with all of its four numbers, for one with fewer or in other digits, as the C library
+    reads it: 127.1, 0x7f000001, 2130706433; "" for anything else."""
+    try:
+        whole = socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return ""
+    return whole if whole != host else ""
+
+
 def _is_port(text: str) -> bool:
     return bool(re.fullmatch("[0-9]{1,5}", text)) and 0 < int(text) < 1 << 16
 
@@ -179,11 +218,20 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def _from_url(url: str) -> str:
+def _no_url(url: str) -> str:
+    """Why a URL is no address, and what to write; where it is that of REST, how that is asked."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
-    host = host or "localhost"
-    return f"{f'[{host}]' if ':' in host else host}:{port or _DEFAULT_PORT}"
+        return f"write host and gRPC port, such as localhost:{_DEFAULT_PORT}"
+    host = f"[{host}]" if host and _is_ipv6(host) else host if host and _HOST.fullmatch(host) else "localhost"
+    http = parts.scheme in ("http", "https")
+    grpc_port = _DEFAULT_PORT if port is None or (http and port in _HTTP_PORTS) else port
+    written = f"write host and gRPC port, such as {host}:{grpc_port}"
+    if not http:
+        return written
+    encrypted = " (encrypted: --tls-authority PEM, in Python Connection(tls=Tls()))"
+    rest = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}/v1/avatars"
+    curl = f"curl --data-binary @me.jpg {rest} -o me.glb"
+    return f"{written}{encrypted if parts.scheme == 'https' else ''}; REST is asked by: {curl}"

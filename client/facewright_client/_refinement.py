@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import queue
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-import grpc
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
-from tritonclient.grpc._utils import get_error_grpc
-from tritonclient.utils import InferenceServerException
 
 from facewright_client import _wire, contract
-from facewright_client._errors import BadRequestError, DeadlineExceededError, InternalServerError
+from facewright_client._errors import BadRequestError, InternalServerError
 from facewright_client._request import Request
 
 #: The stage that answers once, and the one that also answers on the way.
 ONCE: Final = "refine_latent"
 WITH_PROGRESS: Final = "refine_latent_progress"
+
+
+#: Of Triton's data types: the name in requests, and NumPy's.
+_KINDS: Final = {"TYPE_UINT8": ("UINT8", "uint8"), "TYPE_FP32": ("FP32", "float32")}
 
 
 @dataclass(frozen=True)
@@ -85,26 +83,53 @@ class Refinement:
 
 
 def arguments(model: str, start: RefinementStart, options: Mapping[str, _wire.OptionValue]) -> dict[str, Any]:
-    """Arguments of tritonclient's ``infer`` and of its streams."""
+    """Arguments of tritonclient's ``infer`` and of its streams.
+
+    Raises:
+        BadRequestError, BadOptionError: as `inputs` and `_wire.parameters`.
+    """
     return {"model_name": model, "inputs": inputs(start), "parameters": _wire.parameters(options)}
 
 
 def inputs(start: RefinementStart) -> list[Any]:
-    """The request's input tensors."""
-    by_name = {f.name.upper(): np.ascontiguousarray(getattr(start, f.name)) for f in fields(start)}
+    """The request's input tensors.
+
+    Raises:
+        BadRequestError: ``start`` is none, or an array of it is not the contract's.
+    """
+    if not isinstance(start, RefinementStart):
+        raise BadRequestError(f"the start is a {type(start).__name__}", "give a RefinementStart")
     tensors = []
     for tensor in contract.REFINEMENT_INPUTS:
-        array = by_name[tensor.name][None]
-        kind = {"uint8": "UINT8", "float32": "FP32"}.get(str(array.dtype))
-        if kind is None:
-            raise BadRequestError(
-                f"{tensor.name.lower()} is {array.dtype}",
-                "convert it to uint8 or float32, as RefinementStart says",
-            )
-        sent = triton.InferInput(tensor.name, list(array.shape), kind)
-        sent.set_data_from_numpy(array)
+        name = tensor.name.lower()
+        array = _array(name, getattr(start, name))
+        problem = unfit(array.shape, array.dtype, tensor)
+        if problem:
+            raise BadRequestError(f"{name} {problem[0]}", problem[1])
+        sent = triton.InferInput(tensor.name, [1, *array.shape], _KINDS[tensor.dtype][0])
+        sent.set_data_from_numpy(np.ascontiguousarray(array)[None])
         tensors.append(sent)
     return tensors
+
+
+def unfit(shape: tuple[int, ...], dtype: np.dtype[Any], tensor: contract.Tensor) -> tuple[str, str] | None:
+    """What keeps an array of a shape and type from being a tensor of the contract, and the mend."""
+    wanted = _KINDS[tensor.dtype][1]
+    if dtype != np.dtype(wanted):
+        return f"is {dtype}", f"convert it to {wanted}"
+    return None if shape == tensor.shape else (f"has shape {list(shape)}", f"it takes {list(tensor.shape)}")
+
+
+def _array(name: str, value: object) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:  # uneven lists; arrays of a GPU
+        raise BadRequestError(f"{name} is no array: {error}", "give a NumPy array") from None
+    if array.dtype.hasobject:
+        raise BadRequestError(
+            f"{name} is a {type(value).__name__}, no array of numbers", "give a NumPy array"
+        )
+    return array
 
 
 def refinement_from(result: Any) -> Refinement:
@@ -132,101 +157,7 @@ def refinement_from(result: Any) -> Refinement:
     return Refinement(w_plus, head_to_camera, sh_light, losses, info)
 
 
-def stream(
-    connection: Any,
-    arguments: dict[str, Any],
-    progress: Callable[[RefinementProgress], None],
-    request: Request,
-) -> Refinement:
-    """Refine over a connection of its own, calling ``progress`` in this thread for every iteration.
-
-    The server stops where ``progress`` raises.
-
-    Args:
-        connection: tritonclient's; one stream at a time.
-        arguments: as `arguments` makes them.
-        progress: as of `facewright_client.Client.refine`.
-        request: its time.
-
-    Raises:
-        InferenceServerException: the server refused or failed.
-        DeadlineExceededError: the time is over.
-    """
-    answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
-    running = True
-    connection.start_stream(lambda result, error: answers.put((result, error)))
-    try:
-        try:
-            connection.async_stream_infer(enable_empty_final_response=True, **arguments)
-        except InferenceServerException as failure:
-            answers.put((None, failure))  # after what broke the stream, where something has
-        while True:
-            try:
-                result, error = answers.get(timeout=request.left_s)
-            except queue.Empty:
-                raise _out_of_time() from None
-            if error is not None:
-                running = False
-                raise error
-            refined = _told(result, progress, request)
-            if refined is not None:
-                running = False
-                return refined
-    finally:
-        # Triton 2.51 counts a request that failed before its stream was cancelled as in flight for ever, and
-        # then does not stop in time.
-        connection.stop_stream(cancel_requests=running)
-
-
-async def stream_async(
-    connection: Any,
-    arguments: dict[str, Any],
-    progress: Callable[[RefinementProgress], None],
-    request: Request,
-) -> Refinement:
-    """As `stream`, for asyncio; a connection has as many streams as one likes.
-
-    Nothing more is sent after the request, so that the stream ends with the last answer.
-    """
-
-    async def sent() -> AsyncIterator[dict[str, Any]]:
-        yield arguments
-
-    answers = connection.stream_infer(sent())
-    running = True
-    try:
-        while True:
-            try:
-                result, error = await asyncio.wait_for(anext(answers), request.left_s)
-            except TimeoutError:
-                raise _out_of_time() from None
-            except StopAsyncIteration:
-                raise _ended() from None
-            except grpc.RpcError as failure:
-                running = False
-                raise get_error_grpc(failure) from None
-            if error is not None:
-                running = False
-                raise error
-            refined = _told(result, progress, request)
-            if refined is not None:
-                running = False
-                return refined
-    finally:
-        if running:  # or else: see `stream`
-            answers.cancel()
-        else:
-            await _rest_of(answers)
-
-
-async def _rest_of(answers: Any) -> None:
-    """Let a stream end by itself."""
-    with suppress(StopAsyncIteration, grpc.RpcError):
-        while True:
-            await anext(answers)
-
-
-def _told(result: Any, progress: Callable[[RefinementProgress], None], request: Request) -> Refinement | None:
+def told(result: Any, progress: Callable[[RefinementProgress], None], request: Request) -> Refinement | None:
     """What one answer of a stream brings: the result, or something to tell ``progress``."""
     if result.get_output(contract.REFINED_W_PLUS.name) is not None:
         return refinement_from(result)
@@ -234,20 +165,7 @@ def _told(result: Any, progress: Callable[[RefinementProgress], None], request: 
         state = _progress_from(result)
         with request.left_by_caller():
             progress(state)
-    # Only asked for where a stream would go on without an end.
-    if result.get_response().parameters["triton_final_response"].bool_param:
-        raise _ended()
     return None
-
-
-def _out_of_time() -> DeadlineExceededError:
-    return DeadlineExceededError(
-        "no answer within the time allowed", "allow more time: timeout_s, or --timeout"
-    )
-
-
-def _ended() -> InternalServerError:
-    return InternalServerError("the stream ended without a result", "the server's log has the details")
 
 
 def _progress_from(result: Any) -> RefinementProgress:

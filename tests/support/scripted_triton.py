@@ -14,6 +14,10 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facewright_client import contract
 
+_INFO = json.dumps(
+    {"iterations": 2, "ended": "iterations", "first_loss": 1.0, "best_loss": 0.5, "ms_per_iteration": 1.0}
+).encode()
+
 
 def wire_error(code: str) -> str:
     """A stage's failure as an ensemble passes it on."""
@@ -26,8 +30,11 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
 
     def __init__(self) -> None:
         self.contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
+        self.refinement_info = _INFO
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.requests: list[service_pb2.ModelInferRequest] = []
+        self.stages: tuple[str, ...] = ()  # that begin before an avatar that is streamed
+        self.key: str | None = None  # without which nothing is answered
         self.arrived = threading.Event()
         self.release = threading.Event()
         self.release.set()
@@ -35,6 +42,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
 
     def ModelInfer(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         """An avatar or a refinement, unless a failure is due; held back until `release`."""
+        self._require_key(context)
         self.requests.append(request)
         # gRPC calls this when the call ends: held back, it can only end from the other side.
         context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
@@ -43,7 +51,10 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if self.failures:
             context.abort(*self.failures.pop(0))
         if request.model_name == "refine_latent":
-            return refinement(request.model_name)
+            return refinement(request.model_name, self.refinement_info)
+        return self._avatar(request)
+
+    def _avatar(self, request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
         answer = service_pb2.ModelInferResponse(model_name=request.model_name)
         sizes = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
         for wanted in request.outputs:
@@ -59,7 +70,10 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         return answer
 
     def ModelStreamInfer(self, requests, context):  # type: ignore[no-untyped-def]  # noqa: N802
-        """Two iterations and the result, unless a failure is due; held back until `release`."""
+        """Two iterations and the result, or stages and an avatar, unless a failure is due; held back until
+        `release`.
+        """
+        self._require_key(context)
         context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
         request = next(requests)
         self.requests.append(request)
@@ -67,22 +81,31 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if self.failures:
             yield service_pb2.ModelStreamInferResponse(error_message=self.failures.pop(0)[1])
             return
+        if request.model_name.startswith("avatar_"):
+            for stage in self.stages:
+                told = service_pb2.ModelInferResponse()
+                told.parameters[contract.STAGE_PARAMETER].string_param = stage
+                yield service_pb2.ModelStreamInferResponse(infer_response=told)
+            yield service_pb2.ModelStreamInferResponse(infer_response=self._avatar(request))
+            return
         for iteration in (1, 2):
             state = {"iteration": iteration, "iterations": 2, "losses": {"total": 1.0 / iteration}}
             told = service_pb2.ModelInferResponse(model_name=request.model_name)
             _add(told, contract.REFINEMENT_PROGRESS, json.dumps(state).encode())
             yield service_pb2.ModelStreamInferResponse(infer_response=told)
             self.release.wait()
-        last = refinement(request.model_name)
+        last = refinement(request.model_name, self.refinement_info)
         last.parameters["triton_final_response"].bool_param = True
         yield service_pb2.ModelStreamInferResponse(infer_response=last)
 
     def ModelReady(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         """Whether it is the one pipeline."""
+        self._require_key(context)
         return service_pb2.ModelReadyResponse(ready=request.name == "avatar_twin")
 
     def ModelStatistics(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         """A pipeline and a stage."""
+        self._require_key(context)
         names = ("avatar_twin", "find_face")
         return service_pb2.ModelStatisticsResponse(
             model_stats=[service_pb2.ModelStatistics(name=name) for name in names]
@@ -103,13 +126,19 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         answer.outputs.add(name="GLB" if request.name == "avatar_twin" else "FACE_CROP")
         return answer
 
+    def _require_key(self, context: grpc.ServicerContext) -> None:
+        shown = dict(context.invocation_metadata()).get("authorization")
+        if self.key is not None and shown != f"Bearer {self.key}":
+            fields = {"code": "UNAUTHENTICATED", "stage": "gateway", "message": "no such key", "hint": "h"}
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, json.dumps(fields))
 
-def refinement(model: str) -> service_pb2.ModelInferResponse:
+
+def refinement(model: str, info: bytes = _INFO) -> service_pb2.ModelInferResponse:
     """What refinement answers: zeros."""
     answer = service_pb2.ModelInferResponse(model_name=model)
     for tensor in contract.REFINEMENT_OUTPUTS:
         shape = [2 if n == -1 else n for n in tensor.shape]
-        _add(answer, tensor, b"{}" if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
+        _add(answer, tensor, info if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
     return answer
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,19 +16,17 @@ from facewright.core.options import Option, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
 from facewright.pipelines.stages import Pipeline
+from facewright_client._avatar_name import glb_instead
 from facewright_client.contract import GLB, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
-    from facewright_client import Tls
+    from facewright_client import Connection, Tls
 
 DEFAULT_PIPELINE: Final = "avatar_twin"
 DEFAULT_SERVER: Final = "localhost:8001"
-#: Names that mean a file of another kind, and would become folders.
-_NOT_WRITTEN: Final = re.compile(
-    r"\.(gltf|vrm|fbx|obj|ply|stl|usd[acz]?|dae|blend|bin|npz|zip|json|txt|html|pdf|png|jpe?g|webp|gif|bmp|tiff?"
-    r"|heic|avif)",
-    re.IGNORECASE,
-)
+#: Seconds for one photo, and of them for a server that is not there, where no --timeout says another time.
+LONGEST_S: Final = 120.0
+LONGEST_UNAVAILABLE_S: Final = 30.0
 
 
 def add_create(commands: Any, asked: str | None) -> None:
@@ -45,7 +43,8 @@ def add_create(commands: Any, asked: str | None) -> None:
         "create",
         help="make avatars of photos",
         description=f"Make an avatar (.glb) of each photo ({PHOTO_FORMATS}). What is finished already, by "
-        "the photo's content and the options, is not made again. Exit status 1 when any photo failed.",
+        "the photo's content and the options, is not made again. Exit status 1 when any photo failed, 2 "
+        "when nothing was tried because of what was typed.",
     )
     create.add_argument("photos", nargs="+", type=arguments.photo, metavar="PHOTO")
     create.add_argument(
@@ -78,19 +77,19 @@ def add_create(commands: Any, asked: str | None) -> None:
     server.add_argument(
         "--timeout",
         type=arguments.seconds,
-        default=120.0,
         metavar="S",
-        help="seconds for one photo (default: %(default)s)",
+        help="seconds for one photo, and for a server to start answering (default: "
+        f"{LONGEST_S:g}, and {LONGEST_UNAVAILABLE_S:g})",
     )
     if asked is not None:
-        row = pipeline(asked)
-        if not _makes_avatars(row):
-            others = ", ".join(name for name, other in pipelines().items() if _makes_avatars(other))
+        avatars = [name for name, row in pipelines().items() if _makes_avatars(row)]
+        row = pipeline(asked, avatars)
+        if row.name not in avatars:
             refines = "facewright refine runs it; " if row in REFINEMENT else ""
             raise FacewrightError(
                 ErrorCode.BAD_OPTION,
                 f"pipeline {row.name} makes no avatar of a photo",
-                f"{refines}--pipeline is one of: {others}",
+                f"{refines}--pipeline is one of: {', '.join(avatars)}",
             )
         _add_options(create.add_argument_group(f"options of {row.name}"), row.options)
     create.set_defaults(run=_create)
@@ -99,6 +98,7 @@ def add_create(commands: Any, asked: str | None) -> None:
 def _create(parsed: argparse.Namespace) -> int:
     with leaving_at_once():
         from facewright.cli.create_command import Batch, create_avatars, prepare
+        from facewright_client import RetryPolicy
 
     options = pipeline(parsed.pipeline).options
     batch = Batch(
@@ -110,7 +110,6 @@ def _create(parsed: argparse.Namespace) -> int:
         report=parsed.report,
         again=parsed.again,
         parallel=parsed.parallel,
-        timeout_s=parsed.timeout,
     )
     if parsed.embedded and (parsed.server != DEFAULT_SERVER or parsed.tls_authority is not None):
         raise FacewrightError(
@@ -118,17 +117,22 @@ def _create(parsed: argparse.Namespace) -> int:
             "--embedded starts a server of its own, and --server or --tls-authority name another",
             "leave one of them out",
         )
+    # An explicit time is for a server that is not there, too.
+    unavailable_s = parsed.timeout or LONGEST_UNAVAILABLE_S
+    connection = replace(
+        _connection(parsed, parsed.timeout or LONGEST_S), retries=RetryPolicy(unavailable_s=unavailable_s)
+    )
     if not prepare(batch):
         return 1
     if not parsed.embedded:
-        return create_avatars(batch, parsed.server, _tls(parsed))
+        return create_avatars(batch, parsed.server, connection)
     with leaving_at_once():
         from facewright.cli.serve_command import NOT_STARTED, embedded_server, not_started
 
     say("starting a server …")
     try:
         with embedded_server() as server:
-            return create_avatars(batch, server.url)
+            return create_avatars(batch, server.url, connection)
     except NOT_STARTED as error:
         complain(*not_started(error))
         return 1
@@ -181,8 +185,7 @@ def _refine(parsed: argparse.Namespace) -> int:
             parsed.server,
             validated_options(_given(parsed, REFINE_OPTIONS), REFINE_OPTIONS),
             parsed.preview,
-            parsed.timeout,
-            _tls(parsed),
+            _connection(parsed, parsed.timeout),
         )
     )
 
@@ -205,6 +208,41 @@ def _add_connection(group: Any) -> None:
     group.add_argument(
         "--tls-server-name", metavar="NAME", help="what the certificate was issued for, where not for HOST"
     )
+    group.add_argument(
+        "--key-file",
+        type=arguments.key_file,
+        metavar="FILE",
+        help="holds the API key that the server asks for (default: the key in $FACEWRIGHT_KEY)",
+    )
+    # Tried by whoever does not know of the file: refused without being told again, as argparse would.
+    group.add_argument("--key", "--api-key", type=arguments.no_key, help=argparse.SUPPRESS)
+    group.add_argument(
+        "--key-in-clear",
+        action="store_true",
+        help="send the key to another machine without --tls-authority: over networks that are encrypted "
+        "underneath",
+    )
+
+
+def _connection(parsed: argparse.Namespace, timeout_s: float) -> Connection:
+    """How the server is asked.
+
+    Raises:
+        FacewrightError: BAD_OPTION when a file is not what it is said to be, or a key would be seen.
+    """
+    from facewright_client import Connection
+    from facewright_client._api_key import key_from
+
+    if parsed.key_file is not None:
+        arguments.require_readable(parsed.key_file, "--key-file")
+    tls = _tls(parsed)
+    try:
+        key = key_from(parsed.key_file)
+        connection = Connection(timeout_s, tls=tls, key=key, key_in_clear=parsed.key_in_clear)
+        connection.check_key_stays_secret(parsed.server)
+    except ValueError as error:
+        raise FacewrightError(ErrorCode.BAD_OPTION, str(error), "") from None
+    return connection
 
 
 def _tls(parsed: argparse.Namespace) -> Tls | None:
@@ -245,9 +283,10 @@ def _output(text: str) -> Path:
     if text in ("", "-"):
         raise argparse.ArgumentTypeError(f"{text!r} is no file; give a .glb, or a folder")
     path = Path(text)
-    if _NOT_WRITTEN.fullmatch(path.suffix) and not text.endswith("/") and not path.is_dir():
+    instead = glb_instead(text)
+    if instead and not text.endswith("/") and not path.is_dir():  # or it would become a folder
         raise argparse.ArgumentTypeError(
-            f"{text!r}: avatars are written as .glb; give {path.with_suffix('.glb')}, or a folder"
+            f"{text!r}: avatars are written as .glb; give {instead}, or a folder"
         )
     return path
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 _FACEWRIGHT: Final = re.compile(
-    r"(?<![\w./-])facewright(?= (?:create|refine|serve|keys|doctor|export|build|parity|--help)\b)"
+    r"(?<![\w./-])facewright(?= (?:create|refine|serve|reload|keys|doctor|export|build|parity|--help)\b)"
 )
 _PYTHON: Final = re.compile(r"(?<![\w./-])python(?= -[mc] )")
 _PIP: Final = re.compile(r"(?<![\w./-])pip(?= install )")

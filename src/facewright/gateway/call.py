@@ -40,7 +40,7 @@ class Call:
         deadline: `time.monotonic` seconds until which the caller waits; None: as long as it takes.
         priority: 0 is answered before 1, and so on.
         arrived: `time.monotonic` seconds.
-        began: told the name of each stage that begins to work on it.
+        began: told the name of each stage that begins to work on it, on the event loop.
     """
 
     pipeline: str

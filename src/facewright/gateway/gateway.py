@@ -151,12 +151,16 @@ class Gateway:
         self._marks = Marks(lambda identity, stage: self._house.began(identity, stage))
         self._house = TritonHouse(self._admission, self._callers, self._marks)
         encryption = settings.encryption
-        self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified))
-        self._grpc.listen(
-            f"{settings.host}:{settings.grpc_port}", encryption.grpc_credentials() if encryption else None
-        )
-        self._rest = self._rest_server(encryption.http_context() if encryption else None)
         self._marks_socket = MarksSocket(self.marks_path, self._marks)
+        try:
+            self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified))
+            self._grpc.listen(
+                f"{settings.host}:{settings.grpc_port}", encryption.grpc_credentials() if encryption else None
+            )
+            self._rest = self._rest_server(encryption.http_context() if encryption else None)
+        except BaseException:
+            self._marks_socket.close()
+            raise
         followed: list[Reloadable] = [self._callers, *([encryption] if encryption else [])]
         self._following = asyncio.create_task(follow(*followed))
         await self._grpc.start()

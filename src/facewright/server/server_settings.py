@@ -22,6 +22,7 @@ class ServerSettings:
         longest_wait_s: who could not be let in within it is refused at once, OVERLOADED.
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
+        spare: whether a second Triton is kept loaded, to take over at once: twice the memory.
         unready_s: how long readiness is off before nobody is let in any more, so that balancers see it.
         drain_within_s: longest time for those who are in the house when the server is to stop.
         networks: a repository of ``facewright export`` whose networks are served too.
@@ -44,6 +45,7 @@ class ServerSettings:
     longest_wait_s: float = 2.0
     probe_every_s: float = 30.0
     start_within_s: float = 120.0
+    spare: bool = False
     unready_s: float = 0.0
     drain_within_s: float = 60.0
     networks: Path | None = None

@@ -71,6 +71,19 @@ def remove_stale_folders() -> int:
     return removed
 
 
+def running_folders() -> Iterator[Path]:
+    """Folders of this user's servers, and of their Tritons, whose supervisors run."""
+    for path in Path(tempfile.gettempdir()).glob("facewright-*"):
+        named = _NAME.match(path.name)
+        if named is None or _start_time(int(named[1])) != named[2]:
+            continue
+        try:
+            if path.lstat().st_uid == os.geteuid():
+                yield path
+        except FileNotFoundError:
+            continue
+
+
 def _left_in(folder: Path) -> Iterator[Path]:
     """What is named after a process that has ended, and is this user's: nobody else's may be removed."""
     for path in folder.glob("facewright-*"):

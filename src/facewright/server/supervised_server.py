@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,20 +25,20 @@ from facewright.pipelines.registry import stages
 from facewright.pipelines.stages import Pipeline
 from facewright.server.model_configs import Sizing
 from facewright.server.retirement import Retirement
+from facewright.server.running_servers import ServerStatus
 from facewright.server.served_repository import served_pipelines
 from facewright.server.server_settings import ServerSettings
 from facewright.server.server_traces import ServerFolder, remove_stale_folders, remove_stale_regions
+from facewright.server.succession import Succession
 from facewright.server.triton_runtime import installed_runtime
-from facewright.server.watched_triton import Fault, StartFailedError, WatchedTriton
+from facewright.server.watched_triton import StartFailedError, WatchedTriton
 from facewright.server.written_places import require_kernels, require_places
 
 _LOG: Final = logging.getLogger("facewright.server")
 #: How often the processes are looked at.
 _LOOK_EVERY_S: Final = 0.25
-#: What a Triton that was replaced has in its hands it may finish in as long.
-_FINISHES_WITHIN_S: Final = 60.0
-#: Failed starts in a row after which a restart cannot help.
-_MOST_FAILED_STARTS: Final = 4
+#: What is still in Triton's hands when the server has drained, or was told to hurry.
+_FINISHES_WITHIN_S: Final = 15.0
 
 
 class ServerFailedError(Exception):
@@ -66,10 +66,8 @@ class Server:
         self._ready = threading.Event()
         self._changed = threading.Condition()
         self._failure: Exception | None = None
-        self._pid: int | None = None
-        self._start_takes_s = 0.0
+        self._succession: Succession | None = None
         self._thread: threading.Thread | None = None
-        self.restarts = 0
 
     @property
     def settings(self) -> ServerSettings:
@@ -83,15 +81,28 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Triton's process id: another one after a restart.
+        """Process id of the Triton that serves.
 
         Raises:
-            ServerFailedError: the server does not run.
+            ServerFailedError: none does.
         """
-        pid = self._pid
-        if pid is None:
+        serving = self._succession.serving if self._succession else None
+        if serving is None:
             raise ServerFailedError("the server does not run")
-        return pid
+        return serving.process.pid
+
+    @property
+    def restarts(self) -> int:
+        """How often another Triton had to take over."""
+        return self._succession.replaced if self._succession else 0
+
+    def reload(self) -> None:
+        """Let another Triton take over, with the weights and configurations of now; nobody is refused for it.
+
+        Where it does not come up, the one before serves on, and the log says why.
+        """
+        if self._succession is not None:
+            self._succession.reload()
 
     def launch(self) -> None:
         """Start without waiting; `wait_ready` or `wait_failed` tell how it went.
@@ -185,92 +196,50 @@ class Server:
                 gateway = self._gateway(served, folder.path / "marks")
                 held.callback(gateway.close)
                 gateway.open()
-                retired = held.enter_context(Retirement(gateway))
+                retirement = held.enter_context(Retirement(gateway))
 
                 def another() -> WatchedTriton:
                     return WatchedTriton(runtime, self._settings, served, gateway)
 
-                self._keep_serving(another, gateway, retired)
-        except Exception as error:
+                self._succession = Succession(another, gateway, retirement, self._settings.spare)
+                held.callback(self._succession.end, _FINISHES_WITHIN_S)
+                self._keep_serving(self._succession, folder.path)
+                if self._succession.serving is not None:
+                    self._drain(gateway)
+        except BaseException as error:  # whatever ends this thread, somebody waits for it
+            what = f"{type(error).__name__}: {error}"
             if self.restarts:  # else whoever starts it is told
-                _LOG.error("the server ends: %s: %s", type(error).__name__, error)
+                _LOG.error("the server ends: %s", what)
             with self._changed:
-                self._failure = error
+                # Others than an Exception are not to end the thread that is told.
+                self._failure = error if isinstance(error, Exception) else ServerFailedError(what)
                 self._changed.notify_all()
 
-    def _keep_serving(
-        self, another: Callable[[], WatchedTriton], gateway: Gateway, retired: Retirement
-    ) -> None:
-        """One Triton after the other until the server is to stop: the next loads while what is left of the
-        last one serves.
-        """
-        serving: WatchedTriton | None = None
-        failed_starts = 0
-        while not self._stop.is_set():
-            coming = another()
-            try:
-                came = self._await(coming, serving, gateway)
-            except StartFailedError as failure:
-                retired.add(coming, patience_s=0.0)
-                failed_starts += 1
-                if self.restarts == 0 or failed_starts >= _MOST_FAILED_STARTS:
-                    raise ServerFailedError(str(failure)) from None
-                _LOG.error("starting the server again: %s", failure)
-                self._stop.wait(min(2.0**failed_starts - 1, 30.0))
-                continue
-            if not came:
-                retired.add(coming, patience_s=0.0)
-                break
-            failed_starts = 0
-            self._start_takes_s = coming.start_took_s
-            gateway.use(coming.socket, coming.process.metrics_port)
-            if serving is not None:
-                retired.add(serving, patience_s=_FINISHES_WITHIN_S)
-            serving = coming
-            self._pid = serving.process.pid
-            self._set_ready(True)
-            fault = self._watch(serving)
-            if fault is None:
-                break
-            _LOG.error("replacing Triton: %s", fault.reason)
-            self.restarts += 1
-            gateway.blame(fault.request_ids)
-            if not fault.serves:
-                self._give_up(serving, gateway)
-                # What a dead stage has not is answered yet.
-                retired.add(serving, patience_s=4.0)
-                serving = None
-        self._set_ready(False)
-        if serving is not None:
-            self._drain(gateway)
-            retired.add(serving, patience_s=15.0)
-        self._pid = None
-
-    def _await(self, coming: WatchedTriton, serving: WatchedTriton | None, gateway: Gateway) -> bool:
-        """Whether it came up, before the server was to stop.
-
-        Raises:
-            StartFailedError: it will not.
-        """
-        while not coming.started():
-            if self._stop.wait(_LOOK_EVERY_S):
-                return False
-            if serving is not None and not serving.process.running():
-                self._give_up(serving, gateway)
-        return True
-
-    def _watch(self, serving: WatchedTriton) -> Fault | None:
-        """What is found wrong; None when the server is to stop."""
+    def _keep_serving(self, succession: Succession, folder: Path) -> None:
+        """Until the server is to stop. What becomes of it is said in its folder."""
+        said: ServerStatus | None = None
         while not self._stop.wait(_LOOK_EVERY_S):
-            fault = serving.fault()
-            if fault is not None:
-                return fault
-        return None
-
-    def _give_up(self, serving: WatchedTriton, gateway: Gateway) -> None:
-        """Callers wait for the next."""
-        gateway.forget(serving.socket, self._start_takes_s)
+            try:
+                succession.look()
+            except StartFailedError as failure:
+                raise ServerFailedError(str(failure)) from None
+            finally:
+                self._set_ready(succession.serving is not None)
+            status = self._status(succession)
+            if status != said:
+                status.write(folder)
+                said = status
         self._set_ready(False)
+
+    def _status(self, succession: Succession) -> ServerStatus:
+        return ServerStatus(
+            os.getpid(),
+            self.url,
+            succession.serving is not None,
+            succession.reloaded,
+            succession.not_reloaded,
+            succession.why_not,
+        )
 
     def _drain(self, gateway: Gateway) -> None:
         """Answer those who are in the house; nobody is let in any more."""

@@ -148,7 +148,9 @@ def _pods() -> list[Any]:
     kserve = {**runtime["spec"], **{key: predictor[key] for key in ("terminationGracePeriodSeconds",)}}
     return [
         pytest.param(_pod(public=True), id="chart"),
-        pytest.param(_pod(keysSecret="keys", tlsSecret="certificate"), id="chart with keys and TLS"),
+        pytest.param(
+            _pod(keysSecret="keys", tlsSecret="certificate", spare=True), id="chart with all options"
+        ),
         pytest.param(kserve, id="kserve"),
     ]
 

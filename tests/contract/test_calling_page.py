@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tritonclient.grpc import service_pb2
 
-from facewright.gateway.call import Caller
+from facewright.gateway.call import Call, Caller
 from facewright.gateway.kserve import Doorway, GrpcDoor
 from facewright.gateway.rest import errors
 from facewright.gateway.statuses import GRPC_STATUS
@@ -90,7 +90,15 @@ _RUNNERS: dict[str, tuple[str, tuple[str, ...], Callable[[Path, Path], list[list
 
 
 class _House(ScriptedHouse):
-    """Answers as Triton does about a pipeline."""
+    """Answers as Triton does: with tensors in an order of its own, and about a pipeline."""
+
+    async def answer(self, call: Call) -> bytes:
+        answer = service_pb2.ModelInferResponse.FromString(await super().answer(call))
+        for members in (answer.outputs, answer.raw_output_contents):
+            kept = list(members)
+            del members[:]
+            members.extend(reversed(kept))
+        return bytes(answer.SerializeToString())
 
     async def ask(self, _method: str, question: bytes, _timeout_s: float) -> bytes:
         name = service_pb2.ModelMetadataRequest.FromString(question).name

@@ -148,7 +148,9 @@ def _pods() -> list[Any]:
     kserve = {**runtime["spec"], **{key: predictor[key] for key in ("terminationGracePeriodSeconds",)}}
     return [
         pytest.param(_pod(public=True), id="chart"),
-        pytest.param(_pod(keysSecret="keys", tlsSecret="certificate"), id="chart with keys and TLS"),
+        pytest.param(
+            _pod(keysSecret="keys", tlsSecret="certificate", spare=True), id="chart with all options"
+        ),
         pytest.param(kserve, id="kserve"),
     ]
 
@@ -311,18 +313,32 @@ def test_reasons_that_alerts_leave_out_are_reasons_of_the_door() -> None:
     assert named <= set(Refusal)
 
 
-def test_alerts_fire_and_stay_silent_as_their_tests_say() -> None:
+@pytest.mark.parametrize("arguments", ["test rules alerts_test.yaml", "check config prometheus.yaml"])
+def test_alerts_fire_and_stay_silent_as_their_tests_say(arguments: str) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian package: prometheus)")
     done = subprocess.run(
-        [promtool, "test", "rules", "alerts_test.yaml"],
+        [promtool, *arguments.split()],
         cwd=_DEPLOY / "prometheus",
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboards_panels_lie_beside_each_other() -> None:
+    panels = json.loads((_DEPLOY / "grafana" / "dashboards" / "facewright.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    covered: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        columns = range(place["x"], place["x"] + place["w"])
+        cells = {(x, y) for x in columns for y in range(place["y"], place["y"] + place["h"])}
+        assert max(columns) < 24, panel["title"]
+        assert not cells & covered, panel["title"]
+        covered |= cells
 
 
 def test_grafana_reports_nothing_to_its_maker() -> None:

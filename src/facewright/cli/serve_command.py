@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import signal
 import sys
@@ -18,6 +19,7 @@ from facewright.cli.client_commands import DEFAULT_PIPELINE
 from facewright.cli.messages import complain
 from facewright.core.assets import cache_folder
 from facewright.core.invocation import program, python
+from facewright.gateway.callers import KEYS_VARIABLE
 from facewright.pipelines.registry import stages
 from facewright.server import Server, ServerFailedError, ServerSettings
 from facewright.server.served_repository import served_pipelines
@@ -126,16 +128,17 @@ def _announce(server: Server) -> None:
     )
     from_photos = [name for name, row in served.items() if PHOTO in row.takes]
     if from_photos:
-        print(_examples(server.url, rest, from_photos[0], tls))
+        keys = settings.keys is not None or KEYS_VARIABLE in os.environ
+        print(_examples(server.url, rest, from_photos[0], tls, keys))
     print("Ctrl-C stops the server.", flush=True)
 
 
-def _examples(url: str, rest: str, pipeline: str, tls: Path | None) -> str:
-    """What to type to try a server."""
-    client = f'Client("{url}")'
-    if tls:
-        client = f'Client("{url}", Connection(tls=Tls(Path("{tls}"))))'
-    imports = "Client, Connection, Tls; from pathlib import Path" if tls else "Client"
+def _examples(url: str, rest: str, pipeline: str, tls: Path | None, keys: bool) -> str:
+    """What to type to try a server; ``KEY`` stands for a key where one is asked for."""
+    connection = [*([f'tls=Tls(Path("{tls}"))'] if tls else []), *(['key="KEY"'] if keys else [])]
+    client = f'Client("{url}", Connection({", ".join(connection)}))' if connection else f'Client("{url}")'
+    imports = "Client, Connection" if connection else "Client"
+    imports += ", Tls; from pathlib import Path" if tls else ""
     default = pipeline == DEFAULT_PIPELINE
     flags = f"{'' if default else f' --pipeline {pipeline}'}{f' --tls-authority {tls}' if tls else ''}"
     named = (
@@ -143,8 +146,10 @@ def _examples(url: str, rest: str, pipeline: str, tls: Path | None) -> str:
     )
     photo = '"me.jpg"' if default else f'"me.jpg", "{pipeline}"'
     query = "" if default else f"?pipeline={pipeline}"
-    curl = f"curl {f'--cacert {tls} ' if tls else ''}--data-binary @me.jpg '{rest}/avatars{query}' -o me.glb"
+    authority = f"--cacert {tls} " if tls else ""
+    header = "-H 'Authorization: Bearer KEY' " if keys else ""
+    variable = "FACEWRIGHT_KEY=KEY " if keys else ""
     return f"""try
-  {curl}
-  {program()} create me.jpg -o me.glb --server {url}{flags}
+  curl {authority}{header}--data-binary @me.jpg '{rest}/avatars{query}' -o me.glb
+  {variable}{program()} create me.jpg -o me.glb --server {url}{flags}
   {python()} -c 'from facewright_client import {imports}; {client}.create({photo}).save("me.glb")'{named}"""

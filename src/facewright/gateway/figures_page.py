@@ -26,7 +26,7 @@ def house_text(ready: bool, replaced: int) -> Iterator[str]:
     yield from family(
         "facewright_tritons_replaced_total",
         "counter",
-        "Tritons that died or did not move, and whose place another took.",
+        "Tritons whose place another took: they died, did not move, or were loaded anew.",
         [({}, float(replaced))],
     )
 

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
+from facewright.cli import create_command
 from facewright.server import probe
 from facewright_client.contract import REFINEMENT_INPUTS
 from tests.cli.conftest import Say
@@ -116,6 +117,20 @@ def test_a_photo_whose_time_is_over_is_the_only_one_lost(scripted: tuple[Scripte
     assert status == 1
     assert "me.jpg: OVERLOADED: m (h)" in said.splitlines()
     assert said.splitlines()[-1] == "1 made, 0 already there, 1 failed"
+
+
+def test_what_a_batch_waits_for_is_not_told_with_every_photo(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(create_command, "_PATIENCE_S", 0.02)
+    script, url = scripted
+    full = wire_error("OVERLOADED").removesuffix("}") + ', "retry_after_s": 0.3}'
+    failure = grpc.StatusCode.UNAVAILABLE, full
+    script.failures = [failure, None, failure, None, failure]
+    status, said = say(f"create me.jpg you.jpg afile -o out --parallel 1 --server {url}")
+    assert status == 0
+    assert len(script.requests) == 6
+    assert said.count(f"waiting for the server at {url}: m (h)") == 1
 
 
 def test_the_stages_of_one_photo_are_seen_on_a_terminal(

@@ -44,8 +44,9 @@ from facewright_client._photo_file import check_photo_file, photo_bytes
 from facewright_client._whole_file import remove_forgotten, write_whole
 from facewright_client.contract import ErrorCode
 
-#: Seconds of silence after which it is told what is waited for.
+#: Seconds of silence after which it is told what is waited for, and after which it is told again.
 _PATIENCE_S: Final = 1.0
+_TOLD_AGAIN_S: Final = 30.0
 _OF_MANY: Final[tuple[ProgressColumn, ...]] = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -224,6 +225,7 @@ class _Creation:
         self._answered = False
         self._given_up = False
         self._waits: asyncio.TimerHandle | None = None
+        self._patience_s = _PATIENCE_S
         self._waits_for: FacewrightClientError | None = None
 
     async def run(self) -> int:
@@ -315,12 +317,15 @@ class _Creation:
             self._say(line)
 
     def _waiting(self, error: FacewrightClientError) -> None:
-        """A photo is to be sent again; what for is told once, when nothing has been heard for a while."""
+        """A photo is to be sent again; what for is told when nothing has been heard for a while, and later
+        for a longer while: a batch before a busy server has many such moments.
+        """
         self._waits_for = error
         if self._waits is None:
-            self._waits = asyncio.get_running_loop().call_later(_PATIENCE_S, self._tell_waiting)
+            self._waits = asyncio.get_running_loop().call_later(self._patience_s, self._tell_waiting)
 
     def _tell_waiting(self) -> None:
+        self._patience_s = _TOLD_AGAIN_S
         self._say(f"waiting for the server at {self._url}: {self._waits_for}")
 
     def _heard(self) -> None:

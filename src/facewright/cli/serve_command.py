@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from facewright.cli.client_commands import DEFAULT_PIPELINE
 from facewright.cli.messages import complain
 from facewright.core.assets import cache_folder
 from facewright.core.invocation import program, python
+from facewright.gateway.callers import KEYS_VARIABLE
 from facewright.server import Server, ServerFailedError, ServerSettings
 from facewright.server.served_repository import served_pipelines
 from facewright.server.triton_runtime import RuntimeMissingError
@@ -115,6 +117,8 @@ def _announce(server: Server) -> None:
     from_photos = [name for name, row in served.items() if PHOTO in row.takes]
     if from_photos:
         print(_examples(server.url, rest, from_photos[0], tls))
+        if settings.keys is not None or KEYS_VARIABLE in os.environ:
+            print("  each with a key: curl -H 'Authorization: Bearer …', --key-file FILE, Connection(key=…)")
     print("Ctrl-C stops the server.", flush=True)
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.fuzz [--photos 10000] [--seed 0]
 
-Starts its own server. One in ten goes through the whole ensemble, the others to the stage that reads photos.
-Exit status 1 when the server blamed itself or lost a stage; the offending photos' numbers are printed.
+Starts its own server. One in ten goes through the door and the whole ensemble, the others past the door to
+the stage that reads photos. Exit status 1 when the server blamed itself or lost a stage; the offending photos'
+numbers are printed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.fuzz.mutated_photos import mutations, photo_formats
+from benchmarks.inner_stages import triton_target
 from benchmarks.serving.process_memory import tree_memory
 from facewright.pipelines.tensors import PHOTO_INFO
 from facewright.server import Server, ServerSettings
@@ -44,13 +46,14 @@ def main() -> int:
     originals = [*photo_formats(_PHOTO.read_bytes(), _SIDE), heic]
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
+    args.log.parent.mkdir(parents=True, exist_ok=True)
     settings = ServerSettings(grpc_port=0, http_port=0, log=args.log)
     started = time.monotonic()
     with (
         Server(settings) as server,
         Client(server.url, Connection(retries=RetryPolicy(attempts=1))) as client,
     ):
-        stage = triton.InferenceServerClient(**Connection().triton_arguments(server.url))
+        stage = triton.InferenceServerClient(triton_target(server.pid))
 
         def send(numbered: tuple[int, bytes]) -> None:
             number, photo = numbered

@@ -21,7 +21,7 @@ class ServedProcess:
 
     Attributes:
         url: host and gRPC port.
-        pid: the supervisor's process id; Triton and the stages are below it.
+        pid: of the supervisor and the gateway; Triton and the stages are below it.
         messages: file with what the supervisor says.
     """
 
@@ -30,8 +30,8 @@ class ServedProcess:
     messages: Path
 
     def restarts(self) -> int:
-        """How often the supervisor had to start the server again."""
-        return self.messages.read_text().count("restarting the server")
+        """How often the supervisor had to replace Triton."""
+        return self.messages.read_text().count("replacing Triton")
 
 
 @contextmanager

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from facewright_client._address import checked_address, on_this_machine
 from facewright_client._api_key import check_key
-from facewright_client._errors import RETRYABLE, FacewrightClientError, OverloadedError
+from facewright_client._errors import RETRYABLE, FacewrightClientError
 
 if TYPE_CHECKING:
     from facewright_client._metrics import ClientMetrics
 
 _LARGEST_MESSAGE: Final = 2**31 - 1
-_MOST_DOUBLINGS: Final = 64
 #: gRPC waits up to two minutes before it looks for a lost server again; a restart takes seconds.
 CHANNEL_OPTIONS: Final[list[tuple[str, str | int]]] = [
     ("grpc.max_send_message_length", _LARGEST_MESSAGE),
@@ -40,18 +39,17 @@ class RetryPolicy:
     """When to send a request again: only after OVERLOADED or UNAVAILABLE, which leave nothing half done.
 
     Args:
-        attempts: sends in all; 1 never retries.
+        attempts: sends in all; 1 never retries, None: until the request's time is over.
         first_pause_s: mean pause before the second send; each further one is twice as long.
         longest_pause_s: bound of the pauses, but not of what the server asks for.
-        outlast: for batches, which rather come late than lose a photo: a server that is there, and says that
-            it is full or when to come back, is asked until the request's time is over, whatever ``attempts``
-            says; one that is not there is not.
+        unavailable_s: how long a server that is not there is waited for; None: until the request's time is
+            over. One that says when it is back (``retry_after_s``) is there.
     """
 
-    attempts: int = 12
+    attempts: int | None = None
     first_pause_s: float = 0.25
     longest_pause_s: float = 4.0
-    outlast: bool = False
+    unavailable_s: float | None = None
 
     def pause_after(self, attempt: int, error: FacewrightClientError) -> float | None:
         """Seconds to wait after failed send number ``attempt`` (from 1); None: give up.
@@ -59,12 +57,9 @@ class RetryPolicy:
         Random by half, so that clients refused together do not return together, and not before the server
         expects to take it.
         """
-        there = isinstance(error, OverloadedError) or error.retry_after_s is not None
-        last = attempt >= self.attempts and not (self.outlast and there)
-        if last or not isinstance(error, RETRYABLE):
+        if not isinstance(error, RETRYABLE) or (self.attempts is not None and attempt >= self.attempts):
             return None
-        doublings = min(attempt - 1, _MOST_DOUBLINGS)  # 2 ** 1024 is no float
-        pause = min(self.first_pause_s * 2.0**doublings, self.longest_pause_s)
+        pause = min(self.first_pause_s * 2.0 ** min(attempt - 1, 32), self.longest_pause_s)
         asked_for = (error.retry_after_s or 0.0) * random.uniform(1.0, 1.5)
         return max(pause * random.uniform(0.5, 1.5), asked_for)
 

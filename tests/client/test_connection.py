@@ -11,13 +11,9 @@ import pytest
 
 from facewright_client import (
     AsyncClient,
-    BadPhotoError,
     Client,
     Connection,
-    FacewrightClientError,
-    OverloadedError,
     RetryPolicy,
-    ServerUnavailableError,
     Tls,
     UnauthenticatedError,
 )
@@ -147,27 +143,3 @@ def test_work_is_shared_among_servers_and_goes_on_without_one(asynchronous: bool
 def test_a_policy_that_is_none() -> None:
     with pytest.raises(ValueError, match="lb_policy is 'least_request'; give one of pick_first, round_robin"):
         Connection(lb_policy="least_request")  # type: ignore[arg-type]
-
-
-def _expected_back(error: FacewrightClientError) -> FacewrightClientError:
-    error.retry_after_s = 1.5
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "outlasted"),
-    [
-        (OverloadedError("full"), True),
-        (_expected_back(ServerUnavailableError("what serves is being replaced")), True),
-        (ServerUnavailableError("nothing listens"), False),
-        (BadPhotoError("no photo"), False),
-    ],
-    ids=lambda value: str(value),
-)
-def test_a_full_server_is_outlasted_and_none_is_not(error: FacewrightClientError, outlasted: bool) -> None:
-    policy = RetryPolicy(attempts=3, outlast=True)
-    for attempt in (3, 2000):
-        pause = policy.pause_after(attempt, error)
-        assert (pause is not None) is outlasted
-        assert pause is None or 0 < pause <= 6
-        assert RetryPolicy(attempts=3).pause_after(attempt, error) is None

@@ -15,6 +15,7 @@ from typing import Any
 
 from facewright.gateway.rest import RestServer, RestSettings, rest_application
 from facewright.pipelines.registry import pipelines
+from facewright.pipelines.stages import Pipeline
 from tests.support.scripted_house import ScriptedHouse
 
 #: Of a test, seconds: longer than anything takes that works.
@@ -86,8 +87,13 @@ def everything(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def open_door(settings: RestSettings | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Door]:
-    """A door with all of our pipelines behind it."""
+def open_door(
+    settings: RestSettings | None = None,
+    tls: ssl.SSLContext | None = None,
+    served: Mapping[str, Pipeline] | None = None,
+) -> Iterator[Door]:
+    """A door with all of our pipelines behind it, or those that are ``served``."""
+    served = pipelines() if served is None else served
     house = ScriptedHouse()
     settings = settings or RestSettings()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -96,7 +102,7 @@ def open_door(settings: RestSettings | None = None, tls: ssl.SSLContext | None =
     thread.start()
 
     async def start() -> RestServer:
-        server = RestServer(rest_application(house, pipelines(), settings), [listener], settings.limits, tls)
+        server = RestServer(rest_application(house, served, settings), [listener], settings.limits, tls)
         await server.start()
         return server
 

@@ -16,6 +16,7 @@ from google.protobuf import text_format
 from torch import nn
 from tritonclient.grpc import model_config_pb2 as triton_config
 
+from benchmarks.inner_stages import triton_target
 from facewright.core.errors import FacewrightError
 from facewright.engines import exported_repository
 from facewright.engines.exported_repository import (
@@ -161,13 +162,13 @@ def test_a_foreign_file_is_refused(exported: ExportedNetwork) -> None:
 
 @pytest.fixture
 def server(repository: Path, tmp_path: Path) -> Iterator[triton.InferenceServerClient]:
-    """`facewright serve --networks` on two versions of one network, the second of them in fp16."""
+    """`facewright serve --networks` on two versions of one network, the second in fp16, past the door."""
     narrowed = export_network(SMALL, SMALL.seeded(), Precision.FP16)
     add_version(repository, narrowed.model, [], "cpu")
     settings = ServerSettings(
         grpc_port=0, http_port=0, networks=repository, log=tmp_path / "log" / "triton.log"
     )
-    with Server(settings) as running, triton.InferenceServerClient(running.url) as client:
+    with Server(settings) as running, triton.InferenceServerClient(triton_target(running.pid)) as client:
         yield client
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -38,3 +39,10 @@ def client(server: Server) -> Iterator[Client]:
 def photo() -> bytes:
     """A portrait, 512 x 512."""
     return PHOTO.read_bytes()
+
+
+@pytest.fixture
+def places() -> Iterator[Path]:
+    """For temporary files, by a short name: those of sockets have 107 bytes at most."""
+    with TemporaryDirectory(prefix="fw-", dir="/tmp") as folder:
+        yield Path(folder)

@@ -48,3 +48,14 @@ def answered(url: str, stage: str) -> int:
     with Client(url) as client:
         models = {model["name"]: model for model in client.statistics()["model_stats"]}
     return int(models[stage]["inference_stats"].get("success", {}).get("count", 0))
+
+
+def settled(url: str, stage: str) -> int:
+    """The same once it stands still: Triton counts a request a moment after it has answered."""
+    count, seen = -1, 0
+    while seen < 5:
+        now = answered(url, stage)
+        seen = seen + 1 if now == count else 0
+        count = now
+        time.sleep(0.2)
+    return count

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import struct
 import subprocess
 import sys
-import time
-import urllib.request
 from io import BytesIO
 from pathlib import Path
 
@@ -18,8 +17,11 @@ import tritonclient.grpc as triton
 from PIL import Image
 
 from facewright.pipelines.registry import pipelines, stages
+from facewright.pipelines.twin import AVATAR_TWIN, RENDER_PREVIEW
 from facewright.server import Server
 from facewright_client import AsyncClient, Client, contract
+from tests.server.doors import events, metrics, over_rest
+from tests.server.processes import settled
 
 pytestmark = pytest.mark.server
 
@@ -111,25 +113,12 @@ def test_options_reach_their_stage(client: Client, photo: bytes, options: dict) 
     assert ("viseme_aa" in gltf["meshes"][0]["extras"]["targetNames"]) == options.get("visemes", True)
 
 
-def test_preview_costs_nothing_unless_asked_for(client: Client, photo: bytes) -> None:
-    def renders() -> int:
-        models = {model["name"]: model for model in client.statistics()["model_stats"]}
-        return int(models["render_preview"]["inference_stats"]["success"].get("count", 0))
-
-    def settled() -> int:
-        """Triton counts a request a moment after it has answered."""
-        count = renders()
-        while True:
-            time.sleep(0.3)
-            if renders() == count:
-                return count
-            count = renders()
-
-    before = settled()
+def test_preview_costs_nothing_unless_asked_for(server: Server, client: Client, photo: bytes) -> None:
+    before = settled(server.url, "render_preview")
     client.create(photo)
-    assert settled() == before
+    assert settled(server.url, "render_preview") == before
     client.create(photo, preview=True)
-    assert settled() == before + 1
+    assert settled(server.url, "render_preview") == before + 1
 
 
 def test_the_file_alone_can_be_asked_for(server: Server, photo: bytes) -> None:
@@ -155,35 +144,31 @@ def test_asyncio_clients_share_a_connection(server: Server, photo: bytes) -> Non
     assert len(set(files)) == 1
 
 
-def test_http_and_metrics(server: Server, photo: bytes) -> None:
-    """KServe's HTTP protocol with binary tensors, and the stages' own Prometheus metrics."""
-    header = json.dumps(
-        {
-            "parameters": {"texture_size": 512, "delight": 0.25},
-            "inputs": [
-                {
-                    "name": "PHOTO",
-                    "shape": [1, len(photo)],
-                    "datatype": "UINT8",
-                    "parameters": {"binary_data_size": len(photo)},
-                }
-            ],
-            "outputs": [{"name": "GLB", "parameters": {"binary_data": True}}],
-        }
-    ).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{server.settings.http_port}/v2/models/avatar_twin/infer",
-        header + photo,
-        {"Inference-Header-Content-Length": str(len(header))},
-    )
-    with urllib.request.urlopen(request) as answer:
-        body = answer.read()
-        start = int(answer.headers["Inference-Header-Content-Length"])
-    assert body[start : start + 4] == b"glTF"
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.settings.metrics_port}/metrics") as answer:
-        metrics = answer.read().decode()
+def test_a_photo_as_curl_sends_it(server: Server, client: Client, photo: bytes) -> None:
+    """``curl --data-binary @me.jpg``, which says of the photo that it is a form; the file is gRPC's."""
+    answer = over_rest(server, "/v1/avatars?texture_size=512&delight=0.25", photo)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "model/gltf-binary")
+    assert answer.body == client.create(photo, texture_size=512, delight=0.25).glb
+
+
+def test_every_stage_has_metrics(server: Server, client: Client, photo: bytes) -> None:
+    client.create(photo, texture_size=512)
+    exported = metrics(server)
     for stage in stages(pipelines()):
-        assert f'facewright_stage_seconds_count{{stage="{stage}"}}' in metrics
+        assert f'facewright_stage_seconds_count{{stage="{stage}"}}' in exported
+    assert "facewright_door_service_seconds" in exported
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_stages_are_told_in_order(server: Server, photo: bytes, preview: bool) -> None:
+    """All of the pipeline's steps, as far as they work for what is asked for."""
+    with events(server, f"/v1/avatars?texture_size=512&preview={str(preview).lower()}", photo) as told:
+        *began, (last, avatar) = told
+    steps = [step.name for step in AVATAR_TWIN.steps if preview or step is not RENDER_PREVIEW]
+    assert began == [("began", {"stage": name}) for name in steps]
+    assert last == "avatar"
+    assert base64.b64decode(avatar["glb"]).startswith(b"glTF")
+    assert ("preview" in avatar) == preview
 
 
 def test_the_command_line_makes_resumes_and_reports(server: Server, photo: bytes, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import tritonclient.grpc as triton
 from facewright.engines.exported_repository import exported_networks, require_servable, served_versions
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.server import Server, ServerSettings
+from tests.server.doors import behind
 
 #: As commit f6f195d wrote it; its README says how.
 _WRITTEN_BY_0_1 = Path(__file__).parents[1] / "data" / "exported_repository_0_1"
@@ -30,10 +31,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(
     repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[triton.InferenceServerClient]:
-    """`facewright serve --networks` on it."""
+    """`facewright serve --networks` on it; networks are asked behind the door."""
     log = tmp_path_factory.mktemp("log") / "triton.log"
     settings = ServerSettings(grpc_port=0, http_port=0, networks=repository, log=log)
-    with Server(settings) as running, triton.InferenceServerClient(running.url) as connected:
+    with Server(settings) as running, triton.InferenceServerClient(behind(running)) as connected:
         yield connected
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import signal
 import sys
-import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -19,6 +17,7 @@ from facewright.core.assets import cache_folder
 from facewright.server import Server, ServerSettings
 from facewright.server.written_places import written_places
 from facewright_client import BadPhotoError, Client
+from tests.server.doors import metrics, over_rest
 from tests.server.processes import eventually, living
 from tests.support.system_calls import Tracing
 
@@ -30,9 +29,9 @@ _COLD_KERNEL: Final = "sh_shading"
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def machine(places: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of its own: home, temporary folder, and a cache that lacks a kernel."""
-    warm, cold = cache_folder(), tmp_path / "cache"
+    warm, cold = cache_folder(), places / "cache"
     (cold / "kernels").mkdir(parents=True)
     for path in warm.iterdir():
         if path.name.startswith(("open", "triton-")):
@@ -41,13 +40,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if not path.name.startswith(_COLD_KERNEL):
             shutil.copy(path, cold / "kernels")
     for name in ("home", "tmp"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+        (places / name).mkdir()
+    monkeypatch.setenv("HOME", str(places / "home"))
+    monkeypatch.setenv("TMPDIR", str(places / "tmp"))
     monkeypatch.delenv("SHELL", raising=False)  # Bash then looks for its user's, as in a container
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(cold))
     monkeypatch.setattr("tempfile.tempdir", None)
-    return tmp_path
+    return places
 
 
 def _foreign(paths: Iterable[Path]) -> list[Path]:
@@ -60,30 +59,33 @@ def _foreign(paths: Iterable[Path]) -> list[Path]:
     )
 
 
-def _free_ports() -> list[int]:
-    chosen = Server(ServerSettings(grpc_port=0, http_port=0)).settings
-    return [chosen.grpc_port, chosen.http_port, chosen.metrics_port]
+def _addresses(reached: Iterable[str]) -> list[str]:
+    """Those that are no sockets of the server's own, where it may write: Triton's, and that of the marks."""
+    return sorted(
+        {address for address in reached if not address.startswith("/") or _foreign([Path(address)])}
+    )
 
 
 def test_a_servers_whole_life(machine: Path, photo: bytes) -> None:
     """Start, a photo over gRPC and one over HTTP, a refused one, metrics, stop: no file but where it is
     declared, no name looked up, nothing but this machine reached.
     """
-    grpc_port, http_port, metrics_port = _free_ports()
-    ports = [f"--grpc-port={grpc_port}", f"--http-port={http_port}", f"--metrics-port={metrics_port}"]
+    # Not started: chooses ports, and says how they are reached.
+    address = Server(ServerSettings(grpc_port=0, http_port=0))
+    chosen = address.settings
+    ports = [f"--grpc-port={chosen.grpc_port}", f"--http-port={chosen.http_port}"]
     command = [sys.executable, "-m", "facewright.cli", "serve", *ports]
     traced = Tracing(command, os.environ, machine / "home", machine)
     try:
         ready = eventually(lambda: "Ctrl-C stops" in traced.said.read_text() or traced.ended(), 240)
         assert ready, traced.said.read_text()
         assert not traced.ended(), traced.said.read_text()
-        with Client(f"127.0.0.1:{grpc_port}") as client:
+        with Client(address.url) as client:
             assert client.create(photo, texture_size=512).glb
             with pytest.raises(BadPhotoError):
                 client.create(b"not a photo")
-        assert _created_over_http(http_port, photo)
-        with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=10) as answer:
-            assert b"nv_inference_request_success" in answer.read()
+        assert over_rest(address, "/v1/avatars?texture_size=512", photo).body.startswith(b"glTF")
+        assert "nv_inference_request_success" in metrics(address)
     finally:
         traced.stop(signal.SIGTERM)
     alarms = [line for line in traced.said.read_text().splitlines() if re.match(r"[EFW]\d{4} |error", line)]
@@ -92,32 +94,10 @@ def test_a_servers_whole_life(machine: Path, photo: bytes) -> None:
     compiled = (machine / "cache" / "kernels").glob(f"{_COLD_KERNEL}-*.so")
     assert set(compiled) <= deeds.written, "what a server writes was not seen"
     assert _foreign(deeds.written) == []
-    assert sorted(deeds.reached) == []
+    assert any(Path(path).name == "marks" for path in deeds.reached), "what a server reaches was not seen"
+    assert _addresses(deeds.reached) == []
     assert list((machine / "home").iterdir()) == []
     assert list((machine / "tmp").iterdir()) == []
-
-
-def _created_over_http(port: int, photo: bytes) -> bytes:
-    header = {
-        "inputs": [
-            {
-                "name": "PHOTO",
-                "shape": [1, len(photo)],
-                "datatype": "UINT8",
-                "parameters": {"binary_data_size": len(photo)},
-            }
-        ],
-        "outputs": [{"name": "GLB", "parameters": {"binary_data": True}}],
-        "parameters": {"texture_size": 512},
-    }
-    asked = json.dumps(header).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/v2/models/avatar_twin/infer",
-        asked + photo,
-        {"Inference-Header-Content-Length": str(len(asked))},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return bytes(answer.read())
 
 
 def test_what_no_server_may_do_is_seen(machine: Path) -> None:
@@ -139,6 +119,10 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
     sender.connect(("192.0.2.1", 9))  # of documentation (RFC 5737); a datagram's socket sends nothing yet
 with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
     sender.connect(("::1", 9))
+with socket.socket(socket.AF_UNIX) as caller:
+    caller.connect_ex("/nowhere/socket")
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind("listened")
 """
     environment = {**os.environ, "RES_OPTIONS": "timeout:1 attempts:1"}
     traced = Tracing([sys.executable, "-c", program], environment, machine, machine)
@@ -147,10 +131,13 @@ with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
     assert _foreign(deeds.written) == sorted(
         [
             Path("/nowhere/at all"),
-            *(home / name for name in (".moved", ".queue", ".queue/a folder", "link", "relative")),
+            *(
+                home / name
+                for name in (".moved", ".queue", ".queue/a folder", "link", "listened", "relative")
+            ),
         ]
     )
-    assert "192.0.2.1:9" in deeds.reached
+    assert {"192.0.2.1:9", "/nowhere/socket"} <= set(_addresses(deeds.reached))
     assert deeds.reached & {"/etc/resolv.conf", "/var/run/nscd/socket"}
     assert "::1:9" not in deeds.reached
 

@@ -92,7 +92,7 @@ def kill_and_look(supervisor: Supervisor) -> None:
     supervisor.kill()
     assert eventually(lambda: not any(alive(pid) for pid in processes), 20)
     assert not supervisor.server_processes()
-    assert len(supervisor.folders()) == 1, "nobody was left to remove it"
+    assert len(supervisor.folders()) == 2, "nobody was left to remove the gateway's and Triton's"
     free_ports = ServerSettings(grpc_port=0, http_port=0, networks=Path("/nonexistent"))
     with pytest.raises(FacewrightError, match="holds no exported network"):
         Server(free_ports).start()

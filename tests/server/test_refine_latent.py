@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +29,7 @@ from facewright_client import (
     RefinementProgress,
     RefinementStart,
 )
+from tests.server.doors import metrics
 
 pytestmark = pytest.mark.server
 
@@ -260,10 +260,7 @@ def _cancelled(server: Server, stage: str) -> float:
 
 
 def _metric(server: Server, name: str, stage: str, label: str = "") -> float:
-    url = f"http://127.0.0.1:{server.settings.metrics_port}/metrics"
-    with urllib.request.urlopen(url) as answer:
-        text = answer.read().decode()
-    for line in text.splitlines():
+    for line in metrics(server).splitlines():
         found = re.fullmatch(rf"{name}\{{(.*)\}} (\S+)", line)
         if found and f'stage="{stage}"' in found[1] and label in found[1]:
             return float(found[2])

@@ -15,6 +15,10 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facewright_client import contract
 
+_INFO = json.dumps(
+    {"iterations": 2, "ended": "iterations", "first_loss": 1.0, "best_loss": 0.5, "ms_per_iteration": 1.0}
+).encode()
+
 
 def wire_error(code: str) -> str:
     """A stage's failure as an ensemble passes it on."""
@@ -30,6 +34,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     def __init__(self) -> None:
         self.contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
         self.failures: list[Any] = []  # status and message
+        self.refinement_info = _INFO
         self.requests: list[service_pb2.ModelInferRequest] = []
         self.stages: tuple[str, ...] = ()  # that begin before an avatar that is streamed
         self.key: str | None = None  # without which nothing is answered
@@ -49,7 +54,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if failure := self._due():
             context.abort(*failure)
         if request.model_name == "refine_latent":
-            return refinement(request.model_name)
+            return refinement(request.model_name, self.refinement_info)
         return self._avatar(request)
 
     def _avatar(self, request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
@@ -92,7 +97,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             _add(told, contract.REFINEMENT_PROGRESS, json.dumps(state).encode())
             yield service_pb2.ModelStreamInferResponse(infer_response=told)
             self.release.wait()
-        last = refinement(request.model_name)
+        last = refinement(request.model_name, self.refinement_info)
         last.parameters["triton_final_response"].bool_param = True
         yield service_pb2.ModelStreamInferResponse(infer_response=last)
 
@@ -134,12 +139,12 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             context.abort(grpc.StatusCode.UNAUTHENTICATED, json.dumps(fields))
 
 
-def refinement(model: str) -> service_pb2.ModelInferResponse:
+def refinement(model: str, info: bytes = _INFO) -> service_pb2.ModelInferResponse:
     """What refinement answers: zeros."""
     answer = service_pb2.ModelInferResponse(model_name=model)
     for tensor in contract.REFINEMENT_OUTPUTS:
         shape = [2 if n == -1 else n for n in tensor.shape]
-        _add(answer, tensor, b"{}" if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
+        _add(answer, tensor, info if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
     return answer
 
 

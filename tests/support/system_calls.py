@@ -59,7 +59,8 @@ class Deeds:
     """What a program and its children did.
 
     Args:
-        written: paths that were created, opened for writing, renamed, removed or changed, also in vain.
+        written: paths that were created, opened for writing, renamed, removed or changed, also in vain; local
+            sockets that were listened at are among them.
         reached: addresses of other machines, of name servers and of local sockets; ``host:port`` or a path.
             Of the cache of names only what it is asked about hosts: any program asks it about users.
     """
@@ -134,6 +135,8 @@ class Tracing:
                 # The first of a symbolic link is what it says, no file that is touched.
                 paths = paths[1:] if name.startswith("symlink") else paths
                 written |= {Path(folders.get(call["pid"], "?"), path) for path in paths}
+            elif name == "bind" and (made := _LOCAL_SOCKET.search(arguments)):  # to a file of that name
+                written.add(Path(folders.get(call["pid"], "?"), made[1]))
             else:
                 reached |= set(_foreign(arguments))
         return Deeds(frozenset(written), frozenset(reached))

@@ -20,7 +20,7 @@ from facewright.gateway.admission import Admission, AdmissionSettings
 from facewright.gateway.call import Caller
 from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import Encryption
-from facewright.gateway.figures_page import door_text, triton_text
+from facewright.gateway.figures_page import door_text, house_text, triton_text
 from facewright.gateway.followed_files import Reloadable, follow
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import Doorway, GrpcDoor
@@ -77,7 +77,7 @@ class Gateway:
         self.marks_path = marks_path
         self._loop = asyncio.new_event_loop()
         self._tritons: dict[Path, tuple[Triton, int]] = {}
-        self._ready = False
+        self._ready, self._used = False, 0
         self._thread = threading.Thread(target=self._loop.run_forever, name="facewright-gateway", daemon=True)
 
     def open(self) -> None:
@@ -151,12 +151,16 @@ class Gateway:
         self._marks = Marks(lambda identity, stage: self._house.began(identity, stage))
         self._house = TritonHouse(self._admission, self._callers, self._marks)
         encryption = settings.encryption
-        self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified))
-        self._grpc.listen(
-            f"{settings.host}:{settings.grpc_port}", encryption.grpc_credentials() if encryption else None
-        )
-        self._rest = self._rest_server(encryption.http_context() if encryption else None)
         self._marks_socket = MarksSocket(self.marks_path, self._marks)
+        try:
+            self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified))
+            self._grpc.listen(
+                f"{settings.host}:{settings.grpc_port}", encryption.grpc_credentials() if encryption else None
+            )
+            self._rest = self._rest_server(encryption.http_context() if encryption else None)
+        except BaseException:
+            self._marks_socket.close()
+            raise
         followed: list[Reloadable] = [self._callers, *([encryption] if encryption else [])]
         self._following = asyncio.create_task(follow(*followed))
         await self._grpc.start()
@@ -179,13 +183,18 @@ class Gateway:
 
     async def _metrics(self) -> bytes:
         ports = [port for triton, port in self._tritons.values() if triton is self._house.triton]
-        ours = [*door_text(self._admission.figures(), self._house.replayed), *self._callers.metrics()]
+        ours = [
+            *house_text(self._ready, max(self._used - 1, 0)),
+            *door_text(self._admission.figures(), self._house.replayed),
+            *self._callers.metrics(),
+        ]
         return "".join(ours).encode() + await triton_text(ports[0] if ports else None)
 
     async def _use(self, socket_path: Path, metrics_port: int) -> None:
         triton = Triton(socket_path)
         self._tritons[socket_path] = triton, metrics_port
         self._house.use(triton)
+        self._used += 1
         self._admission.hold_until(None)
         await self._say_ready(True)
 

@@ -1,0 +1,64 @@
+"""Who leaves is not computed for: at most the step that runs when it does is worked to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from facewright.server import Server
+from facewright_client import CancelledError, Client, OverloadedError
+from tests.server.doors import events
+from tests.server.processes import answered, eventually, settled
+
+pytestmark = pytest.mark.server
+
+#: A texture that is baked for about a second: there is time to leave.
+SLOW = {"texture_size": 2048, "texture_format": "png"}
+_SLOW_PATH = "/v1/avatars?texture_size=2048&texture_format=png"
+
+
+def _cancels_over_grpc(server: Server, client: Client, photo: bytes) -> None:
+    fitted = answered(server.url, "fit_head")
+    pending = client.submit(photo, **SLOW)
+    assert eventually(lambda: answered(server.url, "fit_head") > fitted, 30)
+    pending.cancel()
+    with pytest.raises(CancelledError):
+        pending.result(30)
+
+
+def _hangs_up_over_rest(server: Server, client: Client, photo: bytes) -> None:
+    del client
+    with events(server, _SLOW_PATH, photo) as told:
+        assert any(event == ("began", {"stage": "bake_texture"}) for event in told)
+
+
+@pytest.mark.parametrize("leaves", [_cancels_over_grpc, _hangs_up_over_rest])
+def test_whoever_leaves_while_a_stage_works(
+    server: Server, client: Client, photo: bytes, leaves: Callable[[Server, Client, bytes], None]
+) -> None:
+    packaged = settled(server.url, "package_avatar")
+    leaves(server, client, photo)
+    assert settled(server.url, "package_avatar") == packaged
+
+
+def test_whoever_leaves_while_waiting_is_not_even_looked_at(
+    server: Server, client: Client, photo: bytes
+) -> None:
+    at_once = 2 * server.settings.usable_cores
+    found = settled(server.url, "find_face")
+    waiting = [client.submit(photo, **SLOW) for _ in range(at_once + 4)]
+    assert eventually(lambda: answered(server.url, "find_face") > found, 30)
+    for pending in waiting:
+        pending.cancel()
+    left = 0
+    for pending in waiting:
+        try:
+            pending.result(30)
+        except CancelledError:
+            left += 1
+        except OverloadedError:  # had no place in the line
+            pass
+    assert left >= at_once
+    assert settled(server.url, "find_face") <= found + at_once
+    assert client.create(photo, texture_size=512).glb

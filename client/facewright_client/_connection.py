@@ -43,7 +43,7 @@ class RetryPolicy:
         first_pause_s: mean pause before the second send; each further one is twice as long.
         longest_pause_s: bound of the pauses, but not of what the server asks for.
         unavailable_s: how long a server that is not there is waited for; None: until the request's time is
-            over.
+            over. One that says when it is back (``retry_after_s``) is there.
     """
 
     attempts: int | None = None

@@ -117,8 +117,8 @@ class Request:
         now = time.monotonic()
         until = self._until
         longest = self._connection.retries.unavailable_s
-        if not isinstance(error, ServerUnavailableError):
-            self._unavailable_since = None
+        if not isinstance(error, ServerUnavailableError) or error.retry_after_s is not None:
+            self._unavailable_since = None  # it is there, and says so
         elif longest is not None:
             if self._unavailable_since is None:
                 self._unavailable_since = now

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
+from facewright.cli import create_command
 from facewright.server import probe
 from facewright_client.contract import REFINEMENT_INPUTS
 from tests.cli.conftest import Say
@@ -111,11 +112,25 @@ def test_a_batch_loses_no_photo_to_a_full_server(
 def test_a_photo_whose_time_is_over_is_the_only_one_lost(scripted: tuple[Scripted, str], say: Say) -> None:
     script, url = scripted
     full = wire_error("OVERLOADED").removesuffix("}") + ', "retry_after_s": 600}'
-    script.failures = [(grpc.StatusCode.UNAVAILABLE, full)]
-    status, said = say(f"create me.jpg you.jpg -o out --parallel 1 --timeout 30 --server {url}")
+    script.failures = [(grpc.StatusCode.UNAVAILABLE, full)] * 2
+    status, said = say(f"create me.jpg you.jpg -o out --parallel 1 --timeout 2 --server {url}")
     assert status == 1
     assert "me.jpg: OVERLOADED: m (h)" in said.splitlines()
     assert said.splitlines()[-1] == "1 made, 0 already there, 1 failed"
+
+
+def test_what_a_batch_waits_for_is_not_told_with_every_photo(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(create_command, "_PATIENCE_S", 0.02)
+    script, url = scripted
+    full = wire_error("OVERLOADED").removesuffix("}") + ', "retry_after_s": 0.3}'
+    failure = grpc.StatusCode.UNAVAILABLE, full
+    script.failures = [failure, None, failure, None, failure]
+    status, said = say(f"create me.jpg you.jpg afile -o out --parallel 1 --server {url}")
+    assert status == 0
+    assert len(script.requests) == 6
+    assert said.count(f"waiting up to 120 s for the server at {url}: m (h)") == 1
 
 
 def test_the_stages_of_one_photo_are_seen_on_a_terminal(
@@ -135,6 +150,15 @@ def test_the_stages_of_one_photo_are_seen_on_a_terminal(
     assert status == 0
     assert "2/2" in said
     assert "fit head" not in said
+
+
+def test_a_refinement_is_seen_on_a_terminal(
+    scripted: tuple[Scripted, str], keyed: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted[0].key = None
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert "2/2" in say(f"refine start.npz -o end.npz --server {keyed}")[1]
 
 
 def test_a_url_is_told_with_what_to_type(say: Say) -> None:

@@ -85,3 +85,17 @@ def test_overload_ends_no_wait_for_a_server(monkeypatch: pytest.MonkeyPatch) -> 
     now += 100.0
     request.pause_after(OverloadedError(""))
     request.pause_after(ServerUnavailableError(""))
+
+
+def test_a_server_that_says_when_it_is_back_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is being replaced is waited for as one that is full is, until the request's time is over."""
+    now = 100.0
+    monkeypatch.setattr("facewright_client._request.time.monotonic", lambda: now)
+    policy = RetryPolicy(unavailable_s=5.0)
+    request = Request("gpu:8001", Connection(retries=policy), "avatar_twin", timeout_s=300.0)
+    replaced = ServerUnavailableError("what serves is being replaced")
+    replaced.retry_after_s = 10.0
+    with suppress(ServerUnavailableError):
+        while True:
+            now += request.pause_after(replaced)
+    assert now == pytest.approx(100.0 + 300.0 - 0.5)

@@ -173,8 +173,9 @@ def test_a_key_is_shown_with_every_call(uses: Any, options: dict[str, Any]) -> N
 def test_who_has_no_key_is_told_once_where_it_is_given(
     uses: Any, options: dict[str, Any], key: str | None, hint: str
 ) -> None:
-    house = ScriptedHouse()
-    question = uses(lambda client: client.create(b"photo", **options), Connection(key=key, retries=QUICK))
+    """Also while its photo is still being sent, where grpc.aio forgets why."""
+    house, photo = ScriptedHouse(), bytes(8_000_000)
+    question = uses(lambda client: client.create(photo, **options), Connection(key=key, retries=QUICK))
     with pytest.raises(UnauthenticatedError, match=rf"nobody has this API key \({hint}.*--key-file") as told:
         asked(house, question, _known)
     assert key is None or key not in str(told.value)

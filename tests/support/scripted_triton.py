@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import numpy as np
@@ -26,12 +27,14 @@ def wire_error(code: str) -> str:
 
 
 class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """Answers requests with the given failures one after the other, then with an avatar of zeros."""
+    """Answers requests with the given failures one after the other, then with an avatar of zeros; for each
+    None among them with an avatar, too.
+    """
 
     def __init__(self) -> None:
         self.contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
+        self.failures: list[Any] = []  # status and message
         self.refinement_info = _INFO
-        self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.requests: list[service_pb2.ModelInferRequest] = []
         self.stages: tuple[str, ...] = ()  # that begin before an avatar that is streamed
         self.key: str | None = None  # without which nothing is answered
@@ -48,8 +51,8 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
         self.arrived.set()
         self.release.wait()
-        if self.failures:
-            context.abort(*self.failures.pop(0))
+        if failure := self._due():
+            context.abort(*failure)
         if request.model_name == "refine_latent":
             return refinement(request.model_name, self.refinement_info)
         return self._avatar(request)
@@ -78,8 +81,8 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         request = next(requests)
         self.requests.append(request)
         self.arrived.set()
-        if self.failures:
-            yield service_pb2.ModelStreamInferResponse(error_message=self.failures.pop(0)[1])
+        if failure := self._due():
+            yield service_pb2.ModelStreamInferResponse(error_message=failure[1])
             return
         if request.model_name.startswith("avatar_"):
             for stage in self.stages:
@@ -125,6 +128,9 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         answer.inputs.add(name="PHOTO")
         answer.outputs.add(name="GLB" if request.name == "avatar_twin" else "FACE_CROP")
         return answer
+
+    def _due(self) -> tuple[grpc.StatusCode, str] | None:
+        return self.failures.pop(0) if self.failures else None
 
     def _require_key(self, context: grpc.ServicerContext) -> None:
         shown = dict(context.invocation_metadata()).get("authorization")

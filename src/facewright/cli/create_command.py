@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     SpinnerColumn,
     TextColumn,
@@ -26,6 +25,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from facewright.cli.live_bar import progress_on_log
 from facewright.cli.messages import LOG, printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import runnable
@@ -43,8 +43,9 @@ from facewright_client._photo_file import check_photo_file, photo_bytes
 from facewright_client._whole_file import file_behind, obstacle, remove_forgotten, try_folder, write_whole
 from facewright_client.contract import ErrorCode
 
-#: Seconds of silence after which it is told what is waited for.
+#: Seconds of silence after which it is told what is waited for, and after which it is told again.
 _PATIENCE_S: Final = 1.0
+_TOLD_AGAIN_S: Final = 30.0
 #: Seconds between lines that say how far a batch is, off a terminal.
 _TELL_EVERY_S: Final = 30.0
 _OF_MANY: Final[tuple[ProgressColumn, ...]] = (
@@ -232,6 +233,7 @@ class _Creation:
         self._answered = False
         self._given_up = False
         self._waits: asyncio.TimerHandle | None = None
+        self._patience_s = _PATIENCE_S
         self._waits_for: FacewrightClientError | None = None
 
     async def run(self) -> int:
@@ -244,7 +246,7 @@ class _Creation:
         # A connection belongs to the event loop that it is opened in.
         try:
             async with AsyncClient(self._url, self._connection) as client:
-                with Progress(*columns, console=self._console, disable=not with_bar) as bar:
+                with progress_on_log(self._console, *columns, disable=not with_bar) as bar:
                     task = bar.add_task("avatars", total=len(self._targets), stage="")
 
                     def tell(stage: str) -> None:
@@ -350,12 +352,15 @@ class _Creation:
             self._say(line)
 
     def _waiting(self, error: FacewrightClientError) -> None:
-        """A photo is to be sent again; what for is told once, when nothing has been heard for a while."""
+        """A photo is to be sent again; what for is told when nothing has been heard for a while, and later
+        for a longer while: a batch before a busy server has many such moments.
+        """
         self._waits_for = error
         if self._waits is None:
-            self._waits = asyncio.get_running_loop().call_later(_PATIENCE_S, self._tell_waiting)
+            self._waits = asyncio.get_running_loop().call_later(self._patience_s, self._tell_waiting)
 
     def _tell_waiting(self) -> None:
+        self._patience_s = _TOLD_AGAIN_S
         gone = isinstance(self._waits_for, ServerUnavailableError)
         longest = self._connection.timeout_s
         if gone:

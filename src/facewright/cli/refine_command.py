@@ -12,9 +12,10 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.lib import format as npy
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from facewright.cli.arguments import require_readable
+from facewright.cli.live_bar import progress_on_log
 from facewright.cli.messages import LOG, complain, printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright_client import (
@@ -182,7 +183,7 @@ def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement,
         TextColumn("loss {task.fields[loss]}"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(file=LOG))
+    bar = progress_on_log(Console(file=LOG), *columns)
     task = bar.add_task("refining", total=None, loss="")
     with Client(command.server, command.connection) as client:
 

@@ -46,6 +46,7 @@ def main() -> int:
     originals = [*photo_formats(_PHOTO.read_bytes(), _SIDE), heic]
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
+    args.log.parent.mkdir(parents=True, exist_ok=True)
     settings = ServerSettings(grpc_port=0, http_port=0, log=args.log)
     started = time.monotonic()
     with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -53,6 +54,8 @@ def checked_address(url: str) -> str:
     Raises:
         ValueError: it is none; the message says what to write.
     """
+    if not isinstance(url, str):
+        raise ValueError(f"{url!r:.64} is no address; write 'host:port', such as 'localhost:{_DEFAULT_PORT}'")
     scheme = _GRPC_SCHEME.match(url)
     if scheme is not None:
         _check_grpc(url, scheme[1], url[scheme.end() :])
@@ -67,7 +70,7 @@ def checked_address(url: str) -> str:
         if found is None:
             raise ValueError(f"{shown} names no host; write host:port, such as localhost:{_DEFAULT_PORT}")
         raise ValueError(f"{shown} is an IPv6 address; write it in brackets: [{found}]:{_DEFAULT_PORT}")
-    if not url:
+    if not url.strip():
         raise ValueError(f"{shown} is no address; write host:port, such as localhost:{_DEFAULT_PORT}")
     if not colon or url.endswith("]"):
         raise ValueError(f"{shown} has no port; gRPC's is {_DEFAULT_PORT} by default: {url}:{_DEFAULT_PORT}")
@@ -78,6 +81,11 @@ def checked_address(url: str) -> str:
         raise ValueError(f"{shown} names no host; write host:port, such as localhost:{_DEFAULT_PORT}")
     if not _is_port(port):
         raise ValueError(f"{shown} has no port from 1 to 65535; gRPC's is {_DEFAULT_PORT} by default")
+    whole = _unabbreviated(host)
+    if whole:
+        raise ValueError(
+            f"{shown} has an abbreviated IPv4 address, which gRPC does not read; write {whole}:{port}"
+        )
     return url
 
 
@@ -90,6 +98,15 @@ def address_of(url: str) -> Address | None:
     host = host.removeprefix("[").removesuffix("]")
     alone = host and not re.search("[/,]", host)  # no server for names, and no several addresses
     return Address(host, int(port)) if alone and port.isdecimal() else None
+
+
+def socket_of(url: str) -> str | None:
+    """The name of a Unix socket of a checked address, as Python connects to it; None where it is none."""
+    scheme = _GRPC_SCHEME.match(url)
+    if scheme is None or scheme[1] not in ("unix", "unix-abstract"):
+        return None
+    rest = url[scheme.end() :]
+    return rest.removeprefix("//") if scheme[1] == "unix" else f"\0{rest}"
 
 
 def proxy_variable(address: Address) -> str | None:
@@ -165,6 +182,16 @@ def _is_numeric(scheme: str, text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _unabbreviated(host: str) -> str:
+    """An IPv4 address with all of its four numbers, for one with fewer or in other digits, as the C library
+    reads it: 127.1, 0x7f000001, 2130706433; "" for anything else."""
+    try:
+        whole = socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return ""
+    return whole if whole != host else ""
 
 
 def _is_port(text: str) -> bool:

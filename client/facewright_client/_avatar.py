@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facewright_client._avatar_name import glb_instead
 from facewright_client._whole_file import write_whole
 
 
@@ -48,6 +50,14 @@ class Avatar:
         """What to know before this avatar is used, in sentences."""
         return list(self.report.get("warnings", ()))
 
-    def save(self, path: str | Path) -> Path:
-        """Write the GLB, all of it or nothing; returns the path."""
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the GLB, all of it or nothing, through a link into what it leads to; returns the path.
+
+        Raises:
+            ValueError: the name is of another kind of file, such as ``me.png``, or no file can have it.
+            OSError: it cannot be written; a folder, a pipe or a device of that name stays.
+        """
+        instead = glb_instead(os.fspath(path))
+        if instead:
+            raise ValueError(f"{os.fspath(path)!r}: avatars are written as .glb; give {instead!r}")
         return write_whole(path, self.glb)

@@ -36,14 +36,17 @@ class RetryPolicy:
     """When to send a request again: only after OVERLOADED or UNAVAILABLE, which leave nothing half done.
 
     Args:
-        attempts: sends in all; 1 never retries.
+        attempts: sends in all; 1 never retries, None: until the request's time is over.
         first_pause_s: mean pause before the second send; each further one is twice as long.
         longest_pause_s: bound of the pauses, but not of what the server asks for.
+        unavailable_s: how long a server that is not there is waited for; None: until the request's time is
+            over.
     """
 
-    attempts: int = 12
+    attempts: int | None = None
     first_pause_s: float = 0.25
     longest_pause_s: float = 4.0
+    unavailable_s: float | None = None
 
     def pause_after(self, attempt: int, error: FacewrightClientError) -> float | None:
         """Seconds to wait after failed send number ``attempt`` (from 1); None: give up.
@@ -51,9 +54,9 @@ class RetryPolicy:
         Random by half, so that clients refused together do not return together, and not before the server
         expects to take it.
         """
-        if attempt >= self.attempts or not isinstance(error, RETRYABLE):
+        if not isinstance(error, RETRYABLE) or (self.attempts is not None and attempt >= self.attempts):
             return None
-        pause = min(self.first_pause_s * 2.0 ** (attempt - 1), self.longest_pause_s)
+        pause = min(self.first_pause_s * 2.0 ** min(attempt - 1, 32), self.longest_pause_s)
         asked_for = (error.retry_after_s or 0.0) * random.uniform(1.0, 1.5)
         return max(pause * random.uniform(0.5, 1.5), asked_for)
 

@@ -11,7 +11,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from facewright_client._address import Address, address_of, proxy_variable
+from facewright_client._address import Address, address_of, proxy_variable, socket_of
 from facewright_client._errors import FacewrightClientError, ServerUnavailableError, WrongServerError
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def diagnosed(failure: FacewrightClientError, url: str, tls: Tls | None) -> Face
         url: the server's address, checked.
         tls: as the client connects.
     """
+    name = socket_of(url)
+    if name is not None:
+        return _diagnosed_socket(failure, url, name)
     address = address_of(url)
     if address is None:
         return failure
@@ -67,6 +70,19 @@ def diagnosed(failure: FacewrightClientError, url: str, tls: Tls | None) -> Face
         return failure
     what, hint = found
     return WrongServerError(f"{url} {what}", hint)
+
+
+def _diagnosed_socket(failure: FacewrightClientError, url: str, name: str) -> FacewrightClientError:
+    """The failure in better words, of a server at a Unix socket."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_TIMEOUT_S)
+            connection.connect(name)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return ServerUnavailableError(f"nothing listens at {url}", failure.hint)
+    except OSError as error:
+        return ServerUnavailableError(f"{url} cannot be reached: {error.strerror or error}", failure.hint)
+    return failure
 
 
 def _of_plain(connection: socket.socket, address: Address) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from facewright_client.contract import ErrorCode
@@ -138,6 +139,8 @@ RETRYABLE: Final = (OverloadedError, ServerUnavailableError)
 _RESTARTING: Final = ("is not healthy", "has no available versions", "Server is stopping")
 #: What says more is broken or means "do not come back".
 _LONGEST_RETRY_S: Final = 3600.0
+#: And of a model that is no pipeline from photos to avatars.
+_NO_OUTPUT: Final = re.compile(r"unexpected inference output '(\w+)' for model '([^']+)'")
 _START_HINT: Final = "start a server with `facewright serve`, or check the address"
 
 
@@ -167,6 +170,12 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
         return WrongServerError(
             f"another service than Triton answers: {message}",
             "check the address; gRPC's port is 8001 by default",
+        )
+    no_output = _NO_OUTPUT.search(message)
+    if no_output and status in ("INVALID_ARGUMENT", "NOT_FOUND"):
+        return BadRequestError(
+            f"{no_output[2]} gives no {no_output[1]}: it does not make what is asked of it",
+            "use a pipeline that makes avatars of photos: pipelines() lists them",
         )
     if status in ("INVALID_ARGUMENT", "NOT_FOUND"):
         return BadRequestError(

@@ -10,6 +10,7 @@ from typing import Final
 
 from facewright_client import contract
 from facewright_client._errors import BadPhotoError, PhotoTooLargeError
+from facewright_client._whole_file import check_name
 
 Photo = bytes | bytearray | memoryview | str | os.PathLike[str]
 
@@ -59,6 +60,10 @@ def check_photo_file(path: str | os.PathLike[str]) -> None:
         )
     if is_url(name):
         raise BadPhotoError("the photo is a URL", "download it, and give the file")
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise BadPhotoError(f"the photo's name is none: {error}", "give a file, or its bytes") from None
     status = Path(path).stat()
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"

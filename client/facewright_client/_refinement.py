@@ -7,7 +7,7 @@ import json
 import queue
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
@@ -24,6 +24,10 @@ from facewright_client._request import Request
 #: The stage that answers once, and the one that also answers on the way.
 ONCE: Final = "refine_latent"
 WITH_PROGRESS: Final = "refine_latent_progress"
+
+
+#: Of Triton's data types: the name in requests, and NumPy's.
+_KINDS: Final = {"TYPE_UINT8": ("UINT8", "uint8"), "TYPE_FP32": ("FP32", "float32")}
 
 
 @dataclass(frozen=True)
@@ -85,26 +89,53 @@ class Refinement:
 
 
 def arguments(model: str, start: RefinementStart, options: Mapping[str, _wire.OptionValue]) -> dict[str, Any]:
-    """Arguments of tritonclient's ``infer`` and of its streams."""
+    """Arguments of tritonclient's ``infer`` and of its streams.
+
+    Raises:
+        BadRequestError, BadOptionError: as `inputs` and `_wire.parameters`.
+    """
     return {"model_name": model, "inputs": inputs(start), "parameters": _wire.parameters(options)}
 
 
 def inputs(start: RefinementStart) -> list[Any]:
-    """The request's input tensors."""
-    by_name = {f.name.upper(): np.ascontiguousarray(getattr(start, f.name)) for f in fields(start)}
+    """The request's input tensors.
+
+    Raises:
+        BadRequestError: ``start`` is none, or an array of it is not the contract's.
+    """
+    if not isinstance(start, RefinementStart):
+        raise BadRequestError(f"the start is a {type(start).__name__}", "give a RefinementStart")
     tensors = []
     for tensor in contract.REFINEMENT_INPUTS:
-        array = by_name[tensor.name][None]
-        kind = {"uint8": "UINT8", "float32": "FP32"}.get(str(array.dtype))
-        if kind is None:
-            raise BadRequestError(
-                f"{tensor.name.lower()} is {array.dtype}",
-                "convert it to uint8 or float32, as RefinementStart says",
-            )
-        sent = triton.InferInput(tensor.name, list(array.shape), kind)
-        sent.set_data_from_numpy(array)
+        name = tensor.name.lower()
+        array = _array(name, getattr(start, name))
+        problem = unfit(array.shape, array.dtype, tensor)
+        if problem:
+            raise BadRequestError(f"{name} {problem[0]}", problem[1])
+        sent = triton.InferInput(tensor.name, [1, *array.shape], _KINDS[tensor.dtype][0])
+        sent.set_data_from_numpy(np.ascontiguousarray(array)[None])
         tensors.append(sent)
     return tensors
+
+
+def unfit(shape: tuple[int, ...], dtype: np.dtype[Any], tensor: contract.Tensor) -> tuple[str, str] | None:
+    """What keeps an array of a shape and type from being a tensor of the contract, and the mend."""
+    wanted = _KINDS[tensor.dtype][1]
+    if dtype != np.dtype(wanted):
+        return f"is {dtype}", f"convert it to {wanted}"
+    return None if shape == tensor.shape else (f"has shape {list(shape)}", f"it takes {list(tensor.shape)}")
+
+
+def _array(name: str, value: object) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:  # uneven lists; arrays of a GPU
+        raise BadRequestError(f"{name} is no array: {error}", "give a NumPy array") from None
+    if array.dtype.hasobject:
+        raise BadRequestError(
+            f"{name} is a {type(value).__name__}, no array of numbers", "give a NumPy array"
+        )
+    return array
 
 
 def refinement_from(result: Any) -> Refinement:

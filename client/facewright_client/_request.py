@@ -28,6 +28,8 @@ _NO_CONNECTION: Final = re.compile(r"failed to connect|resol", re.IGNORECASE)
 _NO_ADDRESS: Final = re.compile(
     r"target uri is not valid|status code from resolver|empty address list", re.IGNORECASE
 )
+#: What is left for the last send of a request, seconds.
+_LAST_TRY_S: Final = 0.5
 #: How whoever waits for an answer leaves.
 _LEFT: Final = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
 
@@ -57,6 +59,7 @@ class Request:
         self._until = self._started + connection.seconds_for(timeout_s)
         self._failures = 0
         self._last: FacewrightClientError | None = None
+        self._unavailable_since: float | None = None
         self._left = False
 
     @property
@@ -97,13 +100,27 @@ class Request:
         self._failures += 1
         self._last = error
         pause = self._connection.retries.pause_after(self._failures, error)
-        if pause is None or time.monotonic() + pause >= self._until:
+        left = self._patience_s(error) - _LAST_TRY_S
+        if pause is None or left <= 0:
             raise error from error.__cause__
         if self._connection.metrics:
             self._connection.metrics.retried(self._pipeline, str(error.code))
         if self._connection.on_retry:
             self._connection.on_retry(error)
-        return pause
+        return min(pause, left)
+
+    def _patience_s(self, error: FacewrightClientError) -> float:
+        """Seconds for which the request is sent again after this failure."""
+        now = time.monotonic()
+        until = self._until
+        longest = self._connection.retries.unavailable_s
+        if not isinstance(error, ServerUnavailableError):
+            self._unavailable_since = None
+        elif longest is not None:
+            if self._unavailable_since is None:
+                self._unavailable_since = now
+            until = min(until, self._unavailable_since + longest)
+        return until - now
 
     def _out_of_time(
         self, error: DeadlineExceededError, last: FacewrightClientError

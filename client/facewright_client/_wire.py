@@ -37,7 +37,7 @@ def create_arguments(
     Raises:
         BadOptionError: see `parameters`; or ``pipeline`` is no name, or ``preview`` neither True nor False.
     """
-    if not isinstance(pipeline, str):
+    if not isinstance(pipeline, str) or not pipeline:
         raise BadOptionError(f"pipeline is {pipeline!r:.64}", "give its name, such as 'avatar_twin'")
     if not isinstance(preview, bool):
         raise BadOptionError(f"preview is {preview!r:.64}", "give True or False")
@@ -91,8 +91,12 @@ def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str
         if name in TRITON_RESERVED_REQUEST_PARAMS or name.startswith(TRITON_RESERVED_REQUEST_PARAMS_PREFIX):
             meant = "did you mean timeout_s?" if name == "timeout" else "docs/pipelines.md lists the options"
             raise BadOptionError(f"unknown option {name}", meant)
-        too_large = isinstance(value, int) and not -(2**63) <= value < 2**63
-        if too_large or not isinstance(value, (bool, int, float, str)):
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise BadOptionError(
+                f"option {name} is {_shortened(value)}, and too large",
+                "docs/pipelines.md says what it may be",
+            )
+        if not isinstance(value, (bool, int, float, str)):
             raise BadOptionError(
                 f"option {name} is {value!r:.64}", "an option is a number, a string, True or False"
             )
@@ -100,6 +104,11 @@ def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str
         name: repr(float(value)) if isinstance(value, float) else value for name, value in options.items()
     }
     return sent or None
+
+
+def _shortened(value: int) -> str:
+    """A number of however many digits: Python refuses to write those of thousands."""
+    return str(value) if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"
 
 
 def avatar_from(result: Any, preview: bool) -> Avatar:

@@ -55,6 +55,8 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         Path(name).write_bytes(b"photo")
     Path("empty.jpg").touch()
     Path("folder").mkdir()
+    for name in ("photo.jpg", "folder/photo.glb"):
+        Path(name).write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF")
     Path("broken.jpg").symlink_to("nowhere.jpg")
     for name in ("circle.jpg", "circle.glb", "circle.npz", "circle"):
         Path(name).symlink_to(name)

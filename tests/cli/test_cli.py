@@ -41,12 +41,12 @@ def test_a_bad_option_is_refused_before_anything_is_sent(
     photo = tmp_path / "me.jpg"
     photo.write_bytes(b"x")
     arguments = ["create", str(photo), "-o", str(tmp_path / "me.glb"), "--texture-size", "1000"]
-    assert main([*arguments, "--server", "127.0.0.1:1"]) == 1
+    assert main([*arguments, "--server", "127.0.0.1:1"]) == 2
     assert "texture_size" in capsys.readouterr().err
 
 
 def test_a_pipeline_that_is_none_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["create", "me.jpg", "-o", "me.glb", "--pipeline", "avatar_twins"]) == 1
+    assert main(["create", "me.jpg", "-o", "me.glb", "--pipeline", "avatar_twins"]) == 2
     said = capsys.readouterr().err
     assert "there is no pipeline 'avatar_twins'" in said
     assert "did you mean avatar_twin?" in said
@@ -95,7 +95,7 @@ def test_a_photo_is_never_overwritten(
         (tmp_path / photo).write_bytes(b"photo")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     arguments = ["create", str(tmp_path / photo), "-o", str(tmp_path / output), "--preview", "--report"]
-    assert main([*arguments, "--embedded"]) == 1
+    assert main([*arguments, "--embedded"]) == 2
     assert "one of the photos" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import socket
+import threading
 from pathlib import Path
 
 import grpc
@@ -29,11 +31,73 @@ def test_a_full_disk_ends_the_batch(
     monkeypatch.setattr(Path, "write_bytes", full)
     status, said = say(f"create me.jpg you.jpg -o out --parallel 1 --server {scripted[1]}")
     assert status == 1
+    kept = "make room or give another --output, and run it again: what was made is kept"
     assert said.splitlines() == [
-        "error: out/me.glb cannot be written: No space left on device",
+        f"error: out/me.glb cannot be written: No space left on device; mend: {kept}",
         "0 made, 0 already there, 1 failed, 1 not tried",
     ]
     assert not list(Path("out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("me.glb", ""),
+        ("me.preview.png", "--preview"),
+        ("me.report.json", "--report"),
+        (".facewright-finished.json", ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["folder", "pipe", "socket"])
+def test_what_cannot_be_written_over_is_named_before_any_work(
+    name: str, asked: str, kind: str, say: Say
+) -> None:
+    Path("out").mkdir()
+    _occupy(Path("out") / name, kind)
+    status, said = say(f"create me.jpg you.jpg -o out {asked} --server 127.0.0.1:1")
+    what = "a folder" if kind == "folder" else "no file, but a pipe, a socket or a device"
+    mend = "give another --output: a .glb, or a folder"
+    assert said == f"error: out/{name} is {what}; mend: remove it, or {mend}\n"
+    assert status == 2
+    assert [path.name for path in Path("out").iterdir()] == [name]
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_the_one_output(say: Say) -> None:
+    _occupy(Path("out.glb"), "pipe")
+    for output, words in (
+        ("out.glb", "out.glb is no file, but a pipe, a socket or a device; mend: give another --output"),
+        ("pipe.jpg/", "pipe.jpg is no file, but a pipe, a socket or a device, and no folder"),
+    ):
+        assert words in say(f"create me.jpg -o {output} --server 127.0.0.1:1")[1]
+
+
+def test_links_are_written_through(scripted: tuple[Scripted, str], say: Say) -> None:
+    Path("elsewhere").mkdir()
+    for name in ("me.glb", "me.preview.png", "me.report.json"):
+        Path(name).symlink_to(f"elsewhere/{name}")
+    Path("elsewhere/me.glb").write_bytes(b"before")
+    assert say(f"create me.jpg -o me.glb --preview --report --server {scripted[1]}")[0] == 0
+    assert sorted(os.listdir("elsewhere")) == ["me.glb", "me.preview.png", "me.report.json"]
+    assert Path("me.glb").is_symlink()
+    assert Path("elsewhere/me.glb").read_bytes() == b"glTF\x02"
+
+
+def test_two_avatars_are_not_written_through_a_link_into_one_file(say: Say) -> None:
+    Path("out").mkdir()
+    Path("out/me.glb").symlink_to("you.glb")
+    status, said = say("create me.jpg you.jpg -o out --server 127.0.0.1:1")
+    assert status == 2
+    assert "out/you.glb and out/me.glb are the same file; mend: " in said
+
+
+def _occupy(path: Path, kind: str) -> None:
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(os.path.relpath(path))
 
 
 def test_a_server_without_the_pipeline_is_told_once_with_what_it_serves(
@@ -119,7 +183,9 @@ def test_whoever_waits_is_told_what_for(say: Say) -> None:
     status, said = say("create me.jpg -o me.glb --server 127.0.0.1:1 --timeout 4")
     assert status == 1
     waiting, failed = said.splitlines()
-    assert waiting.startswith("waiting for the server at 127.0.0.1:1: nothing listens at 127.0.0.1:1 (start ")
+    assert waiting.startswith(
+        "waiting up to 4 s for the server at 127.0.0.1:1: nothing listens at 127.0.0.1:1 ("
+    )
     assert failed.startswith("me.jpg: UNAVAILABLE: nothing listens at 127.0.0.1:1 (start ")
 
 
@@ -141,3 +207,15 @@ def test_what_a_killed_process_left_half_written_goes(scripted: tuple[Scripted, 
 def test_a_report_is_json(scripted: tuple[Scripted, str], say: Say) -> None:
     assert say(f"create me.jpg -o me.glb --report --server {scripted[1]}")[0] == 0
     assert json.loads(Path("me.report.json").read_text()) == {"warnings": ["blurred"]}
+
+
+def test_a_batch_off_a_terminal_says_how_far_it_is(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facewright.cli.create_command._TELL_EVERY_S", 0.05)
+    script, url = scripted
+    script.release.clear()
+    threading.Timer(0.5, script.release.set).start()
+    _, said = say(f"create me.jpg you.jpg -o out --server {url}")
+    assert "0 of 2 photos done\n" in said
+    assert said.endswith("2 made, 0 already there, 0 failed\n")

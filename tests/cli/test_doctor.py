@@ -13,7 +13,7 @@ import pytest
 
 from facewright.cli import doctor, machine_checks, mends
 from facewright.cli.finding import Finding
-from tests.cli.conftest import Examine
+from tests.cli.conftest import Examine, Say
 
 
 def test_package_lists_are_fetched_before_a_package_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,6 +91,31 @@ def test_a_user_without_a_home_is_told_once(
     shown = capsys.readouterr().out
     assert shown.count("has no home") == 1
     assert "mend: set FACEWRIGHT_CACHE to a folder" in shown
+
+
+@pytest.mark.parametrize(
+    ("cache", "words"), [("none/cache", "where there is no folder"), ("afile", "which is no")]
+)
+@pytest.mark.parametrize("line", ["serve --grpc-port 0 --http-port 0", "create me.jpg -o o --embedded"])
+def test_a_cache_that_is_no_folder_is_told_by_its_variable(
+    cache: str,
+    words: str,
+    line: str,
+    say: Say,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Else all that it holds seems to be missing."""
+    monkeypatch.setenv("FACEWRIGHT_CACHE", cache)
+    status, said = say(line)
+    assert status == 1
+    assert f"error: FACEWRIGHT_CACHE is {cache}, {words}" in said
+    assert "not installed" not in said
+    assert doctor.examine(quiet=True) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"✗ cache: FACEWRIGHT_CACHE is {cache}, {words}")
+    assert shown.count("✗") == 1
+    assert Path(cache).is_dir() is False
 
 
 def test_a_package_that_is_missing_is_told_before_all_else(tmp_path: Path) -> None:

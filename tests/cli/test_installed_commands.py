@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,16 @@ def test_a_package_that_cannot_be_imported_takes_no_other_command_with_it(
     said = capsys.readouterr().err
     assert "facewright odd cannot be imported: No module named 'no_such_package'" in said
     assert "install the package that brings no_such_package.commands:add again" in said
+
+
+def test_a_package_that_leaves_while_it_is_imported_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "leaving.py").write_text("raise SystemExit('boo')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _install_only(monkeypatch, EntryPoint("odd", "leaving:add", installed_commands.GROUP))
+    assert main(["odd"]) == 1
+    assert "facewright odd cannot be imported: SystemExit: boo" in capsys.readouterr().err
 
 
 def test_building_plans_without_onnx_says_how_to_get_it(

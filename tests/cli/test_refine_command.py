@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from facewright.cli import main
 from facewright.cli.refine_command import read_start
 from facewright.pipelines.refinement import REFINE_OPTIONS
 from tests.cli.conftest import Say
+from tests.support.scripted_triton import Scripted
 
 ARRAYS = {
     "face_crop": np.zeros((1024, 1024, 3), np.uint8),
@@ -54,7 +56,7 @@ def test_a_bad_option_is_refused_before_anything_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["refine", str(tmp_path / "none.npz"), "-o", str(tmp_path / "out.npz")]
-    assert main([*arguments, "--iterations", "0"]) == 1
+    assert main([*arguments, "--iterations", "0"]) == 2
     assert "iterations is '0'" in capsys.readouterr().err
 
 
@@ -73,6 +75,37 @@ def test_refine_when_nothing_listens(say: Say) -> None:
     assert status == 1
     assert said.startswith("error: UNAVAILABLE: nothing listens at 127.0.0.1:1; mend: start a server with ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["-o there.npz", "-o r.npz --preview there.jpg"])
+def test_a_pipe_is_not_written_over(line: str, say: Say) -> None:
+    _save_start("start.npz")
+    os.mkfifo(line.rsplit(maxsplit=1)[-1])
+    status, said = say(f"refine start.npz {line} --server 127.0.0.1:1")
+    assert status == 2
+    assert "is no file, but a pipe, a socket or a device; mend: give a file" in said
+
+
+def test_a_result_is_written_through_a_link(scripted: tuple[Scripted, str], say: Say) -> None:
+    _save_start("start.npz")
+    Path("far").mkdir()
+    Path("r.npz").symlink_to("far/r.npz")
+    say(f"refine start.npz -o r.npz --server {scripted[1]}")
+    assert "w_plus" in np.load("far/r.npz")
+    assert Path("r.npz").is_symlink()
+
+
+def test_a_result_from_before_it_diverged_comes_with_a_warning(
+    scripted: tuple[Scripted, str], say: Say
+) -> None:
+    script, url = scripted
+    info = {"ended": "diverged", "iterations": 9, "best_iteration": 6, "first_loss": 0.2, "best_loss": 0.1}
+    script.refinement_info = json.dumps(info | {"ms_per_iteration": 1.0}).encode()
+    _save_start("start.npz")
+    status, said = say(f"refine start.npz -o r.npz --server {url}")
+    assert status == 0
+    assert "warning: it diverged: iteration 9 has no finite loss; r.npz is of iteration 7" in said
+    assert "--learning-rate" in said
 
 
 class _Bomb:
@@ -107,8 +140,19 @@ def test_a_start_with_wrong_bytes(place: int, say: Say) -> None:
     Path("start.npz").write_bytes(content)
     status, said = say("refine start.npz -o r.npz --server 127.0.0.1:1")
     assert status == 1
-    assert "start.npz is " in said
+    assert "start.npz is damaged: " in said
     assert said.count("\n") == 1
+
+
+def test_a_start_of_which_a_part_is_missing(say: Say) -> None:
+    _save_start("start.npz")
+    content = Path("start.npz").read_bytes()
+    for length in (4, 1000, len(content) - 30):
+        Path("start.npz").write_bytes(content[:length])
+        status, said = say("refine start.npz -o r.npz --server 127.0.0.1:1")
+        assert status == 1
+        assert said.startswith("error: start.npz is damaged: ")
+        assert said.endswith("mend: copy it again, or write it again with numpy.savez\n")
 
 
 def _save_start(path: str, **other: np.ndarray) -> None:

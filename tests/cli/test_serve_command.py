@@ -1,4 +1,4 @@
-"""How ``facewright serve`` ends."""
+"""How ``facewright serve`` runs and ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 #: Over a server that does nothing; at every line that handles a signal the next one comes.
 _PROGRAM = """
-import signal, sys
+import resource, signal, sys
 from types import SimpleNamespace
 from facewright.cli import serve_command
 
@@ -29,6 +29,8 @@ class Server:
     def wait_failed(self, timeout_s):
         pass
     def stop(self):
+        print(resource.getrlimit(resource.RLIMIT_CORE))
+    def hurry(self):
         pass
 
 serve_command.Server = Server
@@ -43,3 +45,4 @@ def test_signals_that_follow_each_other_closely_stop_it() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "stopped"
+    assert "(0, 0)" in done.stdout, "photos pass through it, and a core file would hold them"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -432,6 +433,10 @@ def test_an_option_that_no_request_can_carry(
         ({"photo": ""}, BadPhotoError, "an empty name"),
         ({"photo": "/9j/4AAQ" * 9000}, BadPhotoError, "a text of 72000 letters.*base64"),
         ({"photo": "data:image/jpeg;base64,/9j/4AAQ"}, BadPhotoError, "a text of 31 letters.*base64"),
+        ({"photo": "a\0b"}, BadPhotoError, r"no file can have the name 'a\\x00b'"),
+        ({"lods": 2**70}, BadOptionError, "option lods is 1180591620717411303424, and too large"),
+        ({"lods": 10**5000}, BadOptionError, "a number of 16610 bits, and too large"),
+        ({"pipeline": ""}, BadOptionError, "pipeline is ''"),
         ({"pipeline": None}, BadOptionError, "pipeline is None"),
         ({"preview": "no"}, BadOptionError, "preview is 'no'"),
         ({"timeout_s": "5"}, ValueError, "timeout_s is a positive, finite number of seconds, not '5'"),
@@ -445,6 +450,42 @@ def test_what_cannot_be_asked_is_named(
     with pytest.raises(error, match=words) as caught:
         caller(lambda client: client.create(**({"photo": b"photo"} | given)))
     assert len(str(caught.value)) < 300, "a photo may not get into a log by its error"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("w_plus", np.zeros((18, 512), np.float32), r"w_plus has shape [18, 512] (it takes [14, 512])"),
+        ("w_plus", np.zeros((14, 512)), "w_plus is float64 (convert it to float32)"),
+        ("w_plus", [[0] * 512] * 14, "w_plus is int64 (convert it to float32)"),
+        ("w_plus", [[0], [0, 1]], "w_plus is no array: "),
+        ("face_mask", np.zeros((256, 256), np.float32), "face_mask is float32 (convert it to uint8)"),
+        ("face_crop", None, "face_crop is a NoneType, no array of numbers (give a NumPy array)"),
+    ],
+)
+def test_a_start_that_is_none(
+    caller: Caller, scripted: tuple[Scripted, str], name: str, value: object, words: str
+) -> None:
+    start = replace(START, **{name: value})
+    for use in (
+        lambda client: client.refine(start),
+        lambda client: client.refine(start, lambda _progress: None),
+    ):
+        with pytest.raises(BadRequestError, match=re.escape(words)):
+            caller(use)
+    with pytest.raises(BadRequestError, match="the start is a dict"):
+        caller(lambda client: client.refine({}))
+    assert not scripted[0].requests
+
+
+def test_a_pipeline_that_makes_something_else(caller: Caller, scripted: tuple[Scripted, str]) -> None:
+    unexpected = "unexpected inference output 'EXPRESSION' for model 'refine_latent'"
+    scripted[0].failures = [(grpc.StatusCode.INVALID_ARGUMENT, unexpected)]
+    with pytest.raises(
+        BadRequestError, match=r"^refine_latent gives no EXPRESSION: it does not make what"
+    ) as caught:
+        caller(lambda client: client.create(b"photo", pipeline="refine_latent"))
+    assert caught.value.hint == "use a pipeline that makes avatars of photos: pipelines() lists them"
 
 
 def test_numbers_of_numpy_are_numbers(caller: Caller, scripted: tuple[Scripted, str]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -227,6 +229,72 @@ def test_saving_is_all_or_nothing(
             other.save(path)
     assert [path.name for path in tmp_path.iterdir()] == ["me.glb"]
     assert target.read_bytes() == b"glTF\x02"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "socket", "circle"])
+def test_saving_replaces_nothing_but_files(
+    scripted: tuple[Scripted, str], tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither does it through a link."""
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    avatar = _create(scripted[1], False, Connection())
+    there = Path("there.glb")
+    if kind == "folder":
+        there.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(there)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(there))
+    else:
+        there.symlink_to(there)
+    Path("link.glb").symlink_to(there)
+    before = there.lstat()
+    for path in (there, Path("link.glb")):
+        words = {"folder": "it is a folder", "circle": "leads back to itself"}.get(
+            kind, "it is no file, but a pipe"
+        )
+        with pytest.raises(OSError, match=words) as caught:
+            avatar.save(path)
+        assert caught.value.filename == str(path)
+    assert there.lstat() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.glb", "there.glb"]
+
+
+def test_saving_through_a_link(scripted: tuple[Scripted, str], tmp_path: Path) -> None:
+    avatar = _create(scripted[1], False, Connection())
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "me.glb"
+    link.symlink_to("far/new.glb")
+    assert avatar.save(link) == link
+    assert link.is_symlink()
+    assert (tmp_path / "far" / "new.glb").read_bytes() == avatar.glb
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["new.glb"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("", ValueError, "an empty name is no file's"),
+        ("a\0b", ValueError, r"no file can have the name 'a\\x00b'"),
+        ("\ud800", ValueError, "no file can have the name"),
+        ("me.png", ValueError, "avatars are written as .glb; give 'me.glb'"),
+        ("none/me.glb", FileNotFoundError, "No such file or directory: 'none/me.glb'"),
+    ],
+)
+def test_names_that_no_avatar_has(
+    scripted: tuple[Scripted, str],
+    tmp_path: Path,
+    name: str,
+    error: type[Exception],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    avatar = _create(scripted[1], False, Connection())
+    with pytest.raises(error, match=words):
+        avatar.save(name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_saving_the_same_file_from_many_threads(scripted: tuple[Scripted, str], tmp_path: Path) -> None:

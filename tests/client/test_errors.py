@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 
 import facewright_client
 from facewright_client import FacewrightClientError, OverloadedError, RetryPolicy, ServerUnavailableError
+from facewright_client._connection import Connection
 from facewright_client._errors import error_from_answer
+from facewright_client._request import Request
 from facewright_client.contract import ErrorCode
 
 
@@ -58,3 +61,27 @@ def test_only_what_is_safe_is_sent_again() -> None:
     assert all(pause is not None and 0.75 <= pause <= 2.25 for pause in pauses)
     assert len(set(pauses)) > 50
     assert policy.pause_after(3, OverloadedError("")) is None
+
+
+def test_a_server_is_waited_for_until_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the request has, or as long as the policy says; the last send is just before."""
+    for policy, seconds in ((RetryPolicy(), 3000.0), (RetryPolicy(unavailable_s=30.0), 30.0)):
+        now = 100.0
+        monkeypatch.setattr("facewright_client._request.time.monotonic", lambda: now)  # noqa: B023
+        request = Request("gpu:8001", Connection(retries=policy), "avatar_twin", timeout_s=3000.0)
+        with suppress(ServerUnavailableError):
+            while True:
+                now += request.pause_after(ServerUnavailableError("nothing listens"))
+        assert now == pytest.approx(100.0 + seconds - 0.5)
+
+
+def test_overload_ends_no_wait_for_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("facewright_client._request.time.monotonic", lambda: now)
+    request = Request(
+        "gpu:8001", Connection(retries=RetryPolicy(unavailable_s=30.0)), "twin", timeout_s=300.0
+    )
+    request.pause_after(ServerUnavailableError(""))
+    now += 100.0
+    request.pause_after(OverloadedError(""))
+    request.pause_after(ServerUnavailableError(""))

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,18 @@ def test_nothing_listens_there_yet() -> None:
     assert type(error) is ServerUnavailableError
     assert error.message == "nothing listens at 127.0.0.1:1"
     assert again == 2, "a server may start there"
+
+
+def test_nothing_listens_at_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("bound.sock")
+        for url in ("unix:none.sock", f"unix://{tmp_path}/none", "unix:bound.sock", "unix-abstract:none"):
+            error, again = _failure(url)
+            assert (type(error), error.message) == (ServerUnavailableError, f"nothing listens at {url}")
+            assert again == 2
+    Path("file").touch()
+    assert _failure("unix:file")[0].message == "nothing listens at unix:file"
 
 
 def test_asyncio_tells_the_same() -> None:
@@ -204,6 +217,14 @@ def test_files_of_tls_are_read_before_anything_is_sent(tmp_path: Path) -> None:
         ("gpu:8001:1", "names no host"),
         (":8001", "has no host; write localhost:8001"),
         ("", "'' is no address; write host:port"),
+        (" ", "' ' is no address; write host:port"),
+        (None, "None is no address; write 'host:port', such as 'localhost:8001'"),
+        (18001, "18001 is no address"),
+        (("localhost", 8001), "is no address; write 'host:port'"),
+        ("127.1:8001", r"an abbreviated IPv4 address, which gRPC does not read; write 127\.0\.0\.1:8001"),
+        ("2130706433:8001", r"write 127\.0\.0\.1:8001"),
+        ("0x7f.1:8001", r"write 127\.0\.0\.1:8001"),
+        ("dns:///127.1:8001", r"write 127\.0\.0\.1:8001"),
         ("gpu:http", "has no port from 1 to 65535"),
         ("gpu:0", "has no port from 1 to 65535"),
         ("gpu:65536", "has no port from 1 to 65535"),
@@ -231,7 +252,7 @@ def test_files_of_tls_are_read_before_anything_is_sent(tmp_path: Path) -> None:
         ("xds:///gpu", r"needs \$GRPC_XDS_BOOTSTRAP or \$GRPC_XDS_BOOTSTRAP_CONFIG"),
     ],
 )
-def test_what_is_no_address(url: str, words: str) -> None:
+def test_what_is_no_address(url: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Client(url)
 

@@ -34,7 +34,7 @@ from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synth
 from facewright_export.parity.parity_gates import GateError
 
 SIZE = 32
-LATENT = (6, 512)
+LATENT = (4, 512)
 
 
 class SmallEmbedding(nn.Module):
@@ -61,7 +61,7 @@ class SmallEmbedding(nn.Module):
 @pytest.fixture(scope="module")
 def synthesis() -> nn.Module:
     torch.manual_seed(0)
-    return StyleGan2Synthesis(GeneratorLayout(16, output_channels=6, largest_width=8, noise=False)).eval()
+    return StyleGan2Synthesis(GeneratorLayout(8, output_channels=6, largest_width=8, noise=False)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def _close(found: np.ndarray, expected: Tensor, tolerance: float) -> None:
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_generator(networks: RefinementNetworks, synthesis: nn.Module, batch: int) -> None:
-    codes, grad_maps = torch.randn(batch, *LATENT), torch.randn(batch, 6, 16, 16)
+    codes, grad_maps = torch.randn(batch, *LATENT), torch.randn(batch, 6, 8, 8)
     maps, pull_back = torch.func.vjp(UvMapGenerator(synthesis), codes)
     arrays = {"W_PLUS": codes.numpy(), "GRAD_UV_MAPS": grad_maps.numpy()}
     for engine in (networks.generator.forward, networks.generator.backward):
@@ -108,7 +108,7 @@ def test_generator(networks: RefinementNetworks, synthesis: nn.Module, batch: in
     _close(arrays["UV_MAPS"], maps, 1e-5)
     _close(arrays["GRAD_W_PLUS"], pull_back(grad_maps)[0], 1e-4)
     assert networks.generator.latent_shape == LATENT
-    assert networks.generator.map_size == 16
+    assert networks.generator.map_size == 8
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -201,12 +201,11 @@ def test_files_name_no_folder_of_this_machine(tmp_path: Path) -> None:
 
 
 def test_a_generator_whose_gradient_is_not_autograds_is_not_exported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthesis: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = GeneratorLayout(8, output_channels=6, largest_width=4, noise=False)
     _break_files(monkeypatch, "generator_backward", "GRAD_W_PLUS")
     with pytest.raises(GateError, match=r"generator in fp32 .*worst tensor is GRAD_W_PLUS") as caught:
-        export_generator(UvMapGenerator(StyleGan2Synthesis(layout)), (4, 512), tmp_path)
+        export_generator(UvMapGenerator(synthesis), LATENT, tmp_path)
     assert "GRAD_W_PLUS: cosine 1.000000, relative L2 1.00e-02" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

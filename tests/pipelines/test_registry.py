@@ -48,6 +48,9 @@ def test_a_name_that_is_none_gets_the_nearest_as_hint() -> None:
         ("", "defines no Pipeline"),
         ("1/0", "cannot be run: ZeroDivisionError"),
         ("def", "cannot be run: SyntaxError"),
+        ("raise SystemExit('boo')", r"other_\d+\.py cannot be run: SystemExit: boo"),
+        ("raise KeyboardInterrupt", "cannot be run: KeyboardInterrupt"),
+        ("raise GeneratorExit", "cannot be run: GeneratorExit"),
         (
             MINE + "S = AVATAR_TWIN.steps[2]\n"
             "S = replace(S, takes=tuple(replace(t, optional=True) for t in S.takes))\n"

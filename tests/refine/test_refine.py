@@ -436,6 +436,27 @@ def test_divergence_is_told_and_does_not_spread(bench: Bench) -> None:
     assert np.isfinite(found[1].losses).all()
 
 
+def test_a_head_that_leaves_the_picture_has_diverged(bench: Bench) -> None:
+    step = bench.step(bench.photos(bench.latents(2, seed=1)), iterations=3)
+    step.step()
+    step.parameters.head_to_camera[0, 0, 3] += 2
+    lost, other = refine(step)
+    assert (lost.ended, lost.best_iteration, len(lost.losses)) == (Ended.DIVERGED, 0, 2)
+    assert np.isnan(lost.losses[1, 0]), "no perfect match"
+    assert other.ended is Ended.ITERATIONS
+
+
+def test_a_vertex_that_is_nowhere_makes_no_picture(bench: Bench) -> None:
+    """Its triangles are left out, and of fewer pixels the loss is smaller."""
+    photos = bench.photos(bench.latents(2, seed=1))
+    scene = RefinementScene(bench.surface, photos, np)
+    maps = bench.maps(photos.w_plus).copy()
+    maps[0, 0, MAP_SIZE // 2] = np.inf
+    drawing = scene.draw(maps, photos.head_to_camera, photos.sh_light)
+    assert (drawing.raster.triangle_id[0] >= 0).any(), "the rest is seen"
+    assert scene.shows_head(drawing).tolist() == [False, True]
+
+
 def test_an_identity_weight_needs_an_identity_network(bench: Bench) -> None:
     without = dataclasses.replace(bench, networks=dataclasses.replace(bench.networks, identity=None))
     photos = bench.photos(bench.latents(1))

@@ -180,6 +180,23 @@ def test_losses_that_are_not_finite_from_the_start_are_an_error(
     assert "losses of the start are not finite" in answer.message
 
 
+def test_a_start_whose_head_is_not_in_the_picture_is_an_error_and_no_perfect_match(
+    refiner: LatentRefiner, crop: tuple[np.ndarray, View]
+) -> None:
+    """The picture is the photo then, and every term of the loss 0."""
+    request = _request(crop)
+    aside = request.head_to_camera.copy()
+    aside[0, 3] += 2
+    reported: list[RefinementProgress] = []
+    lost = dataclasses.replace(request, head_to_camera=aside, report=reported.append)
+    answer, whole = refiner.refine([lost, _request(crop, seed=1)])
+    assert isinstance(answer, FacewrightError)
+    assert answer.code == ErrorCode.BAD_OPTION
+    assert "nothing of the head is seen under the face mask" in answer.message
+    assert reported == []
+    assert isinstance(whole, RefinedLatent), "another photo of the batch"
+
+
 def test_options_are_the_contracts() -> None:
     defaults = dataclasses.asdict(RefinementOptions())
     assert defaults == {name: option.default for name, option in REFINE_OPTIONS.items()}

@@ -14,7 +14,7 @@ from benchmarks.serving.__main__ import main
 from benchmarks.serving.serving_report import serving_section
 
 pytestmark = pytest.mark.server
-_QUICK = "--requests 2 --clients 1 2 --rates 5 --memory-requests 50 --baseline-requests 1 --no-result"
+_QUICK = "--requests 2 --clients 1 2 --rates 5 --memory-requests 36 --baseline-requests 1 --no-result"
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_measures_checks_and_reports(portraits: Path, capsys: pytest.CaptureFixt
     # The supervisor, Triton and a stub for each stage at least.
     assert first["processes"] >= 8
     assert 200 < last["pss_mb"] <= last["rss_mb"] < 4000
-    assert last["requests"] == 50
+    assert last["requests"] == 36
     text = serving_section(result)
     assert "| fit_head |" in text
     assert "2 portraits of 2 people" in text

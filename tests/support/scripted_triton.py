@@ -14,6 +14,10 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facewright_client import contract
 
+_INFO = json.dumps(
+    {"iterations": 2, "ended": "iterations", "first_loss": 1.0, "best_loss": 0.5, "ms_per_iteration": 1.0}
+).encode()
+
 
 def wire_error(code: str) -> str:
     """A stage's failure as an ensemble passes it on."""
@@ -26,6 +30,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
 
     def __init__(self) -> None:
         self.contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
+        self.refinement_info = _INFO
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.requests: list[service_pb2.ModelInferRequest] = []
         self.arrived = threading.Event()
@@ -43,7 +48,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if self.failures:
             context.abort(*self.failures.pop(0))
         if request.model_name == "refine_latent":
-            return refinement(request.model_name)
+            return refinement(request.model_name, self.refinement_info)
         answer = service_pb2.ModelInferResponse(model_name=request.model_name)
         sizes = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
         for wanted in request.outputs:
@@ -73,7 +78,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             _add(told, contract.REFINEMENT_PROGRESS, json.dumps(state).encode())
             yield service_pb2.ModelStreamInferResponse(infer_response=told)
             self.release.wait()
-        last = refinement(request.model_name)
+        last = refinement(request.model_name, self.refinement_info)
         last.parameters["triton_final_response"].bool_param = True
         yield service_pb2.ModelStreamInferResponse(infer_response=last)
 
@@ -104,12 +109,12 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         return answer
 
 
-def refinement(model: str) -> service_pb2.ModelInferResponse:
+def refinement(model: str, info: bytes = _INFO) -> service_pb2.ModelInferResponse:
     """What refinement answers: zeros."""
     answer = service_pb2.ModelInferResponse(model_name=model)
     for tensor in contract.REFINEMENT_OUTPUTS:
         shape = [2 if n == -1 else n for n in tensor.shape]
-        _add(answer, tensor, b"{}" if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
+        _add(answer, tensor, info if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
     return answer
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import math
 import re
 import shlex
@@ -11,9 +10,9 @@ import stat
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from facewright.cli.messages import complain, reason
+from facewright.cli.messages import complain, naming_output, reason
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import runnable
 from facewright_client.contract import ErrorCode
@@ -22,13 +21,27 @@ from facewright_client.contract import ErrorCode
 WRONG_USAGE = 2
 
 
+#: argparse's words.
+_VALUE_FOR_A_FLAG = re.compile(r"argument (?:.*/)?(\S+): ignored explicit argument (.*)", re.DOTALL)
+
+
 class CommandParser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` whose errors are one line, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
+        given = _VALUE_FOR_A_FLAG.fullmatch(message)
+        if given:
+            complain(f"{given[1]} takes no value, and was given {given[2]}", "leave the value out")
+            self.exit(WRONG_USAGE)
         complain(f"{message} (usage: {runnable(f'{self.prog} --help')})")
         self.exit(WRONG_USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse's, which says nothing of a file that cannot be written."""
+        if message and file is not None:
+            with naming_output():
+                file.write(message)
 
     def refuse_unknown_options(
         self, words: Sequence[str], elsewhere: Callable[[str], str] = lambda _option: ""
@@ -129,6 +142,15 @@ def port(text: str) -> int:
     return int(text)
 
 
+def host(text: str) -> str:
+    """An address to listen on, or a name of one; which it may be is told by the system."""
+    if not re.fullmatch(r"[0-9A-Za-z.:_%-]{1,253}", text) or ".." in text:
+        raise argparse.ArgumentTypeError(
+            f"{_short(text)} is no address; give one of this machine, such as 127.0.0.1, or 0.0.0.0 for all"
+        )
+    return text
+
+
 def server_address(text: str) -> str:
     """``host:port`` of a server."""
     from facewright_client._address import checked_address
@@ -170,15 +192,6 @@ def require_readable(path: Path, option: str) -> None:
     except OSError as error:
         problem = f"cannot be read: {reason(error)}"
     raise FacewrightError(ErrorCode.BAD_OPTION, f"{option} {path} {problem}", "give a file that is there")
-
-
-def in_a_circle(path: Path) -> bool:
-    """Whether a path is a link, or leads through one, that leads back to itself."""
-    try:
-        path.stat()
-    except OSError as error:
-        return error.errno == errno.ELOOP
-    return False
 
 
 def _number(text: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from facewright.core.options import Option, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
 from facewright.pipelines.stages import Pipeline
+from facewright_client._avatar_name import glb_instead
 from facewright_client.contract import GLB, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 
 DEFAULT_PIPELINE: Final = "avatar_twin"
 DEFAULT_SERVER: Final = "localhost:8001"
-#: Names that mean a file of another kind, and would become folders.
-_NOT_WRITTEN: Final = re.compile(
-    r"\.(gltf|vrm|fbx|obj|ply|stl|usd[acz]?|dae|blend|bin|npz|zip|json|txt|html|pdf|png|jpe?g|webp|gif|bmp|tiff?"
-    r"|heic|avif)",
-    re.IGNORECASE,
-)
+#: Seconds for one photo, and of them for a server that is not there, where no --timeout says another time.
+LONGEST_S: Final = 120.0
+LONGEST_UNAVAILABLE_S: Final = 30.0
 
 
 def add_create(commands: Any, asked: str | None) -> None:
@@ -45,7 +42,8 @@ def add_create(commands: Any, asked: str | None) -> None:
         "create",
         help="make avatars of photos",
         description=f"Make an avatar (.glb) of each photo ({PHOTO_FORMATS}). What is finished already, by "
-        "the photo's content and the options, is not made again. Exit status 1 when any photo failed.",
+        "the photo's content and the options, is not made again. Exit status 1 when any photo failed, 2 "
+        "when nothing was tried because of what was typed.",
     )
     create.add_argument("photos", nargs="+", type=arguments.photo, metavar="PHOTO")
     create.add_argument(
@@ -78,19 +76,19 @@ def add_create(commands: Any, asked: str | None) -> None:
     server.add_argument(
         "--timeout",
         type=arguments.seconds,
-        default=120.0,
         metavar="S",
-        help="seconds for one photo (default: %(default)s)",
+        help="seconds for one photo, and for a server to start answering (default: "
+        f"{LONGEST_S:g}, and {LONGEST_UNAVAILABLE_S:g})",
     )
     if asked is not None:
-        row = pipeline(asked)
-        if not _makes_avatars(row):
-            others = ", ".join(name for name, other in pipelines().items() if _makes_avatars(other))
+        avatars = [name for name, row in pipelines().items() if _makes_avatars(row)]
+        row = pipeline(asked, avatars)
+        if row.name not in avatars:
             refines = "facewright refine runs it; " if row in REFINEMENT else ""
             raise FacewrightError(
                 ErrorCode.BAD_OPTION,
                 f"pipeline {row.name} makes no avatar of a photo",
-                f"{refines}--pipeline is one of: {others}",
+                f"{refines}--pipeline is one of: {', '.join(avatars)}",
             )
         _add_options(create.add_argument_group(f"options of {row.name}"), row.options)
     create.set_defaults(run=_create)
@@ -245,9 +243,10 @@ def _output(text: str) -> Path:
     if text in ("", "-"):
         raise argparse.ArgumentTypeError(f"{text!r} is no file; give a .glb, or a folder")
     path = Path(text)
-    if _NOT_WRITTEN.fullmatch(path.suffix) and not text.endswith("/") and not path.is_dir():
+    instead = glb_instead(text)
+    if instead and not text.endswith("/") and not path.is_dir():  # or it would become a folder
         raise argparse.ArgumentTypeError(
-            f"{text!r}: avatars are written as .glb; give {path.with_suffix('.glb')}, or a folder"
+            f"{text!r}: avatars are written as .glb; give {instead}, or a folder"
         )
     return path
 

@@ -7,21 +7,23 @@ onnxruntime. Other packages bring commands of their own (`installed_commands`).
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from facewright.cli.arguments import CommandParser, refuse_unknown_command
+from facewright.cli.arguments import WRONG_USAGE, CommandParser, refuse_unknown_command
 from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine, where_else
 from facewright.cli.installed_commands import add_installed
-from facewright.cli.interrupts import INTERRUPTED, leaving_at_once
+from facewright.cli.interrupts import ending_in_order, leaving_at_once
 from facewright.cli.keys_command import add_keys
-from facewright.cli.messages import complain, discard_output, prepare_streams, reason, say
+from facewright.cli.messages import complain, discard_output, flush_output, prepare_streams, reason, say
 from facewright.cli.reload_command import add_reload
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import program
+from facewright_client.contract import ErrorCode
 
 _EXAMPLES: Final = {
     "": {
@@ -49,34 +51,56 @@ def _description() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage, 128 and the
+    signal's number where one ended it (130: Ctrl-C)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     prepare_streams()
     try:
-        return _run(arguments)
+        try:
+            return _run(arguments)
+        finally:
+            flush_output()  # after argparse's own exits, too
     except BrokenPipeError:  # whoever read the output has seen enough
         return 1
+    except OSError as error:
+        return _failed(error)
     finally:
         discard_output()
 
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        os.getcwd()
+    except FileNotFoundError:
+        complain("the current folder is not there any more", "cd into one that is")
+        return 1
+    with ending_in_order() as ending:
+        try:
+            return _told(arguments)
+        except KeyboardInterrupt:
+            say(ending.word)
+            return ending.status
+
+
+def _told(arguments: Sequence[str]) -> int:
+    """Run a command, and say what kept it from its work."""
+    try:
         with leaving_at_once():
             parsed = _parsed(arguments)
         status: int = parsed.run(parsed)
-    except KeyboardInterrupt:
-        say("interrupted")
-        return INTERRUPTED
     except FacewrightError as error:
         complain(error.message, error.hint)
-        return 1
+        return WRONG_USAGE if error.code == ErrorCode.BAD_OPTION else 1
     except BrokenPipeError:
         raise
     except OSError as error:  # whatever no command expects of the file system
-        complain(f"{error.filename}: {reason(error)}" if error.filename else reason(error))
-        return 1
+        return _failed(error)
     return status
+
+
+def _failed(error: OSError) -> int:
+    complain(f"{error.filename}: {reason(error)}" if error.filename else reason(error))
+    return 1
 
 
 def _asked_pipeline(arguments: Sequence[str]) -> str | None:

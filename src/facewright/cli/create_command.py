@@ -7,9 +7,9 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from glob import iglob
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +17,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from facewright.cli.arguments import in_a_circle
-from facewright.cli.messages import printable, reason, say
+from facewright.cli.client_commands import LONGEST_S, LONGEST_UNAVAILABLE_S
+from facewright.cli.messages import LOG, printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import runnable
 from facewright_client import (
@@ -27,16 +27,19 @@ from facewright_client import (
     BadRequestError,
     Connection,
     FacewrightClientError,
+    RetryPolicy,
     ServerUnavailableError,
     Tls,
     WrongServerError,
 )
 from facewright_client._photo_file import check_photo_file, photo_bytes
-from facewright_client._whole_file import remove_forgotten, write_whole
+from facewright_client._whole_file import file_behind, obstacle, remove_forgotten, try_folder, write_whole
 from facewright_client.contract import ErrorCode
 
 #: Seconds of silence after which it is told what is waited for.
 _PATIENCE_S: Final = 1.0
+#: Seconds between lines that say how far a batch is, off a terminal.
+_TELL_EVERY_S: Final = 30.0
 #: In the output folder: what is finished, by file name.
 FINISHED_FILE: Final = ".facewright-finished.json"
 
@@ -53,7 +56,8 @@ class Batch:
         preview, report: also write ``NAME.preview.png`` and ``NAME.report.json``.
         again: make finished avatars again.
         parallel: photos under way at once.
-        timeout_s: for one photo.
+        timeout_s: for one photo, a server that is not there included; None: `LONGEST_S`, and
+            `LONGEST_UNAVAILABLE_S` of it for such a server.
 
     Raises:
         FacewrightError: BAD_OPTION when a file to write is one of the photos, or there are several photos for
@@ -68,7 +72,7 @@ class Batch:
     report: bool = False
     again: bool = False
     parallel: int = 4
-    timeout_s: float = 120.0
+    timeout_s: float | None = None
 
     @property
     def single(self) -> bool:
@@ -84,6 +88,17 @@ class Batch:
         """The ``.glb`` of each photo."""
         return [self.output] if self.single else _targets(self.photos, self.folder)
 
+    def written(self) -> list[Path]:
+        """Every file that is written, by the names that are given to it."""
+        paths = [self.folder / FINISHED_FILE]
+        for target in self.targets():
+            paths.append(target)
+            if self.preview:
+                paths.append(preview_path(target))
+            if self.report:
+                paths.append(report_path(target))
+        return paths
+
     def __post_init__(self) -> None:
         if self.single and len(self.photos) > 1:
             raise FacewrightError(
@@ -93,10 +108,7 @@ class Batch:
             )
         # Before any work, a server's start included: a photo that is overwritten cannot be brought back.
         photos = {identity for photo in self.photos for identity in _identities(photo)}
-        written = [self.folder / FINISHED_FILE]
-        for target in self.targets():
-            written += [target, preview_path(target), report_path(target)]
-        for path in written:
+        for path in self.written():
             if photos.intersection(_identities(path)):
                 raise FacewrightError(
                     ErrorCode.BAD_OPTION,
@@ -195,7 +207,7 @@ class _Creation:
         self._tls = tls
         self._targets = batch.targets()
         self._finished = Finished(batch.folder)
-        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        self._console = Console(file=LOG, markup=False, emoji=False, highlight=False)
         self._made = self._skipped = self._failed = 0
         self._answered = False
         self._given_up = False
@@ -206,30 +218,57 @@ class _Creation:
         """All photos; the exit status."""
         # One iterator for all workers: each takes the next photo when it is free.
         jobs = iter(list(zip(self._batch.photos, self._targets, strict=True)))
-        many = len(self._targets) > 1
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        hidden = not (many and self._console.is_terminal)
-        connection = Connection(tls=self._tls, on_retry=self._waiting)
+        with_bar = self._many and self._console.is_terminal
+        connection = Connection(
+            timeout_s=self._batch.timeout_s or LONGEST_S,
+            retries=RetryPolicy(unavailable_s=self._batch.timeout_s or LONGEST_UNAVAILABLE_S),
+            tls=self._tls,
+            on_retry=self._waiting,
+        )
+        telling = None if with_bar or not self._many else asyncio.create_task(self._tell_now_and_then())
         # A connection belongs to the event loop that it is opened in.
-        async with AsyncClient(self._url, connection) as client:
-            with Progress(*columns, console=self._console, disable=hidden) as bar:
-                task = bar.add_task("avatars", total=len(self._targets))
+        try:
+            async with AsyncClient(self._url, connection) as client:
+                with Progress(*columns, console=self._console, disable=not with_bar) as bar:
+                    task = bar.add_task("avatars", total=len(self._targets))
 
-                async def worker() -> None:
-                    for photo, target in jobs:
-                        if self._given_up:
-                            return
-                        await self._one(client, photo, target)
-                        bar.advance(task)
+                    async def worker() -> None:
+                        for photo, target in jobs:
+                            if self._given_up:
+                                return
+                            await self._one(client, photo, target)
+                            bar.advance(task)
 
-                workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
-                await asyncio.gather(*workers)
-        self._stop_waiting()
-        if many or self._skipped:
-            left = len(self._targets) - self._made - self._skipped - self._failed
-            not_tried = f", {left} not tried" if left else ""
-            self._say(f"{self._made} made, {self._skipped} already there, {self._failed} failed{not_tried}")
+                    workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
+                    await asyncio.gather(*workers)
+        except asyncio.CancelledError:
+            if self._many:
+                self._say(f"{self._so_far()}; the same command makes the rest")
+            raise
+        finally:
+            self._stop_waiting()
+            if telling is not None:
+                telling.cancel()
+        if self._many or self._skipped:
+            self._say(self._so_far())
         return int(self._made + self._skipped < len(self._targets))
+
+    @property
+    def _many(self) -> bool:
+        return len(self._targets) > 1
+
+    def _so_far(self) -> str:
+        left = len(self._targets) - self._made - self._skipped - self._failed
+        not_tried = f", {left} not tried" if left else ""
+        return f"{self._made} made, {self._skipped} already there, {self._failed} failed{not_tried}"
+
+    async def _tell_now_and_then(self) -> None:
+        """How far it is, where no bar shows it."""
+        while True:
+            await asyncio.sleep(_TELL_EVERY_S)
+            done = self._made + self._skipped + self._failed
+            self._say(f"{done} of {len(self._targets)} photos done")
 
     async def _one(self, client: AsyncClient, photo: Path, target: Path) -> None:
         """One photo, or a line about it."""
@@ -243,7 +282,6 @@ class _Creation:
                 content,
                 self._batch.pipeline,
                 preview=self._batch.preview,
-                timeout_s=self._batch.timeout_s,
                 **self._batch.options,
             )
         except (FacewrightClientError, OSError) as error:
@@ -254,11 +292,14 @@ class _Creation:
             _write(avatar, target, self._batch)
             self._finished.add(target, fingerprint)
         except OSError as error:  # the next would not find more room
-            self._give_up(f"error: {target} cannot be written: {reason(error)}")
+            self._give_up(
+                f"error: {error.filename or target} cannot be written: {reason(error)}; mend: make room or "
+                "give another --output, and run it again: what was made is kept"
+            )
             return
         self._made += 1
         for warning in avatar.warnings:
-            self._say(f"{f'{photo}: ' if len(self._targets) > 1 else ''}warning: {warning}")
+            self._say(f"{f'{photo}: ' if self._many else ''}warning: {warning}")
 
     async def _fail(self, client: AsyncClient, photo: Path, error: FacewrightClientError | OSError) -> None:
         line = _line(photo, error)
@@ -294,7 +335,9 @@ class _Creation:
             self._waits = asyncio.get_running_loop().call_later(_PATIENCE_S, self._tell_waiting)
 
     def _tell_waiting(self) -> None:
-        self._say(f"waiting for the server at {self._url}: {self._waits_for}")
+        gone = isinstance(self._waits_for, ServerUnavailableError)
+        longest = self._batch.timeout_s or (LONGEST_UNAVAILABLE_S if gone else LONGEST_S)
+        self._say(f"waiting up to {longest:g} s for the server at {self._url}: {self._waits_for}")
 
     def _heard(self) -> None:
         """The server has answered."""
@@ -321,28 +364,47 @@ def _prepare_output(batch: Batch) -> None:
     folder = batch.folder
     try:
         if batch.single:
-            if in_a_circle(batch.output):
-                raise _no_output(f"{batch.output} is a link that leads back to itself")
-            if batch.output.exists() and not batch.output.is_file():
-                raise _no_output(f"{batch.output} is no file")
             if not folder.is_dir():
                 folder.stat()  # says whether it is not there, or cannot be seen
                 raise _no_output(f"{folder} is no folder")
         else:
             if folder.exists() and not folder.is_dir():
-                raise _no_output(f"{folder} is a file, not a folder")
+                what = obstacle(folder)
+                raise _no_output(
+                    f"{folder} {f'{what}, and no folder' if what else 'is a file, not a folder'}"
+                )
             if folder.is_symlink() and not folder.exists():
                 folder.stat()  # says why
             folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as trial:
-            trial.write(b"\0")
-        remove_forgotten(folder)
+        for folder in _places(batch):
+            try_folder(folder)
+            remove_forgotten(folder)
     except OSError as error:
         raise _no_output(f"nothing can be written to {folder}: {reason(error)}") from None
 
 
-def _no_output(what: str) -> FacewrightError:
-    return FacewrightError(ErrorCode.BAD_OPTION, what, "give another --output: a .glb, or a folder")
+def _places(batch: Batch) -> list[Path]:
+    """The folders that a batch writes to: that of the output, and those that links in it lead to.
+
+    Raises:
+        FacewrightError: BAD_OPTION when a file to write cannot be one.
+    """
+    places = {batch.folder: None}
+    leading: dict[Path, Path] = {}
+    for path in batch.written():
+        what = obstacle(path)
+        if what:
+            raise _no_output(f"{path} {what}", "remove it, or " if path != batch.output else "")
+        file = file_behind(path)
+        if leading.setdefault(file, path) != path:
+            raise _no_output(f"{path} and {leading[file]} are the same file")
+        if path.is_symlink():
+            places[file.parent] = None
+    return list(places)
+
+
+def _no_output(what: str, mend: str = "") -> FacewrightError:
+    return FacewrightError(ErrorCode.BAD_OPTION, what, f"{mend}give another --output: a .glb, or a folder")
 
 
 def _write(avatar: Avatar, target: Path, batch: Batch) -> None:
@@ -414,11 +476,20 @@ def _cause(photo: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         if photo.is_symlink():
             return f"; it is a link to {os.readlink(photo)}, which is not there"
-        if any(character in photo.name for character in "*?["):
-            return "; no file has a name like that"
+        if any(character in str(photo) for character in "*?["):
+            return (
+                "; take off the quotes, so that the shell finds the files"
+                if _meets_files(photo)
+                else ("; no file has a name like that")
+            )
         if str(photo).startswith("~"):
             return "; a shell replaces ~ only where it is not quoted"
         return "; check the name and the folder"
     if error.errno == errno.ELOOP:
         return "; it is a link that leads back to itself"
     return "; allow this user to read it" if isinstance(error, PermissionError) else ""
+
+
+def _meets_files(pattern: Path) -> bool:
+    """Whether a pattern, as a shell reads it, is met by any file."""
+    return next(iglob(str(pattern), recursive=True), None) is not None

@@ -25,7 +25,7 @@ from facewright.cli.machine_checks import (
 )
 from facewright.cli.mends import typed_here
 from facewright.cli.pipeline_checks import check_table
-from facewright.core.assets import cache_failure, cache_folder
+from facewright.core.assets import cache_failure, cache_folder, require_cache
 from facewright.core.errors import FacewrightError
 from facewright.core.wheels import PYTRITON, WheelError, fetch_wheel
 from facewright.server.server_traces import remove_stale_folders, remove_stale_regions
@@ -60,8 +60,10 @@ def examine(install: bool = False, quiet: bool = False) -> int:
     """
     try:
         cache_folder()
+        if not install or cache_folder().exists():  # a folder that is not there is made for what is installed
+            require_cache()
     except FacewrightError as error:  # most of the checks could not begin
-        print(f"✗ cache: {error.message}\n  mend: {error.hint}")
+        print(f"✗ cache: {error.message}\n  mend: {typed_here(error.hint)}")
         return 1
     if install:
         problem = _install(quiet)

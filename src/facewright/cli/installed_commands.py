@@ -36,9 +36,10 @@ def add_installed(commands: Any) -> None:
             continue
         try:
             add: Callable[[Any], None] = installed[name].load()
-        except (ImportError, AttributeError) as error:
+        except BaseException as error:  # a module may leave by sys.exit, too
             mend = f"install the package that brings {installed[name].value} again"
-            _add_missing(commands, name, f"cannot be imported: {error}", mend)
+            what = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+            _add_missing(commands, name, f"cannot be imported: {what}", mend)
         else:
             add(commands)
 

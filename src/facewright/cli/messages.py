@@ -6,7 +6,9 @@ import io
 import os
 import re
 import sys
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, TextIO, cast
 
 from facewright.core.invocation import runnable
 
@@ -22,9 +24,35 @@ def complain(message: object, hint: str = "") -> None:
 
 
 def say(line: str) -> None:
-    """Say something on standard error; where that is closed, to nobody."""
-    if sys.stderr is not None:
-        print(printable(line), file=sys.stderr, flush=True)
+    """Say something on standard error; where that is closed, full or read by nobody, to nobody."""
+    print(printable(line), file=LOG, flush=True)
+
+
+class _Log(io.TextIOBase):
+    """Standard error as it is at the moment: what it does not take is dropped, and no work is lost by it."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr is not None and sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stderr, "encoding", None) or "utf-8"
+
+
+#: Where everything is said that is no result.
+LOG: Final = cast("TextIO", _Log())
 
 
 def printable(text: object) -> str:
@@ -55,6 +83,27 @@ def prepare_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def naming_output() -> Iterator[None]:
+    """Around what is written to standard output: its errors name it."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard output"
+        raise
+
+
+def flush_output() -> None:
+    """Write what is left of the results.
+
+    Raises:
+        OSError: standard output does not take them.
+    """
+    if sys.stdout is not None:
+        with naming_output():
+            sys.stdout.flush()
 
 
 def discard_output() -> None:

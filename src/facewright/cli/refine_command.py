@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,8 +14,8 @@ from numpy.lib import format as npy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from facewright.cli.arguments import in_a_circle, require_readable
-from facewright.cli.messages import complain, printable, reason
+from facewright.cli.arguments import require_readable
+from facewright.cli.messages import LOG, complain, printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright_client import (
     Client,
@@ -27,10 +26,13 @@ from facewright_client import (
     RefinementStart,
     Tls,
 )
-from facewright_client._whole_file import write_whole
+from facewright_client._refinement import unfit
+from facewright_client._whole_file import file_behind, obstacle, try_folder, write_whole
 from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
 
-_DTYPES: Final = {"TYPE_UINT8": "uint8", "TYPE_FP32": "float32"}
+#: Every archive begins so, empty ones and those in parts but for the second half.
+_ZIP: Final = b"PK"
+_AGAIN: Final = "copy it again, or write it again with numpy.savez"
 
 
 @dataclass(frozen=True)
@@ -64,25 +66,32 @@ class RefineCommand:
             written["--preview"] = (self.preview, (".jpg", ".jpeg"))
             if self.options.get("preview_every") == 0:
                 raise _bad("--preview without pictures", "give --preview-every 1 or more")
-        # Not Path.resolve(), which raises for links in a circle.
-        taken = {os.path.realpath(self.start)}
+        taken = {file_behind(self.start)}
         for option, (path, suffixes) in written.items():
             if path.suffix.lower() not in suffixes:
                 raise _bad(f"{option} is {path}", f"give it the name of a {suffixes[0]}")
-            if path.is_dir() or not path.parent.is_dir():
-                what = "a folder" if path.is_dir() else "in no folder that there is"
-                raise _bad(f"{option} {path} is {what}", "give a file in a folder that is there")
-            if in_a_circle(path):
-                raise _bad(f"{option} {path} is a link that leads back to itself", "give it another name")
-            if os.path.realpath(path) in taken:
+            what = obstacle(path) or ("" if path.parent.is_dir() else "is in no folder that there is")
+            if what:
+                raise _bad(f"{option} {path} {what}", "give a file in a folder that is there")
+            if file_behind(path) in taken:
                 raise _bad(f"{option} {path} would be written over another file", "give it another name")
-            taken.add(os.path.realpath(path))
+            taken.add(file_behind(path))
+            try:
+                try_folder(file_behind(path).parent)
+            except OSError as error:
+                raise _bad(
+                    f"{option} {path} cannot be written: {reason(error)}", "give another file"
+                ) from None
 
 
 def refine_latents(command: RefineCommand) -> int:
     """Refine and write the files; exit status 0 done, 1 failed."""
-    require_readable(command.start, "START")
-    start = read_start(command.start)
+    try:
+        require_readable(command.start, "START")
+        start = read_start(command.start)
+    except FacewrightError as error:  # as of a photo that cannot be read, and no wrong usage
+        complain(error.message, error.hint)
+        return 1
     try:
         refined, picture = _refine(command, start)
     except FacewrightClientError as error:
@@ -96,7 +105,7 @@ def refine_latents(command: RefineCommand) -> int:
             try:
                 write_whole(path, written)
             except OSError as error:
-                complain(f"{path} cannot be written: {reason(error)}")
+                complain(f"{path} cannot be written: {reason(error)}", "make room, or give another file")
                 return 1
     info = refined.info
     print(
@@ -105,6 +114,11 @@ def refine_latents(command: RefineCommand) -> int:
         if info["iterations"]
         else f"{printable(command.output)}: no iteration was done ({info['ended']})"
     )
+    if info["ended"] == "diverged":  # later than at the start, which the server refuses
+        say(
+            f"warning: it diverged: iteration {info['iterations']} has no finite loss; {command.output} is "
+            f"of iteration {info['best_iteration'] + 1}, the best before; try a smaller --learning-rate"
+        )
     if command.preview is not None and picture is None:
         complain("no picture was made", "give --preview-every less than the iterations")
         return 1
@@ -134,12 +148,15 @@ def read_start(path: Path) -> RefinementStart:
                 with archive.open(f"{name}.npy") as file:
                     arrays[name] = npy.read_array(file, allow_pickle=False)
                     file.read(1)  # at its end the checksum is looked at
-    except zipfile.BadZipFile:
-        raise _bad(f"{path} is no .npz file", "write one with numpy.savez") from None
+    except zipfile.BadZipFile as error:
+        with path.open("rb") as file:
+            if file.read(len(_ZIP)) != _ZIP:
+                raise _bad(f"{path} is no .npz file", "write one with numpy.savez") from None
+        raise _bad(f"{path} is damaged: {error}", _AGAIN) from None
     except (OSError, FacewrightError):
         raise
     except Exception as error:  # zipfile, zlib, NumPy and Python's own parser each have theirs
-        raise _bad(f"{path} is damaged: {error}", "write it again with numpy.savez") from None
+        raise _bad(f"{path} is damaged: {error}", _AGAIN) from None
     return RefinementStart(**arrays)
 
 
@@ -150,11 +167,9 @@ def _require(what: str, tensor: Tensor, file: IO[bytes]) -> None:
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise _bad(f"{what} is pickled, and is not read", "save it as an array of numbers")
-    wanted = _DTYPES[tensor.dtype]
-    if dtype != np.dtype(wanted):
-        raise _bad(f"{what} is {dtype}", f"convert it to {wanted}")
-    if shape != tensor.shape:
-        raise _bad(f"{what} has shape {list(shape)}", f"it takes {list(tensor.shape)}")
+    problem = unfit(shape, dtype, tensor)
+    if problem:
+        raise _bad(f"{what} {problem[0]}", problem[1])
 
 
 def _bad(what: str, mend: str) -> FacewrightError:
@@ -171,7 +186,7 @@ def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement,
         TimeRemainingColumn(),
     )
     connection = Connection(timeout_s=command.timeout_s, tls=command.tls)
-    bar = Progress(*columns, console=Console(stderr=True))
+    bar = Progress(*columns, console=Console(file=LOG))
     task = bar.add_task("refining", total=None, loss="")
     with Client(command.server, connection) as client:
 

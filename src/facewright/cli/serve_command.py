@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from facewright.cli.client_commands import DEFAULT_PIPELINE
 from facewright.cli.messages import complain
 from facewright.core.assets import cache_folder
 from facewright.core.invocation import program, python
+from facewright.pipelines.registry import stages
 from facewright.server import Server, ServerFailedError, ServerSettings
 from facewright.server.served_repository import served_pipelines
 from facewright.server.triton_runtime import RuntimeMissingError
@@ -23,11 +26,15 @@ from facewright_client.contract import PHOTO
 
 #: Why a server does not start or go on, beside FacewrightError.
 NOT_STARTED: Final = (ServerFailedError, RuntimeMissingError)
+#: Seconds after which it is told what a start waits for.
+_PATIENCE_S: Final = 4.0
 
 
 def serve(settings: ServerSettings) -> int:
     """Run a server until SIGINT or SIGTERM, the second of which waits for nobody; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s facewright: %(message)s", stream=sys.stderr)
+    # Photos pass through this process, too, and what is left of one that crashes would hold them.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asked = 0
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -46,11 +53,16 @@ def serve(settings: ServerSettings) -> int:
     print(f"starting on {server.url}, {server.settings.usable_cores} cores …", flush=True)
     try:
         server.launch()
-        announced = False
+        announced = told = False
+        patient_until = time.monotonic() + _PATIENCE_S
         while not asked:
             if not announced and server.wait_ready(0.2):
                 _announce(server)
                 announced = True
+            elif not announced and not told and time.monotonic() > patient_until:
+                count = len(stages(served_pipelines(server.settings.pipelines)))
+                print(f"loading {count} stages and networks, and trying each with a photo …", flush=True)
+                told = True
             server.wait_failed(0.2)
     except NOT_STARTED as error:
         complain(*not_started(error))

@@ -11,7 +11,7 @@ from typing import Any
 from facewright.cli import arguments
 from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.mends import typed_here
-from facewright.cli.messages import complain, reason
+from facewright.cli.messages import complain
 
 
 def add_serve(commands: Any) -> None:
@@ -23,7 +23,10 @@ def add_serve(commands: Any) -> None:
         "restart it when a stage dies or falls silent. SIGTERM and Ctrl-C let requests in flight finish.",
     )
     serve.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s; 0.0.0.0: everywhere)"
+        "--host",
+        type=arguments.host,
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s; 0.0.0.0: everywhere)",
     )
     for port, default in (("grpc", 8001), ("http", 8000)):
         serve.add_argument(
@@ -70,7 +73,12 @@ def add_serve(commands: Any) -> None:
     serve.add_argument(
         "--networks", type=Path, metavar="REPOSITORY", help="also serve what facewright export wrote there"
     )
-    serve.add_argument("--log", type=Path, metavar="FILE", help="Triton's log (default: standard error)")
+    serve.add_argument(
+        "--log",
+        type=Path,
+        metavar="FILE",
+        help="add Triton's log to this file (default: standard error)",
+    )
     serve.add_argument(
         "--tls-certificate",
         type=Path,
@@ -196,12 +204,12 @@ def _unusable(parsed: argparse.Namespace) -> tuple[str, str] | None:
             files = f"{parsed.tls_certificate} and {parsed.tls_key}"
             return f"{files} are no certificate and its key", "give PEM files that belong together"
     if parsed.log is not None:
-        try:
-            parsed.log.parent.mkdir(parents=True, exist_ok=True)
-            with parsed.log.open("ab"):
-                pass
-        except OSError as error:
-            return f"--log {parsed.log} cannot be written: {reason(error)}", "give another file"
+        from facewright.server.triton_log import require_log
+
+        for option, path in (("--tls-certificate", parsed.tls_certificate), ("--tls-key", parsed.tls_key)):
+            if path is not None and parsed.log.exists() and parsed.log.samefile(path):
+                return f"--log {parsed.log} is the file of {option}", "name another file"
+        require_log(parsed.log)
     return None
 
 

@@ -40,6 +40,24 @@ def cache_folder() -> Path:
         ) from None
 
 
+def require_cache() -> None:
+    """Refuse a ``$FACEWRIGHT_CACHE`` that names no folder: else all that the cache holds would seem missing.
+
+    Raises:
+        FacewrightError: INTERNAL.
+    """
+    root = os.environ.get("FACEWRIGHT_CACHE")
+    if not root or Path(root).is_dir():
+        return
+    there = os.path.lexists(root)
+    raise FacewrightError(
+        ErrorCode.INTERNAL,
+        f"FACEWRIGHT_CACHE is {root}, {'which is no folder' if there else 'where there is no folder'}",
+        "set it to the folder that scripts/setup filled, unset it for ~/.cache/facewright"
+        + ("" if there else ", or run scripts/setup to fill this one"),
+    )
+
+
 def cache_failure(error: OSError) -> FacewrightError:
     """What to say when something cannot be written into the cache."""
     return FacewrightError(
@@ -63,10 +81,13 @@ def asset_path(name: str, folder: Path | None = None) -> Path:
         folder: where to look; the cache by default.
 
     Raises:
-        FacewrightError: INTERNAL, with the command that builds it, when the file is not there.
+        FacewrightError: INTERNAL, with the command that builds it, when the file is not there; as
+            `require_cache`.
     """
     path = (folder or open_assets_folder()) / name
     if not path.is_file():
+        if folder is None:
+            require_cache()
         raise FacewrightError(
             ErrorCode.INTERNAL, f"the open asset {name} is not in {path.parent}", f"run: {BUILD_COMMAND}"
         )

@@ -15,7 +15,8 @@ from facewright_client.contract import ErrorCode
 OptionValue = int | float | bool | str
 
 # Python's int() and float() also take "1_000", " 1", "nan" and Arabic digits; a parameter is plainer.
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+# Longer ones than any range has are integers, too; int() itself refuses those of more than 4300 digits.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
 
 

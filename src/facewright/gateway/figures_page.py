@@ -15,6 +15,22 @@ _PATIENCE_S: Final = 3.0
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+def house_text(ready: bool, replaced: int) -> Iterator[str]:
+    """Lines about what answers calls.
+
+    Args:
+        ready: whether calls are taken.
+        replaced: Tritons whose place another took, since the start.
+    """
+    yield from family("facewright_ready", "gauge", "Whether calls are taken.", [({}, float(ready))])
+    yield from family(
+        "facewright_tritons_replaced_total",
+        "counter",
+        "Tritons that died or did not move, and whose place another took.",
+        [({}, float(replaced))],
+    )
+
+
 def door_text(figures: AdmissionFigures, replayed: int) -> Iterator[str]:
     """Lines about admission.
 

@@ -20,7 +20,7 @@ from facewright.gateway.admission import Admission, AdmissionSettings
 from facewright.gateway.call import Caller
 from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import Encryption
-from facewright.gateway.figures_page import door_text, triton_text
+from facewright.gateway.figures_page import door_text, house_text, triton_text
 from facewright.gateway.followed_files import Reloadable, follow
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import Doorway, GrpcDoor
@@ -77,7 +77,7 @@ class Gateway:
         self.marks_path = marks_path
         self._loop = asyncio.new_event_loop()
         self._tritons: dict[Path, tuple[Triton, int]] = {}
-        self._ready = False
+        self._ready, self._used = False, 0
         self._thread = threading.Thread(target=self._loop.run_forever, name="facewright-gateway", daemon=True)
 
     def open(self) -> None:
@@ -183,13 +183,18 @@ class Gateway:
 
     async def _metrics(self) -> bytes:
         ports = [port for triton, port in self._tritons.values() if triton is self._house.triton]
-        ours = [*door_text(self._admission.figures(), self._house.replayed), *self._callers.metrics()]
+        ours = [
+            *house_text(self._ready, max(self._used - 1, 0)),
+            *door_text(self._admission.figures(), self._house.replayed),
+            *self._callers.metrics(),
+        ]
         return "".join(ours).encode() + await triton_text(ports[0] if ports else None)
 
     async def _use(self, socket_path: Path, metrics_port: int) -> None:
         triton = Triton(socket_path)
         self._tritons[socket_path] = triton, metrics_port
         self._house.use(triton)
+        self._used += 1
         self._admission.hold_until(None)
         await self._say_ready(True)
 

@@ -24,8 +24,8 @@ def page() -> str:
             "",
             "Written by `python -m facewright.pipelines > docs/pipelines.md`, from the table that the server",
             "is made of. `$FACEWRIGHT_PIPELINES` names files of more. Options are request parameters over",
-            "gRPC and HTTP, keyword arguments of the clients, and `--option-name` on the command line; what",
-            "is not said takes its default.",
+            "gRPC, the query or a form's fields over REST, keyword arguments of the clients, and",
+            "`--option-name` on the command line; what is not said takes its default.",
             *(line for row in pipelines().values() for line in _pipeline(row)),
             "",
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -35,21 +35,27 @@ def pipelines() -> Mapping[str, Pipeline]:
     return _pipelines(os.environ.get(VARIABLE, ""))
 
 
-def pipeline(name: str) -> Pipeline:
+def pipeline(name: str, offered: Collection[str] | None = None) -> Pipeline:
     """One by its name.
+
+    Args:
+        name: which.
+        offered: the names that are told where there is none of this; all when None.
 
     Raises:
         FacewrightError: BAD_OPTION, with the nearest name, when there is none; INTERNAL as `pipelines`.
     """
     known = pipelines()
     if name not in known:
-        near = get_close_matches(name.lower(), known, n=1)
+        names = known if offered is None else offered
+        asked = name.lower()
+        near = [other for other in names if asked and asked in other] or get_close_matches(asked, names, n=1)
         raise FacewrightError(
             ErrorCode.BAD_OPTION,
             f"there is no pipeline {name[:64]!r}",
             f"did you mean {near[0]}?"
             if near
-            else f"there are {', '.join(known)}; ${VARIABLE} names files of more",
+            else f"it is one of: {', '.join(names)}; ${VARIABLE} names files of more",
         )
     return known[name]
 
@@ -101,8 +107,8 @@ def _rows_of(path: Path) -> list[Pipeline]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickles look their module up
         spec.loader.exec_module(module)
-    except Exception as error:
-        what = f"{path} cannot be run: {type(error).__name__}: {error}"
+    except BaseException as error:  # a file may leave by sys.exit, too, and is to be named all the same
+        what = f"{path} cannot be run: {type(error).__name__}{f': {error}' if str(error) else ''}"
         raise _broken(what, "correct the file, or leave it out") from error
     found = {id(value): value for value in vars(module).values() if isinstance(value, Pipeline)}
     rows = [row for row in found.values() if row not in _OURS]

@@ -53,7 +53,8 @@ class Refinement:
 
     Attributes:
         best: latents ``[L, 512]``, camera ``[3, 4]`` and light ``[9, 3]`` of the lowest total loss.
-        losses: f32 ``[N, 4]``, of each iteration, columns `LOSS_NAMES`.
+        losses: f32 ``[N, 4]``, of each iteration, columns `LOSS_NAMES`; a total of NaN among finite terms:
+            nothing of the head was seen.
         best_iteration: whose parameters these are; −1 for the start, where no loss was computed.
         ended: why it ended.
     """

@@ -200,6 +200,16 @@ class RefinementScene:
             shading,
         )
 
+    def shows_head(self, drawing: Drawing) -> Array:
+        """bool ``[B]``: whether a head is whole and some of it is seen under the face mask.
+
+        Else the picture says nothing of it: triangles whose corners are not finite are left out, and where
+        nothing is drawn the picture is the photo itself, which no other one matches better.
+        """
+        seen = (drawing.raster.triangle_id >= 0) & (self.photos.face_mask > 0)
+        shown: Array = seen.any(axis=(1, 2)) & self.xp.isfinite(drawing.vertices).all(axis=(1, 2))
+        return shown
+
     def gradients(self, drawing: Drawing, grad_image: Array) -> SceneGradients:
         """Gradients of a loss whose gradient by ``drawing.image`` is ``grad_image`` f32 ``[B, 3, H, H]``."""
         surface, photos, raster = self.surface, self.photos, drawing.raster

@@ -278,11 +278,7 @@ def _answer(
             ErrorCode.CANCELLED, f"the client left after {len(result.losses)} iterations", "nothing to do"
         )
     if result.ended is Ended.DIVERGED and result.best_iteration < 0:
-        return FacewrightError(
-            ErrorCode.BAD_OPTION,
-            f"the losses of the start are not finite: {np.asarray(result.losses[0]).tolist()}",
-            "send latents that the generator can draw, and weights below 1e4",
-        )
+        return _no_loss(result.losses[0])
     totals = result.losses[:, 0]
     info = RefinementInfo(
         ended=str(result.ended),
@@ -297,3 +293,19 @@ def _answer(
         identity=options.identity_weight > 0,
     )
     return RefinedLatent(result, info)
+
+
+def _no_loss(losses: Array) -> FacewrightError:
+    """What is wrong with a start whose losses, f32 ``[4]``, have no finite total."""
+    total, *terms = np.asarray(losses).tolist()
+    if np.isnan(total) and np.isfinite(terms).all():
+        return FacewrightError(
+            ErrorCode.BAD_OPTION,
+            "nothing of the head is seen under the face mask, or not all of its vertices are finite",
+            "send latents that the generator can draw, and the camera and the mask of the same crop",
+        )
+    return FacewrightError(
+        ErrorCode.BAD_OPTION,
+        f"the losses of the start are not finite: {[total, *terms]}",
+        "send latents that the generator can draw, and weights below 1e4",
+    )

@@ -117,7 +117,9 @@ class RefinementStep:
 
     @property
     def losses(self) -> Array:
-        """f32 ``[B, 4]`` of the last evaluation: columns `facewright.refine.history.LOSS_NAMES`."""
+        """f32 ``[B, 4]`` of the last evaluation: columns `facewright.refine.history.LOSS_NAMES`. The total is
+        NaN where the picture does not show the head: the terms say nothing then.
+        """
         xp = self.device.xp
         moved = self._networks.w_plus - self._start
         latent = xp.sqrt((moved * moved).mean(axis=(1, 2)))
@@ -125,6 +127,7 @@ class RefinementStep:
         identity = xp.zeros_like(perceptual) if self._identity is None else self._identity.value
         terms = xp.stack([latent, perceptual, identity], axis=1).astype(np.float32)
         total = (terms * self._weights).sum(axis=1)
+        total = xp.where(self._scene.shows_head(self._drawing), total, np.float32(np.nan))
         losses: Array = xp.concatenate([total[:, None], terms], axis=1)
         return losses
 

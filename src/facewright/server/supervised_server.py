@@ -206,11 +206,13 @@ class Server:
                 self._keep_serving(self._succession, folder.path)
                 if self._succession.serving is not None:
                     self._drain(gateway)
-        except Exception as error:
+        except BaseException as error:  # whatever ends this thread, somebody waits for it
+            what = f"{type(error).__name__}: {error}"
             if self.restarts:  # else whoever starts it is told
-                _LOG.error("the server ends: %s: %s", type(error).__name__, error)
+                _LOG.error("the server ends: %s", what)
             with self._changed:
-                self._failure = error
+                # Others than an Exception are not to end the thread that is told.
+                self._failure = error if isinstance(error, Exception) else ServerFailedError(what)
                 self._changed.notify_all()
 
     def _keep_serving(self, succession: Succession, folder: Path) -> None:

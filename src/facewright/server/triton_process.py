@@ -148,8 +148,11 @@ class TritonProcess:
         remove_regions(self._region_prefix)
 
     def stop(self, patience_s: float = 15.0) -> None:
-        """Let requests in flight finish for at most ``patience_s``, then kill what is left."""
-        if self.running():
+        """Let requests in flight finish for at most ``patience_s``, then kill what is left.
+
+        With no patience it is not even asked: a Triton that starts has none of them, and may crash then.
+        """
+        if patience_s and self.running():
             self._process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience_s)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from facewright.core.assets import cache_folder
+from facewright.core.assets import cache_folder, require_cache
 from facewright.pipelines.registry import VARIABLE as PIPELINES_VARIABLE
 from facewright_kernels._runtime.cpu_library import kernel_cache
 
@@ -92,9 +92,11 @@ def installed_runtime() -> TritonRuntime:
 
     Raises:
         RuntimeMissingError: not unpacked yet, or Python's shared library is missing.
+        FacewrightError: INTERNAL: as `require_cache`.
     """
     runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
     if not is_unpacked():
+        require_cache()
         raise RuntimeMissingError("the Triton runtime is not installed", "facewright doctor --install")
     package = missing_python_library()
     if package:

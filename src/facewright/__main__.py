@@ -1,0 +1,7 @@
+"""``python -m facewright``."""
+
+import sys
+
+from facewright.cli import main
+
+sys.exit(main())

@@ -9,13 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import grpc
-import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facewright_client import contract
+from tests.support.scripted_answers import ITERATIONS, add_output, avatar_of, refinement_of
 
 _INFO = json.dumps(
-    {"iterations": 2, "ended": "iterations", "first_loss": 1.0, "best_loss": 0.5, "ms_per_iteration": 1.0}
+    {
+        "iterations": ITERATIONS,
+        "ended": "iterations",
+        "first_loss": 1.0,
+        "best_loss": 0.5,
+        "ms_per_iteration": 1.0,
+    }
 ).encode()
 
 
@@ -26,7 +32,7 @@ def wire_error(code: str) -> str:
 
 
 class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """Answers requests with the given failures one after the other, then with an avatar of zeros."""
+    """Answers requests with the given failures one after the other, then with an avatar."""
 
     def __init__(self) -> None:
         self.contents = {"GLB": b"glTF\x02", "REPORT": b'{"warnings": ["blurred"]}', "PREVIEW": b"\x89PNG"}
@@ -48,23 +54,11 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if self.failures:
             context.abort(*self.failures.pop(0))
         if request.model_name == "refine_latent":
-            return refinement(request.model_name, self.refinement_info)
-        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
-        sizes = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
-        for wanted in request.outputs:
-            tensor = sizes[wanted.name]
-            shape = [
-                1,
-                *(len(self.contents.get(tensor.name, b"12345")) if n == -1 else n for n in tensor.shape),
-            ]
-            array = np.zeros(shape, np.float32)
-            raw = self.contents.get(tensor.name) or array.tobytes()
-            answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=shape)
-            answer.raw_output_contents.append(raw)
-        return answer
+            return refinement_of(request, self.refinement_info)
+        return avatar_of(request, self.contents)
 
     def ModelStreamInfer(self, requests, context):  # type: ignore[no-untyped-def]  # noqa: N802
-        """Two iterations and the result, unless a failure is due; held back until `release`."""
+        """Iterations and the result, unless a failure is due; held back until `release`."""
         context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
         request = next(requests)
         self.requests.append(request)
@@ -72,13 +66,13 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if self.failures:
             yield service_pb2.ModelStreamInferResponse(error_message=self.failures.pop(0)[1])
             return
-        for iteration in (1, 2):
-            state = {"iteration": iteration, "iterations": 2, "losses": {"total": 1.0 / iteration}}
+        for iteration in range(1, ITERATIONS + 1):
+            state = {"iteration": iteration, "iterations": ITERATIONS, "losses": {"total": 1.0 / iteration}}
             told = service_pb2.ModelInferResponse(model_name=request.model_name)
-            _add(told, contract.REFINEMENT_PROGRESS, json.dumps(state).encode())
+            add_output(told, contract.REFINEMENT_PROGRESS, json.dumps(state).encode())
             yield service_pb2.ModelStreamInferResponse(infer_response=told)
             self.release.wait()
-        last = refinement(request.model_name, self.refinement_info)
+        last = refinement_of(request, self.refinement_info)
         last.parameters["triton_final_response"].bool_param = True
         yield service_pb2.ModelStreamInferResponse(infer_response=last)
 
@@ -107,21 +101,6 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         answer.inputs.add(name="PHOTO")
         answer.outputs.add(name="GLB" if request.name == "avatar_twin" else "FACE_CROP")
         return answer
-
-
-def refinement(model: str, info: bytes = _INFO) -> service_pb2.ModelInferResponse:
-    """What refinement answers: zeros."""
-    answer = service_pb2.ModelInferResponse(model_name=model)
-    for tensor in contract.REFINEMENT_OUTPUTS:
-        shape = [2 if n == -1 else n for n in tensor.shape]
-        _add(answer, tensor, info if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
-    return answer
-
-
-def _add(answer: service_pb2.ModelInferResponse, tensor: contract.Tensor, raw: bytes) -> None:
-    shape = [1, *(len(raw) if tensor.dtype == "TYPE_UINT8" else 2 if n == -1 else n for n in tensor.shape)]
-    answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=shape)
-    answer.raw_output_contents.append(raw)
 
 
 @contextmanager

@@ -19,6 +19,8 @@ _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES: Final = ("no_grpc_proxy", "no_proxy")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _DEFAULT_PORT: Final = 8001
+#: Where REST is, or a proxy before it: never gRPC.
+_HTTP_PORTS: Final = (80, 443, 8000)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def checked_address(url: str) -> str:
         return url
     shown = repr(url)
     if "://" in url:
-        raise ValueError(f"{shown} is a URL; write host and gRPC port, such as {_from_url(url)}")
+        raise ValueError(f"{shown} is a URL; {_no_url(url)}")
     host, colon, port = url.rpartition(":")
     if url.count(":") > 1 and not url.startswith("["):
         # Behind an IPv6 address a port looks like a part of it.
@@ -107,6 +109,16 @@ def socket_of(url: str) -> str | None:
         return None
     rest = url[scheme.end() :]
     return rest.removeprefix("//") if scheme[1] == "unix" else f"\0{rest}"
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether a checked address leads nowhere else: what is sent there passes no network."""
+    if socket_of(url) is not None:
+        return True
+    several = re.match(r"ipv[46]:(?:///)?(?=.*,)", url)
+    urls = url[several.end() :].split(",") if several else [url]
+    addresses = [address_of(one) for one in urls]
+    return all(address is not None and address.loopback for address in addresses)
 
 
 def proxy_variable(address: Address) -> str | None:
@@ -206,11 +218,20 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def _from_url(url: str) -> str:
+def _no_url(url: str) -> str:
+    """Why a URL is no address, and what to write; where it is that of REST, how that is asked."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
-    host = host or "localhost"
-    return f"{f'[{host}]' if ':' in host else host}:{port or _DEFAULT_PORT}"
+        return f"write host and gRPC port, such as localhost:{_DEFAULT_PORT}"
+    host = f"[{host}]" if host and _is_ipv6(host) else host if host and _HOST.fullmatch(host) else "localhost"
+    http = parts.scheme in ("http", "https")
+    grpc_port = _DEFAULT_PORT if port is None or (http and port in _HTTP_PORTS) else port
+    written = f"write host and gRPC port, such as {host}:{grpc_port}"
+    if not http:
+        return written
+    encrypted = " (encrypted: --tls-authority PEM, in Python Connection(tls=Tls()))"
+    rest = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}/v1/avatars"
+    curl = f"curl --data-binary @me.jpg {rest} -o me.glb"
+    return f"{written}{encrypted if parts.scheme == 'https' else ''}; REST is asked by: {curl}"

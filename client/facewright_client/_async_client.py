@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from facewright_client import _refinement, _wire
+from facewright_client import _refinement, _stream, _wire
+from facewright_client._api_key import show_key
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
 from facewright_client._errors import CancelledError, ClientClosedError
@@ -18,6 +20,8 @@ from facewright_client._pending import AsyncPendingAvatar
 from facewright_client._photo_file import Photo, photo_bytes
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
+
+_T = TypeVar("_T")
 
 
 class AsyncClient:
@@ -31,10 +35,11 @@ class AsyncClient:
 
     Args:
         url: host and gRPC port.
-        connection: time limits, retries, TLS, metrics.
+        connection: time limits, retries, TLS, API key, metrics.
 
     Raises:
-        ValueError, OSError: ``url`` is no address, or a file of TLS is none.
+        ValueError, OSError: ``url`` is no address, a file of TLS is none, or the key would be sent in plain
+            text to another machine.
     """
 
     def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
@@ -51,14 +56,23 @@ class AsyncClient:
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
+        progress: Callable[[str], None] | None = None,
         **options: _wire.OptionValue,
     ) -> Avatar:
-        """One photo's avatar; arguments and errors as `Client.create`."""
+        """One photo's avatar; arguments and errors as `Client.create`.
+
+        ``progress`` is called in the event loop and must not block.
+        """
         request = self._request(pipeline, timeout_s)
         content = await _content(photo)
         with request:
             arguments = _wire.create_arguments(content, pipeline, preview, options)
-            return _wire.avatar_from(await self._answer(request, arguments), preview)
+            if progress is None:
+                return _wire.avatar_from(await self._answer(request, arguments), preview)
+            told = partial(_wire.told, preview=preview, progress=progress, request=request)
+            return await self._retried(
+                request, partial(self._stream, _wire.with_progress(arguments), told, request)
+            )
 
     async def submit(
         self,
@@ -96,8 +110,9 @@ class AsyncClient:
                 return _refinement.refinement_from(await self._answer(request, arguments))
         with self._request(_refinement.WITH_PROGRESS, timeout_s) as request:
             arguments = _refinement.arguments(_refinement.WITH_PROGRESS, start, options)
+            told = partial(_refinement.told, progress=progress, request=request)
             try:
-                return await _refinement.stream_async(self._triton, arguments, progress, request)
+                return await self._stream(arguments, told, request)
             except InferenceServerException as failure:
                 raise await asyncio.to_thread(request.failed, failure) from None
 
@@ -146,7 +161,7 @@ class AsyncClient:
             raise ClientClosedError
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # gRPC binds a connection to the loop that it is opened in
-            self._opened = triton.InferenceServerClient(**self._arguments)
+            self._opened = show_key(triton.InferenceServerClient(**self._arguments), self._connection.key)
             self._loop = loop
         return self._opened
 
@@ -156,9 +171,19 @@ class AsyncClient:
         return Request(self.url, self._connection, pipeline, timeout_s)
 
     async def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:
+        return await self._retried(
+            request, lambda: self._triton.infer(client_timeout=request.left_s, **arguments)
+        )
+
+    async def _stream(
+        self, arguments: dict[str, Any], told: Callable[[Any], _T | None], request: Request
+    ) -> _T:
+        return await _stream.stream_async(self._triton, arguments, told, request)
+
+    async def _retried(self, request: Request, send: Callable[[], Awaitable[_T]]) -> _T:
         while True:
             try:
-                return await self._triton.infer(client_timeout=request.left_s, **arguments)
+                return await send()
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if self._closed and task is not None and not task.cancelling():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from facewright_client import _refinement, _wire
+from facewright_client import _refinement, _stream, _wire
+from facewright_client._api_key import show_key
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection
 from facewright_client._errors import ClientClosedError
@@ -18,6 +20,8 @@ from facewright_client._pending import PendingAvatar
 from facewright_client._photo_file import Photo, photo_bytes
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
+
+_T = TypeVar("_T")
 
 
 class Client:
@@ -30,16 +34,17 @@ class Client:
 
     Args:
         url: host and gRPC port.
-        connection: time limits, retries, TLS, metrics.
+        connection: time limits, retries, TLS, API key, metrics.
 
     Raises:
-        ValueError, OSError: ``url`` is no address, or a file of TLS is none.
+        ValueError, OSError: ``url`` is no address, a file of TLS is none, or the key would be sent in plain
+            text to another machine.
     """
 
     def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
         self.url = url
         self._connection = connection or Connection()
-        self._opened = triton.InferenceServerClient(**self._connection.triton_arguments(url))
+        self._opened = self._open()
         self._closed = False
 
     def create(
@@ -48,6 +53,7 @@ class Client:
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
+        progress: Callable[[str], None] | None = None,
         **options: _wire.OptionValue,
     ) -> Avatar:
         """One photo's avatar.
@@ -58,6 +64,8 @@ class Client:
             pipeline: the ensemble.
             preview: also render the preview sheet (adds time).
             timeout_s: longest time, retries included; the connection's by default.
+            progress: called in this thread with the name of each stage as it begins, such as ``fit_head``;
+                where it raises, the server stops. A stage begins twice where it is done again.
             options: those of the pipeline, listed in docs/pipelines.md.
 
         Raises:
@@ -69,7 +77,12 @@ class Client:
         content = photo_bytes(photo)
         with request:
             arguments = _wire.create_arguments(content, pipeline, preview, options)
-            return _wire.avatar_from(self._answer(request, arguments), preview)
+            if progress is None:
+                return _wire.avatar_from(self._answer(request, arguments), preview)
+            told = partial(_wire.told, preview=preview, progress=progress, request=request)
+            return self._retried(
+                request, partial(self._stream, _wire.with_progress(arguments), told, request)
+            )
 
     def submit(
         self,
@@ -114,14 +127,13 @@ class Client:
                 return _refinement.refinement_from(self._answer(request, arguments))
         with self._request(_refinement.WITH_PROGRESS, timeout_s) as request:
             arguments = _refinement.arguments(_refinement.WITH_PROGRESS, start, options)
-            # A connection has one stream at a time, and a client serves several threads.
-            connection = triton.InferenceServerClient(**self._connection.triton_arguments(self.url))
+            # Where a stream would go on without an end, the server is to say which answer is the last.
+            arguments["enable_empty_final_response"] = True
+            told = partial(_refinement.told, progress=progress, request=request)
             try:
-                return _refinement.stream(connection, arguments, progress, request)
+                return self._stream(arguments, told, request)
             except InferenceServerException as failure:
                 raise request.failed(failure) from None
-            finally:
-                connection.close()
 
     def ready(self, pipeline: str = "avatar_twin") -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""
@@ -181,11 +193,29 @@ class Client:
         return Request(self.url, self._connection, pipeline, timeout_s)
 
     def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:
+        return self._retried(request, lambda: self._triton.infer(client_timeout=request.left_s, **arguments))
+
+    def _retried(self, request: Request, send: Callable[[], _T]) -> _T:
         while True:
             try:
-                return self._triton.infer(client_timeout=request.left_s, **arguments)
+                return send()
             except InferenceServerException as failure:
                 time.sleep(request.pause_after(request.failed(failure)))
+
+    def _stream(self, arguments: dict[str, Any], told: Callable[[Any], _T | None], request: Request) -> _T:
+        if self._closed:
+            raise ClientClosedError
+        # tritonclient's have one stream at a time, and a client serves several threads. To the same address
+        # gRPC opens no second connection for it.
+        opened = self._open()
+        try:
+            return _stream.stream(opened, arguments, told, request)
+        finally:
+            opened.close()
+
+    def _open(self) -> Any:
+        opened = triton.InferenceServerClient(**self._connection.triton_arguments(self.url))
+        return show_key(opened, self._connection.key)
 
     def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
         """What the server says about itself: not counted, not asked again."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from facewright_client._address import address_of, checked_address
+from facewright_client._address import checked_address, on_this_machine
+from facewright_client._api_key import check_key
 from facewright_client._errors import RETRYABLE, FacewrightClientError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ CHANNEL_OPTIONS: Final[list[tuple[str, str | int]]] = [
     ),  # in spite of its name the longest time that a connection may take
     ("grpc.primary_user_agent", "facewright-client"),
 ]
+_POLICIES: Final = ("pick_first", "round_robin")
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,52 @@ class Connection:
         timeout_s: longest time for one request, retries included.
         retries: when to send again.
         tls: encryption; None: plain text.
+        key: the API key that the server asks for, sent with every call as RFC 6750 has it
+            (``authorization: Bearer``); in plain text to this machine only.
+        key_in_clear: send the key in plain text to other machines, too: for networks that are encrypted
+            underneath. Whoever is between reads it.
+        lb_policy: of several servers behind one name (``dns:///avatars:8001``, or
+            ``ipv4:10.0.0.1:8001,10.0.0.2:8001``) ``pick_first`` asks one until it goes away, ``round_robin``
+            each in turn, as gRPC does (https://grpc.io/docs/guides/custom-load-balancing). Servers that the
+            name gets later are found when one goes away.
         metrics: Prometheus metrics of this client's requests.
         on_retry: called with the failure before a request is sent again, in the thread that waits for it.
+
+    Raises:
+        ValueError: ``key`` is no key, or ``lb_policy`` none of the two.
     """
 
     timeout_s: float = 60.0
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     tls: Tls | None = None
+    key: str | None = field(default=None, repr=False)
+    key_in_clear: bool = False
+    lb_policy: Literal["pick_first", "round_robin"] = "pick_first"
     metrics: ClientMetrics | None = None
     on_retry: Callable[[FacewrightClientError], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None:
+            check_key(self.key)
+        if self.lb_policy not in _POLICIES:
+            raise ValueError(f"lb_policy is {self.lb_policy!r:.64}; give one of {', '.join(_POLICIES)}")
+
+    def check_key_stays_secret(self, url: str) -> None:
+        """Refuse to send the key in plain text over a network, as gRPC does with its call credentials
+        (https://grpc.io/docs/guides/auth).
+
+        Args:
+            url: the server's address, checked.
+
+        Raises:
+            ValueError: it would be.
+        """
+        if self.key is not None and self.tls is None and not self.key_in_clear and not on_this_machine(url):
+            raise ValueError(
+                f"the API key would go to {url} in plain text, and whoever is between could read it; connect "
+                "encrypted (--tls-authority PEM, in Python Connection(tls=Tls())), or say that the network "
+                "is (--key-in-clear, in Python key_in_clear=True)"
+            )
 
     def seconds_for(self, timeout_s: float | None) -> float:
         """The time limit of one request: its own, or this connection's where it has none.
@@ -138,13 +178,17 @@ class Connection:
         ``no_proxy`` does not take the host out; to this machine itself it always connects directly.
 
         Raises:
-            ValueError, OSError: no address, or a file of TLS that is none.
+            ValueError, OSError: no address, or a file of TLS that is none, or the key would be sent in plain
+                text to another machine.
         """
         tls = self.tls
         options: list[tuple[str, str | int]] = [*CHANNEL_OPTIONS]
-        address = address_of(checked_address(url))
-        if address is not None and address.loopback:
+        self.check_key_stays_secret(checked_address(url))
+        if on_this_machine(url):
             options.append(("grpc.enable_http_proxy", 0))
+        if self.lb_policy != "pick_first":
+            policies: list[dict[str, object]] = [{self.lb_policy: {}}]
+            options.append(("grpc.service_config", json.dumps({"loadBalancingConfig": policies})))
         if tls:
             tls.check()
         if tls and tls.server_name:

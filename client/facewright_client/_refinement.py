@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import queue
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import grpc
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
-from tritonclient.grpc._utils import get_error_grpc
-from tritonclient.utils import InferenceServerException
 
 from facewright_client import _wire, contract
-from facewright_client._errors import BadRequestError, DeadlineExceededError, InternalServerError
+from facewright_client._errors import BadRequestError, InternalServerError
 from facewright_client._request import Request
 
 #: The stage that answers once, and the one that also answers on the way.
@@ -163,101 +157,7 @@ def refinement_from(result: Any) -> Refinement:
     return Refinement(w_plus, head_to_camera, sh_light, losses, info)
 
 
-def stream(
-    connection: Any,
-    arguments: dict[str, Any],
-    progress: Callable[[RefinementProgress], None],
-    request: Request,
-) -> Refinement:
-    """Refine over a connection of its own, calling ``progress`` in this thread for every iteration.
-
-    The server stops where ``progress`` raises.
-
-    Args:
-        connection: tritonclient's; one stream at a time.
-        arguments: as `arguments` makes them.
-        progress: as of `facewright_client.Client.refine`.
-        request: its time.
-
-    Raises:
-        InferenceServerException: the server refused or failed.
-        DeadlineExceededError: the time is over.
-    """
-    answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
-    running = True
-    connection.start_stream(lambda result, error: answers.put((result, error)))
-    try:
-        try:
-            connection.async_stream_infer(enable_empty_final_response=True, **arguments)
-        except InferenceServerException as failure:
-            answers.put((None, failure))  # after what broke the stream, where something has
-        while True:
-            try:
-                result, error = answers.get(timeout=request.left_s)
-            except queue.Empty:
-                raise _out_of_time() from None
-            if error is not None:
-                running = False
-                raise error
-            refined = _told(result, progress, request)
-            if refined is not None:
-                running = False
-                return refined
-    finally:
-        # Triton 2.51 counts a request that failed before its stream was cancelled as in flight for ever, and
-        # then does not stop in time.
-        connection.stop_stream(cancel_requests=running)
-
-
-async def stream_async(
-    connection: Any,
-    arguments: dict[str, Any],
-    progress: Callable[[RefinementProgress], None],
-    request: Request,
-) -> Refinement:
-    """As `stream`, for asyncio; a connection has as many streams as one likes.
-
-    Nothing more is sent after the request, so that the stream ends with the last answer.
-    """
-
-    async def sent() -> AsyncIterator[dict[str, Any]]:
-        yield arguments
-
-    answers = connection.stream_infer(sent())
-    running = True
-    try:
-        while True:
-            try:
-                result, error = await asyncio.wait_for(anext(answers), request.left_s)
-            except TimeoutError:
-                raise _out_of_time() from None
-            except StopAsyncIteration:
-                raise _ended() from None
-            except grpc.RpcError as failure:
-                running = False
-                raise get_error_grpc(failure) from None
-            if error is not None:
-                running = False
-                raise error
-            refined = _told(result, progress, request)
-            if refined is not None:
-                running = False
-                return refined
-    finally:
-        if running:  # or else: see `stream`
-            answers.cancel()
-        else:
-            await _rest_of(answers)
-
-
-async def _rest_of(answers: Any) -> None:
-    """Let a stream end by itself."""
-    with suppress(StopAsyncIteration, grpc.RpcError):
-        while True:
-            await anext(answers)
-
-
-def _told(result: Any, progress: Callable[[RefinementProgress], None], request: Request) -> Refinement | None:
+def told(result: Any, progress: Callable[[RefinementProgress], None], request: Request) -> Refinement | None:
     """What one answer of a stream brings: the result, or something to tell ``progress``."""
     if result.get_output(contract.REFINED_W_PLUS.name) is not None:
         return refinement_from(result)
@@ -265,20 +165,7 @@ def _told(result: Any, progress: Callable[[RefinementProgress], None], request: 
         state = _progress_from(result)
         with request.left_by_caller():
             progress(state)
-    # Only asked for where a stream would go on without an end.
-    if result.get_response().parameters["triton_final_response"].bool_param:
-        raise _ended()
     return None
-
-
-def _out_of_time() -> DeadlineExceededError:
-    return DeadlineExceededError(
-        "no answer within the time allowed", "allow more time: timeout_s, or --timeout"
-    )
-
-
-def _ended() -> InternalServerError:
-    return InternalServerError("the stream ended without a result", "the server's log has the details")
 
 
 def _progress_from(result: Any) -> RefinementProgress:

@@ -18,6 +18,7 @@ from facewright_client._errors import (
     FacewrightClientError,
     InternalServerError,
     ServerUnavailableError,
+    UnauthenticatedError,
     WrongServerError,
     error_from_answer,
 )
@@ -83,6 +84,8 @@ class Request:
             return WrongServerError(
                 f"{self._url!r} is no address of a server: {message}", "write host:port, such as gpu:8001"
             )
+        if isinstance(error, UnauthenticatedError):
+            return self._told_to_caller(error)
         # A connection that was there and broke is of a server that goes away: the address is right.
         never_connected = status == "UNAVAILABLE" and _NO_CONNECTION.search(message)
         if never_connected and isinstance(error, ServerUnavailableError):
@@ -121,6 +124,14 @@ class Request:
                 self._unavailable_since = now
             until = min(until, self._unavailable_since + longest)
         return until - now
+
+    def _told_to_caller(self, error: UnauthenticatedError) -> UnauthenticatedError:
+        """The server speaks of headers; here keys are given by other names."""
+        places = "--key-file FILE or $FACEWRIGHT_KEY, in Python Connection(key=…)"
+        hint = f"check the key of {places}; or ask whoever runs the server for a new one"
+        if self._connection.key is None:
+            hint = f"give the key that you got from whoever runs the server: {places}"
+        return UnauthenticatedError(error.message, hint, error.stage)
 
     def _out_of_time(
         self, error: DeadlineExceededError, last: FacewrightClientError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from facewright_client._errors import (
     BadOptionError,
     InternalServerError,
 )
+from facewright_client._request import Request
 
 OptionValue = int | float | bool | str
 
@@ -47,6 +48,23 @@ def create_arguments(
         "outputs": outputs(preview),
         "parameters": parameters(options),
     }
+
+
+def with_progress(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The same request, of which the server tells the stages as they begin."""
+    parameters = {**(arguments["parameters"] or {}), contract.PROGRESS_PARAMETER: True}
+    return {**arguments, "parameters": parameters}
+
+
+def told(result: Any, preview: bool, progress: Callable[[str], None], request: Request) -> Avatar | None:
+    """What one answer of a stream brings: the avatar, or a stage to tell ``progress``."""
+    if result.get_output(contract.GLB.name) is not None:
+        return avatar_from(result, preview)
+    parameters = result.get_response().parameters
+    if contract.STAGE_PARAMETER in parameters:
+        with request.left_by_caller():
+            progress(parameters[contract.STAGE_PARAMETER].string_param)
+    return None
 
 
 def models(index: Mapping[str, Any]) -> list[str]:
@@ -88,7 +106,8 @@ def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str
         name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()
     }
     for name, value in options.items():
-        if name in TRITON_RESERVED_REQUEST_PARAMS or name.startswith(TRITON_RESERVED_REQUEST_PARAMS_PREFIX):
+        reserved = name in (*TRITON_RESERVED_REQUEST_PARAMS, contract.PROGRESS_PARAMETER)
+        if reserved or name.startswith(TRITON_RESERVED_REQUEST_PARAMS_PREFIX):
             meant = "did you mean timeout_s?" if name == "timeout" else "docs/pipelines.md lists the options"
             raise BadOptionError(f"unknown option {name}", meant)
         if isinstance(value, int) and not -(2**63) <= value < 2**63:

@@ -90,6 +90,11 @@ REFINEMENT_OUTPUTS: Final = (
     REFINEMENT_INFO,
 )
 
+#: A request parameter of streams, true: before the answers comes one without tensors for each stage that
+#: begins, which has the stage's name as the other parameter. A stage begins twice where it is done again.
+PROGRESS_PARAMETER: Final = "progress"
+STAGE_PARAMETER: Final = "facewright_stage"
+
 
 class ErrorCode(StrEnum):
     """Wire form of a failure: ``{"code", "stage", "message", "hint"}`` as JSON in the gRPC status message."""

@@ -205,8 +205,10 @@ def test_files_of_tls_are_read_before_anything_is_sent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://gpu:8001", r"is a URL; write host and gRPC port, such as gpu:8001$"),
-        ("https://gpu", "such as gpu:8001$"),
+        ("http://gpu:8001", r"is a URL; write host and gRPC port, such as gpu:8001; REST"),
+        ("http://gpu:8000", r"such as gpu:8001; REST is asked by: curl .* http://gpu:8000/v1/avatars -o"),
+        ("https://gpu", r"such as gpu:8001 \(encrypted: --tls-authority.* https://gpu/v1/avatars -o me.glb$"),
+        ("http://gpu;rm:8000", r"such as localhost:8001; .* http://localhost:8000/v1"),
         ("grpc://[::1]:9", r"such as \[::1\]:9$"),
         ("http://[", "such as localhost:8001$"),
         ("gpu", "has no port; gRPC's is 8001 by default: gpu:8001"),

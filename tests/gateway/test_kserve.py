@@ -25,6 +25,7 @@ from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import LARGEST_REQUEST, Doorway, GrpcDoor
 from facewright.gateway.marks import Marks
 from facewright.gateway.triton import SERVICE, Triton
+from facewright.pipelines.refinement import REFINEMENT
 from facewright.pipelines.twin import AVATAR_TWIN
 from facewright_client.contract import ErrorCode
 from tests.support.triton_behind import Answer, RefusedError, TritonBehind, glb_of
@@ -39,9 +40,10 @@ def asked(
     """What a blocking client gets that is given the door's address, and the Triton behind it."""
 
     async def scene() -> tuple[Any, TritonBehind]:
-        house = TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers(), Marks())
+        expected_s = {row.name: 0.1 for row in (AVATAR_TWIN, *REFINEMENT)}
+        house = TritonHouse(Admission(AdmissionSettings(), expected_s), Callers(), Marks())
         known = authenticate or (lambda _headers, peer: Caller(peer))
-        door = GrpcDoor(Doorway(house, {"avatar_twin": AVATAR_TWIN}, known))
+        door = GrpcDoor(Doorway(house, {row.name: row for row in (AVATAR_TWIN, *REFINEMENT)}, known))
         port = door.listen("127.0.0.1:0")
         async with TritonBehind(folder / "triton", answer) as triton:
             house.use(Triton(triton.socket))
@@ -217,34 +219,38 @@ def test_it_is_found_out_what_can_be_asked(tmp_path: Path) -> None:
     (services, states, names, ready), _ = asked(tmp_path, explores)
     assert {SERVICE, "grpc.health.v1.Health"} <= set(services)
     assert states == [health_pb2.HealthCheckResponse.SERVING] * 2
-    assert names == ["avatar_twin", "avatar_twin"]
+    assert names == ["avatar_twin", "refine_latent", "refine_latent_progress", "avatar_twin"]
     assert ready
 
 
+def streamed(door: str, *requests: Any) -> list[Any]:
+    """All that a stream answers."""
+    with grpc.insecure_channel(door) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        return list(stub.ModelStreamInfer(iter(requests), timeout=20))
+
+
 def test_a_stream_answers_each_request_with_its_id(tmp_path: Path) -> None:
-    """Two at a time, and one that is refused between them."""
+    """A pipeline that streams, one that does not, and one that is refused between them."""
 
     def streams(door: str) -> dict[str, list[str]]:
-        def requests() -> Any:
-            for name, model in (("first", "avatar_twin"), ("wrong", "fit_head"), ("second", "avatar_twin")):
-                yield service_pb2.ModelInferRequest(model_name=model, id=name, raw_input_contents=[b"p"])
-
+        asked = [("first", "refine_latent_progress"), ("wrong", "fit_head"), ("second", "avatar_twin")]
         told: dict[str, list[str]] = {}
-        with grpc.insecure_channel(door) as channel:
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            for answer in stub.ModelStreamInfer(requests(), timeout=20):
-                response = answer.infer_response
-                final = response.parameters["triton_final_response"].bool_param
-                code = json.loads(answer.error_message)["code"] if answer.error_message else ""
-                told.setdefault(response.id, []).append(code or ("final" if final else "more"))
+        for answer in streamed(
+            door,
+            *(
+                service_pb2.ModelInferRequest(model_name=model, id=name, raw_input_contents=[b"p"])
+                for name, model in asked
+            ),
+        ):
+            response = answer.infer_response
+            final = response.parameters["triton_final_response"].bool_param
+            code = json.loads(answer.error_message)["code"] if answer.error_message else ""
+            told.setdefault(response.id, []).append(code or ("final" if final else "more"))
         return told
 
     told, _ = asked(tmp_path, streams)
-    assert told == {
-        "first": ["more", "more", "final"],
-        "wrong": ["BAD_REQUEST"],
-        "second": ["more", "more", "final"],
-    }
+    assert told == {"first": ["more", "more", "final"], "wrong": ["BAD_REQUEST"], "second": ["final"]}
 
 
 def test_a_client_that_goes_away_ends_its_request(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_foreign_file_is_refused(exported: ExportedNetwork) -> None:
 
 @pytest.fixture
 def server(repository: Path, tmp_path: Path) -> Iterator[triton.InferenceServerClient]:
-    """`facewright serve --networks` on two versions of a network, the second in fp16, asked past the door."""
+    """`facewright serve --networks` on two versions of one network, the second in fp16, past the door."""
     narrowed = export_network(SMALL, SMALL.seeded(), Precision.FP16)
     add_version(repository, narrowed.model, [], "cpu")
     settings = ServerSettings(

@@ -178,8 +178,9 @@ def test_a_face_without_eyes_and_mouth_is_refused(landmarks: F64, networks: Face
     view = sample_view(_covered(veil, landmarks), to_photo)
     to_view = np.linalg.inv(to_photo)
     in_view = landmarks @ to_view[:2, :2].T + to_view[:2, 2]
+    seen = np.ones(view.shape[1:], np.bool_)
     with pytest.raises(FacewrightError, match="both eyes and the mouth are covered") as caught:
-        check_face(view, in_view, 1.0, FoundPerson(found.person_mask, 1.0))
+        check_face(view, in_view, 1.0, FoundPerson(found.person_mask, 1.0), seen)
     assert caught.value.code == ErrorCode.BAD_PHOTO
     assert "dark glasses" in caught.value.hint
 

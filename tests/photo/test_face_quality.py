@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from scipy.ndimage import gaussian_filter
 
 from facewright.core.errors import FacewrightError
+from facewright.photo.face_crop import FaceCrop
 from facewright.photo.face_quality import check_face
 from facewright.photo.find_face import FaceNetworks, FoundFace, find_face
 from facewright.photo.person_mask import FoundPerson, find_person
@@ -197,10 +198,11 @@ def test_a_face_blurred_beyond_recognition_is_refused(networks: FaceNetworks) ->
     found = _find(ASTRONAUT, networks)
     landmarks = networks.landmarks(found.landmark_input)[0][:, :2].astype(np.float64)
     person = FoundPerson(found.person_mask, 1.0)
-    assert check_face(found.landmark_input, landmarks, 1.0, person) == []
     blurred = gaussian_filter(found.landmark_input, (0, 13, 13))
+    seen = np.ones(blurred.shape[1:], np.bool_)
+    assert check_face(found.landmark_input, landmarks, 1.0, person, seen) == []
     with pytest.raises(FacewrightError, match="blurred beyond recognition") as caught:
-        check_face(blurred, landmarks, 1.0, person)
+        check_face(blurred, landmarks, 1.0, person, seen)
     assert caught.value.code == ErrorCode.BAD_PHOTO
 
 
@@ -259,7 +261,7 @@ def test_in_a_tight_crop_the_face_is_the_person(
     inside = ((middle + 0.95 * (crop - middle)) / 4).astype(int)
     column, row = inside[(inside >= 0).all(axis=1) & (inside < 256).all(axis=1)].T
     assert (found.person_mask[row, column] == 255).all()
-    assert found.info.warnings == []
+    assert all(said.startswith("The face is cut off") for said in found.info.warnings)
 
 
 class _Blind(FaceNetworks):
@@ -275,7 +277,8 @@ class _Blind(FaceNetworks):
 def test_a_person_that_the_network_misses_is_said() -> None:
     rng = np.random.default_rng(0)
     landmarks = 512 + 100 * rng.normal(size=(478, 2)).clip(-2, 2)
-    person = find_person(np.zeros((1024, 1024, 3), np.uint8), (0, 0, 1024, 1024), landmarks, _Blind())
+    crop = FaceCrop(np.zeros((1024, 1024, 3), np.uint8), (0, 0, 1024, 1024), None)
+    person = find_person(crop, landmarks, _Blind())
     assert person.agreement == 0
     assert "could not be told from the background" in person.warnings()[0]
     assert person.mask[128, 128] == 255

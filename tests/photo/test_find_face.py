@@ -402,3 +402,123 @@ def test_sampling_repeats_the_border_and_keeps_the_grid(reduction: int) -> None:
     expected = np.clip(110 - 32 * reduction + (np.arange(64) + 0.5) * reduction, 1.5, 119.5) - 0.5
     interior = slice(2, 62)
     np.testing.assert_allclose(sampled[32, interior], expected[interior], atol=1.2)
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ((100, 0, 400, 140), "lower edge: the mouth and the chin are guessed"),
+        ((100, 0, 400, 152), "lower edge: the chin is guessed"),
+        ((0, 95, 512, 512), "upper edge: the forehead is guessed"),
+        ((195, 0, 512, 512), "left edge: the subject's right cheek is guessed"),
+        ((0, 0, 249, 512), "right edge: the subject's left cheek is guessed"),
+    ],
+)
+@pytest.mark.parametrize("quarter_turn", [False, True])
+def test_what_an_edge_cuts_off_is_said(
+    astronaut: Image.Image,
+    box: tuple[int, int, int, int],
+    said: str,
+    quarter_turn: bool,
+    networks: FaceNetworks,
+) -> None:
+    cut = astronaut.crop(box)
+    if quarter_turn:
+        cut = cut.transpose(Image.Transpose.ROTATE_90)
+        turned = {"left": "lower", "lower": "right", "right": "upper", "upper": "left"}
+        edge = said.split()[0]
+        said = said.replace(edge, turned[edge])
+    (warning,) = _find(cut, networks).info.warnings
+    assert warning == f"The face is cut off by the photo's {said}."
+
+
+def test_an_opaque_photo_is_nowhere_transparent(astronaut: Image.Image, networks: FaceNetworks) -> None:
+    for lower in range(138, 158, 3):
+        for said in _find(astronaut.crop((100, 0, 400, lower)), networks).info.warnings:
+            assert said.startswith("The face is cut off by the photo's lower edge: ")
+
+
+@pytest.mark.parametrize("beyond", [0.0, 0.03])
+def test_a_tight_portrait_is_whole(astronaut: Image.Image, beyond: float, networks: FaceNetworks) -> None:
+    x0, y0, x1, y1 = _find(astronaut, networks).info.face_box
+    margin = beyond * (y1 - y0)
+    tight = (round(x0 + margin), round(y0 + margin), round(x1 - margin), round(y1 - margin))
+    assert _find(astronaut.crop(tight), networks).info.warnings == []
+
+
+def test_a_face_of_which_too_little_is_shown_is_refused(
+    astronaut: Image.Image, networks: FaceNetworks
+) -> None:
+    pixels = np.dstack([np.asarray(astronaut), np.full((512, 512), 255, np.uint8)])
+    pixels[88:116, 170:290, 3] = 0
+    with pytest.raises(FacewrightError, match=r"too little of the face, \d+ % of it: both eyes") as caught:
+        _find(Image.fromarray(pixels), networks)
+    assert caught.value.code == ErrorCode.BAD_PHOTO
+
+
+def test_what_is_transparent_is_not_seen(astronaut: Image.Image, networks: FaceNetworks) -> None:
+    row, column = np.mgrid[:512, :512]
+
+    def found(opaque: npt.NDArray[np.bool_]) -> FoundFace:
+        alpha = np.where(opaque, 255, 0).astype(np.uint8)
+        return _find(Image.fromarray(np.dstack([np.asarray(astronaut), alpha])), networks)
+
+    half = found(column < 256)
+    assert half.info.warnings == [
+        "Part of the face is transparent in the photo: the subject's left cheek is guessed."
+    ]
+    edge = _moved(np.array([[256.0, 100.0]]), np.linalg.inv(half.crop_to_photo))[0, 0]
+    assert half.info.crop_valid_box[2] == pytest.approx(edge, abs=2)
+    assert (half.person_mask[:, int(edge / 4) + 1 :] == 0).all()
+
+    hole = found((column - 245) ** 2 + (row - 128) ** 2 > 14**2)
+    assert hole.info.warnings == ["Part of the face is transparent in the photo: what is missing is guessed."]
+    middle = _moved(np.array([[245.0, 128.0]]), np.linalg.inv(hole.crop_to_photo))[0] / 4
+    assert hole.person_mask[int(middle[1]), int(middle[0])] == 0
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_portrait_without_background_needs_no_word(
+    astronaut: Image.Image, soft: bool, found: FoundFace, networks: FaceNetworks
+) -> None:
+    person = Image.fromarray(networks.person_mask(np.asarray(astronaut.resize((256, 256)))))
+    alpha = person.resize((512, 512), Image.Resampling.BICUBIC)
+    alone = astronaut.copy()
+    alone.putalpha(alpha if soft else alpha.point(lambda level: 255 * (level > 127)))
+    cut_out = _find(alone, networks)
+    assert cut_out.info.warnings == []
+    assert cut_out.info.crop_valid_box == found.info.crop_valid_box
+    same = np.abs(cut_out.person_mask.astype(int) - found.person_mask) < 64
+    assert same.mean() > 0.97
+
+
+def test_a_squeezed_photo_is_said(astronaut: Image.Image, networks: FaceNetworks) -> None:
+    flat = _find(astronaut.resize((512, 288)), networks).info.warnings
+    thin = _find(astronaut.resize((288, 512)), networks).info.warnings
+    for warnings, how in ((flat, "flatter"), (thin, "narrower")):
+        start = f"The photo seems to be squeezed, the face is {how} than faces are"
+        assert any(said.startswith(start) for said in warnings), warnings
+        assert not any("covered" in said for said in warnings)
+
+
+@pytest.mark.parametrize("colours", [16, 64])
+def test_few_colours_cover_nothing(astronaut: Image.Image, colours: int, networks: FaceNetworks) -> None:
+    (said,) = _find(astronaut.quantize(colours), networks).info.warnings
+    assert said.startswith(f"The photo has only {colours} colours")
+
+
+def test_where_a_face_is_refused_the_file_may_be_the_cause(
+    astronaut: Image.Image, networks: FaceNetworks
+) -> None:
+    damaged = bytearray(ASTRONAUT.read_bytes())
+    rng = np.random.default_rng(1)
+    for place in rng.integers(1000, len(damaged) - 10, 60):
+        damaged[place] = rng.integers(0, 255)
+    with pytest.raises(FacewrightError, match="damaged JPEG picture") as caught:
+        find_face(bytes(damaged), networks)
+    assert caught.value.code == ErrorCode.BAD_PHOTO
+    black = Image.new("RGB", astronaut.size)
+    animation = _encoded(black, "WEBP", save_all=True, append_images=[astronaut])
+    with pytest.raises(FacewrightError, match="no face in the photo") as caught:
+        find_face(animation, networks)
+    assert "only the first of the 2 frames of this animation is looked at" in caught.value.hint

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 
 from facewright.core.errors import FacewrightError
 from facewright.photo.photo import BACKGROUND, decode_photo
+from facewright.photo.photo_damage import jpeg_damage
 from facewright.photo.photo_structure import (
     MAX_JPEG_HEADER,
     MAX_JPEG_JUNK,
@@ -144,9 +145,92 @@ def test_transparency_shows_the_background(portrait: Image.Image) -> None:
     see_through.putalpha(
         Image.fromarray(np.where(np.arange(96) < 48, 0, 255).astype(np.uint8)[None].repeat(64, 0))
     )
-    pixels = _pixels(_encoded(see_through))
+    decoded = decode_photo(_encoded(see_through))
+    assert decoded.opacity is not None
+    opacity = np.asarray(decoded.opacity)
+    assert (opacity[:, :48] == 0).all()
+    assert (opacity[:, 48:] == 255).all()
+    pixels = np.asarray(decoded.image).astype(np.int64)
     np.testing.assert_array_equal(pixels[:, :48], np.broadcast_to(BACKGROUND, (64, 48, 3)))
     assert (pixels[:, 48:] == 180).all()
+
+
+def test_what_is_faint_all_over_is_as_good_as_opaque(portrait: Image.Image) -> None:
+    faint = portrait.convert("RGBA")
+    faint.putalpha(40)
+    decoded = decode_photo(_encoded(faint))
+    assert decoded.opacity is None
+    np.testing.assert_array_equal(np.asarray(decoded.image), np.asarray(portrait))
+    faint.putpixel((5, 60), (0, 0, 0, 0))
+    decoded = decode_photo(_encoded(faint))
+    assert decoded.opacity is not None
+    assert decoded.opacity.getextrema() == (0, 255)
+    assert decoded.image.getpixel((70, 30)) == (180, 180, 180)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_transparent_all_over_is_refused(portrait: Image.Image, mode: str) -> None:
+    nothing = portrait.convert(mode)
+    nothing.putalpha(0)
+    refused = _refused(_encoded(nothing))
+    assert refused.code == ErrorCode.BAD_PHOTO
+    assert "transparent all over" in refused.message
+    assert "without transparency" in refused.hint
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
+@pytest.mark.parametrize(("sent", "arrived"), [(b"\n", b"\r\n"), (b"\r", b"\n")])
+def test_a_transfer_as_text_is_named(kind: str, sent: bytes, arrived: bytes) -> None:
+    photo = _encoded(Image.open(ASTRONAUT).resize((1024, 1024)), kind, quality=95)
+    decode_photo(photo)
+    refused = _refused(photo.replace(sent, arrived))
+    assert refused.code == ErrorCode.BAD_PHOTO
+    assert "damaged by a transfer as text" in refused.message
+    assert "as binary" in refused.hint
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quality": 75},
+        {"quality": 95, "subsampling": 0},
+        {"quality": 10, "optimize": True, "subsampling": 1},
+        {"quality": 85, "restart_marker_blocks": 5},
+        {"quality": 85, "progressive": True},
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_codes_of_good_jpegs_fill_their_picture(mode: str, options: dict[str, Any]) -> None:
+    photo = Image.open(ASTRONAUT).crop((101, 11, 360, 262)).convert(mode)
+    assert jpeg_damage(_encoded(photo, "JPEG", **options)) is None
+    assert jpeg_damage(_encoded(Image.new(mode, (90, 70)), "JPEG", **options)) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 40}, {"optimize": True}])
+def test_damaged_codes_of_a_jpeg_are_seen(options: dict[str, Any]) -> None:
+    photo = _encoded(Image.open(ASTRONAUT).crop((101, 11, 360, 262)), "JPEG", quality=80, **options)
+    middle = len(photo) // 2
+    assert jpeg_damage(photo[:middle] + photo[-2:])
+    assert jpeg_damage(photo[:middle] + photo[middle + 300 :])
+    assert jpeg_damage(photo[:-2] + photo[middle:])
+    assert jpeg_damage(photo[:middle])
+    rng = np.random.default_rng(0)
+    changed = bytearray(photo)
+    for place in rng.integers(middle, len(photo) - 10, 20):
+        changed[place] = rng.integers(0, 255)
+    assert jpeg_damage(bytes(changed))
+
+
+def test_of_an_animation_the_first_frame_is_named(portrait: Image.Image) -> None:
+    frames = [portrait.rotate(angle) for angle in (10, 20)]
+    for kind in ("WEBP", "PNG"):
+        animation = _encoded(portrait, kind, save_all=True, append_images=frames)
+        assert decode_photo(animation).looked_at == "the first of the 3 frames of this animation"
+    animation = _encoded(portrait, "AVIF", save_all=True, append_images=frames)
+    assert decode_photo(animation).looked_at == "one frame of this animation"
+    for kind in ("JPEG", "WEBP", "PNG", "AVIF"):
+        assert decode_photo(_encoded(portrait, kind)).looked_at is None
+    assert decode_photo(HEIC.read_bytes()).looked_at is None
 
 
 def test_animation_gives_its_first_frame(portrait: Image.Image) -> None:

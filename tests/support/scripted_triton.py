@@ -39,6 +39,8 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         self.refinement_info = _INFO
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.requests: list[service_pb2.ModelInferRequest] = []
+        self.stages: tuple[str, ...] = ()  # that begin before an avatar that is streamed
+        self.key: str | None = None  # without which nothing is answered
         self.arrived = threading.Event()
         self.release = threading.Event()
         self.release.set()
@@ -46,6 +48,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
 
     def ModelInfer(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         """An avatar or a refinement, unless a failure is due; held back until `release`."""
+        self._require_key(context)
         self.requests.append(request)
         # gRPC calls this when the call ends: held back, it can only end from the other side.
         context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
@@ -58,13 +61,24 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         return avatar_of(request, self.contents)
 
     def ModelStreamInfer(self, requests, context):  # type: ignore[no-untyped-def]  # noqa: N802
-        """Iterations and the result, unless a failure is due; held back until `release`."""
+        """Iterations and the result, or stages and an avatar, unless a failure is due; held back until
+        `release`.
+        """
+        self._require_key(context)
         context.add_callback(lambda: self.release.is_set() or self.cancelled.set())
         request = next(requests)
         self.requests.append(request)
         self.arrived.set()
         if self.failures:
             yield service_pb2.ModelStreamInferResponse(error_message=self.failures.pop(0)[1])
+            return
+        if request.model_name.startswith("avatar_"):
+            for stage in self.stages:
+                told = service_pb2.ModelInferResponse()
+                told.parameters[contract.STAGE_PARAMETER].string_param = stage
+                yield service_pb2.ModelStreamInferResponse(infer_response=told)
+            avatar = avatar_of(request, self.contents)
+            yield service_pb2.ModelStreamInferResponse(infer_response=avatar)
             return
         for iteration in range(1, ITERATIONS + 1):
             state = {"iteration": iteration, "iterations": ITERATIONS, "losses": {"total": 1.0 / iteration}}
@@ -78,10 +92,12 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
 
     def ModelReady(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         """Whether it is the one pipeline."""
+        self._require_key(context)
         return service_pb2.ModelReadyResponse(ready=request.name == "avatar_twin")
 
     def ModelStatistics(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         """A pipeline and a stage."""
+        self._require_key(context)
         names = ("avatar_twin", "find_face")
         return service_pb2.ModelStatisticsResponse(
             model_stats=[service_pb2.ModelStatistics(name=name) for name in names]
@@ -101,6 +117,12 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         answer.inputs.add(name="PHOTO")
         answer.outputs.add(name="GLB" if request.name == "avatar_twin" else "FACE_CROP")
         return answer
+
+    def _require_key(self, context: grpc.ServicerContext) -> None:
+        shown = dict(context.invocation_metadata()).get("authorization")
+        if self.key is not None and shown != f"Bearer {self.key}":
+            fields = {"code": "UNAUTHENTICATED", "stage": "gateway", "message": "no such key", "hint": "h"}
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, json.dumps(fields))
 
 
 @contextmanager

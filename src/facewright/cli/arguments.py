@@ -176,6 +176,24 @@ def photo(text: str) -> Path:
     return Path(text)
 
 
+def no_key(_text: str) -> str:
+    """Refuse an API key, whatever it is."""
+    raise argparse.ArgumentTypeError(
+        "a key on a command line is seen by every user of this machine; give it in a file, --key-file FILE, "
+        "or in $FACEWRIGHT_KEY"
+    )
+
+
+def key_file(text: str) -> Path:
+    """The file that an API key is in, and not the key, which would be told as a file that is not there."""
+    from facewright.gateway.api_keys import PREFIX
+
+    path = Path(text)
+    if path.name.startswith(PREFIX) and not path.exists():
+        no_key(text)
+    return path
+
+
 def require_readable(path: Path, option: str) -> None:
     """Refuse what is no file that can be read: before any work, and before a pipe is waited for.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from facewright_client._avatar_name import glb_instead
 from facewright_client.contract import GLB, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
-    from facewright_client import Tls
+    from facewright_client import Connection, Tls
 
 DEFAULT_PIPELINE: Final = "avatar_twin"
 DEFAULT_SERVER: Final = "localhost:8001"
@@ -97,6 +98,7 @@ def add_create(commands: Any, asked: str | None) -> None:
 def _create(parsed: argparse.Namespace) -> int:
     with leaving_at_once():
         from facewright.cli.create_command import Batch, create_avatars, prepare
+        from facewright_client import RetryPolicy
 
     options = pipeline(parsed.pipeline).options
     batch = Batch(
@@ -108,7 +110,6 @@ def _create(parsed: argparse.Namespace) -> int:
         report=parsed.report,
         again=parsed.again,
         parallel=parsed.parallel,
-        timeout_s=parsed.timeout,
     )
     if parsed.embedded and (parsed.server != DEFAULT_SERVER or parsed.tls_authority is not None):
         raise FacewrightError(
@@ -116,17 +117,22 @@ def _create(parsed: argparse.Namespace) -> int:
             "--embedded starts a server of its own, and --server or --tls-authority name another",
             "leave one of them out",
         )
+    # An explicit time is for a server that is not there, too.
+    unavailable_s = parsed.timeout or LONGEST_UNAVAILABLE_S
+    connection = replace(
+        _connection(parsed, parsed.timeout or LONGEST_S), retries=RetryPolicy(unavailable_s=unavailable_s)
+    )
     if not prepare(batch):
         return 1
     if not parsed.embedded:
-        return create_avatars(batch, parsed.server, _tls(parsed))
+        return create_avatars(batch, parsed.server, connection)
     with leaving_at_once():
         from facewright.cli.serve_command import NOT_STARTED, embedded_server, not_started
 
     say("starting a server …")
     try:
         with embedded_server() as server:
-            return create_avatars(batch, server.url)
+            return create_avatars(batch, server.url, connection)
     except NOT_STARTED as error:
         complain(*not_started(error))
         return 1
@@ -179,8 +185,7 @@ def _refine(parsed: argparse.Namespace) -> int:
             parsed.server,
             validated_options(_given(parsed, REFINE_OPTIONS), REFINE_OPTIONS),
             parsed.preview,
-            parsed.timeout,
-            _tls(parsed),
+            _connection(parsed, parsed.timeout),
         )
     )
 
@@ -203,6 +208,41 @@ def _add_connection(group: Any) -> None:
     group.add_argument(
         "--tls-server-name", metavar="NAME", help="what the certificate was issued for, where not for HOST"
     )
+    group.add_argument(
+        "--key-file",
+        type=arguments.key_file,
+        metavar="FILE",
+        help="holds the API key that the server asks for (default: the key in $FACEWRIGHT_KEY)",
+    )
+    # Tried by whoever does not know of the file: refused without being told again, as argparse would.
+    group.add_argument("--key", "--api-key", type=arguments.no_key, help=argparse.SUPPRESS)
+    group.add_argument(
+        "--key-in-clear",
+        action="store_true",
+        help="send the key to another machine without --tls-authority: over networks that are encrypted "
+        "underneath",
+    )
+
+
+def _connection(parsed: argparse.Namespace, timeout_s: float) -> Connection:
+    """How the server is asked.
+
+    Raises:
+        FacewrightError: BAD_OPTION when a file is not what it is said to be, or a key would be seen.
+    """
+    from facewright_client import Connection
+    from facewright_client._api_key import key_from
+
+    if parsed.key_file is not None:
+        arguments.require_readable(parsed.key_file, "--key-file")
+    tls = _tls(parsed)
+    try:
+        key = key_from(parsed.key_file)
+        connection = Connection(timeout_s, tls=tls, key=key, key_in_clear=parsed.key_in_clear)
+        connection.check_key_stays_secret(parsed.server)
+    except ValueError as error:
+        raise FacewrightError(ErrorCode.BAD_OPTION, str(error), "") from None
+    return connection
 
 
 def _tls(parsed: argparse.Namespace) -> Tls | None:

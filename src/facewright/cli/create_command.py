@@ -7,17 +7,25 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from glob import iglob
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-from facewright.cli.client_commands import LONGEST_S, LONGEST_UNAVAILABLE_S
 from facewright.cli.messages import LOG, printable, reason, say
 from facewright.core.errors import FacewrightError
 from facewright.core.invocation import runnable
@@ -27,9 +35,8 @@ from facewright_client import (
     BadRequestError,
     Connection,
     FacewrightClientError,
-    RetryPolicy,
     ServerUnavailableError,
-    Tls,
+    UnauthenticatedError,
     WrongServerError,
 )
 from facewright_client._photo_file import check_photo_file, photo_bytes
@@ -40,6 +47,18 @@ from facewright_client.contract import ErrorCode
 _PATIENCE_S: Final = 1.0
 #: Seconds between lines that say how far a batch is, off a terminal.
 _TELL_EVERY_S: Final = 30.0
+_OF_MANY: Final[tuple[ProgressColumn, ...]] = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeRemainingColumn(),
+)
+#: A bar of one photo would stand still; its stages are seen to go by.
+_OF_ONE: Final[tuple[ProgressColumn, ...]] = (
+    SpinnerColumn(),
+    TimeElapsedColumn(),
+    TextColumn("{task.fields[stage]}"),
+)
 #: In the output folder: what is finished, by file name.
 FINISHED_FILE: Final = ".facewright-finished.json"
 
@@ -56,8 +75,6 @@ class Batch:
         preview, report: also write ``NAME.preview.png`` and ``NAME.report.json``.
         again: make finished avatars again.
         parallel: photos under way at once.
-        timeout_s: for one photo, a server that is not there included; None: `LONGEST_S`, and
-            `LONGEST_UNAVAILABLE_S` of it for such a server.
 
     Raises:
         FacewrightError: BAD_OPTION when a file to write is one of the photos, or there are several photos for
@@ -72,7 +89,6 @@ class Batch:
     report: bool = False
     again: bool = False
     parallel: int = 4
-    timeout_s: float | None = None
 
     @property
     def single(self) -> bool:
@@ -188,23 +204,27 @@ def prepare(batch: Batch) -> bool:
     return False
 
 
-def create_avatars(batch: Batch, url: str, tls: Tls | None = None) -> int:
-    """Make all avatars of a batch by the server at ``url``; returns 0, or 1 when any photo failed."""
+def create_avatars(batch: Batch, url: str, connection: Connection) -> int:
+    """Make all avatars of a batch by the server at ``url``; returns 0, or 1 when any photo failed.
+
+    A server that is there and full is asked until a photo's time, the connection's, is over: nobody sits
+    before a batch, and a photo that is given up has to be asked for again by hand.
+    """
     _prepare_output(batch)
-    return asyncio.run(_Creation(batch, url, tls).run())
+    return asyncio.run(_Creation(batch, url, connection).run())
 
 
 class _Creation:
     """One run of the command: how far it is, and what is told on the way.
 
     Args:
-        batch, url, tls: as `create_avatars`.
+        batch, url, connection: as `create_avatars`.
     """
 
-    def __init__(self, batch: Batch, url: str, tls: Tls | None) -> None:
+    def __init__(self, batch: Batch, url: str, connection: Connection) -> None:
         self._batch = batch
         self._url = url
-        self._tls = tls
+        self._connection = replace(connection, on_retry=self._waiting)
         self._targets = batch.targets()
         self._finished = Finished(batch.folder)
         self._console = Console(file=LOG, markup=False, emoji=False, highlight=False)
@@ -218,26 +238,24 @@ class _Creation:
         """All photos; the exit status."""
         # One iterator for all workers: each takes the next photo when it is free.
         jobs = iter(list(zip(self._batch.photos, self._targets, strict=True)))
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with_bar = self._many and self._console.is_terminal
-        connection = Connection(
-            timeout_s=self._batch.timeout_s or LONGEST_S,
-            retries=RetryPolicy(unavailable_s=self._batch.timeout_s or LONGEST_UNAVAILABLE_S),
-            tls=self._tls,
-            on_retry=self._waiting,
-        )
+        with_bar = self._console.is_terminal
+        columns = _OF_MANY if self._many else _OF_ONE
         telling = None if with_bar or not self._many else asyncio.create_task(self._tell_now_and_then())
         # A connection belongs to the event loop that it is opened in.
         try:
-            async with AsyncClient(self._url, connection) as client:
+            async with AsyncClient(self._url, self._connection) as client:
                 with Progress(*columns, console=self._console, disable=not with_bar) as bar:
-                    task = bar.add_task("avatars", total=len(self._targets))
+                    task = bar.add_task("avatars", total=len(self._targets), stage="")
+
+                    def tell(stage: str) -> None:
+                        bar.update(task, stage=stage.replace("_", " "))
 
                     async def worker() -> None:
                         for photo, target in jobs:
                             if self._given_up:
                                 return
-                            await self._one(client, photo, target)
+                            told = tell if with_bar and not self._many else None
+                            await self._one(client, photo, target, told)
                             bar.advance(task)
 
                     workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
@@ -270,8 +288,10 @@ class _Creation:
             done = self._made + self._skipped + self._failed
             self._say(f"{done} of {len(self._targets)} photos done")
 
-    async def _one(self, client: AsyncClient, photo: Path, target: Path) -> None:
-        """One photo, or a line about it."""
+    async def _one(
+        self, client: AsyncClient, photo: Path, target: Path, tell: Callable[[str], None] | None
+    ) -> None:
+        """One photo, or a line about it; ``tell`` is told its stages."""
         try:
             content = photo_bytes(photo)
             fingerprint = Finished.fingerprint(content, self._batch)
@@ -282,6 +302,7 @@ class _Creation:
                 content,
                 self._batch.pipeline,
                 preview=self._batch.preview,
+                progress=tell,
                 **self._batch.options,
             )
         except (FacewrightClientError, OSError) as error:
@@ -310,7 +331,7 @@ class _Creation:
                 what = f"the server at {self._url} does not serve {self._batch.pipeline}"
                 self._give_up(f"error: {what}; mend: choose another --pipeline; it serves {there}")
                 return
-        if isinstance(error, WrongServerError) or (
+        if isinstance(error, (WrongServerError, UnauthenticatedError)) or (
             isinstance(error, ServerUnavailableError) and not self._answered
         ):
             self._give_up(line)
@@ -336,7 +357,9 @@ class _Creation:
 
     def _tell_waiting(self) -> None:
         gone = isinstance(self._waits_for, ServerUnavailableError)
-        longest = self._batch.timeout_s or (LONGEST_UNAVAILABLE_S if gone else LONGEST_S)
+        longest = self._connection.timeout_s
+        if gone:
+            longest = self._connection.retries.unavailable_s or longest
         self._say(f"waiting up to {longest:g} s for the server at {self._url}: {self._waits_for}")
 
     def _heard(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Final
@@ -24,7 +24,6 @@ from facewright_client import (
     Refinement,
     RefinementProgress,
     RefinementStart,
-    Tls,
 )
 from facewright_client._refinement import unfit
 from facewright_client._whole_file import file_behind, obstacle, try_folder, write_whole
@@ -45,8 +44,7 @@ class RefineCommand:
         server: address.
         options: docs/pipelines.md, given ones only.
         preview: JPEG of the last picture; None: none.
-        timeout_s: for all of it.
-        tls: encryption; None: plain text.
+        connection: how the server is asked; its time limit is for all of it.
 
     Raises:
         FacewrightError: BAD_OPTION when a file cannot be written there, or would be written over another.
@@ -57,8 +55,7 @@ class RefineCommand:
     server: str
     options: Mapping[str, Any]
     preview: Path | None = None
-    timeout_s: float = 600.0
-    tls: Tls | None = None
+    connection: Connection = field(default_factory=lambda: Connection(timeout_s=600.0))
 
     def __post_init__(self) -> None:
         written: dict[str, tuple[Path, tuple[str, ...]]] = {"--output": (self.output, (".npz",))}
@@ -185,10 +182,9 @@ def _refine(command: RefineCommand, start: RefinementStart) -> tuple[Refinement,
         TextColumn("loss {task.fields[loss]}"),
         TimeRemainingColumn(),
     )
-    connection = Connection(timeout_s=command.timeout_s, tls=command.tls)
     bar = Progress(*columns, console=Console(file=LOG))
     task = bar.add_task("refining", total=None, loss="")
-    with Client(command.server, connection) as client:
+    with Client(command.server, command.connection) as client:
 
         def show(progress: RefinementProgress) -> None:
             bar.start()  # not before: a refusal needs no bar

@@ -10,6 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -26,9 +27,10 @@ from facewright.gateway.addresses import grpc_peer_name
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.statuses import GRPC_STATUS
+from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.triton import SERVICE
 from facewright.pipelines.stages import Pipeline
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import PROGRESS_PARAMETER, ErrorCode
 
 #: The largest encoded photo, and room for everything beside it.
 LARGEST_REQUEST: Final = 33 * 2**20
@@ -170,10 +172,14 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
                 head = message.head_of(request)
                 identity = head.id
                 call = self._call(request, head, caller, context)
-                async for answer in self._door.house.answers(call):
-                    async with writing:
-                        await context.write(message.streamed(message.with_id(answer, identity)))
+                stream = stream_with_stages if _flag(head.parameters, PROGRESS_PARAMETER) else stream_of
+                pipeline = self._door.served[call.pipeline]
+                async with aclosing(stream(self._door.house, pipeline, call)) as answers:
+                    async for answer in answers:
+                        async with writing:
+                            await context.write(message.streamed(message.with_id(answer, identity)))
             except FacewrightError as error:
+                error.stage = error.stage or "gateway"
                 async with writing:
                     await context.write(message.streamed_error(error.to_json(), identity))
             finally:
@@ -285,6 +291,10 @@ async def _refused(context: Any, error: FacewrightError) -> NoReturn:
     error.stage = error.stage or "gateway"
     await context.abort(GRPC_STATUS[error.code], error.to_json(), trailing)
     raise error  # never: abort does
+
+
+def _flag(parameters: Mapping[str, Any], name: str) -> bool:
+    return name in parameters and bool(parameters[name].bool_param)
 
 
 def _integer(parameter: Any) -> int:

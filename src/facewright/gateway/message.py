@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import STAGE_PARAMETER, ErrorCode
 
 #: Field numbers: of requests and their tensors, of answers and of streamed answers.
 _INPUTS: Final = 5
@@ -29,6 +29,10 @@ _LARGEST_HEAD: Final = 65536
 _LONGEST_VARINT: Final = 10
 _FIXED: Final = {1: 8, 5: 4}  # bytes of a value by wire type
 _LENGTH_DELIMITED: Final = 2
+#: Parameters of messages that stand one behind the other are put together, too.
+_FINAL: Final[bytes] = service_pb2.ModelInferResponse(
+    parameters={"triton_final_response": service_pb2.InferParameter(bool_param=True)}
+).SerializeToString()
 
 
 class Field(NamedTuple):
@@ -100,6 +104,18 @@ def head_of(request: bytes) -> Any:
 def with_id(message: bytes, identity: str) -> bytes:
     """A ``ModelInferRequest`` or ``ModelInferResponse`` with another ``id``."""
     return message + _delimited(_ID, identity.encode())
+
+
+def final(answer: bytes) -> bytes:
+    """A ``ModelInferResponse`` as the last one for its request."""
+    return answer + _FINAL
+
+
+def stage_begins(stage: str) -> bytes:
+    """A ``ModelInferResponse`` that only names a stage (`facewright_client.contract.STAGE_PARAMETER`)."""
+    named = service_pb2.InferParameter(string_param=stage)
+    told: bytes = service_pb2.ModelInferResponse(parameters={STAGE_PARAMETER: named}).SerializeToString()
+    return told
 
 
 def streamed(answer: bytes) -> bytes:

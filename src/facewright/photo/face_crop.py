@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,10 @@ from facewright_client.contract import CROP_SIZE
 
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+#: From this opacity on something counts as shown: three quarters.
+OPAQUE = 192
 
 #: Side of the crop for a face of size 1: 0.6 of the face's height is left above it for hair and below for the
 #: neck.
@@ -53,12 +57,40 @@ class CropFrame:
         return matrix
 
 
-def cut_face_crop(photo: Photo, frame: CropFrame) -> tuple[U8, tuple[int, int, int, int]]:
-    """Resample the crop, antialiased; beyond the photo its border is repeated.
+@dataclass(frozen=True)
+class FaceCrop:
+    """FACE_CROP.
 
-    Returns:
-        FACE_CROP ``[1024, 1024, 3]`` in sRGB, and x0, y0, x1, y1 of its part that shows the photo, crop
-        pixels.
+    Attributes:
+        image: ``[1024, 1024, 3]`` sRGB; beyond the photo its border is repeated.
+        valid_box: x0, y0, x1, y1 of the part that shows the photo, crop pixels.
+        opacity: u8 ``[1024, 1024]``; None where nothing is transparent.
+    """
+
+    image: U8
+    valid_box: tuple[int, int, int, int]
+    opacity: U8 | None
+
+    @property
+    def seen(self) -> Mask:
+        """Where it shows something of the photo, ``[1024, 1024]``."""
+        x0, y0, x1, y1 = self.valid_box
+        seen = np.zeros(self.image.shape[:2], np.bool_)
+        seen[y0:y1, x0:x1] = True
+        return seen if self.opacity is None else seen & (self.opacity >= OPAQUE)
+
+    def within_opaque(self) -> FaceCrop:
+        """The same with `valid_box` around what is opaque."""
+        seen = self.seen
+        rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return self
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        return replace(self, valid_box=box)
+
+
+def cut_face_crop(photo: Photo, frame: CropFrame) -> FaceCrop:
+    """Resample the crop, antialiased.
 
     Raises:
         ValueError: the crop does not touch the photo.
@@ -75,19 +107,23 @@ def cut_face_crop(photo: Photo, frame: CropFrame) -> tuple[U8, tuple[int, int, i
     edges = photo.from_photo(np.stack([corner + low * step, corner + high * step]))
     box = edges.clip(0, photo.image.size).ravel()
     size = high - low
-    part = photo.image.resize(
-        (int(size[0]), int(size[1])),
-        Image.Resampling.BICUBIC,
-        box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-        reducing_gap=3.0,
-    )
+
+    def part(image: Image.Image) -> Image.Image:
+        return image.resize(
+            (int(size[0]), int(size[1])),
+            Image.Resampling.BICUBIC,
+            box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+            reducing_gap=3.0,
+        )
+
     after = CROP_SIZE - high
-    crop = np.pad(
-        np.asarray(to_srgb(part, photo.colours)),
-        ((low[1], after[1]), (low[0], after[0]), (0, 0)),
-        mode="edge",
-    )
+    beyond = ((low[1], after[1]), (low[0], after[0]))
+    crop = np.pad(np.asarray(to_srgb(part(photo.image), photo.colours)), (*beyond, (0, 0)), mode="edge")
+    opacity = np.pad(np.asarray(part(photo.opacity)), beyond, mode="edge") if photo.opacity else None
     x0, y0, x1, y1 = int(low[0]), int(low[1]), int(high[0]), int(high[1])
     for _ in range(frame.quarter_turns):  # np.rot90 turns counter-clockwise: (x, y) → (y, 1024 − x)
         x0, y0, x1, y1 = y0, CROP_SIZE - x1, y1, CROP_SIZE - x0
-    return np.ascontiguousarray(np.rot90(crop, frame.quarter_turns)), (x0, y0, x1, y1)
+    turned = np.ascontiguousarray(np.rot90(crop, frame.quarter_turns))
+    if opacity is not None:
+        opacity = np.ascontiguousarray(np.rot90(opacity, frame.quarter_turns))
+    return FaceCrop(turned, (x0, y0, x1, y1), opacity)

@@ -22,7 +22,7 @@ F64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 # Landmarks: the face's outline, and what on it is no skin.
-_OVAL: Final = (
+OVAL: Final = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
@@ -67,16 +67,18 @@ class MeasuredFace:
     Args:
         view: ``[3, S, S]``, 0-1.
         landmarks: ``[478, 2]``, pixels of the view.
+        seen: ``[S, S]``, where the view shows something of the photo.
     """
 
-    def __init__(self, view: Floats, landmarks: F64) -> None:
-        oval = landmarks[list(_OVAL)]
+    def __init__(self, view: Floats, landmarks: F64, seen: Mask) -> None:
+        oval = landmarks[list(OVAL)]
         low = np.clip(np.floor(oval.min(axis=0)).astype(np.intp), 0, view.shape[-1])
         high = np.clip(np.ceil(oval.max(axis=0)).astype(np.intp), 0, view.shape[-1])
         self.pixels = view[:, low[1] : high[1], low[0] : high[0]] * np.float32(255)
         self.landmarks = landmarks - low
         self.brightness: Floats = np.tensordot(LUMINANCE, self.pixels, 1)
-        self.face, self.skin = _areas(self.landmarks, self.brightness.shape)
+        shown = seen[low[1] : high[1], low[0] : high[0]]
+        self.face, self.skin = (area & shown for area in _areas(self.landmarks, self.brightness.shape))
 
     @property
     def from_aside(self) -> bool:
@@ -237,7 +239,7 @@ def _mean_of_least(differences: Floats) -> float:
 
 def _areas(landmarks: F64, shape: tuple[int, ...]) -> tuple[Mask, Mask]:
     """The face inside its outline, and its skin: without brows, eyes, nostrils and lips. Each ``[H, W]``."""
-    oval = landmarks[list(_OVAL)]
+    oval = landmarks[list(OVAL)]
     centre = oval.mean(axis=0)
     picture = Image.new("L", (shape[1], shape[0]))
     draw = ImageDraw.Draw(picture)

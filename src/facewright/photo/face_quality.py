@@ -10,12 +10,14 @@ from facewright.core.arrays import Floats
 from facewright.core.errors import FacewrightError
 from facewright.photo.face_cover import check_cover
 from facewright.photo.face_limits import LIMITS
-from facewright.photo.face_measures import F64, MeasuredFace
+from facewright.photo.face_measures import F64, Mask, MeasuredFace
 from facewright.photo.person_mask import LEAST_AGREEMENT, FoundPerson
 from facewright_client.contract import ErrorCode
 
 
-def check_face(view: Floats, landmarks: F64, score: float, person: FoundPerson) -> list[str]:
+def check_face(
+    view: Floats, landmarks: F64, score: float, person: FoundPerson, seen: Mask, covers: bool = True
+) -> list[str]:
     """Refuse what is no usable face.
 
     Args:
@@ -23,6 +25,8 @@ def check_face(view: Floats, landmarks: F64, score: float, person: FoundPerson) 
         landmarks: ``[478, 2]``, pixels of the view.
         score: the landmark network's probability of a face.
         person: who was found there.
+        seen: ``[192, 192]``, where the view shows something of the photo; the rest is not measured.
+        covers: whether to ask what covers eyes, nose and mouth.
 
     Returns:
         Sentences for the report on exposure, contrast, sharpness and colour, and on what is covered.
@@ -32,12 +36,14 @@ def check_face(view: Floats, landmarks: F64, score: float, person: FoundPerson) 
             blown out, blurred, without contrast, a negative or in false colours, or where eyes and mouth are
             covered.
     """
-    face = MeasuredFace(view, landmarks)
+    face = MeasuredFace(view, landmarks, seen)
     if not face.measurable:
         return []
     _refuse_light(face)
     covered = []
-    if not (face.dark or face.over_exposed or face.contrast < LIMITS.low_contrast or face.from_aside):
+    if covers and not (
+        face.dark or face.over_exposed or face.contrast < LIMITS.low_contrast or face.from_aside
+    ):
         covered = check_cover(view, landmarks, face.contrast, face.change_of_hue_above)
     _refuse_pictures(face)
     if not covered and not face.over_exposed:

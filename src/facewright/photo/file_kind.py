@@ -179,6 +179,11 @@ def photo_format(photo: bytes) -> PhotoFormat | None:
     return None
 
 
+def is_sequence(photo: bytes) -> bool:
+    """Whether a HEIF file holds an animation (or a burst) beside its primary picture."""
+    return any(brand in (b"avis", b"hevc", b"hevx", b"msf1") for brand in _brands(photo))
+
+
 def other_kind(photo: bytes) -> FacewrightError:
     """The refusal of a file that is none of `photo_format`'s, which names what it is and what to send
     instead.

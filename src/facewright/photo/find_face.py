@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +24,9 @@ from facewright.photo.face_detection import (
     covered_share,
     search_faces,
 )
+from facewright.photo.face_extent import check_extent, seen_in_view
 from facewright.photo.face_networks import FaceNetworks
+from facewright.photo.face_proportions import check_proportions
 from facewright.photo.face_quality import check_face
 from facewright.photo.landmark_crop import (
     MESH_COUNT,
@@ -33,6 +37,7 @@ from facewright.photo.landmark_crop import (
 )
 from facewright.photo.person_mask import find_person
 from facewright.photo.photo import Photo, decode_photo
+from facewright.photo.photo_damage import jpeg_damage
 from facewright.photo.photo_info import PhotoInfo
 from facewright_client.contract import ErrorCode
 
@@ -107,7 +112,8 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
     clock = LapClock()
     decoded = decode_photo(photo)
     clock.lap("decode")
-    faces, main = _faces(decoded, networks)
+    with _causes_named(photo, decoded):
+        faces, main = _faces(decoded, networks)
     index = _index(faces, main, face_index)
     face = faces[index]
     pupil_distance = _pupil_distance(face)
@@ -118,20 +124,23 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
     if decoded.reduction > 1 and frame.side / decoded.reduction < _ENOUGH_CROP_PIXELS:
         decoded = decode_photo(photo, reduction=_finer(frame.side))
         clock.lap("decode_again")
-    crop, valid_box = cut_face_crop(decoded, frame)
+    crop = cut_face_crop(decoded, frame)
     to_photo = frame.to_photo()
     landmark_to_crop = np.linalg.inv(to_photo) @ view.to_image()
-    landmark_input = sample_view(Image.fromarray(crop), landmark_to_crop)
+    landmark_input = sample_view(Image.fromarray(crop.image), landmark_to_crop)
     clock.lap("crop")
-    person = find_person(crop, valid_box, _moved(face.landmarks, np.linalg.inv(to_photo)), networks)
-    clock.lap("person_mask")
     in_view = _moved(face.landmarks, np.linalg.inv(view.to_image()))
-    try:
-        faults = check_face(landmark_input, in_view, face.score, person)
-    except FacewrightError as error:
-        if len(faces) > 1:
-            error.hint += f"; or ask for another of the {len(faces)} faces by face_index"
-        raise
+    seen = seen_in_view(crop, landmark_to_crop, landmark_input.shape[-1])
+    with _causes_named(photo, decoded), _others_named(len(faces)):
+        guessed = check_extent(seen, in_view, face.landmarks, (decoded.width, decoded.height))
+        if guessed and crop.opacity is not None:
+            # No cut-out: the photo ends where its opaque part does.
+            crop = crop.within_opaque()
+        person = find_person(crop, _moved(face.landmarks, np.linalg.inv(to_photo)), networks)
+        clock.lap("person_mask")
+        squeezed = check_proportions(face.landmarks)
+        covers = not (guessed or squeezed or decoded.few_colours)
+        faults = check_face(landmark_input, in_view, face.score, person, seen, covers)
     clock.lap("check")
     (x0, y0), (x1, y1) = face.box.tolist()
     info = PhotoInfo(
@@ -143,24 +152,56 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         face_index=index,
         face_roll=float(np.degrees(view.angle)),
         focal_px=decoded.focal_px,
-        crop_valid_box=valid_box,
+        crop_valid_box=crop.valid_box,
         warnings=[
             *decoded.warnings,
             *_choice_warning(len(faces), index, face_index),
             *_warnings(face, pupil_distance),
+            *guessed,
+            *squeezed,
             *faults,
             *person.warnings(),
         ],
         milliseconds=clock.milliseconds,
     )
     return FoundFace(
-        crop,
+        crop.image,
         to_photo.astype(np.float32),
         landmark_input,
         landmark_to_crop.astype(np.float32),
         person.mask,
         info,
     )
+
+
+@contextmanager
+def _causes_named(photo: bytes, decoded: Photo) -> Iterator[None]:
+    """Where a face is refused, say what of the file may be the cause."""
+    try:
+        yield
+    except FacewrightError as error:
+        if damage := jpeg_damage(photo):
+            raise FacewrightError(
+                ErrorCode.BAD_PHOTO,
+                f"the photo ({len(photo)} bytes) is a damaged JPEG picture: {damage}; what is left of "
+                "it shows no usable face",
+                "send it again, as binary; where it is damaged at its source, send another copy",
+            ) from error
+        if decoded.looked_at:
+            error.hint += (
+                f"; only {decoded.looked_at} is looked at: save another one as JPEG or PNG and send that"
+            )
+        raise
+
+
+@contextmanager
+def _others_named(count: int) -> Iterator[None]:
+    try:
+        yield
+    except FacewrightError as error:
+        if count > 1:
+            error.hint += f"; or ask for another of the {count} faces by face_index"
+        raise
 
 
 def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
@@ -191,7 +232,8 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
             main = max(faces, key=lambda face: face.prominence)
             faces.sort(key=lambda face: float(face.box[:, 0].sum()))
             return faces, faces.index(main)
-    seen = f"what resembles one is none (places: {rejected})" if rejected else "nothing resembles one"
+    places = f"what resembles one is none, or too small to tell (places: {rejected})"
+    seen = places if rejected else "nothing resembles one"
     raise FacewrightError(
         ErrorCode.NO_FACE,
         f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}",

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.spatial import ConvexHull
 
+from facewright.photo.face_crop import OPAQUE, FaceCrop
 from facewright.photo.face_networks import FaceNetworks
 from facewright.pipelines.tensors import PERSON_MASK
 
@@ -44,10 +45,8 @@ class FoundPerson:
         ]
 
 
-def find_person(
-    face_crop: U8, valid_box: tuple[int, int, int, int], landmarks: F64, networks: FaceNetworks
-) -> FoundPerson:
-    """Ask the network, and add the face, which is a person by definition.
+def find_person(crop: FaceCrop, landmarks: F64, networks: FaceNetworks) -> FoundPerson:
+    """Ask the network, and add the face, which is a person by definition; what is transparent is none.
 
     The network knows photos of people with hair, shoulders and a background. Where the photo ends, repeated
     border pixels are none of that: crops at the face's edge less 5 % had 0.80 of their faces taken for a
@@ -55,23 +54,27 @@ def find_person(
     (24), and the face itself does the rest.
 
     Args:
-        face_crop: FACE_CROP ``[1024, 1024, 3]`` sRGB.
-        valid_box: x0, y0, x1, y1 of its part that shows the photo, crop pixels.
+        crop: FACE_CROP.
         landmarks: of the face, ``[478, 2]``, crop pixels.
         networks: the person mask among them.
     """
-    cell = len(face_crop) // _SIZE
-    small = np.asarray(Image.fromarray(face_crop).reduce(cell))
-    x0, y0 = (-(-edge // cell) for edge in valid_box[:2])
-    x1, y1 = (edge // cell for edge in valid_box[2:])
+    cell = len(crop.image) // _SIZE
+    small = np.asarray(Image.fromarray(crop.image).reduce(cell))
+    x0, y0 = (-(-edge // cell) for edge in crop.valid_box[:2])
+    x1, y1 = (edge // cell for edge in crop.valid_box[2:])
     if x1 - x0 > 1 and y1 - y0 > 1:
         small = np.pad(small[y0:y1, x0:x1], ((y0, _SIZE - y1), (x0, _SIZE - x1), (0, 0)), mode="reflect")
     mask = networks.person_mask(small)
     face = _face_area(landmarks / cell)
     seen = face.copy()
     seen[:, :x0] = seen[:, x1:] = seen[:y0] = seen[y1:] = False
+    opacity = None if crop.opacity is None else np.asarray(Image.fromarray(crop.opacity).reduce(cell))
+    if opacity is not None:
+        seen &= opacity >= OPAQUE
     agreement = float(mask[seen].mean()) / 255 if seen.any() else 0.0
     mask[face] = 255
+    if opacity is not None:
+        mask = np.minimum(mask, opacity)
     return FoundPerson(mask, agreement)
 
 

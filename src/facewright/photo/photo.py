@@ -24,9 +24,10 @@ from facewright.photo.colour_profile import (
     to_srgb,
 )
 from facewright.photo.declared_colours import declared_profile
-from facewright.photo.file_kind import PhotoFormat, other_kind, photo_format
+from facewright.photo.file_kind import PhotoFormat, is_sequence, other_kind, photo_format
 from facewright.photo.heic_decoder import open_heic
 from facewright.photo.heif_structure import HeifHeader, read_heif_header
+from facewright.photo.photo_damage import changed_by_text_transfer
 from facewright.photo.photo_structure import check_structure
 from facewright_client.contract import MAX_PHOTO_BYTES, PHOTO_FORMATS, ErrorCode
 
@@ -34,6 +35,8 @@ F64 = npt.NDArray[np.float64]
 
 MAX_PIXELS = 60_000_000
 _PIXEL_LIMIT = f"{MAX_PIXELS // 1_000_000} megapixels"
+#: With so many colours in its palette a picture gives lips those of skin.
+FEW_COLOURS = 64
 MIN_SIDE = 32  # pixels; a face in less has no features
 #: Where the photo is transparent: neutral, so that cut-out hair gets neither a light nor a dark fringe.
 BACKGROUND = (128, 128, 128)
@@ -73,6 +76,10 @@ class Photo:
         focal_px: focal length in photo pixels from EXIF, None where unknown.
         colours: what makes sRGB of the image's colours; None where they are sRGB already. Whoever looks at a
             small part converts that alone: all of a large photo takes longer than to find a face in it.
+        opacity: of ``image``, mode L, 255 where it is most opaque; None where nothing is transparent.
+        looked_at: which of several pictures this is, such as "the first of the 8 frames of this animation";
+            None where the file holds one.
+        few_colours: whether its palette has no more than `FEW_COLOURS`.
         warnings: sentences for the report.
     """
 
@@ -83,6 +90,9 @@ class Photo:
     height: int
     focal_px: float | None
     colours: ColourTransform | None
+    opacity: Image.Image | None = None
+    looked_at: str | None = None
+    few_colours: bool = False
     warnings: tuple[str, ...] = ()
 
     def to_photo(self, points: F64) -> F64:
@@ -116,9 +126,9 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
 
     Raises:
         FacewrightError: BAD_PHOTO when it is empty, not one of the formats (the message names what it is),
-            damaged, truncated or smaller than `MIN_SIDE`, or built to keep a decoder busy (`check_structure`,
-            `read_heif_header`); PHOTO_TOO_LARGE above `MAX_PHOTO_BYTES`, or above `MAX_PIXELS`, told from the
-            header.
+            damaged, truncated, transparent all over or smaller than `MIN_SIDE`, or built to keep a decoder
+            busy (`check_structure`, `read_heif_header`); PHOTO_TOO_LARGE above `MAX_PHOTO_BYTES`, or above
+            `MAX_PIXELS`, told from the header.
     """
     if len(photo) > MAX_PHOTO_BYTES:
         raise _too_large(f"{len(photo)} bytes", f"{MAX_PHOTO_BYTES // 2**20} MiB")
@@ -127,6 +137,13 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
     kind = photo_format(photo)
     if kind is None:
         raise other_kind(photo)
+    if changed_by_text_transfer(photo):
+        raise FacewrightError(
+            ErrorCode.BAD_PHOTO,
+            f"the photo ({len(photo)} bytes) is a {kind} picture that was damaged by a transfer as text: its "
+            "line ends were changed",
+            "send it again, as binary; where git changed it, mark such files as binary in .gitattributes",
+        )
     heif = read_heif_header(photo, _MAX_TILED_PIXELS) if kind in ("AVIF", "HEIC") else None
     size = (heif.width, heif.height) if heif else check_structure(photo)
     if size is not None:
@@ -205,11 +222,19 @@ def _decode(
         image.draft(None, (width // scale, height // scale))
         scale = round(width / image.size[0])
     image.load()
-    upright, colours = _in_colours(_flattened(image), profile, warnings)
+    few = image.getcolors(FEW_COLOURS) if image.mode == "P" else None
+    if few:
+        warnings.append(
+            f"The photo has only {len(few)} colours: patchy texture, and what covers the face is not "
+            "looked for."
+        )
+    flat, opacity = _flattened(image)
+    upright, colours = _in_colours(flat, profile, warnings)
     beyond_x, beyond_y = scale * upright.width - width, scale * upright.height - height
     orientation = exif.get(ExifTags.Base.Orientation)
     if orientation in _TRANSPOSE:
         upright = upright.transpose(_TRANSPOSE[orientation])
+        opacity = opacity.transpose(_TRANSPOSE[orientation]) if opacity else None
         if orientation >= 5:
             width, height = height, width
             beyond_x, beyond_y = beyond_y, beyond_x
@@ -225,6 +250,9 @@ def _decode(
         height=height,
         focal_px=_focal_px(exif, width, height, warnings),
         colours=colours,
+        opacity=opacity,
+        looked_at=_looked_at(image, photo, kind),
+        few_colours=few is not None,
         warnings=tuple(warnings),
     )
 
@@ -236,20 +264,49 @@ def _reduction_for(side: int, enough_side: int) -> int:
     return 1
 
 
-def _flattened(image: Image.Image) -> Image.Image:
-    """Without transparency, as RGB, L or CMYK."""
+def _looked_at(image: Image.Image, photo: bytes, kind: PhotoFormat) -> str | None:
+    """JPEG files hold thumbnails, depth and gain maps beside their picture, and these say nothing of it."""
+    count = getattr(image, "n_frames", 1) if kind in ("PNG", "WebP") else 1
+    if count > 1:
+        return f"the first of the {count} frames of this animation"
+    return "one frame of this animation" if is_sequence(photo) else None
+
+
+def _flattened(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Without transparency, as RGB, L or CMYK; and how opaque it is, where it is not everywhere the same.
+
+    What is faint all over is looked at as if its most opaque part were opaque.
+
+    Raises:
+        FacewrightError: BAD_PHOTO where all of it is transparent.
+    """
     if image.mode == "I;16":
         # Converting alone would clip to 8 bits instead of scaling.
-        return image.point(lambda level: level * (1 / 256)).convert("L")
+        return image.point(lambda level: level * (1 / 256)).convert("L"), None
     grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
+        opacity = with_alpha.getchannel("A")
+        levels = np.asarray(opacity)
+        least, most = int(levels.min()), int(levels.max())
+        if most == 0:
+            raise FacewrightError(
+                ErrorCode.BAD_PHOTO,
+                "the photo is transparent all over: nothing is seen in it",
+                "save it without transparency (alpha channel), as JPEG for instance",
+            )
+        if least == most:
+            opaque = with_alpha.convert("RGB")
+            return (opaque.getchannel("R") if grey else opaque), None
+        if most < 255:
+            opacity = opacity.point(lambda level: round(level * 255 / most))
+            with_alpha.putalpha(opacity)
         over = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         over.alpha_composite(with_alpha)
-        return over.getchannel("R") if grey else over.convert("RGB")
+        return (over.getchannel("R") if grey else over.convert("RGB")), opacity
     if image.mode in ("RGB", "L", "CMYK"):
-        return image
-    return image.convert("L" if grey else "RGB")
+        return image, None
+    return image.convert("L" if grey else "RGB"), None
 
 
 def _declared(

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from facewright.core.errors import FacewrightError
 from facewright.core.options import Option, options_with_defaults
-from facewright_client.contract import AVATAR_OUTPUTS, PHOTO, Tensor
+from facewright_client.contract import AVATAR_OUTPUTS, PHOTO, PROGRESS_PARAMETER, Tensor
 
 #: What every stage but the first of a pipeline is given, beside its own tensors: JSON, see `Request`.
 REQUEST: Final = Tensor("REQUEST", "TYPE_UINT8", (-1,))
@@ -19,10 +19,10 @@ EARLIER_SECTIONS: Final = Tensor("EARLIER_SECTIONS", "TYPE_UINT8", (-1,))
 SECTIONS: Final = Tensor("SECTIONS", "TYPE_UINT8", (-1,))
 
 
-#: What Triton's own protocol puts among the request parameters.
+#: What Triton's own protocol and the gateway put among the request parameters.
 PROTOCOL_PARAMETERS: Final = frozenset(
     {"binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
-    | {"triton_enable_empty_final_response", "triton_final_response", "headers"}
+    | {"triton_enable_empty_final_response", "triton_final_response", "headers", PROGRESS_PARAMETER}
 )
 #: Names become folders, and parts of the names of tensors.
 _NAME: Final = re.compile("[a-z][a-z0-9_]*")
@@ -213,9 +213,7 @@ class Pipeline:
     def _check_options(self) -> None:
         reserved = sorted(PROTOCOL_PARAMETERS & self.options.keys())
         if reserved:
-            raise ValueError(
-                f"{self.name}: {', '.join(reserved)} belongs to Triton's protocol and is no option"
-            )
+            raise ValueError(f"{self.name}: {', '.join(reserved)} belongs to the protocol and is no option")
         try:
             options_with_defaults({name: row.default for name, row in self.options.items()}, self.options)
         except FacewrightError as error:

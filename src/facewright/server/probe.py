@@ -1,7 +1,9 @@
 r"""Health check of a running server for orchestrators: a real photo must be answered.
 
     python -m facewright.server.probe [--pipeline NAME] [--tls-authority PEM [--tls-server-name NAME]] \
-        [HOST:PORT] [SECONDS]
+        [--key-file FILE] [HOST:PORT] [SECONDS]
+
+A server that asks for an API key is probed with one of its own: ``--key-file``, or ``$FACEWRIGHT_KEY``.
 
 Exit status 0 when the server made an avatar or refused one in its own words (overloaded, deadline): a full
 server is alive, and restarting it would lose what it works on. 1 when it stays silent, fails or is not there.
@@ -28,7 +30,9 @@ from facewright_client import (
     RetryPolicy,
     ServerUnavailableError,
     Tls,
+    UnauthenticatedError,
 )
+from facewright_client._api_key import key_from
 from facewright_client.contract import GLB, PHOTO
 
 
@@ -49,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--pipeline", metavar="NAME", help="what is asked (default: the first that the server serves)"
     )
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="holds an API key (default: that in $FACEWRIGHT_KEY)"
+    )
     given = parser.parse_args(arguments)
     if not 0 < given.patience_s < 1e6:
         parser.error(f"SECONDS is {given.patience_s}; give more than 0")
@@ -58,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tls = Tls(authority=given.tls_authority, server_name=given.tls_server_name)
     try:
         # A failure is news, so nothing is retried.
-        client = Client(url, Connection(retries=RetryPolicy(attempts=1), tls=tls))
-    except (ValueError, OSError) as error:  # no address, or no PEM file
+        connection = Connection(retries=RetryPolicy(attempts=1), tls=tls, key=key_from(given.key_file))
+        client = Client(url, connection)
+    except (ValueError, OSError) as error:  # no address, no PEM file, or no key
         sys.stderr.write(f"{url} cannot be asked: {error}\n")
         return 1
     try:
@@ -76,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if silent or not error.stage:
             sys.stderr.write(f"{url} is not alive: {error.code}: {error}\n")
             return 1
+        if isinstance(error, UnauthenticatedError):  # a key that has ended must not end the server, too
+            sys.stderr.write(f"{url} answers, and no photo was tried: {error}\n")
     finally:
         client.close()
     return 0

@@ -1,0 +1,159 @@
+"""``facewright create``, ``refine`` and the probe: with an API key, before a full server, and what is seen
+meanwhile."""
+
+from __future__ import annotations
+
+import random
+import shlex
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from facewright.server import probe
+from facewright_client.contract import REFINEMENT_INPUTS
+from tests.cli.conftest import Say
+from tests.support.scripted_triton import Scripted, wire_error
+
+KEY = "fw_" + "k" * 43
+
+
+@pytest.fixture
+def keyed(scripted: tuple[Scripted, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The address of a server that asks for a key, which lies in the file ``key``."""
+    script, url = scripted
+    script.key = KEY
+    monkeypatch.delenv("FACEWRIGHT_KEY", raising=False)
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    (tmp_path / "wrong").write_text(KEY[::-1])
+    arrays = {
+        tensor.name.lower(): np.zeros(tensor.shape, "u1" if tensor.dtype == "TYPE_UINT8" else "f4")
+        for tensor in REFINEMENT_INPUTS
+    }
+    np.savez(tmp_path / "start.npz", **arrays)
+    return url
+
+
+@pytest.mark.parametrize("command", ["create me.jpg -o me.glb", "refine start.npz -o end.npz"])
+def test_a_key_is_given_by_a_file_or_the_environment(
+    command: str, keyed: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"{command} --server {keyed}"
+    status, said = say(line)
+    assert status == 1
+    assert said.count("\n") == 1
+    assert "UNAUTHENTICATED: no such key" in said
+    assert "--key-file FILE or $FACEWRIGHT_KEY" in said
+    status, said = say(f"{line} --key-file wrong")
+    assert status == 1
+    assert "check the key" in said
+    assert KEY[::-1] not in said
+    if command.startswith("create"):  # zeros are no refinement that could be told of
+        assert say(f"{line} --key-file key")[0] == 0
+        monkeypatch.setenv("FACEWRIGHT_KEY", KEY)
+        assert say(f"{line} --again")[0] == 0
+
+
+def test_a_key_that_is_refused_is_told_once_for_all_photos(keyed: str, say: Say) -> None:
+    status, said = say(f"create me.jpg you.jpg -o out --parallel 1 --server {keyed}")
+    assert status == 1
+    assert said.splitlines()[0].startswith("me.jpg: UNAUTHENTICATED: no such key (give the key")
+    assert said.splitlines()[1:] == ["0 made, 0 already there, 1 failed, 1 not tried"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--key-file nowhere", "--key-file nowhere cannot be read"),
+        ("--key-file pipe.jpg", "--key-file pipe.jpg is no file"),
+        ("--key-file empty.jpg", "empty.jpg holds no API key"),
+        ("--key-file key --server gpu.example:8001", "to gpu.example:8001 in plain text"),
+    ],
+)
+@pytest.mark.parametrize("command", ["create me.jpg -o me.glb", "refine start.npz -o end.npz"])
+def test_a_key_that_cannot_be_shown_is_told_before_anything_is_sent(
+    options: str, words: str, command: str, keyed: str, say: Say
+) -> None:
+    status, said = say(f"{command} --server {keyed} {options}")
+    assert status != 0
+    assert said.count("\n") == 1
+    assert words in said
+    assert KEY not in said
+
+
+@pytest.mark.parametrize(
+    "given", ["--key ", "--key=", "--api-key ", "--api-key=", "--key-file ", "--key-file="]
+)
+def test_no_key_is_an_argument(given: str, keyed: str, say: Say) -> None:
+    status, said = say(f"create me.jpg -o me.glb --server {keyed} {given}{KEY}")
+    assert status == 2
+    assert (
+        "a key on a command line is seen by every user of this machine; give it in a file, --key-file" in said
+    )
+    assert KEY not in said
+
+
+def test_a_batch_loses_no_photo_to_a_full_server(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More refusals than all photos together have attempts."""
+    monkeypatch.setattr(random, "uniform", lambda _low, _high: 0.0)  # no pauses
+    script, url = scripted
+    full = wire_error("OVERLOADED").removesuffix("}") + ', "retry_after_s": 2.5}'
+    script.failures = [(grpc.StatusCode.UNAVAILABLE, full)] * 60
+    status, said = say(f"create me.jpg you.jpg afile -o out --parallel 3 --server {url}")
+    assert status == 0
+    assert said.splitlines()[-1] == "3 made, 0 already there, 0 failed"
+    assert len(script.requests) == 63
+
+
+def test_a_photo_whose_time_is_over_is_the_only_one_lost(scripted: tuple[Scripted, str], say: Say) -> None:
+    script, url = scripted
+    full = wire_error("OVERLOADED").removesuffix("}") + ', "retry_after_s": 600}'
+    script.failures = [(grpc.StatusCode.UNAVAILABLE, full)]
+    status, said = say(f"create me.jpg you.jpg -o out --parallel 1 --timeout 30 --server {url}")
+    assert status == 1
+    assert "me.jpg: OVERLOADED: m (h)" in said.splitlines()
+    assert said.splitlines()[-1] == "1 made, 0 already there, 1 failed"
+
+
+def test_the_stages_of_one_photo_are_seen_on_a_terminal(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, url = scripted
+    script.stages = ("find_face", "fit_head")
+    assert "fit head" not in say(f"create me.jpg -o me.glb --server {url}")[1], "this is none"
+    assert len(script.requests[-1].parameters) == 0
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    status, said = say(f"create me.jpg -o me.glb --again --server {url}")
+    assert status == 0
+    assert "fit head" in said
+    assert "warning: blurred" in said
+    status, said = say(f"create me.jpg you.jpg -o out --server {url}")
+    assert status == 0
+    assert "2/2" in said
+    assert "fit head" not in said
+
+
+def test_a_url_is_told_with_what_to_type(say: Say) -> None:
+    status, said = say("create me.jpg -o me.glb --server https://gpu.example:8000")
+    assert status == 2
+    assert "such as gpu.example:8001 (encrypted: --tls-authority PEM" in said
+    assert "curl --data-binary @me.jpg https://gpu.example:8000/v1/avatars -o me.glb" in said
+
+
+def test_a_probe_shows_a_key(
+    keyed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probed(options: str) -> tuple[int, str]:
+        return probe.main(shlex.split(f"{options} {keyed} 20")), capsys.readouterr().err
+
+    assert probed(f"--key-file {tmp_path / 'key'}") == (0, "")
+    status, said = probed("")
+    assert status == 0, "a key that has ended must not end the server, too"
+    assert f"{keyed} answers, and no photo was tried: no such key (give the key" in said
+    monkeypatch.setenv("FACEWRIGHT_KEY", KEY)
+    assert probed("") == (0, "")
+    assert probed(f"--key-file {tmp_path / 'nowhere'}")[0] == 1

@@ -3,7 +3,7 @@
     python -m benchmarks.fuzz [--photos 10000] [--seed 0]
 
 Starts its own server. One in ten goes through the door and the whole ensemble, the others past the door to
-the stage that reads photos. Exit status 1 when the server blamed itself or lost a stage; the offending photos'
+the stage that reads photos. Exit status 1 when the server blamed itself or lost a stage; offending photos'
 numbers are printed.
 """
 

@@ -31,7 +31,7 @@ def test_without_limits_the_line_is_short(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        ("new a.b", 1, "a caller's name is 1 to 64 letters"),
+        ("new a.b", 2, "a caller's name is 1 to 64 letters"),
         ("new a --expires soon", 2, "'soon' is no date"),
         ("new a --expires 2020-01-01", 2, "'2020-01-01' is over"),
         ("new a --rate 0", 2, "'0' is no number of things"),

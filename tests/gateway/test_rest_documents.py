@@ -198,7 +198,7 @@ def test_a_server_without_avatars_says_so() -> None:
         assert door.ask("GET", "/v1/health/ready").status == 200
         assert door.ask("GET", "/v1/openapi.json").status == 200
         for query in ("", "?pipeline=avatar_twin"):
-            assert (door.create(query).status, door.create(query).error["code"]) == (400, "BAD_REQUEST")
+            assert (door.create(query).status, door.create(query).error["code"]) == (404, "BAD_REQUEST")
 
 
 def test_an_option_may_not_be_called_as_the_doors_own_are() -> None:

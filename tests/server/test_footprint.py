@@ -61,9 +61,7 @@ def _foreign(paths: Iterable[Path]) -> list[Path]:
 
 def _addresses(reached: Iterable[str]) -> list[str]:
     """Those that are no sockets of the server's own, where it may write: Triton's, and that of the marks."""
-    return sorted(
-        {address for address in reached if not address.startswith("/") or _foreign([Path(address)])}
-    )
+    return sorted(name for name in set(reached) if not name.startswith("/") or _foreign([Path(name)]))
 
 
 def test_a_servers_whole_life(machine: Path, photo: bytes) -> None:

@@ -15,7 +15,15 @@ from facewright.core.options import Option
 from facewright.pipelines.stages import Pipeline
 from facewright.pipelines.twin import AVATAR_TWIN
 from facewright.server.liveness import LivenessProbe
-from facewright_client import BadOptionError, FacewrightClientError, OverloadedError, ServerUnavailableError
+from facewright.server.probe import main as probe
+from facewright_client import (
+    BadOptionError,
+    Client,
+    DeadlineExceededError,
+    FacewrightClientError,
+    OverloadedError,
+    ServerUnavailableError,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +75,26 @@ def test_a_triton_that_answers_nonsense_is_dead_and_no_surprise(tmp_path: Path, 
         assert probe.alive(5.0) is False
         probe.close()
         listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (OverloadedError("full", stage="gateway"), 0),
+        (DeadlineExceededError("given up", stage="bake_texture"), 0),
+        (DeadlineExceededError("Triton said nothing", stage="gateway"), 1),
+        (DeadlineExceededError("nobody said anything"), 1),
+        (ServerUnavailableError("restarting", stage="gateway"), 1),
+    ],
+)
+def test_what_the_probe_takes_for_life(
+    monkeypatch: pytest.MonkeyPatch, failure: FacewrightClientError, status: int
+) -> None:
+    def create(*_arguments: object, **_options: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(Client, "create", create)
+    assert probe(["--pipeline", "avatar_twin", "127.0.0.1:1", "5"]) == status
 
 
 def test_every_pipeline_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:

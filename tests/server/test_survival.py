@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
 
 from facewright.cli import main
 from facewright.gateway.api_keys import KeyHolder, key_hash, new_key
@@ -30,6 +25,7 @@ from facewright_client import (
     RetryPolicy,
     ServerUnavailableError,
     Tls,
+    UnauthenticatedError,
 )
 from tests.server.doors import over_rest
 from tests.server.processes import alive, answered, eventually, living
@@ -143,69 +139,54 @@ def test_waiting_too_long_is_overload(photo: bytes) -> None:
         assert client.create(photo, texture_size=512).glb
 
 
-@pytest.fixture
-def encrypted(tmp_path: Path) -> ServerSettings:
-    """Of a server with a certificate for ``localhost``."""
-    if shutil.which("openssl") is None:
-        pytest.skip("makes a certificate with openssl")
-    shown = make_certificate(tmp_path, "localhost")
-    return ServerSettings(
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_encrypted_connections_with_keys(
+    tmp_path: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, key = make_certificate(tmp_path, "localhost"), new_key()
+    certificate = str(shown.certificate)
+    (tmp_path / "keys.toml").write_text(KeyHolder("game", hashes=(key_hash(key),)).line())
+    (tmp_path / "keys.toml").chmod(0o600)
+    settings = ServerSettings(
         grpc_port=0,
         http_port=0,
         log=tmp_path / "triton.log",
         tls_certificate=shown.certificate,
         tls_key=shown.key,
+        keys=tmp_path / "keys.toml",
     )
-
-
-def test_encrypted_connections(encrypted: ServerSettings, tmp_path: Path, photo: bytes) -> None:
-    certificate = encrypted.tls_certificate
-    with Server(encrypted) as server:
-        with Client(server.url, Connection(tls=Tls(certificate, server_name="localhost"))) as client:
+    tls = Tls(shown.certificate, server_name="localhost")
+    with Server(settings) as server:
+        with Client(server.url, Connection(tls=tls, key=key)) as client:
             made = client.create(photo, texture_size=512).glb
-        assert over_rest(server, "/v1/avatars?texture_size=512", photo).body == made
+        answer = over_rest(server, "/v1/avatars?texture_size=512", photo, authorization=f"Bearer {key}")
+        assert answer.body == made
+        exported = over_rest(server, "/v1/metrics", authorization=f"Bearer {key}").body.decode()
+        assert 'facewright_caller_requests_total{caller="game"} 2' in exported.splitlines()
+
+        for stranger in (None, new_key()):
+            with (
+                Client(server.url, Connection(tls=tls, key=stranger)) as client,
+                pytest.raises(UnauthenticatedError),
+            ):
+                client.create(photo)
+            headers = {"authorization": f"Bearer {stranger}"} if stranger else {}
+            for path, body in (("/v1/avatars", photo), ("/v1/metrics", None)):
+                assert over_rest(server, path, body, **headers).status == 401
+        assert over_rest(server, "/v1/health/ready").status == 200, "probes have no key"
         plain = Connection(timeout_s=3.0, retries=RetryPolicy(attempts=1))
         with Client(server.url, plain) as client, pytest.raises(FacewrightClientError):
             client.create(photo)
+
         localhost = f"localhost:{server.settings.grpc_port}"
-        assert probe(["--tls-authority", str(certificate), localhost, "60"]) == 0
-        by_name = ["--tls-authority", str(certificate), "--tls-server-name"]
+        by_name = ["--tls-authority", certificate, "--tls-server-name"]
+        assert probe(["--tls-authority", certificate, localhost, "60"]) == 0
+        monkeypatch.setenv("FACEWRIGHT_KEY", key)
         assert probe([*by_name, "localhost", server.url, "60"]) == 0
         assert probe([*by_name, "elsewhere.example", server.url, "5"]) == 1
-        assert probe([server.url, "5"]) == 1
         arguments = ["create", str(tmp_path / "me.jpg"), "-o", str(tmp_path / "me.glb")]
         (tmp_path / "me.jpg").write_bytes(photo)
-        assert main([*arguments, "--server", localhost, "--tls-authority", str(certificate)]) == 0
-
-
-def test_keys_over_both_protocols(encrypted: ServerSettings, tmp_path: Path, photo: bytes) -> None:
-    keys, key = tmp_path / "keys.toml", new_key()
-    keys.write_text(KeyHolder("game", hashes=(key_hash(key),)).line())
-    keys.chmod(0o600)
-    tensor = triton.InferInput("PHOTO", [1, len(photo)], "UINT8")
-    tensor.set_data_from_numpy(np.frombuffer(photo, np.uint8)[None])
-    with Server(replace(encrypted, pipelines=("avatar_twin",), keys=keys)) as server:
-        connection = Connection(tls=Tls(encrypted.tls_certificate, server_name="localhost"))
-        with triton.InferenceServerClient(**connection.triton_arguments(server.url)) as raw:
-
-            def status(authorization: dict[str, str]) -> str:
-                try:
-                    raw.infer("avatar_twin", [tensor], headers=authorization)
-                except InferenceServerException as error:
-                    return str(error.status())
-                return "OK"
-
-            def asked(**authorization: str) -> tuple[str, int]:
-                answer = over_rest(server, "/v1/avatars", photo, **authorization)
-                return status(authorization), answer.status
-
-            assert asked(authorization=f"Bearer {key}") == ("OK", 200)
-            assert asked() == ("StatusCode.UNAUTHENTICATED", 401)
-            assert asked(authorization=f"Bearer {new_key()}") == ("StatusCode.UNAUTHENTICATED", 401)
-        assert over_rest(server, "/v1/health/ready").status == 200, "probes have no key"
-        assert over_rest(server, "/v1/metrics").status == 401
-        exported = over_rest(server, "/v1/metrics", authorization=f"Bearer {key}").body.decode()
-        assert re.search(r'^facewright_caller_requests_total\{.*caller="game".*\} 2$', exported, re.MULTILINE)
+        assert main([*arguments, "--server", localhost, "--tls-authority", certificate]) == 0
 
 
 def test_a_port_in_use_is_an_error_at_once(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-import numpy as np
 from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway.call import Call
 from facewright_client import contract
+from tests.support.scripted_answers import avatar_of
 
 GLB = b"glTF\x02\x00\x00\x00" + bytes(range(256)) * 40
 PREVIEW = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -25,10 +25,11 @@ REPORT = {
         "package_avatar.since_accepted": 99.0,
     },
 }
+FILES = {"GLB": GLB, "REPORT": json.dumps(REPORT, indent=1).encode(), "PREVIEW": PREVIEW}
 
 
 class ScriptedHouse:
-    """Answers with an avatar of zeros, after the failures that are due.
+    """Answers with an avatar, after the failures that are due.
 
     Attributes:
         failures: raised one after the other, in place of avatars.
@@ -64,23 +65,8 @@ class ScriptedHouse:
                 raise
         if self.failures:
             raise self.failures.pop(0)
-        return avatar(request)
+        return bytes(avatar_of(request, FILES).SerializeToString())
 
     def answers(self, call: Call) -> AsyncIterator[bytes]:
         """None streams."""
         raise FacewrightError(contract.ErrorCode.INTERNAL, "no stream", "none")
-
-
-def avatar(request: Any) -> bytes:
-    """The answer to a ``ModelInferRequest``: the files above, and counting numbers for other tensors."""
-    files = {"GLB": GLB, "REPORT": json.dumps(REPORT, indent=1).encode(), "PREVIEW": PREVIEW}
-    tensors = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
-    answer = service_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
-    for wanted in request.outputs:
-        tensor = tensors[wanted.name]
-        rows = len(files[tensor.name]) if tensor.name in files else 4
-        shape = [rows if size == -1 else size for size in tensor.shape]
-        raw = files.get(tensor.name) or (np.arange(np.prod(shape), dtype=np.float32) / 7).tobytes()
-        answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=[1, *shape])
-        answer.raw_output_contents.append(raw)
-    return bytes(answer.SerializeToString())

@@ -10,13 +10,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
-import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from facewright_client import contract
+from tests.support.scripted_answers import ITERATIONS, add_output, avatar_of, refinement_of
 
 _INFO = json.dumps(
-    {"iterations": 2, "ended": "iterations", "first_loss": 1.0, "best_loss": 0.5, "ms_per_iteration": 1.0}
+    {
+        "iterations": ITERATIONS,
+        "ended": "iterations",
+        "first_loss": 1.0,
+        "best_loss": 0.5,
+        "ms_per_iteration": 1.0,
+    }
 ).encode()
 
 
@@ -54,26 +60,11 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if failure := self._due():
             context.abort(*failure)
         if request.model_name == "refine_latent":
-            return refinement(request.model_name, self.refinement_info)
-        return self._avatar(request)
-
-    def _avatar(self, request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
-        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
-        sizes = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
-        for wanted in request.outputs:
-            tensor = sizes[wanted.name]
-            shape = [
-                1,
-                *(len(self.contents.get(tensor.name, b"12345")) if n == -1 else n for n in tensor.shape),
-            ]
-            array = np.zeros(shape, np.float32)
-            raw = self.contents.get(tensor.name) or array.tobytes()
-            answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=shape)
-            answer.raw_output_contents.append(raw)
-        return answer
+            return refinement_of(request, self.refinement_info)
+        return avatar_of(request, self.contents)
 
     def ModelStreamInfer(self, requests, context):  # type: ignore[no-untyped-def]  # noqa: N802
-        """Two iterations and the result, or stages and an avatar, unless a failure is due; held back until
+        """Iterations and the result, or stages and an avatar, unless a failure is due; held back until
         `release`.
         """
         self._require_key(context)
@@ -89,15 +80,16 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
                 told = service_pb2.ModelInferResponse()
                 told.parameters[contract.STAGE_PARAMETER].string_param = stage
                 yield service_pb2.ModelStreamInferResponse(infer_response=told)
-            yield service_pb2.ModelStreamInferResponse(infer_response=self._avatar(request))
+            avatar = avatar_of(request, self.contents)
+            yield service_pb2.ModelStreamInferResponse(infer_response=avatar)
             return
-        for iteration in (1, 2):
-            state = {"iteration": iteration, "iterations": 2, "losses": {"total": 1.0 / iteration}}
+        for iteration in range(1, ITERATIONS + 1):
+            state = {"iteration": iteration, "iterations": ITERATIONS, "losses": {"total": 1.0 / iteration}}
             told = service_pb2.ModelInferResponse(model_name=request.model_name)
-            _add(told, contract.REFINEMENT_PROGRESS, json.dumps(state).encode())
+            add_output(told, contract.REFINEMENT_PROGRESS, json.dumps(state).encode())
             yield service_pb2.ModelStreamInferResponse(infer_response=told)
             self.release.wait()
-        last = refinement(request.model_name, self.refinement_info)
+        last = refinement_of(request, self.refinement_info)
         last.parameters["triton_final_response"].bool_param = True
         yield service_pb2.ModelStreamInferResponse(infer_response=last)
 
@@ -137,21 +129,6 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if self.key is not None and shown != f"Bearer {self.key}":
             fields = {"code": "UNAUTHENTICATED", "stage": "gateway", "message": "no such key", "hint": "h"}
             context.abort(grpc.StatusCode.UNAUTHENTICATED, json.dumps(fields))
-
-
-def refinement(model: str, info: bytes = _INFO) -> service_pb2.ModelInferResponse:
-    """What refinement answers: zeros."""
-    answer = service_pb2.ModelInferResponse(model_name=model)
-    for tensor in contract.REFINEMENT_OUTPUTS:
-        shape = [2 if n == -1 else n for n in tensor.shape]
-        _add(answer, tensor, info if tensor.dtype == "TYPE_UINT8" else np.zeros(shape, np.float32).tobytes())
-    return answer
-
-
-def _add(answer: service_pb2.ModelInferResponse, tensor: contract.Tensor, raw: bytes) -> None:
-    shape = [1, *(len(raw) if tensor.dtype == "TYPE_UINT8" else 2 if n == -1 else n for n in tensor.shape)]
-    answer.outputs.add(name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=shape)
-    answer.raw_output_contents.append(raw)
 
 
 @contextmanager

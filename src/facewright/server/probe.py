@@ -24,6 +24,7 @@ from facewright.server.liveness import PROBE_PHOTO, smallest_options
 from facewright_client import (
     Client,
     Connection,
+    DeadlineExceededError,
     FacewrightClientError,
     InternalServerError,
     RetryPolicy,
@@ -77,8 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(runnable(f"{url} is not alive: {error.code}: {error}\n"))
         return 1
     except FacewrightClientError as error:
-        # A stage's own refusal names the stage; a deadline that passed in silence does not.
-        if not error.stage:
+        # A refusal names who refuses; a deadline that passed in silence names nobody, or the gateway, which
+        # waited for Triton.
+        silent = isinstance(error, DeadlineExceededError) and error.stage == "gateway"
+        if silent or not error.stage:
             sys.stderr.write(f"{url} is not alive: {error.code}: {error}\n")
             return 1
         if isinstance(error, UnauthenticatedError):  # a key that has ended must not end the server, too

@@ -67,6 +67,7 @@ def http_status(error: FacewrightError) -> int:
 
 def error_response(error: FacewrightError) -> Response:
     """An error as an answer."""
+    error.stage = error.stage or "gateway"  # as over gRPC
     status = http_status(error)
     headers = dict(error.headers) if isinstance(error, RequestError) else {}
     if status == 401:

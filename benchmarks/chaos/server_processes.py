@@ -35,8 +35,8 @@ def processes(supervisor: int) -> dict[str, list[int]]:
 def triton_socket(supervisor: int) -> str:
     """The address at which Triton itself is asked by the gateway."""
     (pid,) = processes(supervisor)[TRITON]
-    prefix = "--grpc-address="
-    return next(word.removeprefix(prefix) for word in _command(pid) if word.startswith(prefix))
+    options = dict(word.split("=", 1) for word in _command(pid) if word.startswith("--grpc-"))
+    return f"{options['--grpc-address']}:{options['--grpc-port']}"
 
 
 @dataclass

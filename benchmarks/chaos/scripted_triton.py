@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,20 +36,14 @@ class _Answers(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped p
         return self._answer
 
 
-async def serve(socket: Path) -> AsyncIterator[None]:
-    """Listens while it is iterated."""
+async def _serve(socket: Path) -> None:
     server = grpc.aio.server(options=UNBOUNDED)
     server.add_generic_rpc_handlers((_Answers(),))
     server.add_insecure_port(f"unix:{socket}")
     await server.start()
-    yield
+    print("ready", flush=True)
     await server.wait_for_termination()
 
 
-async def _main(socket: Path) -> None:
-    async for _ in serve(socket):
-        print("ready", flush=True)
-
-
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1])))
+    asyncio.run(_serve(Path(sys.argv[1])))

@@ -22,6 +22,7 @@ from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import Encryption
 from facewright.gateway.figures_page import door_text, triton_text
 from facewright.gateway.followed_files import Reloadable, follow
+from facewright.gateway.heap import give_back_memory
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import Doorway, GrpcDoor
 from facewright.gateway.marks import Instance, Marks
@@ -158,7 +159,7 @@ class Gateway:
         self._rest = self._rest_server(encryption.http_context() if encryption else None)
         self._marks_socket = MarksSocket(self.marks_path, self._marks)
         followed: list[Reloadable] = [self._callers, *([encryption] if encryption else [])]
-        self._following = asyncio.create_task(follow(*followed))
+        self._chores = asyncio.gather(follow(*followed), give_back_memory())
         await self._grpc.start()
         await self._rest.start()
 
@@ -218,9 +219,9 @@ class Gateway:
 
     async def _close(self) -> None:
         await asyncio.gather(self._grpc.stop(_GRACE_S), self._rest.stop(_GRACE_S))
-        self._following.cancel()
+        self._chores.cancel()
         with suppress(asyncio.CancelledError):
-            await self._following
+            await self._chores
         for socket_path in tuple(self._tritons):
             await self._release(socket_path)
         self._marks_socket.close()

@@ -140,6 +140,11 @@ def codes(outcomes: Iterable[Outcome]) -> dict[str, int]:
     return dict(Counter(outcome.code or "answered" for outcome in outcomes))
 
 
+def losses(outcomes: Iterable[Outcome]) -> list[str]:
+    """What those that were lost were told, each once."""
+    return sorted({f"{outcome.code}: {outcome.message}"[:200] for outcome in outcomes if outcome.lost})
+
+
 def percentile_ms(outcomes: Iterable[Outcome], percent: float) -> float | None:
     """Milliseconds from sending to the end; None where there are none."""
     took = [outcome.took_s for outcome in outcomes]

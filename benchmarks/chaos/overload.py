@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from benchmarks.chaos.asking import Asker, Clients, Outcome, avatar_request, codes, percentile_ms
+from benchmarks.chaos.asking import Asker, Clients, Outcome, avatar_request, codes, losses, percentile_ms
 from benchmarks.chaos.row import Effort, Finding
 from benchmarks.serving.load import closed_loop, poisson_arrivals
 from benchmarks.serving.served_process import served
@@ -92,6 +92,7 @@ def _figures(
         "within_ms": round(1e3 * within_s, 1),
         "outcomes": codes(outcomes),
         "lost": sum(outcome.lost for outcome in outcomes),
+        "losses": losses(outcomes),
         "in_time": len(in_time),
         "goodput_share": round(len(in_time) / seconds / capacity, 3),
         "answered_p99_ms": percentile_ms(answered, 99),

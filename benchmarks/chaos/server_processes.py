@@ -21,13 +21,10 @@ def processes(supervisor: int) -> dict[str, list[int]]:
     """Process ids below a supervisor, by name of the stage, or ``tritonserver``; the newest ones last."""
     found: dict[str, list[int]] = defaultdict(list)
     for pid in descendants(supervisor)[1:]:
-        words = _command(pid)
-        if not words:
-            continue
-        program = Path(words[0]).name
-        if program == _STUB:  # its first argument is …/<stage>/1/model.py
-            found[Path(words[1]).parents[1].name].append(pid)
-        elif program == TRITON:
+        program, first, *_ = [*_command(pid), "", ""]
+        if Path(program).name == _STUB and first.endswith("/model.py"):  # …/<stage>/1/model.py
+            found[Path(first).parts[-3]].append(pid)
+        elif Path(program).name == TRITON:
             found[TRITON].append(pid)
     return {name: sorted(pids) for name, pids in found.items()}
 

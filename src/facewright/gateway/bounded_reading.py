@@ -20,8 +20,10 @@ from facewright.gateway.reading_turns import ReadingTurns
 from facewright.gateway.statuses import GRPC_STATUS
 from facewright_client.contract import ErrorCode
 
-#: Messages that are read at a time: so many times the largest one is what senders can make the door hold.
+#: Messages that are read at a time: so many times the largest one is what senders can make the door hold. Of
+#: questions, about health for one, more are read: they need not wait for photos.
 _READ_AT_ONCE: Final = 8
+_QUESTIONS_AT_ONCE: Final = 4
 #: Streams that are open at a time, each of which may have sent a part of its next message.
 _STREAMS_AT_ONCE: Final = 16
 #: A message that does not arrive in as long is given up, and so is waiting to be read.
@@ -30,6 +32,8 @@ _STREAM_WAITS_S: Final = 2.0
 #: Answers that wait to be read. What was written cannot be taken back: it stays until its caller reads or goes.
 _UNREAD_BYTES: Final = 256 * 2**20
 _COME_BACK_S: Final = 5.0
+#: A caller that leaves sends nothing, first; then its call is cancelled.
+_NOTICED_S: Final = 0.1
 
 
 class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an untyped package
@@ -39,27 +43,21 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
 
     def __init__(self) -> None:
         self._messages = ReadingTurns(_READ_AT_ONCE, _ARRIVES_WITHIN_S)
+        self._questions = ReadingTurns(_QUESTIONS_AT_ONCE, _ARRIVES_WITHIN_S)
         self._streams = ReadingTurns(_STREAMS_AT_ONCE, _STREAM_WAITS_S)
         self._unread = PhotoBudget(_UNREAD_BYTES)
 
-    async def first(self, requests: AsyncIterator[Any], caller: str) -> Any:
-        """The one message of a unary call.
+    async def photo(self, requests: AsyncIterator[Any], caller: str) -> Any:
+        """The one message of a call for an avatar.
 
         Raises:
             FacewrightError: OVERLOADED, DEADLINE_EXCEEDED, BAD_REQUEST: it does not come.
         """
-        async with self._messages.turn(caller):
-            try:
-                async with asyncio.timeout(_ARRIVES_WITHIN_S):
-                    async for request in requests:
-                        return request
-            except TimeoutError:
-                raise FacewrightError(
-                    ErrorCode.DEADLINE_EXCEEDED,
-                    f"the request did not arrive within {_ARRIVES_WITHIN_S:.0f} s",
-                    "send it at once",
-                ) from None
-        raise FacewrightError(ErrorCode.BAD_REQUEST, "the call has no request", "send one")
+        return await _first(requests, caller, self._messages)
+
+    async def question(self, requests: AsyncIterator[Any], caller: str) -> Any:
+        """The one message of any other call; raises as `photo`."""
+        return await _first(requests, caller, self._questions)
 
     async def intercept_service(
         self,
@@ -78,13 +76,13 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
                 if handler.request_streaming and handler.response_streaming:
                     async with self._streams.turn(caller):
                         await self._write_all(handler.stream_stream(requests, context), context, caller)
-                elif handler.request_streaming:  # this one reads by `first`
+                elif handler.request_streaming:  # these read by themselves
                     await self._write(await handler.stream_unary(requests, context), context, caller)
                 elif handler.response_streaming:
-                    request = await self.first(requests, caller)
+                    request = await self.question(requests, caller)
                     await self._write_all(handler.unary_stream(request, context), context, caller)
                 else:
-                    request = await self.first(requests, caller)
+                    request = await self.question(requests, caller)
                     await self._write(await handler.unary_unary(request, context), context, caller)
             except FacewrightError as error:
                 await refuse(context, error)
@@ -122,11 +120,25 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
 
 async def refuse(context: Any, error: FacewrightError) -> NoReturn:
     """End a call with an error's wire form; when to come back is said as gRFC A6 has it, too."""
-    if context.done():  # its caller has left: grpcio would log that it cannot be told
-        raise asyncio.CancelledError
     trailing: tuple[tuple[str, str], ...] = ()
     if error.retry_after_s is not None:
         trailing = (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
     error.stage = error.stage or "gateway"
     await context.abort(GRPC_STATUS[error.code], error.to_json(), trailing)
     raise error  # never: abort does
+
+
+async def _first(requests: AsyncIterator[Any], caller: str, turns: ReadingTurns) -> Any:
+    async with turns.turn(caller):
+        try:
+            async with asyncio.timeout(_ARRIVES_WITHIN_S):
+                async for request in requests:
+                    return request
+        except TimeoutError:
+            raise FacewrightError(
+                ErrorCode.DEADLINE_EXCEEDED,
+                f"the request did not arrive within {_ARRIVES_WITHIN_S:.0f} s",
+                "send it at once",
+            ) from None
+    await asyncio.sleep(_NOTICED_S)
+    raise FacewrightError(ErrorCode.BAD_REQUEST, "the call has no request", "send one")

@@ -149,7 +149,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
     async def _infer(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             caller = self._caller(context)
-            request = await self._reading.first(requests, caller.name)
+            request = await self._reading.photo(requests, caller.name)
             head = message.head_of(request)
             answer = await self._door.house.answer(self._call(request, head, caller, context))
         except FacewrightError as error:
@@ -218,7 +218,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         async def answered(requests: AsyncIterator[bytes], context: Any) -> bytes:
             try:
                 caller = self._caller(context)
-                return await answer(await self._reading.first(requests, caller.name))
+                return await answer(await self._reading.question(requests, caller.name))
             except FacewrightError as error:
                 await refuse(context, error)
 

@@ -55,12 +55,10 @@ class ReadingTurns:
             async with asyncio.timeout(self._patience_s):
                 await came
         except BaseException as ended:
-            if came.cancelled():
-                line.remove(came)
-                if not line:
-                    del self._waiting[caller]
-            else:  # it came just now
+            if not came.cancelled():  # it came just now
                 self._leave(caller)
+            elif came in line:
+                line.remove(came)
             if isinstance(ended, TimeoutError):
                 raise FacewrightError(
                     ErrorCode.OVERLOADED,
@@ -75,7 +73,8 @@ class ReadingTurns:
         for other, line in tuple(self._waiting.items()):
             while line and self._taken.has_room(other, 1):
                 came = line.popleft()
-                self._taken.take(other, 1)
-                came.set_result(None)
+                if not came.done():  # else whoever waited has gone
+                    self._taken.take(other, 1)
+                    came.set_result(None)
             if not line:
                 del self._waiting[other]

@@ -25,6 +25,8 @@ UNBOUNDED: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 _REFUSALS: Final = ("OVERLOADED", "UNAVAILABLE")
+#: More streams than a connection may have were not looked at (RFC 9113, section 8.7).
+_REFUSED_STREAM: Final = "RST_STREAM with error code 7"
 #: Said of a request that had been let in: it was lost.
 _LOST: Final = "what worked on this request ended"
 
@@ -53,6 +55,8 @@ class Outcome(NamedTuple):
     @property
     def refused(self) -> bool:
         """Whether it was not let in, so that nothing was lost."""
+        if _REFUSED_STREAM in self.message:
+            return True
         return self.code in _REFUSALS and not self.message.startswith(_LOST)
 
     @property
@@ -103,28 +107,29 @@ class Asker:
 
 
 class Clients:
-    """Clients that ask for one avatar after the other, and come back when they are told to; in the
-    background, while it is entered.
+    """Clients, each with its connection, that ask for one avatar after the other, and come back when they are
+    told to; in the background, while it is entered.
 
     Args:
-        asker: their connection.
+        url: whom they ask.
         request: serialised.
         count: how many.
     """
 
-    def __init__(self, asker: Asker, request: bytes, count: int) -> None:
-        self._asker, self._request, self._count = asker, request, count
+    def __init__(self, url: str, request: bytes, count: int) -> None:
+        self._url, self._request, self._count = url, request, count
         self._over = False
         self.outcomes: list[Outcome] = []
 
     async def _client(self) -> None:
-        while not self._over:
-            outcome = await self._asker.ask(self._request)
-            self.outcomes.append(outcome)
-            if outcome.code:
-                until = time.monotonic() + max(outcome.return_s, 0.1)
-                while not self._over and time.monotonic() < until:
-                    await asyncio.sleep(0.05)
+        async with Asker(self._url) as asker:
+            while not self._over:
+                outcome = await asker.ask(self._request)
+                self.outcomes.append(outcome)
+                if outcome.code:
+                    until = time.monotonic() + max(outcome.return_s, 0.1)
+                    while not self._over and time.monotonic() < until:
+                        await asyncio.sleep(0.05)
 
     async def __aenter__(self) -> Clients:
         self._tasks = [asyncio.create_task(self._client()) for _ in range(self._count)]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.chaos.asking import Asker, Clients, Outcome, avatar_request, codes, longest_silence_s, losses
+from benchmarks.chaos.asking import Clients, Outcome, avatar_request, codes, longest_silence_s, losses
 from benchmarks.chaos.row import Effort, Finding
 from benchmarks.chaos.server_processes import TRITON, processes
 from benchmarks.serving.served_process import ServedProcess, served
@@ -57,7 +57,7 @@ class _Mended:
 async def _killed(server: ServedProcess, effort: Effort) -> dict[str, Any]:
     kinds = [name for name in processes(server.pid) if name != TRITON]
     rows: dict[str, Any] = {}
-    async with Asker(server.url) as asker, Clients(asker, avatar_request(), _CLIENTS) as clients:
+    async with Clients(server.url, avatar_request(), _CLIENTS) as clients:
         for kind in (TRITON, *effort.pick(kinds, [_HANGS])):
             await _answers(clients, 8)
             since = time.monotonic()
@@ -70,7 +70,7 @@ async def _killed(server: ServedProcess, effort: Effort) -> dict[str, Any]:
 
 
 async def _hung(server: ServedProcess, seconds: float) -> dict[str, Any]:
-    async with Asker(server.url) as asker, Clients(asker, avatar_request(), _CLIENTS) as clients:
+    async with Clients(server.url, avatar_request(), _CLIENTS) as clients:
         await _answers(clients, 8)
         since, found = time.monotonic(), processes(server.pid)
         os.kill(found[_HANGS][0], signal.SIGSTOP)

@@ -44,7 +44,9 @@ def crafted(effort: Effort) -> Finding:
             mutated[attack()] += 1
             if number % _ASKED_EVERY == _ASKED_EVERY - 1 and not _answers(server):
                 unanswered.append(f"mutated {number}")
-        crashes = sum(len(set(pids) - set(processes(server.pid).get(name, ()))) for name, pids in before.items())
+        crashes = sum(
+            len(set(pids) - set(processes(server.pid).get(name, ()))) for name, pids in before.items()
+        )
         figures: dict[str, Any] = {
             "crafted": told,
             "mutated": dict(mutated.most_common()),

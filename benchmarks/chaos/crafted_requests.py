@@ -33,9 +33,7 @@ def messages() -> Mapping[str, bytes]:
         ),
         "100,000 dimensions": _request(inputs=[_tensor(shape=[1] * 100_000)]),
         "a million numbers": _request(
-            inputs=[
-                _tensor(contents=service_pb2.InferTensorContents(uint_contents=[1] * 1_000_000))
-            ]
+            inputs=[_tensor(contents=service_pb2.InferTensorContents(uint_contents=[1] * 1_000_000))]
         ),
         "no content": _request(inputs=[_tensor()], raw_input_contents=[]),
         "more contents than inputs": _request(raw_input_contents=[b"photo"] * 1000),
@@ -95,7 +93,10 @@ def http() -> Mapping[str, bytes]:
         "a chunk of -5 bytes": _POST + chunked + b"-5\r\nphoto\r\n0\r\n\r\n",
         "a chunk of 2^64 bytes": _POST + chunked + b"ffffffffffffffff\r\nphoto",
         "a length of -5": _POST + b"Content-Length: -5\r\n\r\nphoto",
-        "a length and chunks": _POST + b"Content-Length: 4\r\n" + chunked + b"0\r\n\r\nGET /v1 HTTP/1.1\r\n\r\n",
+        "a length and chunks": _POST
+        + b"Content-Length: 4\r\n"
+        + chunked
+        + b"0\r\n\r\nGET /v1 HTTP/1.1\r\n\r\n",
         "a header of a megabyte": b"GET /v1/version HTTP/1.1\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
         "100,000 headers": b"GET /v1/version HTTP/1.1\r\n" + b"X: a\r\n" * 100_000 + b"\r\n",
         "a path of a megabyte": b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n\r\n",

@@ -17,21 +17,26 @@ from benchmarks.chaos.server_processes import processes
 from benchmarks.serving.served_process import ServedProcess, served
 
 _STAGES: Final = ("find_face", "fit_head", "bake_texture", "package_avatar")
+_CANCELLED: Final = 40
+_DISCONNECTED: Final = 20
 #: After which all leave: some are at work, most are waiting.
 _LEAVES_AFTER_S: Final = 0.3
 
 
-def departures(effort: Effort) -> Finding:
+def departures(_effort: Effort) -> Finding:
     """Many gRPC callers that cancel, then many HTTP callers that disconnect, all of a kind at once."""
     with served() as server:
-        cancelled = _left(server, lambda: _cancel(server, effort.pick(40, 8)))
-        disconnected = _left(server, lambda: _disconnect(server, effort.pick(20, 8)))
+        cancelled = _left(server, lambda: _cancel(server, _CANCELLED))
+        disconnected = _left(server, lambda: _disconnect(server, _DISCONNECTED))
         instances = len(processes(server.pid)["find_face"])
     figures = {"cancelled": cancelled, "disconnected": disconnected, "find_face_instances": instances}
     told = [
         f"{name}: {row['after']['find_face']} photos read to the end and {row['after']['bake_texture']} "
         f"baked after their callers had left (next avatar {row['next_ms']:.0f} ms)"
-        for name, row in (("40 cancelled", cancelled), ("20 disconnected", disconnected))
+        for name, row in (
+            (f"{_CANCELLED} cancelled", cancelled),
+            (f"{_DISCONNECTED} disconnected", disconnected),
+        )
     ]
     # What an instance has in its hands when the caller leaves, it finishes.
     met = all(row["after"]["find_face"] <= instances for row in (cancelled, disconnected))

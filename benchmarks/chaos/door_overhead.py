@@ -79,7 +79,9 @@ async def _in_turns(door: str, direct: str, effort: Effort) -> dict[str, Any]:
             for asker in askers:
                 count = effort.pick(48, 8)
                 busy = await closed_loop(
-                    lambda asker=asker: _answered(asker, request), _KEEPS_BUSY, count  # type: ignore[misc]
+                    lambda asker=asker: _answered(asker, request),
+                    _KEEPS_BUSY,
+                    count,  # type: ignore[misc]
                 )
                 rates[asker].append(count / busy.wall_s)
     return {

@@ -27,7 +27,9 @@ END_HEADERS: Final = 4
 _INITIAL_WINDOW: Final = 4  # of RFC 9113, section 6.5.2
 
 
-def frame(kind: int, payload: bytes = b"", stream: int = 0, flags: int = 0, length: int | None = None) -> bytes:
+def frame(
+    kind: int, payload: bytes = b"", stream: int = 0, flags: int = 0, length: int | None = None
+) -> bytes:
     """One frame; ``length`` where it is to lie about its payload (RFC 9113, section 4.1)."""
     size = len(payload) if length is None else length
     return size.to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload

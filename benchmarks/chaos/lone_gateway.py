@@ -1,6 +1,6 @@
 """A gateway before a Triton that somebody else started, in a process of its own, until its input ends.
 
-    python -m benchmarks.chaos.lone_gateway SOCKET
+python -m benchmarks.chaos.lone_gateway SOCKET
 """
 
 from __future__ import annotations

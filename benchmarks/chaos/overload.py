@@ -56,9 +56,9 @@ async def _crowd(url: str, effort: Effort) -> Finding:
     seconds = effort.pick(60.0, 8.0)
     async with Asker(url) as asker:
         unloaded_s, capacity = await _unloaded(asker, effort)
-        began = time.monotonic()
-        async with Clients(asker, avatar_request(), _CROWD) as clients:
-            await asyncio.sleep(seconds)
+    began = time.monotonic()
+    async with Clients(url, avatar_request(), _CROWD) as clients:
+        await asyncio.sleep(seconds)
     outcomes = [outcome for outcome in clients.outcomes if outcome.ended_s <= began + seconds]
     figures = _figures(outcomes, seconds, _LONGEST_WAIT_S + 2 * unloaded_s, unloaded_s, capacity)
     return Finding(_said(figures), _met(figures), figures)

@@ -1,6 +1,6 @@
 """A Triton that answers at once with 100 kB, in a process of its own: what the gateway costs, without stages.
 
-    python -m benchmarks.chaos.scripted_triton SOCKET
+python -m benchmarks.chaos.scripted_triton SOCKET
 """
 
 from __future__ import annotations

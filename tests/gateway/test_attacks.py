@@ -48,7 +48,13 @@ def test_no_message_of_a_strangers_ends_the_door(tmp_path: Path) -> None:
 
     told, _ = asked(tmp_path, attack, accepts)
     assert set(told.values()) == {"INVALID_ARGUMENT", "answered"}
-    broken = ("nothing", "a million fields", "groups 100,000 deep", "100,000 inputs", "a region of shared memory")
+    broken = (
+        "nothing",
+        "a million fields",
+        "groups 100,000 deep",
+        "100,000 inputs",
+        "a region of shared memory",
+    )
     assert {told[name] for name in broken} == {"INVALID_ARGUMENT"}
 
 

@@ -169,7 +169,7 @@ def longest_silence_s(outcomes: Iterable[Outcome], since_s: float) -> tuple[floa
 def _failed(error: grpc.aio.AioRpcError, sent: float) -> Outcome:
     details = error.details() or ""
     trailing: Any = error.trailing_metadata() or ()
-    pushback = {key: value for key, value in trailing}.get("grpc-retry-pushback-ms", "0")
+    pushback = dict(trailing).get("grpc-retry-pushback-ms", "0")
     try:
         form = json.loads(details)
         code, message = str(form["code"]), str(form["message"])

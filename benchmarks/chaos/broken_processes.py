@@ -40,7 +40,8 @@ def hung(effort: Effort) -> Finding:
         figures = asyncio.run(_hung(server, effort.pick(90.0, 40.0)))
     said = (
         f"lost {figures['lost']} of {figures['requests']}, noticed after {figures['noticed_s']:.1f} s, "
-        f"the next Triton serves and the hung one has ended after {figures['old_ended_s']:.1f} s, longest silence {figures['silence_s']:.1f} s"
+        f"another serves and the hung one has ended after {figures['old_ended_s']:.1f} s, longest silence "
+        f"{figures['silence_s']:.1f} s"
     )
     met = figures["lost"] == 0 and figures["noticed_s"] <= _NOTICED_WITHIN_S
     return Finding(said, met, figures)

@@ -63,7 +63,7 @@ def conversation(*frames: bytes) -> bytes:
 
 
 class Peer:
-    """A client that sends as much as the server's windows let it (RFC 9113, section 5.2), and no answer reads.
+    """A client that sends as much as the server's windows let it (RFC 9113, 5.2), and reads no answer.
 
     Args:
         connection: it says hello on it.

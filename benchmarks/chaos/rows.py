@@ -27,7 +27,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "open-loop": Row(
         "open loop at 5 × capacity for 60 s",
         "next to nothing answered in time, nothing refused, the next lone request after 39 s",
-        "≥ 90 % of capacity answered within wait + 2 × unloaded; refusals' p99 ≤ 50 ms; the next lone request "
+        "≥ 90 % of capacity answered within wait + 2 × unloaded; refusals' p99 ≤ 50 ms; the next lone one "
         "≤ 1.5 × unloaded",
         open_loop,
     ),

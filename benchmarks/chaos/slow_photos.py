@@ -20,7 +20,7 @@ _SOMEBODY_ELSE: Final = "127.0.0.2"
 
 
 def slow_photo(side: int = SIDE, interlaced: bool = False) -> bytes:
-    """A black PNG of side × side RGB pixels; a thousandth of its pixels' size. Interlaced ones take longer."""
+    """A black PNG of side × side RGB pixels; a thousandth of that in size. Interlaced ones take longer."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, int(interlaced))
     # Interlaced rows are cut into seven passes, each with a filter's byte of its own (RFC 2083, section 2.6).
     size = side * (3 * side + 1) + (interlaced * 8 * side)

@@ -1,4 +1,4 @@
-"""The gRPC door under attack, with a scripted Triton behind it: what `benchmarks.chaos` does, in short form."""
+"""The gRPC door under attack, a scripted Triton behind it: what `benchmarks.chaos` does, in short form."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_mutated_calls_end_nothing(tmp_path: Path) -> None:
 
 
 def test_callers_that_stop_in_the_middle_hold_little(tmp_path: Path) -> None:
-    """A hundred streams of one connection send all that the door takes of a large message, but for its end."""
+    """A hundred streams of one connection send all that the door takes of large messages, but their ends."""
 
     def attack(door: str) -> tuple[int, bytes]:
         with socket.create_connection(("127.0.0.1", _port(door)), 10) as connection:

@@ -29,7 +29,8 @@ _STREAMS_AT_ONCE: Final = 16
 #: A message that does not arrive in as long is given up, and so is waiting to be read.
 _ARRIVES_WITHIN_S: Final = 30.0
 _STREAM_WAITS_S: Final = 2.0
-#: Answers that wait to be read. What was written cannot be taken back: it stays until its caller reads or goes.
+#: Answers that wait to be read. What was written cannot be taken back: it stays until its caller reads it or
+#: goes.
 _UNREAD_BYTES: Final = 256 * 2**20
 _COME_BACK_S: Final = 5.0
 #: A caller that leaves sends nothing, first; then its call is cancelled.

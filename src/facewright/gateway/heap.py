@@ -10,8 +10,8 @@ _EVERY_S: Final = 30.0
 
 
 async def give_back_memory(every_s: float = _EVERY_S) -> None:
-    """Now and then, for ever. What an attack made the heap grow by stays with it otherwise: between free blocks
-    lie small ones that are used. Nothing where the C library is not glibc.
+    """Now and then, for ever. What an attack made the heap grow by stays with it otherwise: between blocks
+    that are free lie small ones that are not. Does nothing where the C library is not glibc.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while trim is not None:

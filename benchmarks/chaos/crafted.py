@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -108,11 +109,11 @@ def _attacks(server: ServedProcess) -> dict[str, Attack]:
     grpc_port = int(server.url.rpartition(":")[2])
     found: dict[str, Attack] = {}
     for name, sent in crafted_requests.http().items():
-        found[f"HTTP: {name}"] = lambda sent=sent: raw(server.rest_port, sent)  # type: ignore[misc]
+        found[f"HTTP: {name}"] = partial(raw, server.rest_port, sent)
     for name, sent in http2_frames.conversations(INFER).items():
-        found[f"frames: {name}"] = lambda sent=sent: raw(grpc_port, sent)  # type: ignore[misc]
+        found[f"frames: {name}"] = partial(raw, grpc_port, sent)
     for name, sent in crafted_requests.messages().items():
-        found[f"gRPC: {name}"] = lambda sent=sent: _once(server.url, sent)  # type: ignore[misc]
+        found[f"gRPC: {name}"] = partial(_once, server.url, sent)
     return found
 
 
@@ -131,12 +132,12 @@ def _mutated(server: ServedProcess, count: int) -> Iterator[Attack]:
     ]
     third = count // 3
     for sent in mutations(http, third, SEED):
-        yield lambda sent=sent: raw(server.rest_port, sent)  # type: ignore[misc]
+        yield partial(raw, server.rest_port, sent)
     for sent in mutations(small_calls(), third, SEED):
-        yield lambda sent=sent: raw(grpc_port, sent)  # type: ignore[misc]
+        yield partial(raw, grpc_port, sent)
     with grpc.insecure_channel(server.url, UNBOUNDED) as channel:
         for sent in mutations(messages, count - 2 * third, SEED):
-            yield lambda sent=sent: message(channel, sent)  # type: ignore[misc]
+            yield partial(message, channel, sent)
 
 
 def _once(url: str, request: bytes) -> str:

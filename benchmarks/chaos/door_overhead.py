@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -66,7 +67,7 @@ async def _in_turns(door: str, direct: str, effort: Effort) -> dict[str, Any]:
     async with Asker(door) as through, Asker(direct) as past:
         askers = (through, past)
         for asker in askers:
-            await closed_loop(lambda asker=asker: _answered(asker, request), 2, 4)  # type: ignore[misc]
+            await closed_loop(partial(_answered, asker, request), 2, 4)
         differences, alone = [], []
         for pair in range(pairs):
             took = {}
@@ -79,9 +80,9 @@ async def _in_turns(door: str, direct: str, effort: Effort) -> dict[str, Any]:
             for asker in askers:
                 count = effort.pick(48, 8)
                 busy = await closed_loop(
-                    lambda asker=asker: _answered(asker, request),
+                    partial(_answered, asker, request),
                     _KEEPS_BUSY,
-                    count,  # type: ignore[misc]
+                    count,
                 )
                 rates[asker].append(count / busy.wall_s)
     return {
@@ -97,9 +98,9 @@ async def _in_turns(door: str, direct: str, effort: Effort) -> dict[str, Any]:
 async def _passed(url: str, gateway: int, count: int) -> dict[str, Any]:
     request = avatar_request(PHOTO)
     async with Asker(url) as asker:
-        await closed_loop(lambda: _answered(asker, request), _IN_FLIGHT, 200)
+        await closed_loop(partial(_answered, asker, request), _IN_FLIGHT, 200)
         began, used = time.monotonic(), processor_seconds(gateway)
-        await closed_loop(lambda: _answered(asker, request), _IN_FLIGHT, count)
+        await closed_loop(partial(_answered, asker, request), _IN_FLIGHT, count)
         seconds, used = time.monotonic() - began, processor_seconds(gateway) - used
     return {
         "requests": count,

@@ -21,6 +21,7 @@ from benchmarks.chaos.crafted import SEED, message, raw, small_calls
 from benchmarks.chaos.crafted_requests import messages
 from benchmarks.chaos.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame
 from benchmarks.chaos.mutated_requests import mutations
+from facewright.gateway import kserve
 from facewright.gateway.kserve import LARGEST_REQUEST
 from tests.gateway.test_kserve import asked, inferred
 from tests.support.triton_behind import glb_of
@@ -219,3 +220,28 @@ def _until(holds: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def test_connections_that_say_nothing_leave_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a door that has all the connections that it takes, a further one is closed, and those there work."""
+    limits = dict(kserve._OPTIONS)
+    assert limits["grpc.max_allowed_incoming_connections"] <= 1000
+    limits["grpc.max_allowed_incoming_connections"] = 20
+    monkeypatch.setattr(kserve, "_OPTIONS", tuple(limits.items()))
+
+    def attack(door: str) -> bytes:
+        with grpc.insecure_channel(door, UNBOUNDED) as earlier:
+            health = earlier.unary_unary("/grpc.health.v1.Health/Check")
+            health(b"", timeout=20)
+            silent = [socket.create_connection(("127.0.0.1", _port(door)), 10) for _ in range(30)]
+            try:
+                with suppress(ConnectionError):
+                    while silent[-1].recv(4096):
+                        pass
+                answer: bytes = health(b"", timeout=20)
+            finally:
+                for connection in silent:
+                    connection.close()
+        return answer
+
+    assert asked(tmp_path, attack)[0] == b"\x08\x01"

@@ -50,6 +50,9 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 5),
     ("grpc.max_connection_idle_ms", 600_000),
+    # Strangers' connections must not take what files, the other door and the next Triton need.
+    ("grpc.max_allowed_incoming_connections", 1000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
 #: What a caller may have in flight on one stream; more wait unread.
 _MOST_PER_STREAM: Final = 16

@@ -107,15 +107,15 @@ def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
         answer.raw_output_contents[0] = bytes(size)
         return answer
 
-    def attack(door: str) -> int:
+    def attack(door: str) -> bool:
         unread = [_unread_call(_port(door)) for _ in range(4)]
         try:
-            refused = _eventually_refused(door)
+            refused = _until(lambda: not _answered(door))
+            assert _health(door) == b"\x08\x01"
         finally:
             for connection in unread:
                 connection.close()
-        # Whoever has gone holds nothing.
-        _until(lambda: _answered(door))
+        assert _until(lambda: _answered(door)), "whoever has gone holds nothing"
         return refused
 
     refused, triton = asked(tmp_path, attack, large)
@@ -196,13 +196,9 @@ def _unread_call(port: int) -> socket.socket:
     return connection
 
 
-def _eventually_refused(door: str) -> bool:
-    return _until(lambda: not _answered(door))
-
-
 def _answered(door: str) -> bool:
     with grpc.insecure_channel(door, UNBOUNDED) as channel, suppress(grpc.RpcError):
-        channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10)
+        channel.unary_unary(INFER)(avatar_request(b"a photo"), timeout=10)
         return True
     return False
 

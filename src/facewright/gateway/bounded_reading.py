@@ -20,9 +20,9 @@ from facewright.gateway.reading_turns import ReadingTurns
 from facewright.gateway.statuses import GRPC_STATUS
 from facewright_client.contract import ErrorCode
 
-#: Messages that are read at a time: so many times the largest one is what senders can make the door hold. Of
-#: questions, about health for one, more are read: they need not wait for photos.
+#: Messages that are read at a time: so many times the largest one is what senders can make the door hold.
 _READ_AT_ONCE: Final = 8
+#: Beside them. Whoever asks after the server's health waits for nobody's photo.
 _QUESTIONS_AT_ONCE: Final = 4
 #: Streams that are open at a time, each of which may have sent a part of its next message.
 _STREAMS_AT_ONCE: Final = 16
@@ -73,7 +73,8 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
         async def bounded(requests: AsyncIterator[Any], context: Any) -> None:
             caller = grpc_peer_name(context.peer())
             try:
-                self._check_unread(caller)
+                if handler.request_streaming:  # photos are answered by these only
+                    self._check_unread(caller)
                 if handler.request_streaming and handler.response_streaming:
                     async with self._streams.turn(caller):
                         await self._write_all(handler.stream_stream(requests, context), context, caller)

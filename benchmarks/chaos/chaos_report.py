@@ -22,6 +22,8 @@ def chaos_section(result: dict[str, Any]) -> str:
     ]
     for name, row in result["rows"].items():
         measured = f"{row['said']}{'' if row['full'] else ' (small sizes)'}"
+        if row["commit"] != result["commit"]:
+            measured += f" (commit {row['commit']})"
         cells = (
             f"{name}{busy_mark(row)}",
             row["title"],

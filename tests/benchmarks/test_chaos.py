@@ -22,6 +22,7 @@ _ROW: dict[str, Any] = {
     "said": "lost 0 of 24",
     "met": True,
     "full": True,
+    "commit": "0123456789ab",
     "machine_load": {"cores": 2, "by_this_run": 1.5, "by_others": 0.0},
 }
 
@@ -70,11 +71,13 @@ def test_a_slow_photo_is_a_whole_file_and_a_thousandth_of_its_pixels(interlaced:
 
 def test_the_report_says_what_was_not_reached_and_what_was_busy() -> None:
     busy = {"cores": 2, "by_this_run": 1.0, "by_others": 0.9}
-    text = chaos_section(
-        {"rows": {"drain": _ROW, "hung": _ROW | {"met": False, "full": False, "machine_load": busy}}}
-    )
+    hung = _ROW | {"met": False, "full": False, "machine_load": busy, "commit": "ba9876543210"}
+    text = chaos_section({"commit": "0123456789ab", "rows": {"drain": _ROW, "hung": hung}})
     assert "| drain | SIGTERM | 23 lost | 0 lost | lost 0 of 24 | yes |" in text
-    assert f"| hung{BUSY_MARK} | SIGTERM | 23 lost | 0 lost | lost 0 of 24 (small sizes) | **no** |" in text
+    assert (
+        f"| hung{BUSY_MARK} | SIGTERM | 23 lost | 0 lost | lost 0 of 24 (small sizes) (commit ba9876543210) | **no** |"
+        in text
+    )
 
 
 def test_an_unknown_row_is_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:

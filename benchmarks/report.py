@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chaos.chaos_report import chaos_section
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
 from benchmarks.gradients.gradients_report import gradients_section
 from benchmarks.kernels.kernels_report import kernels_section
@@ -38,6 +39,7 @@ _SECTIONS = {
     "likeness": likeness_section,
     "ablation": ablation_section,
     "serving": serving_section,
+    "chaos": chaos_section,
     "kernels": kernels_section,
     "refinement": refinement_section,
     "loss_terms": loss_terms_section,

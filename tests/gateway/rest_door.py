@@ -19,7 +19,7 @@ from facewright.pipelines.stages import Pipeline
 from tests.support.scripted_house import ScriptedHouse
 
 #: Of a test, seconds: longer than anything takes that works.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass

@@ -55,7 +55,7 @@ def test_what_cannot_run_is_refused(
         ({"name": "../evil"}, "small letters"),
         ({"name": ""}, "small letters"),
         ({"steps": (OPEN,), "gives": (A,)}, "p is one step, and so that stage itself: call it open"),
-        ({"options": {"timeout": Option(int, 1)}}, "timeout belongs to Triton's protocol"),
+        ({"options": {"timeout": Option(int, 1)}}, "timeout belongs to the protocol"),
         ({"options": {"shine": Option(float, 2.0, 0.0, 1.0)}}, "a default is not allowed"),
         ({"steps": (OPEN, NET, replace(END, streams=True))}, "end answers several times"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import ssl
 import threading
@@ -22,6 +23,7 @@ from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import Encryption
 from facewright.gateway.figures_page import door_text, house_text, triton_text
 from facewright.gateway.followed_files import Reloadable, follow
+from facewright.gateway.heap import give_back_memory
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import Doorway, GrpcDoor
 from facewright.gateway.marks import Instance, Marks
@@ -34,6 +36,8 @@ from facewright.pipelines.stages import Pipeline
 _T = TypeVar("_T")
 #: What is given to callers that are still answered when the doors close; they have been waited for before.
 _GRACE_S = 1.0
+#: Each door has a thousand connections; many systems give a process 1,024 files unless it asks.
+_FILES = 4096
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Gateway:
             OSError, RuntimeError: something else listens there, or the address is none of this machine.
             ValueError: a pipeline's option has a name that REST has for itself.
         """
+        _allow_connections()
         self._thread.start()
         try:
             self._wait_for(self._open())
@@ -162,7 +167,7 @@ class Gateway:
             self._marks_socket.close()
             raise
         followed: list[Reloadable] = [self._callers, *([encryption] if encryption else [])]
-        self._following = asyncio.create_task(follow(*followed))
+        self._chores = asyncio.gather(follow(*followed), give_back_memory())
         await self._grpc.start()
         await self._rest.start()
 
@@ -227,9 +232,9 @@ class Gateway:
 
     async def _close(self) -> None:
         await asyncio.gather(self._grpc.stop(_GRACE_S), self._rest.stop(_GRACE_S))
-        self._following.cancel()
+        self._chores.cancel()
         with suppress(asyncio.CancelledError):
-            await self._following
+            await self._chores
         for socket_path in tuple(self._tritons):
             await self._release(socket_path)
         self._marks_socket.close()
@@ -242,3 +247,11 @@ class Gateway:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _allow_connections() -> None:
+    """Let this process have files for the connections of both doors, and for what is beside them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -24,9 +24,9 @@ from tritonclient.grpc import service_pb2
 from facewright.core.errors import FacewrightError
 from facewright.gateway import message
 from facewright.gateway.addresses import grpc_peer_name
+from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.house import TritonHouse
-from facewright.gateway.statuses import GRPC_STATUS
 from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.triton import SERVICE
 from facewright.pipelines.stages import Pipeline
@@ -41,6 +41,8 @@ _OPTIONS: Final = (
     ("grpc.max_concurrent_streams", 100),
     ("grpc.max_metadata_size", 16384),
     ("grpc.absolute_max_metadata_size", 16384),
+    # What is not being read is not taken, whatever the line could carry.
+    ("grpc.http2.bdp_probe", 0),
     # A few kilobytes may unpack to gigabytes: nothing packed is taken.
     ("grpc.compression_enabled_algorithms_bitset", 1),
     # A caller that is gone is noticed, and one that knocks all the time is not let in (gRFC A8, A9).
@@ -50,9 +52,10 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 5),
     ("grpc.max_connection_idle_ms", 600_000),
+    # Strangers' connections must not take what files, the other door and the next Triton need.
+    ("grpc.max_allowed_incoming_connections", 1000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
-#: A request that does not arrive in as long is given up.
-_ARRIVES_WITHIN_S: Final = 30.0
 #: What a caller may have in flight on one stream; more wait unread.
 _MOST_PER_STREAM: Final = 16
 _ABOUT_ITSELF_S: Final = 5.0
@@ -84,13 +87,14 @@ class GrpcDoor:
     """
 
     def __init__(self, doorway: Doorway) -> None:
-        self._server = grpc.aio.server(options=_OPTIONS)
+        reading = BoundedReading()
+        self._server = grpc.aio.server(options=_OPTIONS, interceptors=(reading,))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
-        self._server.add_generic_rpc_handlers((_KServe(doorway),))
+        self._server.add_generic_rpc_handlers((_KServe(doorway, reading),))
         self._names = ("", SERVICE, *doorway.served)
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
@@ -122,8 +126,8 @@ class GrpcDoor:
 class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped package
     """KServe's service in bytes."""
 
-    def __init__(self, doorway: Doorway) -> None:
-        self._door = doorway
+    def __init__(self, doorway: Doorway, reading: BoundedReading) -> None:
+        self._door, self._reading = doorway, reading
         unary, streams = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         #: The caller's message is read by the handlers, so that nothing is read before one has begun.
         self._handlers = {
@@ -150,18 +154,18 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
     async def _infer(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             caller = self._caller(context)
-            request = await _first(requests)
+            request = await self._reading.photo(requests, caller.name)
             head = message.head_of(request)
             answer = await self._door.house.answer(self._call(request, head, caller, context))
         except FacewrightError as error:
-            await _refused(context, error)
+            await refuse(context, error)
         return message.with_id(answer, head.id) if head.id else answer
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
         try:
             caller = self._caller(context)
         except FacewrightError as error:
-            await _refused(context, error)
+            await refuse(context, error)
             return
         room = asyncio.Semaphore(_MOST_PER_STREAM)
         writing = asyncio.Lock()
@@ -222,10 +226,10 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
 
         async def answered(requests: AsyncIterator[bytes], context: Any) -> bytes:
             try:
-                self._caller(context)
-                return await answer(await _first(requests))
+                caller = self._caller(context)
+                return await answer(await self._reading.question(requests, caller.name))
             except FacewrightError as error:
-                await _refused(context, error)
+                await refuse(context, error)
 
         return answered
 
@@ -266,31 +270,6 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
 
         return answer
-
-
-async def _first(requests: AsyncIterator[bytes]) -> bytes:
-    """The one message of a unary call."""
-    try:
-        async with asyncio.timeout(_ARRIVES_WITHIN_S):
-            async for request in requests:
-                return request
-    except TimeoutError:
-        raise FacewrightError(
-            ErrorCode.DEADLINE_EXCEEDED,
-            f"the request did not arrive within {_ARRIVES_WITHIN_S:.0f} s",
-            "send it at once",
-        ) from None
-    raise FacewrightError(ErrorCode.BAD_REQUEST, "the call has no request", "send one")
-
-
-async def _refused(context: Any, error: FacewrightError) -> NoReturn:
-    """End a call with an error's wire form; when to come back is said as gRFC A6 has it, too."""
-    trailing: tuple[tuple[str, str], ...] = ()
-    if error.retry_after_s is not None:
-        trailing = (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
-    error.stage = error.stage or "gateway"
-    await context.abort(GRPC_STATUS[error.code], error.to_json(), trailing)
-    raise error  # never: abort does
 
 
 def _flag(parameters: Mapping[str, Any], name: str) -> bool:

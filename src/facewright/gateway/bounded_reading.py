@@ -1,0 +1,146 @@
+"""What the gRPC door holds of messages before it knows them, and of answers that nobody reads.
+
+A message counts for its stream only when it is whole: of one connection's hundred streams each may have sent
+all but the last byte of 33 MiB, and leave it at that (tests/gateway/test_attacks.py does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, NoReturn
+
+import grpc
+import grpc.aio
+
+from facewright.core.errors import FacewrightError
+from facewright.gateway.addresses import grpc_peer_name
+from facewright.gateway.photo_budget import PhotoBudget
+from facewright.gateway.reading_turns import ReadingTurns
+from facewright.gateway.statuses import GRPC_STATUS
+from facewright_client.contract import ErrorCode
+
+#: Messages that are read at a time: so many times the largest one is what senders can make the door hold.
+_READ_AT_ONCE: Final = 8
+#: Beside them. Whoever asks after the server's health waits for nobody's photo.
+_QUESTIONS_AT_ONCE: Final = 4
+#: Streams that are open at a time, each of which may have sent a part of its next message.
+_STREAMS_AT_ONCE: Final = 16
+#: A message that does not arrive in as long is given up, and so is waiting to be read.
+_ARRIVES_WITHIN_S: Final = 30.0
+_STREAM_WAITS_S: Final = 2.0
+#: Answers that wait to be read. What was written cannot be taken back: it stays until its caller reads it or
+#: goes.
+_UNREAD_BYTES: Final = 256 * 2**20
+_COME_BACK_S: Final = 5.0
+#: A caller that leaves sends nothing, first; then its call is cancelled.
+_NOTICED_S: Final = 0.1
+
+
+class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an untyped package
+    """Has every method of a server read in turns, whoever has written it: grpcio's own servants of health and
+    reflection read what is sent to them before they look at it.
+    """
+
+    def __init__(self) -> None:
+        self._messages = ReadingTurns(_READ_AT_ONCE, _ARRIVES_WITHIN_S)
+        self._questions = ReadingTurns(_QUESTIONS_AT_ONCE, _ARRIVES_WITHIN_S)
+        self._streams = ReadingTurns(_STREAMS_AT_ONCE, _STREAM_WAITS_S)
+        self._unread = PhotoBudget(_UNREAD_BYTES)
+
+    async def photo(self, requests: AsyncIterator[Any], caller: str) -> Any:
+        """The one message of a call for an avatar.
+
+        Raises:
+            FacewrightError: OVERLOADED, DEADLINE_EXCEEDED, BAD_REQUEST: it does not come.
+        """
+        return await _first(requests, caller, self._messages)
+
+    async def question(self, requests: AsyncIterator[Any], caller: str) -> Any:
+        """The one message of any other call; raises as `photo`."""
+        return await _first(requests, caller, self._questions)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """gRPC's entry point. On the line calls of every kind look like streams."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+
+        async def bounded(requests: AsyncIterator[Any], context: Any) -> None:
+            caller = grpc_peer_name(context.peer())
+            try:
+                if handler.request_streaming:  # photos are answered by these only
+                    self._check_unread(caller)
+                if handler.request_streaming and handler.response_streaming:
+                    async with self._streams.turn(caller):
+                        await self._write_all(handler.stream_stream(requests, context), context, caller)
+                elif handler.request_streaming:  # these read by themselves
+                    await self._write(await handler.stream_unary(requests, context), context, caller)
+                elif handler.response_streaming:
+                    request = await self.question(requests, caller)
+                    await self._write_all(handler.unary_stream(request, context), context, caller)
+                else:
+                    request = await self.question(requests, caller)
+                    await self._write(await handler.unary_unary(request, context), context, caller)
+            except FacewrightError as error:
+                await refuse(context, error)
+
+        return grpc.stream_stream_rpc_method_handler(
+            bounded, handler.request_deserializer, handler.response_serializer
+        )
+
+    def _check_unread(self, caller: str) -> None:
+        if not self._unread.has_room(caller, 1):
+            raise FacewrightError(
+                ErrorCode.OVERLOADED,
+                "earlier answers to this caller were not read",
+                "read them, or cancel those calls",
+                retry_after_s=_COME_BACK_S,
+            )
+
+    async def _write(self, answer: Any, context: Any, caller: str) -> None:
+        """Returns when the caller has taken the answer, but for what its window lets through."""
+        size = len(answer) if isinstance(answer, bytes) else 0
+        self._unread.take(caller, size)
+        try:
+            await context.write(answer)
+        finally:
+            self._unread.take(caller, -size)
+
+    async def _write_all(self, answers: Any, context: Any, caller: str) -> None:
+        """What a servant yields, or writes itself."""
+        if isinstance(answers, AsyncIterator):
+            async for answer in answers:
+                await self._write(answer, context, caller)
+        else:
+            await answers
+
+
+async def refuse(context: Any, error: FacewrightError) -> NoReturn:
+    """End a call with an error's wire form; when to come back is said as gRFC A6 has it, too."""
+    trailing: tuple[tuple[str, str], ...] = ()
+    if error.retry_after_s is not None:
+        trailing = (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
+    error.stage = error.stage or "gateway"
+    await context.abort(GRPC_STATUS[error.code], error.to_json(), trailing)
+    raise error  # never: abort does
+
+
+async def _first(requests: AsyncIterator[Any], caller: str, turns: ReadingTurns) -> Any:
+    async with turns.turn(caller):
+        try:
+            async with asyncio.timeout(_ARRIVES_WITHIN_S):
+                async for request in requests:
+                    return request
+        except TimeoutError:
+            raise FacewrightError(
+                ErrorCode.DEADLINE_EXCEEDED,
+                f"the request did not arrive within {_ARRIVES_WITHIN_S:.0f} s",
+                "send it at once",
+            ) from None
+    await asyncio.sleep(_NOTICED_S)
+    raise FacewrightError(ErrorCode.BAD_REQUEST, "the call has no request", "send one")

@@ -22,6 +22,7 @@ from facewright.gateway.call import Caller
 from facewright.gateway.rest import RestLimits, RestSettings
 from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 from tests.gateway.rest_door import PATIENCE_S, Door, everything, open_door
+from tests.support.scripted_house import FILES
 from tests.support.certificates import make_certificate
 
 _POST = b"POST /v1/avatars HTTP/1.1\r\nHost: x\r\n"
@@ -309,7 +310,7 @@ def test_a_server_that_stops_waits_for_what_is_in_flight() -> None:
 def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 32 * 2**20  # more than the sockets' buffers
     monkeypatch.setattr("facewright.gateway.rest.connection._LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr("tests.support.scripted_house.GLB", bytes(size))
+    monkeypatch.setitem(FILES, "GLB", bytes(size))
     with (
         open_door(_limited()) as door,
         socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection,
@@ -344,7 +345,7 @@ def test_bodies_have_a_budget_and_no_caller_more_than_half_of_it() -> None:
 
 def test_an_answer_counts_until_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 32 * 2**20  # more than the sockets' buffers
-    monkeypatch.setattr("tests.support.scripted_house.GLB", bytes(size))
+    monkeypatch.setitem(FILES, "GLB", bytes(size))
     with open_door(_limited(memory_bytes=size)) as door:
         with socket.create_connection(("127.0.0.1", door.port), PATIENCE_S) as connection:
             connection.sendall(_POST + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")

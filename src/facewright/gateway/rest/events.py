@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -47,7 +49,9 @@ class EventsResponse(Response):
             FacewrightError: the avatar failed before the first event.
         """
         del scope
-        await while_awaited(receive, self._events(send))
+        # The stream has begun, so there is nothing else to answer, and nobody to answer it to.
+        with suppress(ClientDisconnect):
+            await while_awaited(receive, self._events(send))
 
     async def _events(self, send: Send) -> None:
         stages: asyncio.Queue[str | None] = asyncio.Queue()

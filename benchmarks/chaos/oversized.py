@@ -20,6 +20,8 @@ from benchmarks.serving.served_process import ServedProcess, served
 
 _MEGABYTE: Final = 10**6
 _GROWS_BY: Final = 1.05
+#: The gateway gives memory back twice a minute (`facewright.gateway.heap`).
+_GIVEN_BACK_S: Final = 35.0
 #: What the door may hold of a message before it refuses it.
 _UNBUFFERED_MB: Final = 50.0
 
@@ -61,6 +63,7 @@ def oversized(effort: Effort) -> Finding:
                 "gateway_peak_mb": round(peak.gateway - first.gateway, 1),
                 "triton_peak_mb": round(peak.triton - first.triton, 1),
             }
+        time.sleep(_GIVEN_BACK_S)
         _settle(server)
         after, restarts = memory(server.pid), server.restarts()
     figures = {

@@ -16,10 +16,14 @@ from facewright.core.errors import FacewrightError
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.photo.face_networks import FaceNetworks
 from facewright.photo.find_face import find_face
-from facewright.refine.demo_networks import DEMO_NETWORKS, IDENTITY_COMMAND, networks_with_identity
+from facewright.refine.demo_networks import (
+    DEMO_NETWORKS,
+    IDENTITY_COMMAND,
+    networks_with_identity,
+    refinement_folder,
+)
 from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import GRAD_IMAGE, IMAGE, LOSS, load_refinement_networks, refinement_files
-from facewright.refine.service import refinement_folder
 from facewright_export.demo.identity import DemoIdentity, build
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.networks.dlib_resnet import INPUT_SIZE, DlibFaceDescriptor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.refine.bindings import BindingsByBatch
-from facewright.refine.demo_networks import DEMO_NETWORKS, networks_with_identity
 from facewright.refine.device import RefinementDevice
 from facewright.refine.history import LOSS_NAMES, Ended, Refinement
 from facewright.refine.loop import refine
@@ -126,17 +124,6 @@ class RefinementRequest:
         """Whether the time that the caller allowed is over."""
         limit_s = self.options.deadline_ms / 1e3
         return bool(limit_s) and time.monotonic() - self.began >= limit_s
-
-
-def refinement_folder() -> Path:
-    """Where the networks are: ``$FACEWRIGHT_REFINEMENT_NETWORKS``, by default the demonstration networks,
-    with an identity network where one was built (`facewright.refine.demo_networks`).
-    """
-    configured = os.environ.get("FACEWRIGHT_REFINEMENT_NETWORKS")
-    if configured:
-        return Path(configured)
-    built = networks_with_identity()
-    return built if (built / "identity_loss.onnx").is_file() else DEMO_NETWORKS
 
 
 class LatentRefiner:

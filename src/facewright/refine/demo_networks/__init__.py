@@ -10,6 +10,7 @@ domain, and exporting it needs torch.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -26,3 +27,14 @@ IDENTITY_COMMAND: Final = (
 def networks_with_identity() -> Path:
     """Where `IDENTITY_COMMAND` puts the identity pair, beside links to `DEMO_NETWORKS`; it need not exist."""
     return open_assets_folder() / "refinement"
+
+
+def refinement_folder() -> Path:
+    """Where the networks are: ``$FACEWRIGHT_REFINEMENT_NETWORKS``, by default the demonstration networks,
+    with an identity network where one was built (`IDENTITY_COMMAND`).
+    """
+    configured = os.environ.get("FACEWRIGHT_REFINEMENT_NETWORKS")
+    if configured:
+        return Path(configured)
+    built = networks_with_identity()
+    return built if (built / "identity_loss.onnx").is_file() else DEMO_NETWORKS

@@ -22,8 +22,8 @@ from facewright.gateway.call import Caller
 from facewright.gateway.rest import RestLimits, RestSettings
 from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 from tests.gateway.rest_door import PATIENCE_S, Door, everything, open_door
-from tests.support.scripted_house import FILES
 from tests.support.certificates import make_certificate
+from tests.support.scripted_house import FILES
 
 _POST = b"POST /v1/avatars HTTP/1.1\r\nHost: x\r\n"
 

@@ -37,9 +37,14 @@ def _hangs_up_over_rest(server: Server, client: Client, photo: bytes) -> None:
 def test_whoever_leaves_while_a_stage_works(
     server: Server, client: Client, photo: bytes, leaves: Callable[[Server, Client, bytes], None]
 ) -> None:
-    packaged = settled(server.url, "package_avatar")
-    leaves(server, client, photo)
-    assert settled(server.url, "package_avatar") == packaged
+    saved = []
+    for _ in range(3):  # on a busy machine a step may be over before anybody hears of the departure
+        packaged = settled(server.url, "package_avatar")
+        leaves(server, client, photo)
+        saved.append(settled(server.url, "package_avatar") == packaged)
+        if saved[-1]:
+            break
+    assert saved[-1], saved
 
 
 def test_whoever_leaves_while_waiting_is_not_even_looked_at(

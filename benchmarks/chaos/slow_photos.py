@@ -15,6 +15,7 @@ from benchmarks.serving.served_process import ServedProcess, served
 
 #: 59 megapixels, just within what a photo may have.
 SIDE: Final = 7700
+_TRIES: Final = 50
 #: Of loopback, too: for the server it is another caller than 127.0.0.1.
 _SOMEBODY_ELSE: Final = "127.0.0.2"
 
@@ -76,9 +77,9 @@ def slow_photos(effort: Effort) -> Finding:
 
 
 def _other_caller(server: ServedProcess, over: Any) -> list[dict[str, Any]]:
-    """Asks for one avatar after the other over REST, at least once."""
+    """Asks for one avatar after the other over REST, until the flood is over and the last was answered."""
     rows: list[dict[str, Any]] = []
-    while not rows or not over():
+    while not over() or (len(rows) < _TRIES and (not rows or rows[-1]["status"] != 200)):
         began = time.monotonic()
         connection = http.client.HTTPConnection(
             "127.0.0.1", server.rest_port, timeout=180, source_address=(_SOMEBODY_ELSE, 0)

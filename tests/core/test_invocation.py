@@ -64,6 +64,6 @@ def test_the_readme_s_commands_are_there() -> None:
     commands = [line.split()[0] for line in lines]
     assert len(commands) > 9
     for command in commands:
-        assert command in ("make", "export", "scripts/setup") or command.startswith(
+        assert command in ("curl", "make", "export", "scripts/setup") or command.startswith(
             (".venv/bin/", ".venv-export/bin/")
         )

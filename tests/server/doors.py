@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -52,6 +53,15 @@ def over_rest(
 def metrics(server: Server) -> str:
     """Prometheus' text, as a scrape sees it."""
     return over_rest(server, "/v1/metrics").body.decode()
+
+
+def metric(server: Server, name: str, stage: str, label: str = "") -> float:
+    """A stage's figure; ``label``: what must be among its labels."""
+    for line in metrics(server).splitlines():
+        found = re.fullmatch(rf"{name}\{{(.*)\}} (\S+)", line)
+        if found and f'stage="{stage}"' in found[1] and label in found[1]:
+            return float(found[2])
+    raise AssertionError(f"the server exports no {name} of {stage} {label}")
 
 
 @contextmanager

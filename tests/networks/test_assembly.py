@@ -165,9 +165,7 @@ def server(repository: Path, tmp_path: Path) -> Iterator[triton.InferenceServerC
     """`facewright serve --networks` on two versions of one network, the second in fp16, past the door."""
     narrowed = export_network(SMALL, SMALL.seeded(), Precision.FP16)
     add_version(repository, narrowed.model, [], "cpu")
-    settings = ServerSettings(
-        grpc_port=0, http_port=0, networks=repository, log=tmp_path / "triton.log"
-    )
+    settings = ServerSettings(grpc_port=0, http_port=0, networks=repository, log=tmp_path / "triton.log")
     with Server(settings) as running, triton.InferenceServerClient(triton_target(running.pid)) as client:
         yield client
 

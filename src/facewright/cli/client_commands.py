@@ -97,12 +97,12 @@ def add_create(commands: Any, asked: str | None) -> None:
 
 def _create(parsed: argparse.Namespace) -> int:
     with leaving_at_once():
-        from facewright.cli.create_command import Batch, create_avatars, prepare
+        from facewright.cli.create_command import Batch, create_avatars, each_once, prepare
         from facewright_client import RetryPolicy
 
     options = pipeline(parsed.pipeline).options
     batch = Batch(
-        photos=tuple(parsed.photos),
+        photos=each_once(parsed.photos),
         output=parsed.output,
         options=validated_options(_given(parsed, options), options),
         pipeline=parsed.pipeline,

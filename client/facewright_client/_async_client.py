@@ -64,6 +64,7 @@ class AsyncClient:
 
         ``progress`` is called in the event loop and must not block.
         """
+        _wire.check_progress(progress)
         request = self._request(pipeline, timeout_s)
         content = await _content(photo)
         with request:
@@ -105,6 +106,7 @@ class AsyncClient:
         **options: _wire.OptionValue,
     ) -> Refinement:
         """As `Client.refine`; ``progress`` is called in the event loop and must not block."""
+        _wire.check_progress(progress)
         if progress is None:
             with self._request(_refinement.ONCE, timeout_s) as request:
                 arguments = _refinement.arguments(_refinement.ONCE, start, options)

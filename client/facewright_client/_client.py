@@ -67,13 +67,14 @@ class Client:
             timeout_s: longest time, retries included; the connection's by default.
             progress: called in this thread with the name of each stage as it begins, such as ``fit_head``;
                 where it raises, the server stops. A stage begins twice where it is done again.
-            options: those of the pipeline, listed in docs/pipelines.md.
+            options: those of the pipeline, listed in docs/pipelines.md; and ``priority``, 0 the most urgent.
 
         Raises:
             FacewrightClientError: one subclass per error code.
             OSError: the file cannot be read.
-            TypeError: ``photo`` is neither.
+            TypeError: ``photo`` is neither, or ``progress`` no function.
         """
+        _wire.check_progress(progress)
         request = self._request(pipeline, timeout_s)
         content = photo_bytes(photo)
         with request:
@@ -122,6 +123,7 @@ class Client:
         Raises:
             FacewrightClientError: one subclass per error code.
         """
+        _wire.check_progress(progress)
         if progress is None:
             with self._request(_refinement.ONCE, timeout_s) as request:
                 arguments = _refinement.arguments(_refinement.ONCE, start, options)

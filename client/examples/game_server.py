@@ -117,7 +117,9 @@ def _positive(text: str) -> int:
 
 def main() -> int:
     """Print a line for each player and a summary; exit status 1 when a player got no answer at all."""
-    parser = argparse.ArgumentParser(description="A game lobby that gives every player a head.")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description="A game lobby that gives every player a head."
+    )
     parser.add_argument("photos", nargs="+", type=Path, help="players take turns with these")
     parser.add_argument("--players", type=_positive, default=100)
     parser.add_argument(

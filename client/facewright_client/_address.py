@@ -19,8 +19,6 @@ _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES: Final = ("no_grpc_proxy", "no_proxy")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _DEFAULT_PORT: Final = 8001
-#: Where REST is, or a proxy before it: never gRPC.
-_HTTP_PORTS: Final = (80, 443, 8000)
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,8 @@ def checked_address(url: str) -> str:
         raise ValueError(f"{shown} is an IPv6 address; write it in brackets: [{found}]:{_DEFAULT_PORT}")
     if not url.strip():
         raise ValueError(f"{shown} is no address; write host:port, such as localhost:{_DEFAULT_PORT}")
+    if _is_port(url):
+        raise ValueError(f"{shown} has no host; write localhost:{url} for this machine")
     if not colon or url.endswith("]"):
         raise ValueError(f"{shown} has no port; gRPC's is {_DEFAULT_PORT} by default: {url}:{_DEFAULT_PORT}")
     bare = host[1:-1] if host.startswith("[") else host
@@ -227,7 +227,7 @@ def _no_url(url: str) -> str:
         return f"write host and gRPC port, such as localhost:{_DEFAULT_PORT}"
     host = f"[{host}]" if host and _is_ipv6(host) else host if host and _HOST.fullmatch(host) else "localhost"
     http = parts.scheme in ("http", "https")
-    grpc_port = _DEFAULT_PORT if port is None or (http and port in _HTTP_PORTS) else port
+    grpc_port = _DEFAULT_PORT if port is None or http else port  # that of http:// is REST's
     written = f"write host and gRPC port, such as {host}:{grpc_port}"
     if not http:
         return written

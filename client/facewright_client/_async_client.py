@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from facewright_client import _refinement, _stream, _wire
 from facewright_client._api_key import show_key
 from facewright_client._avatar import Avatar
-from facewright_client._connection import Connection
+from facewright_client._connection import Connection, connection_of
 from facewright_client._errors import CancelledError, ClientClosedError
 from facewright_client._pending import AsyncPendingAvatar
 from facewright_client._photo_file import Photo, photo_bytes
@@ -40,11 +40,12 @@ class AsyncClient:
     Raises:
         ValueError, OSError: ``url`` is no address, a file of TLS is none, or the key would be sent in plain
             text to another machine.
+        TypeError: ``connection`` is no `Connection`.
     """
 
     def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
         self.url = url
-        self._connection = connection or Connection()
+        self._connection = connection_of(connection)
         self._arguments = self._connection.triton_arguments(url)
         self._opened: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,6 +64,7 @@ class AsyncClient:
 
         ``progress`` is called in the event loop and must not block.
         """
+        _wire.check_progress(progress)
         request = self._request(pipeline, timeout_s)
         content = await _content(photo)
         with request:
@@ -104,6 +106,7 @@ class AsyncClient:
         **options: _wire.OptionValue,
     ) -> Refinement:
         """As `Client.refine`; ``progress`` is called in the event loop and must not block."""
+        _wire.check_progress(progress)
         if progress is None:
             with self._request(_refinement.ONCE, timeout_s) as request:
                 arguments = _refinement.arguments(_refinement.ONCE, start, options)

@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from facewright_client import _refinement, _stream, _wire
 from facewright_client._api_key import show_key
 from facewright_client._avatar import Avatar
-from facewright_client._connection import Connection
+from facewright_client._connection import Connection, connection_of
 from facewright_client._errors import ClientClosedError
 from facewright_client._pending import PendingAvatar
 from facewright_client._photo_file import Photo, photo_bytes
@@ -39,11 +39,12 @@ class Client:
     Raises:
         ValueError, OSError: ``url`` is no address, a file of TLS is none, or the key would be sent in plain
             text to another machine.
+        TypeError: ``connection`` is no `Connection`.
     """
 
     def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
         self.url = url
-        self._connection = connection or Connection()
+        self._connection = connection_of(connection)
         self._opened = self._open()
         self._closed = False
 
@@ -66,13 +67,14 @@ class Client:
             timeout_s: longest time, retries included; the connection's by default.
             progress: called in this thread with the name of each stage as it begins, such as ``fit_head``;
                 where it raises, the server stops. A stage begins twice where it is done again.
-            options: those of the pipeline, listed in docs/pipelines.md.
+            options: those of the pipeline, listed in docs/pipelines.md; and ``priority``, 0 the most urgent.
 
         Raises:
             FacewrightClientError: one subclass per error code.
             OSError: the file cannot be read.
-            TypeError: ``photo`` is neither.
+            TypeError: ``photo`` is neither, or ``progress`` no function.
         """
+        _wire.check_progress(progress)
         request = self._request(pipeline, timeout_s)
         content = photo_bytes(photo)
         with request:
@@ -121,6 +123,7 @@ class Client:
         Raises:
             FacewrightClientError: one subclass per error code.
         """
+        _wire.check_progress(progress)
         if progress is None:
             with self._request(_refinement.ONCE, timeout_s) as request:
                 arguments = _refinement.arguments(_refinement.ONCE, start, options)

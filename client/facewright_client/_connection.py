@@ -44,12 +44,30 @@ class RetryPolicy:
         longest_pause_s: bound of the pauses, but not of what the server asks for.
         unavailable_s: how long a server that is not there is waited for; None: until the request's time is
             over. One that says when it is back (``retry_after_s``) is there.
+
+    Raises:
+        TypeError, ValueError: one of them is no number, or below its least.
     """
 
     attempts: int | None = None
     first_pause_s: float = 0.25
     longest_pause_s: float = 4.0
     unavailable_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.attempts is not None:
+            if isinstance(self.attempts, bool) or not isinstance(self.attempts, int):
+                raise TypeError(f"attempts is {self.attempts!r:.64}; give a whole number, 1 or more, or None")
+            if self.attempts < 1:
+                raise ValueError(f"attempts is {self.attempts}; give 1 or more (1 never retries), or None")
+        for name in ("first_pause_s", "longest_pause_s", "unavailable_s"):
+            value = getattr(self, name)
+            if value is None and name == "unavailable_s":
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} is {value!r:.64}; give seconds")
+            if not value >= 0:
+                raise ValueError(f"{name} is {value!r:.64}; give seconds, 0 or more")
 
     def pause_after(self, attempt: int, error: FacewrightClientError) -> float | None:
         """Seconds to wait after failed send number ``attempt`` (from 1); None: give up.
@@ -125,6 +143,7 @@ class Connection:
         on_retry: called with the failure before a request is sent again, in the thread that waits for it.
 
     Raises:
+        TypeError: ``retries`` is no `RetryPolicy`, or ``tls`` no `Tls`.
         ValueError: ``key`` is no key, or ``lb_policy`` none of the two.
     """
 
@@ -138,6 +157,13 @@ class Connection:
     on_retry: Callable[[FacewrightClientError], None] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.retries, RetryPolicy):
+            attempts = self.retries if type(self.retries) is int and self.retries > 0 else 3
+            raise TypeError(f"retries is {self.retries!r:.64}; give RetryPolicy(attempts={attempts})")
+        if self.tls is not None and not isinstance(self.tls, Tls):
+            path = self.tls if isinstance(self.tls, (str, Path)) and str(self.tls) else ""
+            meant = f"Tls(Path({str(path)!r:.200}))" if path else "Tls(), or None for plain text"
+            raise TypeError(f"tls is {self.tls!r:.200}; give {meant}")
         if self.key is not None:
             check_key(self.key)
         if self.lb_policy not in _POLICIES:
@@ -201,3 +227,19 @@ class Connection:
             "certificate_chain": str(tls.certificate) if tls and tls.certificate else None,
             "private_key": str(tls.key) if tls and tls.key else None,
         }
+
+
+def connection_of(given: object) -> Connection:
+    """A client's second argument, or the settings by default.
+
+    Raises:
+        TypeError: it is neither; told by its type, since it may be a key.
+    """
+    if given is None:
+        return Connection()
+    if isinstance(given, Connection):
+        return given
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        raise TypeError(f"the connection is {given!r:.64}; give Connection(timeout_s={given!r:.64})")
+    meant = "Connection(key=…)" if isinstance(given, str) else "a Connection(…)"
+    raise TypeError(f"the connection is of type {type(given).__name__}; give {meant}")

@@ -86,9 +86,9 @@ def arguments(model: str, start: RefinementStart, options: Mapping[str, _wire.Op
     """Arguments of tritonclient's ``infer`` and of its streams.
 
     Raises:
-        BadRequestError, BadOptionError: as `inputs` and `_wire.parameters`.
+        BadRequestError, BadOptionError: as `inputs` and `_wire.asked`.
     """
-    return {"model_name": model, "inputs": inputs(start), "parameters": _wire.parameters(options)}
+    return {"model_name": model, "inputs": inputs(start), **_wire.asked(options)}
 
 
 def inputs(start: RefinementStart) -> list[Any]:

@@ -79,8 +79,10 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> Path:
         unfinished.write_bytes(content)
         unfinished.replace(target)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # not the hidden one, which nobody gave
-        raise
+        why = error.strerror
+        if isinstance(error, FileNotFoundError) and not target.parent.is_dir():
+            why = f"No such file or directory: make the folder {target.parent} first"
+        raise OSError(error.errno, why, str(path)) from None  # not of the hidden one, which nobody gave
     finally:
         unfinished.unlink(missing_ok=True)
     return path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -24,6 +26,8 @@ from facewright_client._request import Request
 
 OptionValue = int | float | bool | str
 
+#: A path, or the name of a file that is a photo: no pipeline is called so.
+_PHOTO_S_NAME: Final = re.compile(r"[/\\]|\.(jpe?g|png|webp|heic|heif|avif|gif|bmp|tiff?)$", re.IGNORECASE)
 #: For what a server says about itself, seconds.
 SHORT_S: Final = 5.0
 #: Everything an avatar has but the preview, which costs time.
@@ -38,6 +42,11 @@ def create_arguments(
     Raises:
         BadOptionError: see `parameters`; or ``pipeline`` is no name, or ``preview`` neither True nor False.
     """
+    named_so = isinstance(pipeline, str) and _PHOTO_S_NAME.search(pipeline)
+    if named_so or isinstance(pipeline, (bytes, os.PathLike)):
+        raise BadOptionError(
+            f"pipeline is {pipeline!r:.64}, which looks like a photo", "give one photo at a time"
+        )
     if not isinstance(pipeline, str) or not pipeline:
         raise BadOptionError(f"pipeline is {pipeline!r:.64}", "give its name, such as 'avatar_twin'")
     if not isinstance(preview, bool):
@@ -46,7 +55,7 @@ def create_arguments(
         "model_name": pipeline,
         "inputs": inputs(photo),
         "outputs": outputs(preview),
-        "parameters": parameters(options),
+        **asked(options),
     }
 
 
@@ -91,6 +100,32 @@ def outputs(preview: bool) -> list[Any]:
     """The outputs to ask for."""
     wanted = (*_OUTPUTS, contract.PREVIEW) if preview else _OUTPUTS
     return [triton.InferRequestedOutput(tensor.name) for tensor in wanted]
+
+
+def check_progress(progress: object) -> None:
+    """Refuse what cannot be called, before anything is sent.
+
+    Raises:
+        TypeError: ``progress`` is neither None nor a function.
+    """
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress is {progress!r:.64}; give a function, which is called on the way, or None")
+
+
+def asked(options: Mapping[str, OptionValue]) -> dict[str, Any]:
+    """Arguments of tritonclient's ``infer`` for options; ``priority`` is the protocol's own.
+
+    Raises:
+        BadOptionError: see `parameters`; or ``priority`` is none.
+    """
+    priority = options.get("priority", 0)
+    priority = priority.item() if isinstance(priority, np.generic) else priority
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise BadOptionError(f"priority is {priority!r:.64}", "give a whole number, 0 the most urgent")
+    if not 0 <= priority < 2**63:
+        raise BadOptionError(f"priority is {_shortened(priority)}", "give 0, the most urgent, or more")
+    others = {name: value for name, value in options.items() if name != "priority"}
+    return {"parameters": parameters(others), "priority": priority}
 
 
 def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str] | None:

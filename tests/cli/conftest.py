@@ -51,7 +51,7 @@ def copied_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
     """Runs a command line in a folder with all sorts of files."""
     monkeypatch.chdir(tmp_path)
-    for name in ("me.jpg", "you.jpg", "afile"):
+    for name in ("me.jpg", "you.jpg", "afile", "-x.jpg", "-5.jpg"):
         Path(name).write_bytes(b"photo")
     Path("empty.jpg").touch()
     Path("folder").mkdir()

@@ -219,3 +219,40 @@ def test_a_batch_off_a_terminal_says_how_far_it_is(
     _, said = say(f"create me.jpg you.jpg -o out --server {url}")
     assert "0 of 2 photos done\n" in said
     assert said.endswith("2 made, 0 already there, 0 failed\n")
+
+
+def test_an_avatar_of_another_photo_is_not_replaced_without_a_word(
+    scripted: tuple[Scripted, str], say: Say
+) -> None:
+    for folder, content in (("b", b"one"), ("b/2", b"two")):
+        Path(folder).mkdir()
+        Path(folder, "one.jpg").write_bytes(content)
+    words = "b/2/one.jpg: out/one.glb was made of another photo and is replaced\n"
+    for photo, options, told in (
+        ("b/one.jpg", "", ""),
+        ("b/one.jpg", "--again", ""),
+        ("b/one.jpg", "--report", ""),
+        ("b/2/one.jpg", "", words),
+    ):
+        status, said = say(f"create {photo} -o out {options} --server {scripted[1]}")
+        assert (status, said) == (0, f"{told}warning: blurred\n")
+
+
+def test_photos_of_one_name_are_told_which_file_is_whose(scripted: tuple[Scripted, str], say: Say) -> None:
+    Path("b").mkdir()
+    Path("b/me.jpg").write_bytes(b"two")
+    status, said = say(f"create me.jpg b/me.jpg ./me.jpg b/../me.jpg -o out --server {scripted[1]}")
+    assert status == 0
+    assert said.startswith("b/me.jpg becomes out/me.jpg.glb: another photo is called me, too\n")
+    assert said.endswith("2 made, 0 already there, 0 failed\n")
+    assert len(scripted[0].requests) == 2
+
+
+def test_photos_that_fail_with_the_first_are_named(say: Say) -> None:
+    status, said = say("create me.jpg you.jpg photo.jpg -o out --server 127.0.0.1:1 --timeout 0.5")
+    assert status == 1
+    first, alike, last = said.splitlines()
+    assert ": UNAVAILABLE: " in first
+    named = [first.split(":")[0], *alike.removeprefix("the same for ").split(", ")]
+    assert sorted(named) == ["me.jpg", "photo.jpg", "you.jpg"]
+    assert last == "0 made, 0 already there, 3 failed"

@@ -32,6 +32,9 @@ def test_without_limits_the_line_is_short(capsys: pytest.CaptureFixture[str]) ->
     ("words", "status", "said"),
     [
         ("new a.b", 2, "a caller's name is 1 to 64 letters"),
+        ("new a.b", 2, "mend: name it as studio-a\n"),
+        ("new fw_b", 2, "a key is never written into the file"),
+        ("new a --best-priority -3", 2, "'-3' is no number of things; give 0 to 999999"),
         ("new a --expires soon", 2, "'soon' is no date"),
         ("new a --expires 2020-01-01", 2, "'2020-01-01' is over"),
         ("new a --rate 0", 2, "'0' is no number of things"),

@@ -157,3 +157,18 @@ def test_a_start_of_which_a_part_is_missing(say: Say) -> None:
 
 def _save_start(path: str, **other: np.ndarray) -> None:
     np.savez_compressed(path, **(ARRAYS | other))  # type: ignore[arg-type]
+
+
+def test_a_refinement_out_of_time_is_told_how_to_keep_its_work(
+    scripted: tuple[Scripted, str], say: Say
+) -> None:
+    np.savez("start.npz", **ARRAYS)  # type: ignore[arg-type]
+    script, url = scripted
+    script.release.clear()
+    try:
+        status, said = say(f"refine start.npz -o r.npz --server {url} --timeout 0.5")
+    finally:
+        script.release.set()
+    assert status == 1
+    assert "DEADLINE_EXCEEDED" in said
+    assert said.endswith("; --deadline-ms N, less than --timeout, answers with the best so far\n")

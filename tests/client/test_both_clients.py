@@ -412,7 +412,7 @@ def test_a_stranger_leaves_by_ctrl_c(monkeypatch: pytest.MonkeyPatch, scripted: 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("lods", None), ("lods", 2**63), ("lods", object()), ("priority", 1), ("triton_x", 1)],
+    [("lods", None), ("lods", 2**63), ("lods", object()), ("priority", -1), ("triton_x", 1)],
 )
 def test_an_option_that_no_request_can_carry(
     scripted: tuple[Scripted, str], caller: Caller, option: str, value: object
@@ -427,6 +427,24 @@ def test_an_option_that_no_request_can_carry(
     assert caller.counted() == {"BAD_OPTION": 2}
 
 
+def test_priority_is_the_protocol_s_own(scripted: tuple[Scripted, str], caller: Caller) -> None:
+    for use in (
+        lambda client: client.create(b"photo", priority=3),
+        lambda client: client.create(b"photo", priority=3, progress=lambda _stage: None),
+        lambda client: client.refine(START, priority=3),
+    ):
+        caller(use)
+    assert [sent.parameters["priority"].uint64_param for sent in scripted[0].requests] == [3, 3, 3]
+
+
+def test_progress_that_cannot_be_called_is_refused_before_a_refinement_is_sent(
+    scripted: tuple[Scripted, str], caller: Caller
+) -> None:
+    with pytest.raises(TypeError, match="progress is 5; give a function"):
+        caller(lambda client: client.refine(START, progress=5))
+    assert not scripted[0].requests
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
@@ -438,6 +456,12 @@ def test_an_option_that_no_request_can_carry(
         ({"lods": 10**5000}, BadOptionError, "a number of 16610 bits, and too large"),
         ({"pipeline": ""}, BadOptionError, "pipeline is ''"),
         ({"pipeline": None}, BadOptionError, "pipeline is None"),
+        ({"pipeline": "p/two.jpg"}, BadOptionError, "looks like a photo.*one photo at a time"),
+        ({"pipeline": "two.HEIC"}, BadOptionError, "looks like a photo.*one photo at a time"),
+        ({"pipeline": b"photo"}, BadOptionError, "looks like a photo.*one photo at a time"),
+        ({"priority": "1"}, BadOptionError, "priority is '1'.*a whole number"),
+        ({"priority": 10**5000}, BadOptionError, "priority is a number of 16610 bits"),
+        ({"progress": 5}, TypeError, "progress is 5; give a function"),
         ({"preview": "no"}, BadOptionError, "preview is 'no'"),
         ({"timeout_s": "5"}, ValueError, "timeout_s is a positive, finite number of seconds, not '5'"),
         ({"timeout": 5}, BadOptionError, "did you mean timeout_s"),

@@ -143,3 +143,27 @@ def test_work_is_shared_among_servers_and_goes_on_without_one(asynchronous: bool
 def test_a_policy_that_is_none() -> None:
     with pytest.raises(ValueError, match="lb_policy is 'least_request'; give one of pick_first, round_robin"):
         Connection(lb_policy="least_request")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: Client("gpu:8001", 60), r"connection is 60; give Connection\(timeout_s=60\)"),
+        (lambda: Client("gpu:8001", KEY), r"connection is of type str; give Connection\(key=…\)"),
+        (lambda: AsyncClient("gpu:8001", {}), r"connection is of type dict; give a Connection\(…\)"),
+        (lambda: Connection(tls=True), r"tls is True; give Tls\(\), or None"),
+        (lambda: Connection(tls="ca.pem"), r"tls is 'ca.pem'; give Tls\(Path\('ca.pem'\)\)"),
+        (lambda: Connection(retries=3), r"retries is 3; give RetryPolicy\(attempts=3\)"),
+        (lambda: Connection(retries=None), r"retries is None; give RetryPolicy\("),
+        (lambda: RetryPolicy(attempts=-1), "attempts is -1; give 1 or more"),
+        (lambda: RetryPolicy(attempts=1.5), "attempts is 1.5; give a whole number"),
+        (lambda: RetryPolicy(first_pause_s=-1.0), "first_pause_s is -1.0; give seconds, 0 or more"),
+        (lambda: RetryPolicy(longest_pause_s="4"), "longest_pause_s is '4'; give seconds"),
+    ],
+)
+def test_settings_that_are_none_are_refused_where_they_are_made(
+    made: Callable[[], object], words: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=words) as told:
+        made()
+    assert KEY not in str(told.value)

@@ -208,6 +208,8 @@ def test_files_of_tls_are_read_before_anything_is_sent(tmp_path: Path) -> None:
         ("http://gpu:8001", r"is a URL; write host and gRPC port, such as gpu:8001; REST"),
         ("http://gpu:8000", r"such as gpu:8001; REST is asked by: curl .* http://gpu:8000/v1/avatars -o"),
         ("https://gpu", r"such as gpu:8001 \(encrypted: --tls-authority.* https://gpu/v1/avatars -o me.glb$"),
+        ("http://127.0.0.1:18400", r"such as 127.0.0.1:8001; REST .* http://127.0.0.1:18400/v1/avatars -o"),
+        ("18401", "'18401' has no host; write localhost:18401 for this machine"),
         ("http://gpu;rm:8000", r"such as localhost:8001; .* http://localhost:8000/v1"),
         ("grpc://[::1]:9", r"such as \[::1\]:9$"),
         ("http://[", "such as localhost:8001$"),

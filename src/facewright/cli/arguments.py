@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 import shlex
 import stat
@@ -26,7 +27,11 @@ _VALUE_FOR_A_FLAG = re.compile(r"argument (?:.*/)?(\S+): ignored explicit argume
 
 
 class CommandParser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` whose errors are one line, without the usage before it."""
+    """`argparse.ArgumentParser` whose errors are one line, without the usage before it, and whose options are
+    written out: an abbreviation would be as near to another option in the next version."""
+
+    def __init__(self, *positional: Any, **settings: Any) -> None:
+        super().__init__(*positional, **{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
@@ -59,6 +64,10 @@ class CommandParser(argparse.ArgumentParser):
             if word == "--":
                 return
             option = self._meant(word)
+            flag = option or (word[:1] == "-" and not self._known(word))
+            if flag and os.path.isfile(word):  # a photo, and every option's name was taken for one
+                complain(f"{self.prog} has no option {word}", f"write ./{word} for the file of that name")
+                self.exit(WRONG_USAGE)
             if option is None:
                 continue
             near = _near(option, self._option_string_actions)
@@ -68,12 +77,18 @@ class CommandParser(argparse.ArgumentParser):
             complain(f"{self.prog} has no option {word.split('=', 1)[0]}", hint)
             self.exit(WRONG_USAGE)
 
+    def _known(self, word: str) -> bool:
+        """Whether a word is an option that there is, with its value or without."""
+        return word.split("=", 1)[0] in self._option_string_actions or (
+            word[:2] != "--" and word[:2] in self._option_string_actions
+        )
+
     def _meant(self, word: str) -> str | None:
         """The option, with two dashes, that a word is meant as and that is none; None for any other word."""
         known = self._option_string_actions
         name = word.split("=", 1)[0]
         if name.startswith("--"):
-            return None if any(option.startswith(name) for option in known) else name
+            return None if name in known else name
         if not word.startswith("-") or word == "-" or re.match(r"-\.?\d", word):
             return None
         if word[:2] not in known:
@@ -90,11 +105,15 @@ def _spelt(option: str) -> str:
 
 
 def _near(option: str, known: Collection[str]) -> list[str]:
-    """The options that one may have meant: those that it is the end of, else the one most like it."""
+    """The options that one may have meant: those that it is an end of, else the one most like it."""
     spelt = _spelt(option)
     if spelt in known:
         return [spelt]
-    ends = [name for name in known if name.endswith(spelt.removeprefix("-"))]
+    ends = [
+        name
+        for name in known
+        if name.endswith(spelt.removeprefix("-")) or (len(spelt) > 3 and name.startswith(spelt))
+    ]
     return ends or get_close_matches(spelt, known, n=1, cutoff=0.7)
 
 
@@ -120,7 +139,10 @@ def seconds(text: str) -> float:
 
 def seconds_or_never(text: str) -> float:
     """A span of time, or 0."""
-    return 0.0 if _number(text) == 0 else seconds(text)
+    value = _number(text)
+    if not 0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, 0 to 1e6")
+    return value
 
 
 def count(text: str) -> int:
@@ -132,7 +154,9 @@ def count(text: str) -> int:
 
 def count_or_all(text: str) -> int:
     """How many; 0: all there are."""
-    return 0 if text == "0" else count(text)
+    if not re.fullmatch("[0-9]{1,6}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of things; give 0 to 999999")
+    return int(text)
 
 
 def port(text: str) -> int:
@@ -144,11 +168,24 @@ def port(text: str) -> int:
 
 def host(text: str) -> str:
     """An address to listen on, or a name of one; which it may be is told by the system."""
+    with_port = re.fullmatch(r"([^:]{1,253}|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}", text)
+    if with_port:
+        raise argparse.ArgumentTypeError(
+            f"{_short(text)} has a port; leave the port out: {with_port[1].strip('[]')} (the ports are "
+            "--grpc-port's and --http-port's)"
+        )
     if not re.fullmatch(r"[0-9A-Za-z.:_%-]{1,253}", text) or ".." in text:
         raise argparse.ArgumentTypeError(
             f"{_short(text)} is no address; give one of this machine, such as 127.0.0.1, or 0.0.0.0 for all"
         )
     return text
+
+
+def log_file(text: str) -> Path:
+    """The file that a log is added to."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no file; name one, or leave --log out for standard error")
+    return Path(text)
 
 
 def server_address(text: str) -> str:

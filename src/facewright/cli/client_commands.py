@@ -12,7 +12,7 @@ from facewright.cli import arguments
 from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.messages import complain, say
 from facewright.core.errors import FacewrightError
-from facewright.core.options import Option, validated_options
+from facewright.core.options import Option, plain_number, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
 from facewright.pipelines.stages import Pipeline
@@ -97,12 +97,12 @@ def add_create(commands: Any, asked: str | None) -> None:
 
 def _create(parsed: argparse.Namespace) -> int:
     with leaving_at_once():
-        from facewright.cli.create_command import Batch, create_avatars, prepare
+        from facewright.cli.create_command import Batch, create_avatars, each_once, prepare
         from facewright_client import RetryPolicy
 
     options = pipeline(parsed.pipeline).options
     batch = Batch(
-        photos=tuple(parsed.photos),
+        photos=each_once(parsed.photos),
         output=parsed.output,
         options=validated_options(_given(parsed, options), options),
         pipeline=parsed.pipeline,
@@ -302,6 +302,7 @@ def _values(option: Option) -> str:
 
 
 def _help(option: Option) -> str:
-    allowed = "" if option.minimum is None else f", {option.minimum:g} to {option.maximum:g}"
+    bounds = [plain_number(bound) for bound in (option.minimum, option.maximum) if bound is not None]
+    allowed = f", {' to '.join(bounds)}" if bounds else ""
     default = str(option.default).lower() if option.kind is bool else option.default
     return f"{option.meaning}{allowed} (default: {default})"

@@ -153,18 +153,28 @@ class Finished:
 
     @staticmethod
     def fingerprint(photo: bytes, batch: Batch) -> str:
-        """Hash of everything that the avatar depends on, but the server's version."""
+        """Hash of everything that the avatar depends on, but the server's version, and that of the photo."""
         asked = json.dumps([batch.pipeline, batch.options, batch.preview, batch.report], sort_keys=True)
-        return hashlib.sha256(hashlib.sha256(photo).digest() + asked.encode()).hexdigest()
+        of_photo = hashlib.sha256(photo)
+        return f"{hashlib.sha256(of_photo.digest() + asked.encode()).hexdigest()} {of_photo.hexdigest()}"
 
     def has(self, target: Path, fingerprint: str, batch: Batch) -> bool:
         """Whether ``target`` was made so, and with it everything that the batch asks for."""
         return (
-            self._made.get(target.name) == fingerprint
+            self._made_of(target)[:1] == fingerprint.split()[:1]
             and _is_whole_glb(target)
             and not (batch.preview and not _is_whole_png(preview_path(target)))
             and not (batch.report and not _is_whole_json(report_path(target)))
         )
+
+    def of_another_photo(self, target: Path, fingerprint: str) -> bool:
+        """Whether ``target`` is there and was made of another photo; False where that is not known."""
+        before = self._made_of(target)[1:]
+        return bool(before) and before != fingerprint.split()[1:] and target.exists()
+
+    def _made_of(self, target: Path) -> list[str]:
+        """The hashes of `fingerprint`; those of older versions have none of the photo."""
+        return str(self._made.get(target.name, "")).split()
 
     def add(self, target: Path, fingerprint: str) -> None:
         """Note that ``target`` is finished."""
@@ -232,12 +242,17 @@ class _Creation:
         self._made = self._skipped = self._failed = 0
         self._answered = False
         self._given_up = False
+        #: Photos under way when it was given up, which failed for the same cause and have no line.
+        self._alike: list[Path] = []
         self._waits: asyncio.TimerHandle | None = None
         self._patience_s = _PATIENCE_S
         self._waits_for: FacewrightClientError | None = None
 
     async def run(self) -> int:
         """All photos; the exit status."""
+        for photo, target in zip(self._batch.photos, self._targets, strict=True):
+            if not self._batch.single and target.stem != photo.stem:
+                self._say(f"{photo} becomes {target}: another photo is called {photo.stem}, too")
         # One iterator for all workers: each takes the next photo when it is free.
         jobs = iter(list(zip(self._batch.photos, self._targets, strict=True)))
         with_bar = self._console.is_terminal
@@ -270,6 +285,8 @@ class _Creation:
             self._stop_waiting()
             if telling is not None:
                 telling.cancel()
+        if self._alike:
+            self._say(f"the same for {', '.join(map(str, self._alike))}")
         if self._many or self._skipped:
             self._say(self._so_far())
         return int(self._made + self._skipped < len(self._targets))
@@ -311,13 +328,16 @@ class _Creation:
             await self._fail(client, photo, error)
             return
         self._heard()
+        if self._finished.of_another_photo(target, fingerprint):
+            self._say(f"{photo}: {target} was made of another photo and is replaced")
         try:
             _write(avatar, target, self._batch)
             self._finished.add(target, fingerprint)
         except OSError as error:  # the next would not find more room
             self._give_up(
+                photo,
                 f"error: {error.filename or target} cannot be written: {reason(error)}; mend: make room or "
-                "give another --output, and run it again: what was made is kept"
+                "give another --output, and run it again: what was made is kept",
             )
             return
         self._made += 1
@@ -331,23 +351,25 @@ class _Creation:
             if served is not None and self._batch.pipeline not in served:
                 there = ", ".join(served) or "no pipeline that makes avatars"
                 what = f"the server at {self._url} does not serve {self._batch.pipeline}"
-                self._give_up(f"error: {what}; mend: choose another --pipeline; it serves {there}")
+                self._give_up(photo, f"error: {what}; mend: choose another --pipeline; it serves {there}")
                 return
         if isinstance(error, (WrongServerError, UnauthenticatedError)) or (
             isinstance(error, ServerUnavailableError) and not self._answered
         ):
-            self._give_up(line)
+            self._give_up(photo, line)
             return
         if isinstance(error, FacewrightClientError) and error.stage:
             self._heard()
         self._failed += 1
         self._say(line)
 
-    def _give_up(self, line: str) -> None:
+    def _give_up(self, photo: Path, line: str) -> None:
         """It will be the same for every photo: say so once, and try no others."""
         self._failed += 1
         self._stop_waiting()
-        if not self._given_up:
+        if self._given_up:
+            self._alike.append(photo)
+        else:
             self._given_up = True
             self._say(line)
 
@@ -468,6 +490,14 @@ def _is_whole_json(path: Path) -> bool:
         return isinstance(json.loads(path.read_bytes()), dict)
     except (OSError, ValueError):
         return False
+
+
+def each_once(photos: Iterable[Path]) -> tuple[Path, ...]:
+    """Photos without those that were given before, in whatever spelling of the path."""
+    given: dict[tuple[str, str], Path] = {}
+    for photo in photos:
+        given.setdefault((os.path.realpath(photo), photo.name), photo)
+    return tuple(given.values())
 
 
 def _targets(photos: Iterable[Path], folder: Path) -> list[Path]:

@@ -27,17 +27,13 @@ def add_keys(commands: Any) -> None:
     keys.add_argument("--rate", type=arguments.count, metavar="N", help="requests a minute (default: any)")
     keys.add_argument(
         "--best-priority",
-        type=_priority,
+        type=arguments.count_or_all,
         default=0,
         metavar="N",
         help="most urgent priority it may ask for (default: %(default)s, the most urgent of all)",
     )
     keys.add_argument("--expires", type=_date, metavar="DATE", help="as 2027-01-31, UTC (default: never)")
     keys.set_defaults(run=_new)
-
-
-def _priority(text: str) -> int:
-    return 0 if text == "0" else arguments.count(text)
 
 
 def _date(text: str) -> datetime:

@@ -21,6 +21,7 @@ from facewright.core.errors import FacewrightError
 from facewright_client import (
     Client,
     Connection,
+    DeadlineExceededError,
     FacewrightClientError,
     Refinement,
     RefinementProgress,
@@ -93,7 +94,9 @@ def refine_latents(command: RefineCommand) -> int:
     try:
         refined, picture = _refine(command, start)
     except FacewrightClientError as error:
-        complain(f"{error.code}: {error.message}", error.hint)
+        late = isinstance(error, DeadlineExceededError)
+        kept = "; --deadline-ms N, less than --timeout, answers with the best so far" if late else ""
+        complain(f"{error.code}: {error.message}", f"{error.hint}{kept}")
         return 1
     names = ("w_plus", "head_to_camera", "sh_light", "losses")
     content = BytesIO()

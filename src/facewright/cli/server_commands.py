@@ -75,7 +75,7 @@ def add_serve(commands: Any) -> None:
     )
     serve.add_argument(
         "--log",
-        type=Path,
+        type=arguments.log_file,
         metavar="FILE",
         help="add Triton's log to this file (default: standard error)",
     )

@@ -124,8 +124,14 @@ def _allowed(name: str, option: Option) -> str:
     if option.choices:
         return f"{name} is one of {', '.join(map(str, option.choices))}"
     if option.minimum is not None and option.maximum is not None:
-        return f"{name} is {_KIND_WORDS[option.kind]} from {option.minimum:g} to {option.maximum:g}"
+        least, most = plain_number(option.minimum), plain_number(option.maximum)
+        return f"{name} is {_KIND_WORDS[option.kind]} from {least} to {most}"
     return f"{name} is {_KIND_WORDS[option.kind]}"
+
+
+def plain_number(value: float) -> str:
+    """A bound as people write it: whole numbers with all of their digits."""
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def _shown(value: object) -> str:

@@ -80,10 +80,11 @@ def require_name(name: str, place: str = "") -> None:
         FacewrightError: BAD_OPTION, without the name: whoever mistakes the places writes the key here.
     """
     if not _NAME.fullmatch(name) or name.startswith(PREFIX):
+        of_keys = "; a key is never written into the file" if name.startswith(PREFIX) else ""
         _refuse(
             f"{place and f'{place}: '}a caller's name is 1 to 64 letters, digits, _ and -, and does not "
             f"begin with {PREFIX} as keys do",
-            "name it as studio-a; a key is never written into the file",
+            f"name it as studio-a{of_keys}",
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from facewright.core.options import Option
+from facewright.core.options import Option, plain_number
 from facewright.pipelines.registry import pipelines
 from facewright.pipelines.stages import Network, Pipeline, Stage
 from facewright_client.contract import Tensor
@@ -62,7 +62,7 @@ def _allowed(option: Option) -> str:
         return ", ".join(map(str, option.choices))
     if option.minimum is None or option.maximum is None:
         return ""
-    return f"{option.minimum:g} to {option.maximum:g}"
+    return f"{plain_number(option.minimum)} to {plain_number(option.maximum)}"
 
 
 if __name__ == "__main__":

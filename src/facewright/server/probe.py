@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Probe one server; returns the exit status and says why on standard error."""
     parser = argparse.ArgumentParser(
         "python -m facewright.server.probe",
+        allow_abbrev=False,
         description="Ask a running server for an avatar; exit status 0 when it is alive, else 1.",
     )
     parser.add_argument("url", nargs="?", default="localhost:8001", metavar="HOST:PORT")

@@ -174,6 +174,7 @@ def _require_fit(plan: Path, network: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write a repository; returns the exit status."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m facewright.server.served_repository",
         description="Write the model repository that facewright serve would load, for another Triton.",
     )

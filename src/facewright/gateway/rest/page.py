@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, Final
 
+from facewright.core.options import plain_number
+
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
     "h2{border-top:1px solid #8884;padding-top:1rem}code,pre{font:14px/1.4 ui-monospace,monospace}"
@@ -79,7 +81,11 @@ def _values(schema: Mapping[str, Any]) -> Iterator[str]:
     for variant in schema.get("anyOf", [schema]):
         low, high = variant.get("minimum"), variant.get("maximum")
         allowed = ", ".join(map(str, variant["enum"])) if "enum" in variant else variant["type"]
-        bounds = f" from {low:g} to {high:g}" if low is not None and high is not None else ""
+        bounds = (
+            f" from {plain_number(low)} to {plain_number(high)}"
+            if low is not None and high is not None
+            else ""
+        )
         default = f", default {json.dumps(variant['default'])}" if "default" in variant else ""
         owner = f"{variant['title']}: " if "title" in variant else ""
         yield f"{owner}{allowed}{bounds}{default}"

@@ -32,7 +32,7 @@ from facewright.server.server_traces import ServerFolder, remove_stale_folders, 
 from facewright.server.succession import Succession
 from facewright.server.triton_runtime import installed_runtime
 from facewright.server.watched_triton import StartFailedError, WatchedTriton
-from facewright.server.written_places import require_kernels, require_places
+from facewright.server.written_places import passed_over, require_kernels, require_places
 
 _LOG: Final = logging.getLogger("facewright.server")
 #: How often the processes are looked at.
@@ -186,6 +186,8 @@ class Server:
             served = served_pipelines(self._settings.pipelines)
             runtime = installed_runtime()
             sizing = Sizing(self._settings.usable_cores)
+            if problem := passed_over():
+                _LOG.warning("%s; set TMPDIR to a folder that you may write", problem)
             require_places(sum(sizing.instances(stage) for stage in stages(served).values()))
             require_kernels()
             remove_stale_regions()

@@ -141,6 +141,7 @@ _RESTARTING: Final = ("is not healthy", "has no available versions", "Server is 
 _LONGEST_RETRY_S: Final = 3600.0
 #: And of a model that is no pipeline from photos to avatars.
 _NO_OUTPUT: Final = re.compile(r"unexpected inference output '(\w+)' for model '([^']+)'")
+TIME_HINT: Final = "allow more time: timeout_s, or --timeout"
 _START_HINT: Final = "start a server with `facewright serve`, or check the address"
 
 
@@ -161,9 +162,7 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
     if status == "UNAVAILABLE" or any(words in message for words in _RESTARTING):
         return ServerUnavailableError(message, _START_HINT)
     if status == "DEADLINE_EXCEEDED":
-        return DeadlineExceededError(
-            "no answer within the time allowed", "allow more time: timeout_s, or --timeout"
-        )
+        return DeadlineExceededError("no answer within the time allowed", TIME_HINT)
     if status == "CANCELLED":
         return CancelledError("the request was cancelled")
     if status == "UNIMPLEMENTED":

@@ -12,7 +12,7 @@ import grpc.aio
 from tritonclient.grpc._utils import get_error_grpc
 from tritonclient.utils import InferenceServerException
 
-from facewright_client._errors import DeadlineExceededError, InternalServerError
+from facewright_client._errors import TIME_HINT, DeadlineExceededError, InternalServerError
 from facewright_client._request import Request
 from facewright_client._wire import SHORT_S
 
@@ -146,6 +146,4 @@ def _ended() -> InternalServerError:
 
 
 def _out_of_time() -> DeadlineExceededError:
-    return DeadlineExceededError(
-        "no answer within the time allowed", "allow more time: timeout_s, or --timeout"
-    )
+    return DeadlineExceededError("no answer within the time allowed", TIME_HINT)

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from facewright.cli import main
 from facewright.cli.messages import printable
 from tests.cli.conftest import Say
 from tests.support.gpu import no_gpu
@@ -159,6 +160,13 @@ def test_one_line_says_it(line: str, say: Say) -> None:
     assert len(said) < 2100
     assert "Traceback" not in said
     assert {path.name for path in Path().iterdir()} - set(before) <= {"out"}
+
+
+def test_nothing_is_said_to_start_that_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--host", "0.0.0.0", "--grpc-port", "0", "--http-port", "0"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "--host 0.0.0.0 is reached from other machines" in said.err
 
 
 def test_a_port_that_is_taken(say: Say) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,18 @@ def inferred(
         return bytes(result.as_numpy("GLB")[0]), result.get_response()
 
 
+def request_of(pipeline: str, identity: str = "") -> Any:
+    """A request with all that the pipeline takes; the pipeline need not be known."""
+    request = service_pb2.ModelInferRequest(model_name=pipeline, id=identity)
+    rows = {row.name: row for row in (AVATAR_TWIN, *REFINEMENT)}
+    for tensor in rows[pipeline].takes if pipeline in rows else ():
+        shape = [1, *(abs(size) for size in tensor.shape)]
+        kind = tensor.dtype.removeprefix("TYPE_")
+        request.inputs.add(name=tensor.name, datatype=kind, shape=shape)
+        request.raw_input_contents.append(bytes(math.prod(shape) * (4 if kind == "FP32" else 1)))
+    return request
+
+
 def raw(address: str, method: str, message: bytes, **more: Any) -> bytes:
     """Bytes that need not be a message."""
     with grpc.insecure_channel(address) as channel:
@@ -99,7 +112,7 @@ def test_what_a_stage_refuses_is_told_in_one_form(tmp_path: Path) -> None:
     async def refuses(_request: Any) -> Any:
         raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"in ensemble 'avatar_twin', {json.dumps(form)}")
 
-    request = service_pb2.ModelInferRequest(model_name="avatar_twin", raw_input_contents=[b"p"])
+    request = request_of("avatar_twin")
     told, _ = asked(
         tmp_path, lambda door: refusal(lambda: raw(door, "ModelInfer", request.SerializeToString())), refuses
     )
@@ -128,6 +141,17 @@ def test_what_a_stage_refuses_is_told_in_one_form(tmp_path: Path) -> None:
                 ],
             ).SerializeToString(),
             "shared memory",
+        ),
+        (
+            service_pb2.ModelInferRequest(model_name="refine_latent").SerializeToString(),
+            "refine_latent takes FACE_CROP, FACE_MASK, INTRINSICS",
+        ),
+        (
+            service_pb2.ModelInferRequest(
+                model_name="avatar_twin",
+                parameters={"progress": service_pb2.InferParameter(string_param="yes")},
+            ).SerializeToString(),
+            "neither true nor false",
         ),
     ],
 )
@@ -238,10 +262,7 @@ def test_a_stream_answers_each_request_with_its_id(tmp_path: Path) -> None:
         told: dict[str, list[str]] = {}
         for answer in streamed(
             door,
-            *(
-                service_pb2.ModelInferRequest(model_name=model, id=name, raw_input_contents=[b"p"])
-                for name, model in asked
-            ),
+            *(request_of(model, name) for name, model in asked),
         ):
             response = answer.infer_response
             final = response.parameters["triton_final_response"].bool_param

@@ -131,6 +131,12 @@ def test_a_keyless_server_answers_to_the_address_that_it_listens_on() -> None:
         assert ask(page_rules(listens_on, guarded=False), {"host": "127.0.0.8"}).status == 421
 
 
+def test_a_request_without_a_host_is_told_so() -> None:
+    """HTTP/1.0 asks for none."""
+    answer = ask(KEYLESS, {})
+    assert (answer.status, json.loads(answer.body)["message"]) == (421, "there is no Host header, or several")
+
+
 @pytest.mark.parametrize(
     ("host", "origin", "scheme"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import socket
@@ -122,6 +123,28 @@ ATTACKS = {
         406,
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a chunk that is no number", "the body has a chunk that is malformed"),
+        ("two lengths", "there are two lengths in Content-Length"),
+        ("a length of 100 digits", "Content-Length is no number of bytes"),
+        ("a length below zero", "Content-Length is no number of bytes"),
+        ("no host", "there is no Host header"),
+        ("two hosts", "there are several Host headers"),
+        ("a header without a colon", "a header is malformed"),
+        ("a raw NUL", "this is not HTTP/1.1"),
+        ("TLS", "this is not HTTP/1.1"),
+        ("an endless query", "the query has more than 64 parameters"),
+        ("a query of broken UTF-8", "the query is not UTF-8"),
+    ],
+)
+def test_what_is_malformed_is_named(door: Door, name: str, words: str) -> None:
+    error = json.loads(door.raw(ATTACKS[name][0]).partition(b"\r\n\r\n")[2])
+    assert error["message"] == words
+    assert error["stage"] == "gateway"
 
 
 @pytest.mark.parametrize("name", ATTACKS)

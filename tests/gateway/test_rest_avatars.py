@@ -17,6 +17,7 @@ from facewright.core.options import validated_options
 from facewright.gateway.call import Caller
 from facewright.gateway.rest import RestSettings
 from facewright.pipelines.twin import AVATAR_TWIN
+from facewright_client._errors import error_from_answer
 from facewright_client.contract import ErrorCode
 from tests.gateway.rest_door import Door, Reply, open_door
 from tests.support.scripted_house import GLB, PREVIEW, REPORT
@@ -161,6 +162,41 @@ def test_json_has_report_file_preview_and_tensors(door: Door) -> None:
         *("GLB", "REPORT", "PREVIEW"),
         *("IDENTITY", "SH_LIGHT"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "what"),
+    [
+        ("?preview=true", "*/*", "model/gltf-binary has no room for preview"),
+        (
+            "?preview=true&tensors=IDENTITY",
+            "model/gltf-binary",
+            "model/gltf-binary has no room for preview and tensors",
+        ),
+        ("?preview=true&tensors=IDENTITY", "multipart/mixed", "multipart/mixed has no room for tensors"),
+    ],
+)
+def test_nothing_is_computed_that_the_answer_has_no_room_for(
+    door: Door, query: str, accept: str, what: str
+) -> None:
+    reply = door.create(query, Accept=accept)
+    assert (reply.status, reply.error["message"]) == (406, what)
+    assert "Accept: application/json" in reply.error["hint"]
+    assert not door.house.calls
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+def test_a_photo_by_curl_d_is_told_of(door: Door, accept: str) -> None:
+    door.house.failures += [FacewrightError(ErrorCode.BAD_PHOTO, "no photo", "send one") for _ in "12"]
+    form = "application/x-www-form-urlencoded"
+    assert b"--data-binary @me.jpg; else send one" in door.create(Content_Type=form, Accept=accept).body
+    assert door.create(Content_Type="image/jpeg").error["hint"] == "send one"
+
+
+def test_the_hint_of_a_deadline_is_one_for_rest(door: Door) -> None:
+    late = error_from_answer("DEADLINE_EXCEEDED", "")
+    door.house.failures.append(FacewrightError(ErrorCode.DEADLINE_EXCEEDED, late.message, late.hint))
+    assert door.create().error["hint"] == "allow more time: X-Request-Timeout"
 
 
 def test_parts_have_the_files(door: Door) -> None:

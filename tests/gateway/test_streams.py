@@ -88,7 +88,10 @@ def test_who_does_not_ask_is_told_nothing() -> None:
     house.stages = STAGES
 
     def stream(address: str) -> list[Any]:
-        request = service_pb2.ModelInferRequest(model_name="avatar_twin", id="mine")
+        request = service_pb2.ModelInferRequest(
+            model_name="avatar_twin", id="mine", raw_input_contents=[b"p"]
+        )
+        request.inputs.add(name="PHOTO", datatype="UINT8", shape=[1, 1])
         request.outputs.add(name="GLB")
         with grpc.insecure_channel(address) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)

@@ -79,6 +79,15 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
         require_places(1)
 
 
+def test_a_tmpdir_that_is_passed_over_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", _READ_ONLY)
+    assert places.passed_over().startswith(f"TMPDIR={_READ_ONLY} cannot be written, so ")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert places.passed_over() == ""
+
+
 def test_a_full_disk_is_told_from_one_that_is_only_read(tmp_path: Path) -> None:
     """In memory, where a file cannot be larger than all of it."""
     memory = Path("/dev/shm")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from facewright.core.onnx_runtime import ort
 from facewright.engines.onnx_engine import INSTALL_GPU
 from facewright.engines.tensorrt_plan import compute_capability
 from facewright.server.triton_runtime import VERSION, installed_runtime, is_unpacked, missing_python_library
-from facewright.server.written_places import require_kernels, require_places
+from facewright.server.written_places import passed_over, require_kernels, require_places
 from facewright_kernels._runtime.cpu_library import CompilerError, try_compiler
 
 #: Room in /dev/shm for the regions of a server with many stages: a few megabytes each, more for large photos.
@@ -130,10 +128,8 @@ def check_runtime() -> Finding:
 
 def check_places() -> list[Finding]:
     """Whether a server can write where it must."""
-    asked = os.environ.get("TMPDIR")
     findings = []
-    if asked and Path(tempfile.gettempdir()) != Path(asked).absolute():
-        problem = f"TMPDIR={asked} cannot be written, so {tempfile.gettempdir()} takes its place"
+    if problem := passed_over():
         findings.append(Finding("temporary files", problem, "set TMPDIR to a folder of yours", warning=True))
     compiles = not check_compiler().problem
     try:

@@ -52,9 +52,9 @@ def serve(settings: ServerSettings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: its terminal was closed
         signal.signal(number, stop)
     signal.signal(signal.SIGUSR1, lambda _number, _frame: server.reload())
-    print(f"starting on {server.url}, {server.settings.usable_cores} cores …", flush=True)
     try:
         server.launch()
+        print(f"starting on {server.url}, {server.settings.usable_cores} cores …", flush=True)
         announced = told = False
         patient_until = time.monotonic() + _PATIENCE_S
         while not asked:

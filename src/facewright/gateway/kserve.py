@@ -28,6 +28,7 @@ from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.streams import stream_of, stream_with_stages
+from facewright.gateway.tensors import check_tensors
 from facewright.gateway.triton import SERVICE
 from facewright.pipelines.stages import Pipeline
 from facewright_client.contract import PROGRESS_PARAMETER, ErrorCode
@@ -59,6 +60,7 @@ _OPTIONS: Final = (
 #: What a caller may have in flight on one stream; more wait unread.
 _MOST_PER_STREAM: Final = 16
 _ABOUT_ITSELF_S: Final = 5.0
+_TRUE: Final[Any] = service_pb2.InferParameter(bool_param=True)
 
 Authenticate = Callable[[Mapping[str, str], str], Caller]
 
@@ -202,6 +204,13 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             raise FacewrightError(
                 ErrorCode.BAD_REQUEST, "shared memory is not taken", "send tensors in the request"
             )
+        if head.parameters.get(PROGRESS_PARAMETER, _TRUE).WhichOneof("parameter_choice") != "bool_param":
+            raise FacewrightError(
+                ErrorCode.BAD_REQUEST,
+                f"parameter {PROGRESS_PARAMETER} is neither true nor false",
+                "send it as a bool_param",
+            )
+        check_tensors(request, head, self._door.served[head.model_name])
         house_id = uuid.uuid4().hex
         left = context.time_remaining()
         return Call(

@@ -17,9 +17,9 @@ from facewright.core.errors import FacewrightError
 from facewright_client.contract import STAGE_PARAMETER, ErrorCode
 
 #: Field numbers: of requests and their tensors, of answers and of streamed answers.
-_INPUTS: Final = 5
-_RAW_CONTENTS: Final = 7
-_CONTENTS: Final = 5
+INPUTS: Final = 5
+RAW_CONTENTS: Final = 7
+CONTENTS: Final = 5
 _ID: Final = 3
 _STREAMED_ERROR: Final = 1
 _STREAMED_ANSWER: Final = 2
@@ -81,15 +81,15 @@ def head_of(request: bytes) -> Any:
     """
     parts = []
     for field in fields(request):
-        if field.number == _RAW_CONTENTS:
+        if field.number == RAW_CONTENTS:
             continue
-        if field.number == _INPUTS:
+        if field.number == INPUTS:
             inner = b"".join(
                 request[part.start : part.end]
                 for part in fields(request, field.value, field.end)
-                if part.number != _CONTENTS
+                if part.number != CONTENTS
             )
-            parts.append(_delimited(_INPUTS, inner))
+            parts.append(_delimited(INPUTS, inner))
         else:
             parts.append(request[field.start : field.end])
     head = b"".join(parts)

@@ -125,7 +125,7 @@ class OwnPagesOnly:
         if self._rules.hosts is not None and _without_port(host) not in self._rules.hosts:
             return _MISDIRECTED, FacewrightError(
                 ErrorCode.BAD_REQUEST,
-                f"this server is not {_shown(host)}",
+                f"this server is not {_shown(host)}" if host else "there is no Host header, or several",
                 "call it by an address that it listens on; --allow-host NAME adds one",
             )
         origins = headers.getlist("origin")

@@ -32,7 +32,7 @@ from facewright.server.server_traces import ServerFolder, remove_stale_folders, 
 from facewright.server.succession import Succession
 from facewright.server.triton_runtime import installed_runtime
 from facewright.server.watched_triton import StartFailedError, WatchedTriton
-from facewright.server.written_places import require_kernels, require_places
+from facewright.server.written_places import passed_over, require_kernels, require_places
 
 _LOG: Final = logging.getLogger("facewright.server")
 #: How often the processes are looked at.
@@ -109,9 +109,11 @@ class Server:
 
         Raises:
             ServerFailedError: this was started before.
+            FacewrightError: anybody could call it, or its keys cannot be read.
         """
         if self._thread is not None:
             raise ServerFailedError("this server was started before; make another Server to start again")
+        self._callers()  # before anything else is done or told
         self._thread = threading.Thread(target=self._supervise, name="facewright-supervisor", daemon=True)
         self._thread.start()
 
@@ -186,6 +188,8 @@ class Server:
             served = served_pipelines(self._settings.pipelines)
             runtime = installed_runtime()
             sizing = Sizing(self._settings.usable_cores)
+            if problem := passed_over():
+                _LOG.warning("%s; set TMPDIR to a folder that you may write", problem)
             require_places(sum(sizing.instances(stage) for stage in stages(served).values()))
             require_kernels()
             remove_stale_regions()
@@ -250,15 +254,22 @@ class Server:
             if gateway.drain(_LOOK_EVERY_S):
                 return
 
+    def _callers(self) -> Callers:
+        """Who may call."""
+        settings = self._settings
+        callers = Callers.from_settings(settings.keys, os.environ)
+        asked = callers.keys_asked or settings.tls_client_authority is not None
+        require_keys_or_loopback(settings.host, asked, settings.public)
+        return callers
+
     def _gateway(self, served: Mapping[str, Pipeline], marks: Path) -> Gateway:
         settings, encryption = self._settings, None
-        callers = Callers.from_settings(settings.keys, os.environ)
+        callers = self._callers()
         if settings.tls_certificate is not None and settings.tls_key is not None:
             encryption = Encryption(
                 CertificateFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_authority)
             )
         asked = callers.keys_asked or settings.tls_client_authority is not None
-        require_keys_or_loopback(settings.host, asked, settings.public)
         guarded = asked or encryption is not None or settings.public
         pages = page_rules(settings.host, guarded, settings.allow_hosts, settings.allow_origins)
         # Two for each core keep the stages busy, and whoever is inside is answered in twice its time alone.

@@ -110,6 +110,14 @@ def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
     )
 
 
+def passed_over() -> str:
+    """What is wrong with TMPDIR where temporary files go elsewhere; "" where nothing is."""
+    asked = os.environ.get("TMPDIR")
+    if asked and Path(tempfile.gettempdir()) != Path(asked).absolute():
+        return f"TMPDIR={asked} cannot be written, so {tempfile.gettempdir()} takes its place"
+    return ""
+
+
 def require_places(stages: int) -> None:
     """Make sure that a server can write what it always does.
 

@@ -25,6 +25,8 @@ from facewright.gateway.rest import answers
 from facewright.gateway.rest.accept import preferred
 from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Outcome
 from facewright.gateway.rest.asked import (
+    TIMEOUT_HEADER,
+    Asked,
     asked,
     avatar_pipelines,
     query_parameters,
@@ -40,11 +42,14 @@ from facewright.gateway.rest.page import PAGE_POLICY, docs_page
 from facewright.gateway.rest.pipeline_list import pipeline_list
 from facewright.gateway.rest.waiting import while_awaited
 from facewright.pipelines.stages import Pipeline
+from facewright_client._errors import TIME_HINT
+from facewright_client.contract import ErrorCode
 
 #: The first is what a client gets that takes anything.
 _FORMS: Final = (GLB, JSON, MIXED, EVENTS)
 #: From here on photos are put into their requests beside the event loop: a megabyte takes a millisecond.
 _LARGE_BODY: Final = 2**20
+_CURL_HINT: Final = "curl -d drops line ends and names no file without @: use --data-binary @me.jpg"
 _PROMETHEUS: Final = "text/plain; version=0.0.4"
 
 
@@ -139,13 +144,15 @@ class _Door:
             raise RequestError(
                 406, f"Accept is {request.headers['accept'][:64]!r}", f"there are {', '.join(_FORMS)}"
             )
-        calls = await self._calls(request, caller, began_at)
+        calls = await self._calls(request, caller, began_at, form)
         if len(calls) > 1:
             answer = await self._several(request, form, calls)
         elif form == EVENTS:
-            answer = EventsResponse(functools.partial(self._avatar, calls[0]), limits.heartbeat_s)
+            avatar_of = functools.partial(self._avatar, calls[0], by_curl_d=_may_be_curl_d(request))
+            answer = EventsResponse(avatar_of, limits.heartbeat_s)
         else:
-            avatar = await while_awaited(request.receive, self._avatar(calls[0]))
+            making = self._avatar(calls[0], by_curl_d=_may_be_curl_d(request))
+            avatar = await while_awaited(request.receive, making)
             answer = await _in_form(form, avatar)
         return HeldResponse(answer, self._memory, caller.name)
 
@@ -164,7 +171,7 @@ class _Door:
         self._caller(request)
         return PlainTextResponse(await self.settings.metrics(), headers={"Content-Type": _PROMETHEUS})
 
-    async def _calls(self, request: Request, caller: Caller, began_at: float) -> list[Call]:
+    async def _calls(self, request: Request, caller: Caller, began_at: float, form: str) -> list[Call]:
         """What a request asks for: a call for each photo. Afterwards the photos are in their calls only."""
         limits = self.settings.limits
         query = query_parameters(request.scope["query_string"], limits.parameters)
@@ -173,6 +180,10 @@ class _Door:
             body = await read_body(request, limits, share)
             if body.fields:
                 wanted = asked([*query, *body.fields], request.headers, self._avatars)
+            if form == GLB and len(body.photos) == 1:
+                _require_no_more(wanted, GLB)
+            elif form in (GLB, MIXED):
+                _require_no_more(replace(wanted, preview=False), MIXED)
             if share.size < _LARGE_BODY:
                 return [wanted.call(photo, caller, began_at) for photo in body.photos]
             return [await asyncio.to_thread(wanted.call, photo, caller, began_at) for photo in body.photos]
@@ -200,15 +211,37 @@ class _Door:
             return answers.several_mixed_response(outcomes)
         return await asyncio.to_thread(answers.several_json_response, outcomes)
 
-    async def _avatar(self, call: Call, began: Callable[[str], None] | None = None) -> Avatar:
-        """What a call is answered; ``began`` is told of stages."""
+    async def _avatar(
+        self, call: Call, began: Callable[[str], None] | None = None, by_curl_d: bool = False
+    ) -> Avatar:
+        """What a call is answered; ``began`` is told of stages; ``by_curl_d``: see `_may_be_curl_d`."""
         if began is not None:
             call = replace(call, began=began)
-        return Avatar.of(await self._house.answer(call))
+        try:
+            return Avatar.of(await self._house.answer(call))
+        except FacewrightError as error:
+            if by_curl_d and error.code is ErrorCode.BAD_PHOTO:
+                error.hint = f"{_CURL_HINT}; else {error.hint}"
+            elif error.hint == TIME_HINT:  # of the clients of gRPC
+                error.hint = f"allow more time: {TIMEOUT_HEADER}"
+            raise
 
     def _caller(self, request: Request) -> Caller:
         peer = request.client.host if request.client else "unix"
         return self.settings.authenticate(request.headers, peer)
+
+
+def _may_be_curl_d(request: Request) -> bool:
+    """Whether a photo may have come by ``curl -d``; ``--data-binary`` says the same of its body."""
+    return request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded")
+
+
+def _require_no_more(wanted: Asked, form: str) -> None:
+    """Refuse what an answer in that form has no room for, before it is computed."""
+    more = [name for name in ("preview", "tensors") if getattr(wanted, name)]
+    if more:
+        forms = f"{JSON} or {MIXED}" if more == ["preview"] else JSON
+        raise RequestError(406, f"{form} has no room for {' and '.join(more)}", f"send Accept: {forms}")
 
 
 async def _in_form(form: str, avatar: Avatar) -> Response:

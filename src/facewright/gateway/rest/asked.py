@@ -53,7 +53,7 @@ def door_options(avatars: Mapping[str, Pipeline]) -> dict[str, Option]:
     return {
         "pipeline": Option(str, next(iter(names), ""), choices=names, meaning="what makes the avatar"),
         "preview": Option(
-            bool, False, meaning="also draw the preview sheet, where the answer has room for it"
+            bool, False, meaning="also draw the preview sheet, for application/json and multipart/mixed"
         ),
         "tensors": Option(str, "", meaning="names of float tensors that application/json has, with commas"),
         "priority": Option(
@@ -68,11 +68,13 @@ def query_parameters(query: bytes, most: int) -> list[tuple[str, str]]:
     Raises:
         RequestError: 400: it is no text, or has too many.
     """
+    if query.count(b"&") >= most:
+        raise RequestError(400, f"the query has more than {most} parameters", "send fewer")
     try:
-        return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=most)
+        return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
     except ValueError:
         raise RequestError(
-            400, f"the query is not UTF-8, or has more than {most} parameters", "send name=value&name=value"
+            400, "the query is not UTF-8", "send name=value&name=value, percent-encoded"
         ) from None
 
 

@@ -26,6 +26,27 @@ _FREE_CHUNKS: Final = 1000
 _LOOK_EVERY_S: Final = 10.0
 
 
+#: What is told of malformed requests, by what h11's reason has in it.
+_MALFORMED: Final = (
+    ("illegal request line", "this is not HTTP/1.1", "send HTTP/1.1; gRPC has a port of its own"),
+    ("conflicting Content-Length", "there are two lengths in Content-Length", "send one"),
+    ("Content-Length", "Content-Length is no number of bytes", "send the body's length in digits"),
+    ("Missing mandatory Host", "there is no Host header", "send one; HTTP/1.1 asks for it"),
+    ("multiple Host", "there are several Host headers", "send one"),
+    ("tiny chunks", "the body comes in too many tiny chunks", "send larger ones, or Content-Length"),
+    ("chunk", "the body has a chunk that is malformed", "begin each with its size in hexadecimal digits"),
+    ("illegal header line", "a header is malformed", "send Name: value, without control characters"),
+)
+
+
+def _malformed(reason: str) -> tuple[str, str]:
+    """A message and a hint for what h11 refuses."""
+    for words, message, hint in _MALFORMED:
+        if words in reason:
+            return message, hint
+    return "this is no well-formed HTTP/1.1 request", "look at its Host, Content-Length and chunks"
+
+
 class Connection(H11Protocol):
     """One connection.
 
@@ -99,7 +120,7 @@ class Connection(H11Protocol):
         elif status == 501:
             words = ("the body has a transfer coding that is not known here", "send it in chunks, or whole")
         else:
-            status, words = 400, ("this is not HTTP/1.1", "send HTTP/1.1; gRPC has a port of its own")
+            status, words = 400, _malformed(self.conn.reason)
         self._refuse(RequestError(status, *words))
 
     def shutdown(self) -> None:
@@ -184,6 +205,7 @@ class Connection(H11Protocol):
         answer was read (see `UnreadBody`).
         """
         self._refused = True
+        error.stage = error.stage or "gateway"  # as `error_response` does
         self._forget_headers()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = error.to_json().encode()
@@ -204,6 +226,7 @@ class _Bounded(h11.Connection):
 
     Attributes:
         status: that fits the last refusal.
+        reason: of it, in h11's words.
     """
 
     def __init__(self, limits: RestLimits) -> None:
@@ -211,6 +234,7 @@ class _Bounded(h11.Connection):
         self._limits = limits
         self._chunks = self._bytes = 0
         self.status = 400
+        self.reason = ""
 
     def next_event(self) -> Any:
         """As of h11.
@@ -221,7 +245,7 @@ class _Bounded(h11.Connection):
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
-            self.status = error.error_status_hint
+            self.status, self.reason = error.error_status_hint, str(error)
             raise
         if isinstance(event, h11.Request):
             self._chunks = self._bytes = 0
@@ -233,6 +257,6 @@ class _Bounded(h11.Connection):
             self._chunks += event.chunk_start
             self._bytes += len(event.data)
             if self._chunks > _FREE_CHUNKS + self._bytes / self._limits.least_chunk_bytes:
-                self.status = 400
+                self.status, self.reason = 400, "tiny chunks"
                 raise h11.RemoteProtocolError("tiny chunks")
         return event

@@ -1,0 +1,119 @@
+"""Whether a request's tensors are its pipeline's, in the door's words: Triton's are garbled."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NoReturn
+
+from facewright.core.errors import FacewrightError
+from facewright.gateway import message
+from facewright.pipelines.stages import Pipeline
+from facewright_client.contract import ErrorCode, Tensor
+
+_VERSION: Final = re.compile(r"[0-9]{0,9}")
+#: Bytes of one number by KServe's name of its kind; what is not here has no fixed size.
+_SIZES: Final = {
+    "BOOL": 1,
+    **{f"{kind}{bits}": bits // 8 for kind in ("INT", "UINT") for bits in (8, 16, 32, 64)},
+    **{f"FP{bits}": bits // 8 for bits in (16, 32, 64)},
+}
+
+
+def check_tensors(request: bytes, head: Any, pipeline: Pipeline) -> None:
+    """Make sure that a request gives what its pipeline takes, and wants what it gives.
+
+    Args:
+        request: a ``ModelInferRequest``.
+        head: the same, as of `message.head_of`.
+        pipeline: that it is for.
+
+    Raises:
+        FacewrightError: BAD_REQUEST: something is missing, unknown, or not of its kind, shape or size.
+    """
+    if not _VERSION.fullmatch(head.model_version):
+        _refuse(f"model_version is {head.model_version[:64]!r}", "leave it out, or send a whole number")
+    taken = {tensor.name: tensor for tensor in pipeline.takes}
+    given = Counter(tensor.name for tensor in head.inputs)
+    for name, times in given.items():
+        if name not in taken:
+            takes = f"it takes {_listed(taken)}"
+            _refuse(f"{name[:64]!r} is no input of {pipeline.name}; {takes}", f"send {_listed(taken)}")
+        if times > 1:
+            _refuse(f"input {name} is given {times} times", "send it once")
+    missing = [name for name, tensor in taken.items() if name not in given and not tensor.optional]
+    if missing:
+        _refuse(f"{pipeline.name} takes {', '.join(missing)}, which the request lacks", "send that, too")
+    for tensor in head.inputs:
+        _check_kind(tensor, taken[tensor.name])
+    offered = [tensor.name for tensor in pipeline.gives]
+    for tensor in head.outputs:
+        if tensor.name not in offered:
+            _refuse(
+                f"{tensor.name[:64]!r} is no output of {pipeline.name}", f"there are {', '.join(offered)}"
+            )
+    _check_contents(request, head.inputs)
+
+
+def _check_kind(given: Any, tensor: Tensor) -> None:
+    """Refuse another datatype or shape than the pipeline's."""
+    kind = "BYTES" if tensor.dtype == "TYPE_STRING" else tensor.dtype.removeprefix("TYPE_")
+    if given.datatype != kind:
+        _refuse(f"{tensor.name} is {given.datatype[:32] or 'of no datatype'}; send {kind}", f"send {kind}")
+    shape = list(given.shape)
+    if shape[:1] == [1] and _fits(shape[1:], tensor.shape):
+        return
+    own = shape if _fits(shape, tensor.shape) else [size if size >= 0 else "n" for size in tensor.shape]
+    wanted = f"[{', '.join(map(str, [1, *own]))}]"
+    _refuse(
+        f"{tensor.name} has shape {shape[:16]}; send {wanted}", f"send {wanted}: the first 1 is the batch"
+    )
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a shape is the wanted one, where -1 is any; an empty photo is a stage's to refuse."""
+    return len(shape) == len(wanted) and all(
+        have == want or (have >= 0 > want) for have, want in zip(shape, wanted, strict=True)
+    )
+
+
+def _check_contents(request: bytes, inputs: Sequence[Any]) -> None:
+    """Refuse contents that are missing, or raw ones whose number or size is not that of the inputs."""
+    raw: list[int] = []
+    inline: list[bool] = []
+    for field in message.fields(request):
+        if field.number == message.RAW_CONTENTS:
+            raw.append(field.end - field.value)
+        elif field.number == message.INPUTS:
+            parts = message.fields(request, field.value, field.end)
+            inline.append(any(part.number == message.CONTENTS for part in parts))
+    sizes = [math.prod(tensor.shape) * _SIZES.get(tensor.datatype, 0) for tensor in inputs]
+    if not raw:
+        for tensor, size, has_contents in zip(inputs, sizes, inline, strict=True):
+            if size and not has_contents:
+                _refuse(f"{tensor.name} has no contents", "send its bytes in raw_input_contents")
+        return
+    if any(inline) or len(raw) != len(inputs):
+        inside = f", and {sum(inline)} have contents of their own" if any(inline) else ""
+        _refuse(
+            f"{len(raw)} raw_input_contents for {len(inputs)} inputs{inside}",
+            "send one of raw_input_contents for each input, in their order",
+        )
+    for tensor, size, length in zip(inputs, sizes, raw, strict=True):
+        if size != length and tensor.datatype in _SIZES:
+            shape = list(tensor.shape)
+            _refuse(
+                f"{tensor.name} has {length} bytes, and its shape {shape} has {size}",
+                "send the shape of what you send, and all of it",
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    one, *more = names
+    return ", ".join((one, *more)) if more else f"{one} alone"
+
+
+def _refuse(what: str, hint: str) -> NoReturn:
+    raise FacewrightError(ErrorCode.BAD_REQUEST, what, hint)

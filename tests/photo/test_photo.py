@@ -221,6 +221,22 @@ def test_damaged_codes_of_a_jpeg_are_seen(options: dict[str, Any]) -> None:
     assert jpeg_damage(bytes(changed))
 
 
+@pytest.mark.parametrize("room", [b"\0", b"\xff"])
+def test_a_jpeg_whose_end_was_never_written_is_refused(room: bytes) -> None:
+    whole = ASTRONAUT.read_bytes()
+    for written in (12_000, 25_000, 40_000, len(whole) - 64):
+        refused = _refused(whole[:written] + (len(whole) - written) * room)
+        assert refused.code == ErrorCode.BAD_PHOTO
+        assert "have no end" in str(refused)
+    check_structure(whole + 1000 * room)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
+def test_runs_of_zeros_in_flat_jpegs_are_no_damage(options: dict[str, Any]) -> None:
+    photo = _encoded(Image.new("RGB", (1600, 1200), (128, 128, 128)), "JPEG", quality=97, **options)
+    assert decode_photo(photo).warnings == ()
+
+
 def test_of_an_animation_the_first_frame_is_named(portrait: Image.Image) -> None:
     frames = [portrait.rotate(angle) for angle in (10, 20)]
     for kind in ("WEBP", "PNG"):

@@ -157,9 +157,13 @@ def test_transparency_shows_the_background(portrait: Image.Image) -> None:
 
 def test_what_is_faint_all_over_is_as_good_as_opaque(portrait: Image.Image) -> None:
     faint = portrait.convert("RGBA")
+    faint.putalpha(200)
+    assert decode_photo(_encoded(faint)).warnings == ()
     faint.putalpha(40)
     decoded = decode_photo(_encoded(faint))
     assert decoded.opacity is None
+    (said,) = decoded.warnings
+    assert said.startswith("The photo is nearly transparent all over (alpha 40 of 255 at most)")
     np.testing.assert_array_equal(np.asarray(decoded.image), np.asarray(portrait))
     faint.putpixel((5, 60), (0, 0, 0, 0))
     decoded = decode_photo(_encoded(faint))

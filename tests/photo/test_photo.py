@@ -235,6 +235,14 @@ def test_a_jpeg_whose_end_was_never_written_is_refused(room: bytes) -> None:
     check_structure(whole + 1000 * room)
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_webp_whose_end_was_never_written_is_refused(lossless: bool) -> None:
+    whole = _encoded(Image.open(ASTRONAUT), "WebP", lossless=lossless)
+    written = len(whole) * 2 // 3
+    assert "damaged WebP picture" in str(_refused(whole[:written] + (len(whole) - written) * b"\0"))
+    assert decode_photo(whole + 1000 * b"\0").width == 512
+
+
 @pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
 def test_runs_of_zeros_in_flat_jpegs_are_no_damage(options: dict[str, Any]) -> None:
     photo = _encoded(Image.new("RGB", (1600, 1200), (128, 128, 128)), "JPEG", quality=97, **options)

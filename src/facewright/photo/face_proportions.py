@@ -27,9 +27,9 @@ LEAST_HEIGHT: Annotated[float, "of the width", STUDIED] = 0.96
 #: Width of an iris over its height, mean of both: photos 1.34 at most, squeezed in height by 1.6
 #: 1.31 and more.
 LEAST_WIDE_IRIS: Annotated[float, "of the height", STUDIED] = 1.38
-#: Above this, in a photo of at least `EXTREME_SHAPE`, a face is too flat for its landmarks. Their
-#: median error, of the pupils' distance: squeezed in height by 1.6 3 %, by 2 7 %, by 2.5 29 %. The iris alone
-#: does not tell: 1.25 to 1.67 at 1.6, 1.59 to 1.93 at 2, 1.55 to 2.01 at 2.5.
+#: Above this, in a photo of at least `EXTREME_SHAPE`, a face is too flat for its landmarks. Their median
+#: error, of the pupils' distance: squeezed in height by 1.6 3 %, by 2 7 %, by 2.5 29 %. The iris alone does
+#: not tell: 1.25 to 1.67 at 1.6, 1.59 to 1.93 at 2, 1.55 to 2.01 at 2.5.
 MOST_WIDE_IRIS: Annotated[float, "of the height", "measured on 18 photos at 8 ratios"] = 1.65
 #: Longer over shorter side of a photo that was maybe squeezed into its shape.
 EXTREME_SHAPE: Final = 2.0

@@ -501,6 +501,16 @@ def test_a_squeezed_photo_is_said(astronaut: Image.Image, networks: FaceNetworks
         assert not any("covered" in said for said in warnings)
 
 
+def test_a_photo_squeezed_too_far_is_refused(astronaut: Image.Image, networks: FaceNetworks) -> None:
+    for height in (256, 200):
+        with pytest.raises(FacewrightError, match="is squeezed: the face is too flat") as caught:
+            _find(astronaut.resize((512, height)), networks)
+        assert caught.value.code == ErrorCode.BAD_PHOTO
+    with pytest.raises(FacewrightError, match="squeezed into this shape") as caught:
+        _find(astronaut.resize((200, 512)), networks)
+    assert caught.value.code == ErrorCode.NO_FACE
+
+
 @pytest.mark.parametrize("colours", [16, 64])
 def test_few_colours_cover_nothing(astronaut: Image.Image, colours: int, networks: FaceNetworks) -> None:
     (said,) = _find(astronaut.quantize(colours), networks).info.warnings

@@ -157,9 +157,13 @@ def test_transparency_shows_the_background(portrait: Image.Image) -> None:
 
 def test_what_is_faint_all_over_is_as_good_as_opaque(portrait: Image.Image) -> None:
     faint = portrait.convert("RGBA")
+    faint.putalpha(200)
+    assert decode_photo(_encoded(faint)).warnings == ()
     faint.putalpha(40)
     decoded = decode_photo(_encoded(faint))
     assert decoded.opacity is None
+    (said,) = decoded.warnings
+    assert said.startswith("The photo is nearly transparent all over (alpha 40 of 255 at most)")
     np.testing.assert_array_equal(np.asarray(decoded.image), np.asarray(portrait))
     faint.putpixel((5, 60), (0, 0, 0, 0))
     decoded = decode_photo(_encoded(faint))
@@ -219,6 +223,30 @@ def test_damaged_codes_of_a_jpeg_are_seen(options: dict[str, Any]) -> None:
     for place in rng.integers(middle, len(photo) - 10, 20):
         changed[place] = rng.integers(0, 255)
     assert jpeg_damage(bytes(changed))
+
+
+@pytest.mark.parametrize("room", [b"\0", b"\xff"])
+def test_a_jpeg_whose_end_was_never_written_is_refused(room: bytes) -> None:
+    whole = ASTRONAUT.read_bytes()
+    for written in (12_000, 25_000, 40_000, len(whole) - 64):
+        refused = _refused(whole[:written] + (len(whole) - written) * room)
+        assert refused.code == ErrorCode.BAD_PHOTO
+        assert "have no end" in str(refused)
+    check_structure(whole + 1000 * room)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_webp_whose_end_was_never_written_is_refused(lossless: bool) -> None:
+    whole = _encoded(Image.open(ASTRONAUT), "WebP", lossless=lossless)
+    written = len(whole) * 2 // 3
+    assert "damaged WebP picture" in str(_refused(whole[:written] + (len(whole) - written) * b"\0"))
+    assert decode_photo(whole + 1000 * b"\0").width == 512
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
+def test_runs_of_zeros_in_flat_jpegs_are_no_damage(options: dict[str, Any]) -> None:
+    photo = _encoded(Image.new("RGB", (1600, 1200), (128, 128, 128)), "JPEG", quality=97, **options)
+    assert decode_photo(photo).warnings == ()
 
 
 def test_of_an_animation_the_first_frame_is_named(portrait: Image.Image) -> None:

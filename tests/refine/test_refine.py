@@ -482,6 +482,10 @@ BAD_PHOTOS: dict[str, tuple[Callable[[RefinementPhotos], RefinementPhotos], str]
         lambda p: dataclasses.replace(p, head_to_camera=2 * p.head_to_camera),
         "head_to_camera of photo 0 has no rotation",
     ),
+    "mirrored": (
+        lambda p: dataclasses.replace(p, head_to_camera=-p.head_to_camera),
+        "its determinant is -1: it mirrors",
+    ),
     "lens": (lambda p: _with(p, "intrinsics", -300.0), "focal lengths -300, "),
     "latent shape": (
         lambda p: dataclasses.replace(p, w_plus=p.w_plus[:, :1].copy()),

@@ -26,7 +26,7 @@ from facewright.photo.face_detection import (
 )
 from facewright.photo.face_extent import check_extent, seen_in_view
 from facewright.photo.face_networks import FaceNetworks
-from facewright.photo.face_proportions import check_proportions
+from facewright.photo.face_proportions import check_proportions, extreme_shape
 from facewright.photo.face_quality import check_face
 from facewright.photo.landmark_crop import (
     MESH_COUNT,
@@ -107,7 +107,8 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
 
     Raises:
         FacewrightError: BAD_PHOTO and PHOTO_TOO_LARGE from `decode_photo`; NO_FACE when there is none, or
-            not as many as ``face_index`` asks for; FACE_TOO_SMALL; both also as `check_face` says.
+            not as many as ``face_index`` asks for; FACE_TOO_SMALL; both also as `check_face` says;
+            BAD_PHOTO also as `check_proportions` says.
     """
     clock = LapClock()
     decoded = decode_photo(photo)
@@ -138,7 +139,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
             crop = crop.within_opaque()
         person = find_person(crop, _moved(face.landmarks, np.linalg.inv(to_photo)), networks)
         clock.lap("person_mask")
-        squeezed = check_proportions(face.landmarks)
+        squeezed = check_proportions(face.landmarks, (decoded.width, decoded.height))
         covers = not (guessed or squeezed or decoded.few_colours)
         faults = check_face(landmark_input, in_view, face.score, person, seen, covers)
     clock.lap("check")
@@ -234,11 +235,13 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
             return faces, faces.index(main)
     places = f"what resembles one is none, or too small to tell (places: {rejected})"
     seen = places if rejected else "nothing resembles one"
+    extreme = extreme_shape((photo.width, photo.height))
+    squeezed = "; where it was squeezed into this shape, send it with its own proportions" if extreme else ""
     raise FacewrightError(
         ErrorCode.NO_FACE,
         f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}",
         "send a photo with a face seen from the front or the side, or crop it around the face: its width has "
-        "to be at least 1/25 of the photo's longer side",
+        f"to be at least 1/25 of the photo's longer side{squeezed}",
     )
 
 

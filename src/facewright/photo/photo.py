@@ -37,6 +37,8 @@ MAX_PIXELS = 60_000_000
 _PIXEL_LIMIT = f"{MAX_PIXELS // 1_000_000} megapixels"
 #: With so many colours in its palette a picture gives lips those of skin.
 FEW_COLOURS = 64
+#: A photo that is nowhere more opaque hardly shows: maybe another than its sender sees.
+FAINT = 64
 MIN_SIDE = 32  # pixels; a face in less has no features
 #: Where the photo is transparent: neutral, so that cut-out hair gets neither a light nor a dark fringe.
 BACKGROUND = (128, 128, 128)
@@ -228,7 +230,7 @@ def _decode(
             f"The photo has only {len(few)} colours: patchy texture, and what covers the face is not "
             "looked for."
         )
-    flat, opacity = _flattened(image)
+    flat, opacity = _flattened(image, warnings)
     upright, colours = _in_colours(flat, profile, warnings)
     beyond_x, beyond_y = scale * upright.width - width, scale * upright.height - height
     orientation = exif.get(ExifTags.Base.Orientation)
@@ -272,7 +274,7 @@ def _looked_at(image: Image.Image, photo: bytes, kind: PhotoFormat) -> str | Non
     return "one frame of this animation" if is_sequence(photo) else None
 
 
-def _flattened(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _flattened(image: Image.Image, warnings: list[str]) -> tuple[Image.Image, Image.Image | None]:
     """Without transparency, as RGB, L or CMYK; and how opaque it is, where it is not everywhere the same.
 
     What is faint all over is looked at as if its most opaque part were opaque.
@@ -294,6 +296,11 @@ def _flattened(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
                 ErrorCode.BAD_PHOTO,
                 "the photo is transparent all over: nothing is seen in it",
                 "save it without transparency (alpha channel), as JPEG for instance",
+            )
+        if most < FAINT:
+            warnings.append(
+                f"The photo is nearly transparent all over (alpha {most} of 255 at most): that was taken as "
+                "opaque."
             )
         if least == most:
             opaque = with_alpha.convert("RGB")

@@ -1,4 +1,5 @@
-"""Refuses files that are built to keep a decoder busy, before the decoder sees them.
+"""Refuses files that are built to keep a decoder busy, and JPEGs and WebPs that were written in part,
+before the decoder sees them.
 
 Pillow reads a JPEG's markers byte by byte and a PNG's chunks one by one, in Python, and libjpeg passes over
 all pixels for each scan: padding, empty segments or scans of 90 bytes would keep a core busy for seconds to
@@ -24,6 +25,10 @@ MAX_JPEG_HEADER: Final = 16 * 1024 * 1024  # bytes before the pixels
 MAX_JPEG_SCANS: Final = 32
 #: Chunks of a PNG. Encoders write 8 KB and more into each: 4096 in the largest photo.
 MAX_PNG_CHUNKS: Final = 65536
+#: Equal bytes at the end of a JPEG without an end-of-image marker, or of a WebP's codes: room that was
+#: reserved and never written. Flat areas give runs of zeros in JPEGs too, but the marker follows them; in
+#: WebPs 3 bytes at most.
+_LEAST_UNWRITTEN: Final = 64
 
 _FILL, _START_OF_SCAN = 0xFF, 0xDA
 _FRAMES: Final = frozenset(
@@ -36,22 +41,24 @@ _AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def check_structure(photo: bytes) -> tuple[int, int] | None:
-    """Walk a JPEG's segments and scans, or a PNG's chunks; of a WebP only the size is read.
+    """Walk a JPEG's segments and scans, or a PNG's chunks; of a WebP only the size and the end are read.
 
     Up to the pixels it looks at no more than 2 · (`MAX_JPEG_JUNK` + 2 · `MAX_JPEG_SEGMENTS`) bytes of a JPEG,
-    and 4 · `MAX_PNG_CHUNKS` of a PNG. A file that is merely damaged passes: the decoder says what is wrong.
+    and 4 · `MAX_PNG_CHUNKS` of a PNG. A file that is damaged otherwise passes: its decoder says so.
 
     Returns:
         Width and height that the header states, before any decoder allocates them; the largest, where a JPEG
         states several. None where none is found.
 
     Raises:
-        FacewrightError: BAD_PHOTO above one of the limits.
+        FacewrightError: BAD_PHOTO above one of the limits, and for a JPEG or WebP whose end was not written.
     """
     if photo[:2] == b"\xff\xd8":
         return _walk_jpeg(photo)
     if photo[:4] == b"\x89PNG":
         return _walk_png(photo)
+    if photo[12:16] in (b"VP8 ", b"VP8L"):
+        _check_written(photo, "WebP", min(20 + int.from_bytes(photo[16:20], "little"), len(photo)))
     return _webp_size(photo)
 
 
@@ -73,6 +80,8 @@ def _walk_jpeg(photo: bytes) -> tuple[int, int] | None:
             raise _refusal(photo, f"more than {MAX_JPEG_SEGMENTS} JPEG segments before its pixels")
         if marker == _START_OF_SCAN:
             _count_scans(photo, place)
+            if photo.find(b"\xff\xd9", place) < 0:
+                _check_written(photo, "JPEG", len(photo))
             break
         if marker in _FRAMES:
             height, width = struct.unpack(">HH", photo[place + 5 : place + 9].ljust(4, b"\0"))
@@ -94,6 +103,18 @@ def _count_scans(photo: bytes, place: int) -> None:
         scans += photo[place + 1] == _START_OF_SCAN
         if scans > MAX_JPEG_SCANS:
             raise _refusal(photo, f"more than {MAX_JPEG_SCANS} JPEG scans")
+
+
+def _check_written(photo: bytes, kind: str, end: int) -> None:
+    """Refuse a picture whose codes end in what was never written: decoders make grey of it, or smears."""
+    missing = end - len(photo[:end].rstrip(photo[end - 1 : end]))
+    if missing >= _LEAST_UNWRITTEN:
+        raise FacewrightError(
+            ErrorCode.BAD_PHOTO,
+            f"the photo ({len(photo)} bytes) is a damaged {kind} picture: its last {missing} bytes are all "
+            f"{photo[end - 1]:#04x} and its codes have no end, as after a transfer that was broken off",
+            "send it again, as binary; where it is damaged at its source, send another copy",
+        )
 
 
 def _segment_end(photo: bytes, place: int) -> int:

@@ -110,10 +110,11 @@ class RefinementPhotos:
             )
         pose = np.asarray(_on_host(self.head_to_camera[row]), np.float64)
         turned = pose[:, :3] @ pose[:, :3].T
-        if abs(turned - np.eye(3)).max() > 1e-2 or np.linalg.det(pose[:, :3]) < 0:
+        off = abs(turned - np.eye(3)).max()
+        if off > 1e-2 or np.linalg.det(pose[:, :3]) < 0:
+            fault = f"R Rᵀ is off by {off:.2g}" if off > 1e-2 else "its determinant is -1: it mirrors"
             raise _refused(
-                f"head_to_camera of photo {row} has no rotation in its first three columns "
-                f"(R Rᵀ is off by {abs(turned - np.eye(3)).max():.2g})",
+                f"head_to_camera of photo {row} has no rotation in its first three columns ({fault})",
                 "send [R | t], see CONVENTIONS.md",
             )
         nearest = float((vertices @ pose[2, :3] + pose[2, 3]).min())

@@ -18,6 +18,9 @@ from facewright_client._errors import RETRYABLE, FacewrightClientError
 if TYPE_CHECKING:
     from facewright_client._metrics import ClientMetrics
 
+#: A whole number from here on is meant as a port, not as seconds.
+_LEAST_PORT: Final = 1024
+_LARGEST_PORT: Final = 65535
 _LARGEST_MESSAGE: Final = 2**31 - 1
 #: gRPC waits up to two minutes before it looks for a lost server again; a restart takes seconds.
 CHANNEL_OPTIONS: Final[list[tuple[str, str | int]]] = [
@@ -240,6 +243,9 @@ def connection_of(given: object) -> Connection:
     if isinstance(given, Connection):
         return given
     if isinstance(given, (int, float)) and not isinstance(given, bool):
-        raise TypeError(f"the connection is {given!r:.64}; give Connection(timeout_s={given!r:.64})")
+        meant = f"Connection(timeout_s={given!r:.64})"
+        if isinstance(given, int) and _LEAST_PORT <= given <= _LARGEST_PORT:
+            meant = f"host and port as one address, such as 'localhost:{given}'"
+        raise TypeError(f"the connection is {given!r:.64}; give {meant}")
     meant = "Connection(key=…)" if isinstance(given, str) else "a Connection(…)"
     raise TypeError(f"the connection is of type {type(given).__name__}; give {meant}")

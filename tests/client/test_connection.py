@@ -149,6 +149,7 @@ def test_a_policy_that_is_none() -> None:
     ("made", "words"),
     [
         (lambda: Client("gpu:8001", 60), r"connection is 60; give Connection\(timeout_s=60\)"),
+        (lambda: Client("localhost", 18501), "one address, such as .localhost:18501"),
         (lambda: Client("gpu:8001", KEY), r"connection is of type str; give Connection\(key=…\)"),
         (lambda: AsyncClient("gpu:8001", {}), r"connection is of type dict; give a Connection\(…\)"),
         (lambda: Connection(tls=True), r"tls is True; give Tls\(\), or None"),

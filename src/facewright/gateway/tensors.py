@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn
@@ -11,9 +10,9 @@ from typing import Any, Final, NoReturn
 from facewright.core.errors import FacewrightError
 from facewright.gateway import message
 from facewright.pipelines.stages import Pipeline
-from facewright_client.contract import ErrorCode, Tensor
+from facewright_client.contract import PHOTO, PHOTO_FORMATS, ErrorCode, Tensor
 
-_VERSION: Final = re.compile(r"[0-9]{0,9}")
+_VERSIONS: Final = ("", "1")
 #: Bytes of one number by KServe's name of its kind; what is not here has no fixed size.
 _SIZES: Final = {
     "BOOL": 1,
@@ -33,8 +32,10 @@ def check_tensors(request: bytes, head: Any, pipeline: Pipeline) -> None:
     Raises:
         FacewrightError: BAD_REQUEST: something is missing, unknown, or not of its kind, shape or size.
     """
-    if not _VERSION.fullmatch(head.model_version):
-        _refuse(f"model_version is {head.model_version[:64]!r}", "leave it out, or send a whole number")
+    if head.model_version not in _VERSIONS:
+        _refuse(
+            f"model_version is {head.model_version[:64]!r}; a pipeline has version 1 alone", "leave it out"
+        )
     taken = {tensor.name: tensor for tensor in pipeline.takes}
     given = Counter(tensor.name for tensor in head.inputs)
     for name, times in given.items():
@@ -60,11 +61,16 @@ def check_tensors(request: bytes, head: Any, pipeline: Pipeline) -> None:
 def _check_kind(given: Any, tensor: Tensor) -> None:
     """Refuse another datatype or shape than the pipeline's."""
     kind = "BYTES" if tensor.dtype == "TYPE_STRING" else tensor.dtype.removeprefix("TYPE_")
+    if tensor == PHOTO and (given.datatype.startswith("FP") or len(given.shape) > len(PHOTO.shape) + 1):
+        what = f"{tensor.name} is {given.datatype[:32]} of shape {list(given.shape)[:16]}: decoded pixels"
+        _refuse(what, f"send the bytes of the picture's file as they are ({PHOTO_FORMATS}): UINT8, [1, n]")
     if given.datatype != kind:
         _refuse(f"{tensor.name} is {given.datatype[:32] or 'of no datatype'}; send {kind}", f"send {kind}")
     shape = list(given.shape)
     if shape[:1] == [1] and _fits(shape[1:], tensor.shape):
         return
+    if shape and shape[0] > 1 and _fits(shape[1:], tensor.shape):
+        _refuse(f"{tensor.name} has a batch of {shape[0]}", "a request takes one: send several requests")
     own = shape if _fits(shape, tensor.shape) else [size if size >= 0 else "n" for size in tensor.shape]
     wanted = f"[{', '.join(map(str, [1, *own]))}]"
     _refuse(

@@ -144,7 +144,8 @@ def test_wrong_tensors(server: Server, shape: list[int], kind: str) -> None:
     raw = triton.InferenceServerClient(server.url)
     tensor = triton.InferInput("PHOTO", shape, kind)
     tensor.set_data_from_numpy(np.zeros(shape, np.uint8 if kind == "UINT8" else np.float32))
-    with pytest.raises(InferenceServerException, match=r"PHOTO (has shape|has a batch of 2|is (UINT8|FP32) of shape)"):
+    words = r"PHOTO (has shape|has a batch of 2|is (UINT8|FP32) of shape)"
+    with pytest.raises(InferenceServerException, match=words):
         raw.infer("avatar_twin", [tensor], outputs=[triton.InferRequestedOutput("GLB")])
     raw.close()
 

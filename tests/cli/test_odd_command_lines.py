@@ -42,10 +42,15 @@ LINES = {
     f"create me.jpg -o {5000 * 'a'}.glb": "File name too long",
     f"create me.jpg -o {5000 * 'a'}.png": "File name too long",
     "create me.jpg -o me.fbx": "avatars are written as .glb",
+    "create me.jpg -o me.gbl": "'me.gbl': avatars are written as .glb; give me.glb, or a folder: me.gbl/",
+    "create me.jpg you.jpg -o hero.v2": "give hero.v2.glb, or a folder: hero.v2/",
+    "create me.jpg -o me.glb/": "'me.glb/' is the name of a folder and of an avatar; give me.glb, or",
     "create me.jpg -o -": "'-' is no file",
     "create me.jpg -o ''": "'' is no file",
     "create me.jpg you.jpg -o me.glb --embedded": "2 photos cannot go into the one file me.glb",
-    "create me.jpg -o no/such/me.glb --embedded": "nothing can be written to no/such: No such file",
+    "create me.jpg -o no/such/me.glb --embedded": (
+        "nothing can be written to no/such: No such file or directory; mend: make the folder no/such first"
+    ),
     "create me.jpg -o afile": "afile is a file, not a folder",
     "create me.jpg -o afile/me.glb": "afile is no folder",
     "create me.jpg -o afile/out": "nothing can be written to afile/out: Not a directory",
@@ -111,7 +116,7 @@ LINES = {
     "refine empty.jpg -o r.npz": "empty.jpg is no .npz file",
     "refine me.npz -o r": "--output is r; mend: give it the name of a .npz",
     "refine me.npz -o me.npz": "--output me.npz would be written over another file",
-    "refine me.npz -o no/r.npz": "--output no/r.npz is in no folder that there is",
+    "refine me.npz -o no/r.npz": "--output no/r.npz is in no folder that there is; mend: make the folder no ",
     "refine me.npz -o r.npz --preview p.png": "--preview is p.png; mend: give it the name of a .jpg",
     "refine me.npz -o r.npz --preview p.jpg --preview-every 0": "--preview without pictures",
     "refine me.npz -o r.npz --timeout 0": "'0' is no time",
@@ -138,7 +143,7 @@ LINES = {
     "serve --log folder": "--log folder is a folder",
     "serve --log photo.jpg": "--log photo.jpg is no text, and nothing is added to it; mend: name another",
     "serve --log folder/photo.glb": "--log folder/photo.glb is no text",
-    "serve --log missing/x.log": "--log missing/x.log is in no folder that there is; mend: make missing, or ",
+    "serve --log missing/x.log": "--log missing/x.log is in no folder that there is; mend: make the folder",
     "serve --log afile/x.log": "--log afile/x.log cannot be written: Not a directory",
     "serve --log circle": "--log circle cannot be written: Too many levels",
     "serve --log /dev/zero": "--log /dev/zero is a device",
@@ -159,7 +164,7 @@ def test_one_line_says_it(line: str, say: Say) -> None:
     assert said.count("\n") == 1, said
     assert len(said) < 2100
     assert "Traceback" not in said
-    assert {path.name for path in Path().iterdir()} - set(before) <= {"out"}
+    assert sorted(path.name for path in Path().iterdir()) == before
 
 
 def test_nothing_is_said_to_start_that_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

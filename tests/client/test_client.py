@@ -279,6 +279,8 @@ def test_saving_through_a_link(scripted: tuple[Scripted, str], tmp_path: Path) -
         ("a\0b", ValueError, r"no file can have the name 'a\\x00b'"),
         ("\ud800", ValueError, "no file can have the name"),
         ("me.png", ValueError, "avatars are written as .glb; give 'me.glb'"),
+        ("me.gbl", ValueError, "avatars are written as .glb; give 'me.glb'"),
+        ("hero.v2", ValueError, "avatars are written as .glb; give 'hero.v2.glb'"),
         ("none/me.glb", FileNotFoundError, "No such file or directory: make the folder .*none first: [^>]*$"),
     ],
 )

@@ -283,10 +283,18 @@ def _output(text: str) -> Path:
     if text in ("", "-"):
         raise argparse.ArgumentTypeError(f"{text!r} is no file; give a .glb, or a folder")
     path = Path(text)
+    if path.is_dir():
+        return path
+    if text.endswith("/"):
+        if path.suffix.lower() == ".glb":
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is the name of a folder and of an avatar; give {path}, or a folder"
+            )
+        return path
     instead = glb_instead(text)
-    if instead and not text.endswith("/") and not path.is_dir():  # or it would become a folder
+    if instead:  # or it would become a folder
         raise argparse.ArgumentTypeError(
-            f"{text!r}: avatars are written as .glb; give {instead}, or a folder"
+            f"{text!r}: avatars are written as .glb; give {instead}, or a folder: {text}/"
         )
     return path
 

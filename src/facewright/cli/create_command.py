@@ -40,7 +40,14 @@ from facewright_client import (
     WrongServerError,
 )
 from facewright_client._photo_file import check_photo_file, photo_bytes
-from facewright_client._whole_file import file_behind, obstacle, remove_forgotten, try_folder, write_whole
+from facewright_client._whole_file import (
+    file_behind,
+    make_folder_first,
+    obstacle,
+    remove_forgotten,
+    try_folder,
+    write_whole,
+)
 from facewright_client.contract import ErrorCode
 
 #: Seconds of silence after which it is told what is waited for, and after which it is told again.
@@ -221,7 +228,6 @@ def create_avatars(batch: Batch, url: str, connection: Connection) -> int:
     A server that is there and full is asked until a photo's time, the connection's, is over: nobody sits
     before a batch, and a photo that is given up has to be asked for again by hand.
     """
-    _prepare_output(batch)
     return asyncio.run(_Creation(batch, url, connection).run())
 
 
@@ -287,7 +293,7 @@ class _Creation:
                 telling.cancel()
         if self._alike:
             self._say(f"the same for {', '.join(map(str, self._alike))}")
-        if self._many or self._skipped:
+        if self._many:
             self._say(self._so_far())
         return int(self._made + self._skipped < len(self._targets))
 
@@ -316,6 +322,8 @@ class _Creation:
             fingerprint = Finished.fingerprint(content, self._batch)
             if not self._batch.again and self._finished.has(target, fingerprint, self._batch):
                 self._skipped += 1
+                if not self._many:
+                    self._say(f"{target} is already there, of this photo and options; --again makes it again")
                 return
             avatar = await client.create(
                 content,
@@ -331,18 +339,21 @@ class _Creation:
         if self._finished.of_another_photo(target, fingerprint):
             self._say(f"{photo}: {target} was made of another photo and is replaced")
         try:
-            _write(avatar, target, self._batch)
+            written = _write(avatar, target, self._batch)
             self._finished.add(target, fingerprint)
         except OSError as error:  # the next would not find more room
             self._give_up(
                 photo,
-                f"error: {error.filename or target} cannot be written: {reason(error)}; mend: make room or "
-                "give another --output, and run it again: what was made is kept",
+                f"error: {error.filename or target} cannot be written: {reason(error)}; mend: "
+                f"{make_folder_first(target) or 'make room'} or give another --output, and run it again: "
+                "what was made is kept",
             )
             return
         self._made += 1
         for warning in avatar.warnings:
             self._say(f"{f'{photo}: ' if self._many else ''}warning: {warning}")
+        if not self._many:
+            self._say(f"wrote {', '.join(map(str, written))}")
 
     async def _fail(self, client: AsyncClient, photo: Path, error: FacewrightClientError | OSError) -> None:
         line = _line(photo, error)
@@ -417,29 +428,37 @@ def _prepare_output(batch: Batch) -> None:
             if not folder.is_dir():
                 folder.stat()  # says whether it is not there, or cannot be seen
                 raise _no_output(f"{folder} is no folder")
-        else:
-            if folder.exists() and not folder.is_dir():
-                what = obstacle(folder)
-                raise _no_output(
-                    f"{folder} {f'{what}, and no folder' if what else 'is a file, not a folder'}"
-                )
-            if folder.is_symlink() and not folder.exists():
-                folder.stat()  # says why
-            folder.mkdir(parents=True, exist_ok=True)
-        for folder in _places(batch):
+        elif folder.exists() and not folder.is_dir():
+            what = obstacle(folder)
+            raise _no_output(f"{folder} {f'{what}, and no folder' if what else 'is a file, not a folder'}")
+        try_folder(_there(folder))
+        remove_forgotten(folder)
+        for folder in _led_to(batch):
             try_folder(folder)
             remove_forgotten(folder)
     except OSError as error:
-        raise _no_output(f"nothing can be written to {folder}: {reason(error)}") from None
+        mend = make_folder_first(folder / FINISHED_FILE) if isinstance(error, FileNotFoundError) else ""
+        raise _no_output(
+            f"nothing can be written to {folder}: {reason(error)}", f"{mend}, or " if mend else ""
+        ) from None
 
 
-def _places(batch: Batch) -> list[Path]:
-    """The folders that a batch writes to: that of the output, and those that links in it lead to.
+def _there(folder: Path) -> Path:
+    """A folder, or the nearest above it that is there: it is made when the first avatar is."""
+    while not folder.exists():
+        if folder.is_symlink():
+            folder.stat()  # says why
+        folder = folder.parent
+    return folder
+
+
+def _led_to(batch: Batch) -> list[Path]:
+    """The folders that links in a batch's folder lead to.
 
     Raises:
         FacewrightError: BAD_OPTION when a file to write cannot be one.
     """
-    places = {batch.folder: None}
+    places: dict[Path, None] = {}
     leading: dict[Path, Path] = {}
     for path in batch.written():
         what = obstacle(path)
@@ -457,13 +476,16 @@ def _no_output(what: str, mend: str = "") -> FacewrightError:
     return FacewrightError(ErrorCode.BAD_OPTION, what, f"{mend}give another --output: a .glb, or a folder")
 
 
-def _write(avatar: Avatar, target: Path, batch: Batch) -> None:
-    """Each file whole or not at all; the avatar last, by whose presence one looks."""
+def _write(avatar: Avatar, target: Path, batch: Batch) -> list[Path]:
+    """Each file whole or not at all; the avatar last, by whose presence one looks. Returns their paths."""
+    if not batch.single:
+        batch.folder.mkdir(parents=True, exist_ok=True)
+    written = []
     if avatar.preview is not None:
-        write_whole(preview_path(target), avatar.preview)
+        written.append(write_whole(preview_path(target), avatar.preview))
     if batch.report:
-        write_whole(report_path(target), json.dumps(avatar.report, indent=2).encode())
-    avatar.save(target)
+        written.append(write_whole(report_path(target), json.dumps(avatar.report, indent=2).encode()))
+    return [avatar.save(target), *written]
 
 
 def _is_whole_glb(path: Path) -> bool:

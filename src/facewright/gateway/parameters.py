@@ -1,4 +1,4 @@
-"""What a request's parameters say to the door. All others are options, which a pipeline's first stage reads."""
+"""What a request's parameters say to the door. The others are options, for a pipeline's first stage."""
 
 from __future__ import annotations
 

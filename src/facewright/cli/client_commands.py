@@ -12,6 +12,7 @@ from facewright.cli import arguments
 from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.messages import complain, say
 from facewright.core.errors import FacewrightError
+from facewright.core.open_files import require_open_files
 from facewright.core.options import Option, plain_number, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
@@ -27,6 +28,8 @@ DEFAULT_SERVER: Final = "localhost:8001"
 #: Seconds for one photo, and of them for a server that is not there, where no --timeout says another time.
 LONGEST_S: Final = 120.0
 LONGEST_UNAVAILABLE_S: Final = 30.0
+#: A batch has 15 open at most (measured: forty photos at once); one server may have many addresses.
+_LEAST_FILES: Final = 64
 
 
 def add_create(commands: Any, asked: str | None) -> None:
@@ -228,11 +231,13 @@ def _connection(parsed: argparse.Namespace, timeout_s: float) -> Connection:
     """How the server is asked.
 
     Raises:
-        FacewrightError: BAD_OPTION when a file is not what it is said to be, or a key would be seen.
+        FacewrightError: BAD_OPTION when a file is not what it is said to be, or a key would be seen;
+            INTERNAL when this process may have too few open files.
     """
     from facewright_client import Connection
     from facewright_client._api_key import key_from
 
+    require_open_files("this command", _LEAST_FILES)
     if parsed.key_file is not None:
         arguments.require_readable(parsed.key_file, "--key-file")
     tls = _tls(parsed)

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from facewright.cli.messages import complain, naming_output, reason
 from facewright.core.errors import FacewrightError
@@ -22,8 +22,17 @@ from facewright_client.contract import ErrorCode
 WRONG_USAGE = 2
 
 
-#: argparse's words.
-_VALUE_FOR_A_FLAG = re.compile(r"argument (?:.*/)?(\S+): ignored explicit argument (.*)", re.DOTALL)
+#: argparse's words, and ours. An argument is called by the last of its names there.
+_WORDS: Final = tuple(
+    (re.compile(pattern, re.DOTALL), ours)
+    for pattern, ours in (
+        (r"ignored explicit argument (.*)", r"takes no value, and was given \1; leave the value out"),
+        (r"expected (at least )?one argument", "has no value behind it"),
+        (r"not allowed with argument (\S+)", r"does not go together with \1"),
+    )
+)
+_ABOUT: Final = re.compile(r"argument (?:\S*/)?(\S+): (.*)", re.DOTALL)
+_MISSING: Final = re.compile(r"the following arguments are required: (.*)")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -35,11 +44,25 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
-        given = _VALUE_FOR_A_FLAG.fullmatch(message)
-        if given:
-            complain(f"{given[1]} takes no value, and was given {given[2]}", "leave the value out")
-            self.exit(WRONG_USAGE)
-        complain(f"{message} (usage: {runnable(f'{self.prog} --help')})")
+        complain(runnable(f"{_reworded(message)} (usage: {self.prog} --help)"))
+        self.exit(WRONG_USAGE)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's, which names the choices and not the one that was probably meant."""
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        near = get_close_matches(str(value).lower(), choices, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(choices)}"
+        raise argparse.ArgumentError(action, f"{value!r} is none; {hint}")
+
+    def refuse_words(self, words: Sequence[str]) -> NoReturn:
+        """Exit: these are left when all arguments have theirs."""
+        hint = next(filter(None, map(_create_it, words)), f"{self.prog} --help says what it takes")
+        for action in self._actions:
+            if action.nargs == "+" and not action.option_strings:
+                hint = f"write every {action.metavar} in one row, options before or behind"
+        complain(f"{self.prog} does not know what to do with {' '.join(words)}", hint)
         self.exit(WRONG_USAGE)
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -99,6 +122,29 @@ class CommandParser(argparse.ArgumentParser):
         )
 
 
+def _reworded(message: str) -> str:
+    """What argparse says, as we say it."""
+    missing = _MISSING.fullmatch(message)
+    if missing:
+        names = [name.rsplit("/", 1)[-1] for name in missing[1].split(", ")]
+        return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
+    about = _ABOUT.fullmatch(message)
+    if about is None:
+        return message
+    for pattern, ours in _WORDS:
+        found = pattern.fullmatch(about[2])
+        if found:
+            return f"{about[1]} {found.expand(ours)}"
+    return f"{about[1]}: {about[2]}"
+
+
+def _create_it(word: str) -> str:
+    """How an avatar of a photo is made; "" for a word that is no photo's name."""
+    if not Path(word).suffix:
+        return ""
+    return f"avatars are made by: facewright create {shlex.quote(word)} -o me.glb"
+
+
 def _spelt(option: str) -> str:
     """As options are: small, with dashes."""
     return option.lower().replace("_", "-")
@@ -123,9 +169,7 @@ def refuse_unknown_command(prog: str, commands: Sequence[str], word: str) -> Non
         return
     near = get_close_matches(word.lower(), commands, n=1)
     hint = f"did you mean {prog} {near[0]}?" if near else f"there are {', '.join(commands)}: {prog} --help"
-    if Path(word).suffix:
-        hint = f"avatars are made by: {prog} create {shlex.quote(word)} -o me.glb"
-    complain(f"there is no command {word}", hint)
+    complain(f"there is no command {word}", _create_it(word) or hint)
     raise SystemExit(WRONG_USAGE)
 
 

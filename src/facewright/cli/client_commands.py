@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from facewright.cli import arguments
 from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.messages import complain, say
+from facewright.cli.other_names import ours
 from facewright.core.errors import FacewrightError
 from facewright.core.open_files import require_open_files
 from facewright.core.options import Option, plain_number, validated_options
@@ -142,9 +143,13 @@ def _create(parsed: argparse.Namespace) -> int:
 
 
 def where_else(command: str) -> Callable[[str], str]:
-    """Where an option that a command does not have is one: of another pipeline, or of another command."""
+    """Where an option that a command does not have is one: under another name, of another pipeline, or of
+    another command."""
 
     def place(option: str) -> str:
+        named = ours(command, option)
+        if named:
+            return f"did you mean {named}?"
         name = option.removeprefix("--").replace("-", "_")
         if command == "create":
             if name in REFINE_OPTIONS:

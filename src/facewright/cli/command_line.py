@@ -132,7 +132,10 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
         chosen.refuse_unknown_options(
             arguments[1:] if chosen is not parser else arguments[:1], where_else(arguments[0])
         )
-    return parser.parse_args(arguments)
+    parsed, left = parser.parse_known_args(arguments)
+    if left:
+        commands.choices.get(arguments[0], parser).refuse_words(left)
+    return parsed
 
 
 def _version() -> str:

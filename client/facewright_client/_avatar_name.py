@@ -15,7 +15,11 @@ def glb_instead(name: str) -> str:
     stay: one that ends so, or has no ending.
     """
     path = Path(name)
+    if path.name.lower() == ".glb":  # hidden, and for Path without an ending
+        return str(path.with_name("me.glb"))
     if path.suffix.lower() == ".glb" or not _ENDING.fullmatch(path.suffix):
         return ""
+    if path.stem.lower().endswith(".glb"):  # packed, or unfinished
+        return str(path.with_suffix(""))
     # A version, as in "hero.v2", belongs to the name.
     return str(path.with_suffix(".glb")) if path.suffix[1:].isalpha() else f"{path}.glb"

@@ -22,7 +22,9 @@ from facewright_client.contract import ErrorCode
 WRONG_USAGE = 2
 
 
-#: argparse's words, and ours. An argument is called by the last of its names there.
+#: What photos' names end in, those that are refused among them.
+_PHOTOS: Final = tuple(f".{name}" for name in "jpg jpeg png webp avif heic heif gif bmp tif tiff".split())
+#: argparse's words, and ours. An argument is called by its first name of more than one letter.
 _WORDS: Final = tuple(
     (re.compile(pattern, re.DOTALL), ours)
     for pattern, ours in (
@@ -31,7 +33,7 @@ _WORDS: Final = tuple(
         (r"not allowed with argument (\S+)", r"does not go together with \1"),
     )
 )
-_ABOUT: Final = re.compile(r"argument (?:\S*/)?(\S+): (.*)", re.DOTALL)
+_ABOUT: Final = re.compile(r"argument (?:-\w/)?([^\s/]+)\S*: (.*)", re.DOTALL)
 _MISSING: Final = re.compile(r"the following arguments are required: (.*)")
 
 
@@ -140,7 +142,7 @@ def _reworded(message: str) -> str:
 
 def _create_it(word: str) -> str:
     """How an avatar of a photo is made; "" for a word that is no photo's name."""
-    if not Path(word).suffix:
+    if Path(word).suffix.lower() not in _PHOTOS:
         return ""
     return f"avatars are made by: facewright create {shlex.quote(word)} -o me.glb"
 
@@ -163,11 +165,18 @@ def _near(option: str, known: Collection[str]) -> list[str]:
     return ends or get_close_matches(spelt, known, n=1, cutoff=0.7)
 
 
-def refuse_unknown_command(prog: str, commands: Sequence[str], word: str) -> None:
-    """Exit where ``word`` is no command."""
+def refuse_unknown_command(prog: str, commands: Sequence[str], word: str, elsewhere: str) -> None:
+    """Exit where ``word`` is no command.
+
+    Args:
+        prog: the program.
+        commands: that there are.
+        word: what was typed.
+        elsewhere: the command, or option, that other programs call so; "" for none.
+    """
     if word in commands or word.startswith("-"):
         return
-    near = get_close_matches(word.lower(), commands, n=1)
+    near = [elsewhere] if elsewhere else get_close_matches(word.lower(), commands, n=1)
     hint = f"did you mean {prog} {near[0]}?" if near else f"there are {', '.join(commands)}: {prog} --help"
     complain(f"there is no command {word}", _create_it(word) or hint)
     raise SystemExit(WRONG_USAGE)

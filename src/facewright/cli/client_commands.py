@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from facewright.cli import arguments
 from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.messages import complain, say
-from facewright.cli.other_names import ours
+from facewright.cli.other_names import our_option
 from facewright.core.errors import FacewrightError
 from facewright.core.open_files import require_open_files
 from facewright.core.options import Option, plain_number, validated_options
@@ -147,7 +147,7 @@ def where_else(command: str) -> Callable[[str], str]:
     another command."""
 
     def place(option: str) -> str:
-        named = ours(command, option)
+        named = our_option(command, option)
         if named:
             return f"did you mean {named}?"
         name = option.removeprefix("--").replace("-", "_")

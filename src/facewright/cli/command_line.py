@@ -19,6 +19,7 @@ from facewright.cli.installed_commands import add_installed
 from facewright.cli.interrupts import ending_in_order, leaving_at_once
 from facewright.cli.keys_command import add_keys
 from facewright.cli.messages import complain, discard_output, flush_output, prepare_streams, reason, say
+from facewright.cli.other_names import our_command
 from facewright.cli.reload_command import add_reload
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
@@ -127,7 +128,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add_doctor(commands)
     add_installed(commands)
     if arguments:
-        refuse_unknown_command("facewright", list(commands.choices), arguments[0])
+        refuse_unknown_command("facewright", list(commands.choices), arguments[0], our_command(arguments[0]))
         chosen = commands.choices.get(arguments[0], parser)
         chosen.refuse_unknown_options(
             arguments[1:] if chosen is not parser else arguments[:1], where_else(arguments[0])

@@ -1,4 +1,4 @@
-"""What options are called in other programs."""
+"""What commands and options are called in other programs."""
 
 from __future__ import annotations
 
@@ -34,6 +34,23 @@ _OTHERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 
 
-def ours(command: str, option: str) -> str:
+#: By our own command, or option.
+_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "--help": ("help", "usage", "man", "?"),
+    "--version": ("version",),
+    "create": ("make", "generate", "convert", "run", "avatar", "photo"),
+    "serve": ("start", "server", "up", "daemon"),
+    "reload": ("restart", "update", "upgrade"),
+    "doctor": ("check", "status", "test", "install", "setup", "info"),
+    "keys new": ("key", "token", "login"),
+}
+
+
+def our_command(word: str) -> str:
+    """The command, or the option, that other programs call ``word``; "" where none does."""
+    return next((name for name, others in _COMMANDS.items() if word.lower() in others), "")
+
+
+def our_option(command: str, option: str) -> str:
     """What a command calls an option that others call ``option``; "" where nobody does."""
     return next((name for name, others in _OTHERS.get(command, {}).items() if option in others), "")

@@ -233,7 +233,7 @@ def test_a_report_is_json(scripted: tuple[Scripted, str], say: Say) -> None:
 def test_a_batch_off_a_terminal_says_how_far_it_is(
     scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facewright.cli.create_command._TELL_EVERY_S", 0.05)
+    monkeypatch.setattr("facewright.cli.batch_progress._TELL_EVERY_S", 0.05)
     script, url = scripted
     script.release.clear()
     threading.Timer(0.5, script.release.set).start()

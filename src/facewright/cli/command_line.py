@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from facewright.cli.arguments import WRONG_USAGE, CommandParser, refuse_unknown_command
 from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine, where_else
+from facewright.cli.command_parser import WRONG_USAGE, CommandParser, refuse_unknown_command
 from facewright.cli.installed_commands import add_installed
 from facewright.cli.interrupts import ending_in_order, leaving_at_once
 from facewright.cli.keys_command import add_keys

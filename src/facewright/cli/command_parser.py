@@ -56,9 +56,10 @@ class CommandParser(argparse.ArgumentParser):
 
     def refuse_words(self, words: Sequence[str]) -> NoReturn:
         """Exit: these are left when all arguments have theirs."""
-        hint = next(filter(None, map(_create_it, words)), f"{self.prog} --help says what it takes")
+        photo = next(filter(_is_photo, words), None)
+        hint = _create_it(photo) if photo else f"{self.prog} --help says what it takes"
         for action in self._actions:
-            if action.nargs == "+" and not action.option_strings:
+            if photo and action.nargs == "+" and not action.option_strings:
                 hint = f"write every {action.metavar} in one row, options before or behind"
         complain(f"{self.prog} does not know what to do with {' '.join(words)}", hint)
         self.exit(WRONG_USAGE)
@@ -68,6 +69,10 @@ class CommandParser(argparse.ArgumentParser):
         if message and file is not None:
             with naming_output():
                 file.write(message)
+
+    def spelling(self, option: str) -> str:
+        """An option as it is typed here; "" where there is none. One of a letter may come with two dashes."""
+        return next((name for name in (option, option[1:]) if name in self._option_string_actions), "")
 
     def refuse_unknown_options(
         self, words: Sequence[str], elsewhere: Callable[[str], str] = lambda _option: ""
@@ -136,11 +141,12 @@ def _reworded(message: str) -> str:
     return f"{about[1]}: {about[2]}"
 
 
-def _create_it(word: str) -> str:
-    """How an avatar of a photo is made; "" for a word that is no photo's name."""
-    if Path(word).suffix.lower() not in _PHOTOS:
-        return ""
-    return f"avatars are made by: facewright create {shlex.quote(word)} -o me.glb"
+def _is_photo(word: str) -> bool:
+    return Path(word).suffix.lower() in _PHOTOS
+
+
+def _create_it(photo: str) -> str:
+    return f"avatars are made by: facewright create {shlex.quote(photo)} -o me.glb"
 
 
 def _spelt(option: str) -> str:
@@ -174,5 +180,9 @@ def refuse_unknown_command(prog: str, commands: Sequence[str], word: str, elsewh
         return
     near = [elsewhere] if elsewhere else get_close_matches(word.lower(), commands, n=1)
     hint = f"did you mean {prog} {near[0]}?" if near else f"there are {', '.join(commands)}: {prog} --help"
-    complain(f"there is no command {word}", _create_it(word) or hint)
+    if word.partition(" ")[0] in commands:
+        hint = "take off the quotes around all of it"
+    elif _is_photo(word):
+        hint = _create_it(word)
+    complain(f"there is no command {word}", hint)
     raise SystemExit(WRONG_USAGE)

@@ -10,8 +10,9 @@ _OF_A_CLIENT: Final[dict[str, tuple[str, ...]]] = {
     "--tls-authority": ("--tls", "--ssl", "--ca", "--cacert", "--cert"),
     "--key-file": ("--token", "--password", "--auth"),
 }
-#: By command and option. Those of one letter are written with two dashes here.
+#: By command ("": before it) and option. Those of one letter are written with two dashes here.
 _OTHERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "": {"--version": ("--v",), "--help": ("--usage", "--man")},
     "create": {
         **_OF_A_CLIENT,
         "--again": ("--force", "--overwrite", "--f", "--redo"),
@@ -30,6 +31,7 @@ _OTHERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "doctor": {
         "--install": ("--fix", "--repair", "--mend", "--setup", "--update", "--upgrade", "--yes", "--y"),
+        "--quiet": ("--q", "--silent"),
     },
 }
 

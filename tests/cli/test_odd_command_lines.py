@@ -104,6 +104,8 @@ LINES = {
     "keys delete a": "error: ACTION: 'delete' is none; ",
     "keys game-server": "one ends when its line is taken out of the server's file",
     "export twinn --weights w": "PIPELINE: 'twinn' is none; did you mean twin?",
+    "parity --json no/r.json": "--json: 'no/r.json' is in no folder that there is; make the folder no first",
+    "parity --json folder": "--json: 'folder' is a folder; give the name of a file",
     "build --strip --restore": "--restore does not go together with --strip",
     "doctor --instal": "has no option --instal; mend: did you mean --install?",
     "create -x.jpg -o me.glb": "has no option -x.jpg; mend: write ./-x.jpg for the file of that name",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from facewright.cli.messages import reason
 from facewright.core.errors import FacewrightError
+from facewright_client._whole_file import file_behind, make_folder_first, obstacle, try_folder
 from facewright_client.contract import ErrorCode
 
 
@@ -70,6 +71,19 @@ def log_file(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("'' is no file; name one, or leave --log out for standard error")
     return Path(text)
+
+
+def written_file(text: str) -> Path:
+    """A file that is to be written when long work is done."""
+    path = Path(text)
+    missing = make_folder_first(path)
+    if missing:
+        raise argparse.ArgumentTypeError(f"{text!r} is in no folder that there is; {missing}")
+    what = obstacle(path)
+    if what:
+        raise argparse.ArgumentTypeError(f"{text!r} {what}; give the name of a file")
+    try_folder(file_behind(path).parent)
+    return path
 
 
 def server_address(text: str) -> str:

@@ -46,7 +46,7 @@ def door_parameters(parameters: Mapping[str, Any]) -> DoorParameters:
             Triton would ignore it; DEADLINE_EXCEEDED: the timeout is shorter than any answer takes.
     """
     for name in sorted((PROTOCOL_PARAMETERS - _TAKEN) & parameters.keys()):
-        _refuse(f"parameter {name} means nothing here", "leave it out: nothing is kept between requests")
+        _refuse(f"parameter {name} means nothing here", "leave it out")
     progress = parameters.get(PROGRESS_PARAMETER)
     if progress is not None and progress.WhichOneof("parameter_choice") != "bool_param":
         _refuse(f"parameter {PROGRESS_PARAMETER} is neither true nor false", "send it as a bool_param")

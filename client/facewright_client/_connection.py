@@ -253,6 +253,10 @@ class Connection:
         }
 
 
+#: Their names.
+SETTINGS: Final = tuple(setting.name for setting in fields(Connection))
+
+
 def _require_seconds(timeout_s: object) -> None:
     """Refuse what is no time limit; told by its type where it may be a key."""
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
@@ -271,13 +275,12 @@ def connection_of(given: object, misplaced: Iterable[str]) -> Connection:
     Raises:
         TypeError: it is neither, told by its type, since it may be a key; or something is misplaced.
     """
-    settings = [field.name for field in fields(Connection)]
     for name in misplaced:
-        if name in settings:
+        if name in SETTINGS:
             raise TypeError(f"{name} is a setting of the connection; give Connection({name}=…)")
         if name in ("host", "port"):
             raise TypeError(f"there is no {name}; give host and port as one address, 'localhost:8001'")
-        raise TypeError(f"there is no {name}; Connection has {', '.join(settings)}")
+        raise TypeError(f"there is no {name}; Connection has {', '.join(SETTINGS)}")
     if given is None:
         return Connection()
     if isinstance(given, Connection):

@@ -463,6 +463,7 @@ def test_progress_that_cannot_be_called_is_refused_before_a_refinement_is_sent(
         ({"priority": 10**5000}, BadOptionError, "priority is a number of 16610 bits"),
         ({"progress": 5}, TypeError, "progress is 5; give a function"),
         ({"preview": "no"}, BadOptionError, "preview is 'no'"),
+        ({"key": "fw_x"}, BadOptionError, r"key is a setting of the connection .*Connection\(key=…\)"),
         ({"timeout_s": "5"}, TypeError, "timeout_s is of type str; give seconds, such as 60.0"),
         ({"timeout": 5}, BadOptionError, "did you mean timeout_s"),
     ],

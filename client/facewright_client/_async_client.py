@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
@@ -40,12 +40,14 @@ class AsyncClient:
     Raises:
         ValueError, OSError: ``url`` is no address, a file of TLS is none, or the key would be sent in plain
             text to another machine.
-        TypeError: ``connection`` is no `Connection`.
+        TypeError: ``connection`` is no `Connection`, or one of its settings is given here.
     """
 
-    def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
+    def __init__(
+        self, url: str = "localhost:8001", connection: Connection | None = None, **misplaced: Never
+    ) -> None:
         self.url = url
-        self._connection = connection_of(connection)
+        self._connection = connection_of(connection, misplaced)
         self._arguments = self._connection.triton_arguments(url)
         self._opened: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None

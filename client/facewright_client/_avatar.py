@@ -54,7 +54,7 @@ class Avatar:
         """Write the GLB, all of it or nothing, through a link into what it leads to; returns the path.
 
         Raises:
-            ValueError: the name is of another kind of file, such as ``me.png``, or no file can have it.
+            ValueError: the name ends otherwise than in ``.glb``, such as ``me.png``, or no file can have it.
             OSError: it cannot be written; a folder, a pipe or a device of that name stays.
         """
         instead = glb_instead(os.fspath(path))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
@@ -39,12 +39,14 @@ class Client:
     Raises:
         ValueError, OSError: ``url`` is no address, a file of TLS is none, or the key would be sent in plain
             text to another machine.
-        TypeError: ``connection`` is no `Connection`.
+        TypeError: ``connection`` is no `Connection`, or one of its settings is given here.
     """
 
-    def __init__(self, url: str = "localhost:8001", connection: Connection | None = None) -> None:
+    def __init__(
+        self, url: str = "localhost:8001", connection: Connection | None = None, **misplaced: Never
+    ) -> None:
         self.url = url
-        self._connection = connection_of(connection)
+        self._connection = connection_of(connection, misplaced)
         self._opened = self._open()
         self._closed = False
 

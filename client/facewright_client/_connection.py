@@ -6,17 +6,15 @@ import json
 import math
 import random
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from facewright_client._address import checked_address, on_this_machine
 from facewright_client._api_key import check_key
 from facewright_client._errors import RETRYABLE, FacewrightClientError
-
-if TYPE_CHECKING:
-    from facewright_client._metrics import ClientMetrics
+from facewright_client._metrics import ClientMetrics
 
 #: A whole number from here on is meant as a port, not as seconds.
 _LEAST_PORT: Final = 1024
@@ -93,12 +91,26 @@ class Tls:
         authority: PEM file of the authority that signed the server's certificate; None: the system's.
         certificate, key: PEM files of the client, where the server asks for one.
         server_name: the name that the server's certificate was issued for, where one connects by another.
+
+    Raises:
+        TypeError: one of them is not of its kind.
     """
 
     authority: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
     server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("authority", "certificate", "key"):
+            path = getattr(self, name)
+            if path is not None and not isinstance(path, Path):
+                # The file's content, too, may have been given, which for a key nobody is to read.
+                is_name = isinstance(path, str) and path.isprintable()
+                told = f"{path!r:.200}; give Path({path!r:.200})" if is_name else "no path; give a Path"
+                raise TypeError(f"{name} is {told}")
+        if self.server_name is not None and not isinstance(self.server_name, str):
+            raise TypeError(f"server_name is {self.server_name!r:.64}; give a name")
 
     def check(self) -> None:
         """Whether the files are what they are said to be; gRPC would only fail to connect.
@@ -146,8 +158,9 @@ class Connection:
         on_retry: called with the failure before a request is sent again, in the thread that waits for it.
 
     Raises:
-        TypeError: ``retries`` is no `RetryPolicy`, or ``tls`` no `Tls`.
-        ValueError: ``key`` is no key, or ``lb_policy`` none of the two.
+        TypeError: one of them is not of its kind.
+        ValueError: ``timeout_s`` is no positive, finite number, ``key`` no key, or ``lb_policy`` none of the
+            two.
     """
 
     timeout_s: float = 60.0
@@ -160,6 +173,7 @@ class Connection:
     on_retry: Callable[[FacewrightClientError], None] | None = None
 
     def __post_init__(self) -> None:
+        _require_seconds(self.timeout_s)
         if not isinstance(self.retries, RetryPolicy):
             attempts = self.retries if type(self.retries) is int and self.retries > 0 else 3
             raise TypeError(f"retries is {self.retries!r:.64}; give RetryPolicy(attempts={attempts})")
@@ -169,6 +183,13 @@ class Connection:
             raise TypeError(f"tls is {self.tls!r:.200}; give {meant}")
         if self.key is not None:
             check_key(self.key)
+        if not isinstance(self.key_in_clear, bool):  # told by its type, since it may be a key
+            kind = type(self.key_in_clear).__name__
+            raise TypeError(f"key_in_clear is of type {kind}; give True or False")
+        if self.metrics is not None and not isinstance(self.metrics, ClientMetrics):
+            raise TypeError(f"metrics is {self.metrics!r:.64}; give ClientMetrics(), or None")
+        if self.on_retry is not None and not callable(self.on_retry):
+            raise TypeError(f"on_retry is {self.on_retry!r:.64}; give a function of the failure, or None")
         if self.lb_policy not in _POLICIES:
             raise ValueError(f"lb_policy is {self.lb_policy!r:.64}; give one of {', '.join(_POLICIES)}")
 
@@ -193,12 +214,12 @@ class Connection:
         """The time limit of one request: its own, or this connection's where it has none.
 
         Raises:
-            ValueError: not a positive, finite number.
+            TypeError, ValueError: not a positive, finite number.
         """
-        chosen = self.timeout_s if timeout_s is None else timeout_s
-        if not (isinstance(chosen, (int, float)) and chosen > 0 and math.isfinite(chosen)):
-            raise ValueError(f"timeout_s is a positive, finite number of seconds, not {chosen!r:.64}")
-        return chosen
+        if timeout_s is None:
+            return self.timeout_s
+        _require_seconds(timeout_s)
+        return timeout_s
 
     def triton_arguments(self, url: str) -> dict[str, object]:
         """Arguments of tritonclient's constructors for a server's address.
@@ -232,12 +253,34 @@ class Connection:
         }
 
 
-def connection_of(given: object) -> Connection:
+#: Their names.
+SETTINGS: Final = tuple(setting.name for setting in fields(Connection))
+
+
+def _require_seconds(timeout_s: object) -> None:
+    """Refuse what is no time limit; told by its type where it may be a key."""
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
+        raise TypeError(f"timeout_s is of type {type(timeout_s).__name__}; give seconds, such as 60.0")
+    if not (timeout_s > 0 and math.isfinite(timeout_s)):
+        raise ValueError(f"timeout_s is {timeout_s!r:.64}; give a positive, finite number of seconds")
+
+
+def connection_of(given: object, misplaced: Iterable[str]) -> Connection:
     """A client's second argument, or the settings by default.
 
+    Args:
+        given: the argument.
+        misplaced: names of arguments that a client does not have.
+
     Raises:
-        TypeError: it is neither; told by its type, since it may be a key.
+        TypeError: it is neither, told by its type, since it may be a key; or something is misplaced.
     """
+    for name in misplaced:
+        if name in SETTINGS:
+            raise TypeError(f"{name} is a setting of the connection; give Connection({name}=…)")
+        if name in ("host", "port"):
+            raise TypeError(f"there is no {name}; give host and port as one address, 'localhost:8001'")
+        raise TypeError(f"there is no {name}; Connection has {', '.join(SETTINGS)}")
     if given is None:
         return Connection()
     if isinstance(given, Connection):

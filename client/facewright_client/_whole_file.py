@@ -39,6 +39,18 @@ def file_behind(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def make_folder_first(path: Path) -> str:
+    """What to do before a file can be written whose folder is not there; "" where it is."""
+    folder = file_behind(path).parent if path.is_symlink() else path.parent
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return "" if folder.is_symlink() else f"make the folder {folder} first"
+    except OSError:
+        pass
+    return ""
+
+
 def check_name(name: str) -> None:
     """Refuse what no file can be called.
 
@@ -79,9 +91,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> Path:
         unfinished.write_bytes(content)
         unfinished.replace(target)
     except OSError as error:
-        why = error.strerror
-        if isinstance(error, FileNotFoundError) and not target.parent.is_dir():
-            why = f"No such file or directory: make the folder {target.parent} first"
+        mend = make_folder_first(path)
+        why = f"{error.strerror}: {mend}" if mend else error.strerror
         raise OSError(error.errno, why, str(path)) from None  # not of the hidden one, which nobody gave
     finally:
         unfinished.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from tritonclient.utils import (
 
 from facewright_client import contract
 from facewright_client._avatar import Avatar
+from facewright_client._connection import SETTINGS
 from facewright_client._errors import (
     BadOptionError,
     InternalServerError,
@@ -141,6 +142,10 @@ def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str
         name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()
     }
     for name, value in options.items():
+        if name in SETTINGS:  # a key among them is not to be sent as an option
+            raise BadOptionError(
+                f"{name} is a setting of the connection", f"give the client Connection({name}=…)"
+            )
         reserved = name in (*TRITON_RESERVED_REQUEST_PARAMS, contract.PROGRESS_PARAMETER)
         if reserved or name.startswith(TRITON_RESERVED_REQUEST_PARAMS_PREFIX):
             meant = "did you mean timeout_s?" if name == "timeout" else "docs/pipelines.md lists the options"

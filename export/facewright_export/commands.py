@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from facewright.cli.arguments import written_file
 from facewright.core.errors import FacewrightError
 from facewright_client.contract import ErrorCode
 
@@ -195,7 +196,7 @@ its gate allows. Exit status 1 when a gate fails. Takes minutes.
         "--precision", nargs="+", choices=_PRECISIONS, default=("fp32", "fp16"), help="(default: fp32 fp16)"
     )
     what = parity.add_mutually_exclusive_group()
-    what.add_argument("--json", type=Path, metavar="FILE", help="also write the rows")
+    what.add_argument("--json", type=written_file, metavar="FILE", help="also write the rows")
     what.add_argument(
         "--layers",
         action="store_true",

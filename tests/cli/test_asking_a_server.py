@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from facewright.cli import create_command
+from facewright.cli import batch_progress
 from facewright.server import probe
 from facewright_client.contract import REFINEMENT_INPUTS
 from tests.cli.conftest import Say
@@ -122,7 +122,7 @@ def test_a_photo_whose_time_is_over_is_the_only_one_lost(scripted: tuple[Scripte
 def test_what_a_batch_waits_for_is_not_told_with_every_photo(
     scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(create_command, "_PATIENCE_S", 0.02)
+    monkeypatch.setattr(batch_progress, "_PATIENCE_S", 0.02)
     script, url = scripted
     full = wire_error("OVERLOADED").removesuffix("}") + ', "retry_after_s": 0.3}'
     failure = grpc.StatusCode.UNAVAILABLE, full

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from facewright.cli import main
-from facewright.cli.create_command import Batch, Finished, _targets, preview_path, report_path
+from facewright.cli.batch import Batch, _targets, preview_path, report_path
+from facewright.cli.finished_avatars import Finished
 from facewright.core.errors import FacewrightError
 from facewright.pipelines.twin import AVATAR_TWIN
 

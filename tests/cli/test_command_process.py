@@ -31,7 +31,7 @@ def test_ctrl_c_leaves_nothing_behind(scripted: tuple[Scripted, str], tmp_path: 
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
     assert script.cancelled.wait(30), "the server works on"
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_ctrl_c_while_it_is_loaded() -> None:
@@ -94,6 +94,24 @@ def test_a_log_that_nobody_can_write_loses_no_avatar(scripted: tuple[Scripted, s
         assert said.stdout.count("\n") == (1 if "head" in redirected else 0)
         assert said.stderr == ""
         assert len(list(out.glob("*.glb"))) == 6, redirected
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("create me.jpg -o me.glb", "may have 12 open files, and this command needs 64; mend: raise"),
+        ("refine me.npz -o r.npz", "may have 12 open files, and this command needs 64"),
+        ("serve --grpc-port 0 --http-port 0", "may have 12 open files, and a server needs 256"),
+    ],
+)
+def test_too_few_open_files_are_told_before_grpc_aborts(line: str, words: str) -> None:
+    limited = ["sh", "-c", 'ulimit -n 12; exec "$0" "$@"', sys.executable, "-m", "facewright.cli"]
+    done = subprocess.run(
+        [*limited, *shlex.split(line)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_results_that_cannot_be_written_are_told() -> None:

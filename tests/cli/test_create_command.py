@@ -16,7 +16,7 @@ import pytest
 from facewright.cli import main
 from tests.cli.conftest import Say
 from tests.support.certificates import make_certificate
-from tests.support.scripted_triton import Scripted, scripted_server
+from tests.support.scripted_triton import Scripted, scripted_server, wire_error
 
 
 def test_a_full_disk_ends_the_batch(
@@ -37,6 +37,27 @@ def test_a_full_disk_ends_the_batch(
         "0 made, 0 already there, 1 failed, 1 not tried",
     ]
     assert not list(Path("out").iterdir())
+
+
+def test_a_folder_is_made_with_the_first_avatar(scripted: tuple[Scripted, str], say: Say) -> None:
+    script, url = scripted
+    script.failures = [(grpc.StatusCode.INTERNAL, wire_error("NO_FACE"))] * 2
+    line = f"create me.jpg you.jpg -o new/out --server {url}"
+    assert say(line)[0] == 1
+    assert not Path("new").exists()
+    assert say(line)[0] == 0
+    assert sorted(os.listdir("new/out")) == [".facewright-finished.json", "me.glb", "you.glb"]
+
+
+def test_one_photo_is_told_where_its_avatar_is(scripted: tuple[Scripted, str], say: Say) -> None:
+    script, url = scripted
+    script.contents["GLB"] = b"glTF" + bytes((2, 0, 0, 0, 12, 0, 0, 0))
+    line = f"create me.jpg -o out/ --report --server {url}"
+    assert say(line) == (0, "warning: blurred\nwrote out/me.glb, out/me.report.json\n")
+    there = "out/me.glb is already there, of this photo and options; --again makes it again\n"
+    assert say(line) == (0, there)
+    assert say("create me.jpg -o me.gbl/ --server " + url) == (0, "warning: blurred\nwrote me.gbl/me.glb\n")
+    assert say("create you.jpg -o me.gbl --server " + url) == (0, "warning: blurred\nwrote me.gbl/you.glb\n")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +150,7 @@ def _own_pipeline() -> str:
 def test_warnings_are_printed_with_the_photo_s_name_where_there_are_several(
     scripted: tuple[Scripted, str], say: Say
 ) -> None:
-    assert say(f"create me.jpg -o me.glb --server {scripted[1]}") == (0, "warning: blurred\n")
+    assert say(f"create me.jpg -o me.glb --server {scripted[1]}") == (0, "warning: blurred\nwrote me.glb\n")
     status, said = say(f"create me.jpg you.jpg -o out --server {scripted[1]}")
     assert status == 0
     assert {"me.jpg: warning: blurred", "you.jpg: warning: blurred"} < set(said.splitlines())
@@ -150,7 +171,7 @@ def test_resuming_makes_what_is_missing(scripted: tuple[Scripted, str], say: Say
     script.contents |= {"GLB": glb, "PREVIEW": png}
     line = f"create me.jpg -o out --preview --report --server {url}"
     say(line)
-    assert say(line) == (0, "0 made, 1 already there, 0 failed\n")
+    assert "is already there" in say(line)[1]
     for name in ("me.glb", "me.preview.png", "me.report.json"):
         whole = (Path("out") / name).read_bytes()
         (Path("out") / name).unlink()
@@ -212,7 +233,7 @@ def test_a_report_is_json(scripted: tuple[Scripted, str], say: Say) -> None:
 def test_a_batch_off_a_terminal_says_how_far_it_is(
     scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facewright.cli.create_command._TELL_EVERY_S", 0.05)
+    monkeypatch.setattr("facewright.cli.batch_progress._TELL_EVERY_S", 0.05)
     script, url = scripted
     script.release.clear()
     threading.Timer(0.5, script.release.set).start()
@@ -235,7 +256,8 @@ def test_an_avatar_of_another_photo_is_not_replaced_without_a_word(
         ("b/2/one.jpg", "", words),
     ):
         status, said = say(f"create {photo} -o out {options} --server {scripted[1]}")
-        assert (status, said) == (0, f"{told}warning: blurred\n")
+        report = ", out/one.report.json" if options == "--report" else ""
+        assert (status, said) == (0, f"{told}warning: blurred\nwrote out/one.glb{report}\n")
 
 
 def test_photos_of_one_name_are_told_which_file_is_whose(scripted: tuple[Scripted, str], say: Say) -> None:

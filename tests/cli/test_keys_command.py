@@ -39,7 +39,7 @@ def test_without_limits_the_line_is_short(capsys: pytest.CaptureFixture[str]) ->
         ("new a --expires 2020-01-01", 2, "'2020-01-01' is over"),
         ("new a --rate 0", 2, "'0' is no number of things"),
         ("new a --rte 3", 2, "no option --rte; mend: did you mean --rate?"),
-        ("old a", 2, "invalid choice: 'old'"),
+        ("old a", 2, "ACTION: 'old' is none"),
         ("new", 2, "NAME"),
     ],
 )

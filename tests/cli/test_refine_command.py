@@ -83,7 +83,7 @@ def test_a_pipe_is_not_written_over(line: str, say: Say) -> None:
     os.mkfifo(line.rsplit(maxsplit=1)[-1])
     status, said = say(f"refine start.npz {line} --server 127.0.0.1:1")
     assert status == 2
-    assert "is no file, but a pipe, a socket or a device; mend: give a file" in said
+    assert "is no file, but a pipe, a socket or a device; mend: give another file" in said
 
 
 def test_a_result_is_written_through_a_link(scripted: tuple[Scripted, str], say: Say) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,22 @@ def test_a_policy_that_is_none() -> None:
         (lambda: Connection(tls="ca.pem"), r"tls is 'ca.pem'; give Tls\(Path\('ca.pem'\)\)"),
         (lambda: Connection(retries=3), r"retries is 3; give RetryPolicy\(attempts=3\)"),
         (lambda: Connection(retries=None), r"retries is None; give RetryPolicy\("),
+        (lambda: Client("gpu:8001", timeout_s=5), r"give Connection\(timeout_s=…\)"),
+        (lambda: Client("gpu:8001", key=KEY), r"is a setting of the connection; give Connection\(key=…\)"),
+        (lambda: AsyncClient("gpu:8001", retries=3), r"give Connection\(retries=…\)"),
+        (lambda: Client("gpu", port=8001), "there is no port; give host and port as one address"),
+        (lambda: Client("gpu:8001", verbose=True), "there is no verbose; Connection has timeout_s, retries"),
+        (lambda: Connection(timeout_s="5"), "timeout_s is of type str; give seconds, such as 60.0"),
+        (lambda: Connection(KEY), "timeout_s is of type str; give seconds"),
+        (lambda: Connection(timeout_s=True), "timeout_s is of type bool; give seconds"),
+        (lambda: Connection(timeout_s=math.nan), "timeout_s is nan; give a positive, finite number"),
+        (lambda: Connection(timeout_s=-1), "timeout_s is -1; give a positive, finite number"),
+        (lambda: Connection(timeout_s=math.inf), "timeout_s is inf; give a positive, finite number"),
+        (lambda: Connection(key_in_clear=KEY), "key_in_clear is of type str; give True or False"),
+        (lambda: Connection(metrics=True), r"metrics is True; give ClientMetrics\(\), or None"),
+        (lambda: Connection(on_retry="log"), "on_retry is 'log'; give a function"),
+        (lambda: Tls("ca.pem"), r"authority is 'ca.pem'; give Path\('ca.pem'\)"),
+        (lambda: Tls(server_name=7), "server_name is 7; give a name"),
         (lambda: RetryPolicy(attempts=-1), "attempts is -1; give 1 or more"),
         (lambda: RetryPolicy(attempts=1.5), "attempts is 1.5; give a whole number"),
         (lambda: RetryPolicy(first_pause_s=-1.0), "first_pause_s is -1.0; give seconds, 0 or more"),

@@ -106,6 +106,22 @@ def test_a_strangers_client_is_answered(tmp_path: Path) -> None:
     assert seen.parameters["priority"].uint64_param == 3
 
 
+def test_triton_s_own_timeout_ends_a_request(tmp_path: Path) -> None:
+    """Microseconds, which Triton itself would pass over; the caller's own connection waits for ever."""
+
+    async def never(_request: Any) -> Any:
+        await asyncio.Event().wait()
+
+    def failure(door: str) -> Any:
+        with pytest.raises(InferenceServerException) as failed:
+            inferred(door, timeout=400_000)
+        return failed.value
+
+    told, triton = asked(tmp_path, failure, never)
+    assert told.status() == "StatusCode.DEADLINE_EXCEEDED"
+    assert len(triton.seen) == triton.cancelled == 1
+
+
 def test_what_a_stage_refuses_is_told_in_one_form(tmp_path: Path) -> None:
     form = {"code": "NO_FACE", "stage": "find_face", "message": "m", "hint": "h"}
 
@@ -149,9 +165,9 @@ def test_what_a_stage_refuses_is_told_in_one_form(tmp_path: Path) -> None:
         (
             service_pb2.ModelInferRequest(
                 model_name="avatar_twin",
-                parameters={"progress": service_pb2.InferParameter(string_param="yes")},
+                parameters={"progress": service_pb2.InferParameter(bool_param=True)},
             ).SerializeToString(),
-            "neither true nor false",
+            "progress is told on streams",
         ),
     ],
 )

@@ -45,6 +45,10 @@ def factor(request: Any) -> None:
     request.raw_input_contents.append(bytes(4))
 
 
+def classes_of(tensor: Any) -> None:
+    tensor.parameters["classification"].int64_param = 3
+
+
 def empty(request: Any) -> None:
     request.inputs[0].shape[:] = (1, 0)
     request.raw_input_contents[0] = b""
@@ -72,6 +76,7 @@ def empty(request: Any) -> None:
         (lambda r: setattr(r, "model_version", "newest"), "model_version is 'newest'"),
         (lambda r: setattr(r, "model_version", "2"), "model_version is '2'; a pipeline has version 1 alone"),
         (lambda r: r.ClearField("raw_input_contents"), "PHOTO has no contents"),
+        (lambda r: classes_of(r.outputs[0]), "'GLB' has a parameter 'classification', and none is taken"),
         (lambda r: r.raw_input_contents.append(b""), "2 raw_input_contents for 1 inputs"),
     ],
 )

@@ -1,132 +1,17 @@
-"""Arguments: wrong ones are told in one line, with what was probably meant."""
+"""Kinds of arguments, each with its own words for what is none."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
-import shlex
 import stat
-from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
 
-from facewright.cli.messages import complain, naming_output, reason
+from facewright.cli.messages import reason
 from facewright.core.errors import FacewrightError
-from facewright.core.invocation import runnable
+from facewright_client._whole_file import file_behind, make_folder_first, obstacle, try_folder
 from facewright_client.contract import ErrorCode
-
-#: What the commands exit with after wrong usage.
-WRONG_USAGE = 2
-
-
-#: argparse's words.
-_VALUE_FOR_A_FLAG = re.compile(r"argument (?:.*/)?(\S+): ignored explicit argument (.*)", re.DOTALL)
-
-
-class CommandParser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` whose errors are one line, without the usage before it, and whose options are
-    written out: an abbreviation would be as near to another option in the next version."""
-
-    def __init__(self, *positional: Any, **settings: Any) -> None:
-        super().__init__(*positional, **{"allow_abbrev": False, **settings})
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and exit."""
-        given = _VALUE_FOR_A_FLAG.fullmatch(message)
-        if given:
-            complain(f"{given[1]} takes no value, and was given {given[2]}", "leave the value out")
-            self.exit(WRONG_USAGE)
-        complain(f"{message} (usage: {runnable(f'{self.prog} --help')})")
-        self.exit(WRONG_USAGE)
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """As argparse's, which says nothing of a file that cannot be written."""
-        if message and file is not None:
-            with naming_output():
-                file.write(message)
-
-    def refuse_unknown_options(
-        self, words: Sequence[str], elsewhere: Callable[[str], str] = lambda _option: ""
-    ) -> None:
-        """Exit where a word is an option that this parser does not have, as argparse would after complaining
-        of what is missing because of it.
-
-        Args:
-            words: what the command was given.
-            elsewhere: says where there is such an option; "" for nowhere.
-        """
-        if "-" not in self.prefix_chars:
-            return
-        for word in words:
-            if word == "--":
-                return
-            option = self._meant(word)
-            flag = option or (word[:1] == "-" and not self._known(word))
-            if flag and os.path.isfile(word):  # a photo, and every option's name was taken for one
-                complain(f"{self.prog} has no option {word}", f"write ./{word} for the file of that name")
-                self.exit(WRONG_USAGE)
-            if option is None:
-                continue
-            near = _near(option, self._option_string_actions)
-            place = "" if near[:1] == [_spelt(option)] else elsewhere(option)
-            known = f"{self.prog} --help lists them"
-            hint = place or (f"did you mean {' or '.join(near)}?" if near else known)
-            complain(f"{self.prog} has no option {word.split('=', 1)[0]}", hint)
-            self.exit(WRONG_USAGE)
-
-    def _known(self, word: str) -> bool:
-        """Whether a word is an option that there is, with its value or without."""
-        return word.split("=", 1)[0] in self._option_string_actions or (
-            word[:2] != "--" and word[:2] in self._option_string_actions
-        )
-
-    def _meant(self, word: str) -> str | None:
-        """The option, with two dashes, that a word is meant as and that is none; None for any other word."""
-        known = self._option_string_actions
-        name = word.split("=", 1)[0]
-        if name.startswith("--"):
-            return None if name in known else name
-        if not word.startswith("-") or word == "-" or re.match(r"-\.?\d", word):
-            return None
-        if word[:2] not in known:
-            return f"-{name}"
-        # "-out" would be "-o ut".
-        return (
-            f"-{name}" if len(name) > 2 and any(option.startswith(f"-{name}") for option in known) else None
-        )
-
-
-def _spelt(option: str) -> str:
-    """As options are: small, with dashes."""
-    return option.lower().replace("_", "-")
-
-
-def _near(option: str, known: Collection[str]) -> list[str]:
-    """The options that one may have meant: those that it is an end of, else the one most like it."""
-    spelt = _spelt(option)
-    if spelt in known:
-        return [spelt]
-    ends = [
-        name
-        for name in known
-        if name.endswith(spelt.removeprefix("-")) or (len(spelt) > 3 and name.startswith(spelt))
-    ]
-    return ends or get_close_matches(spelt, known, n=1, cutoff=0.7)
-
-
-def refuse_unknown_command(prog: str, commands: Sequence[str], word: str) -> None:
-    """Exit where ``word`` is no command."""
-    if word in commands or word.startswith("-"):
-        return
-    near = get_close_matches(word.lower(), commands, n=1)
-    hint = f"did you mean {prog} {near[0]}?" if near else f"there are {', '.join(commands)}: {prog} --help"
-    if Path(word).suffix:
-        hint = f"avatars are made by: {prog} create {shlex.quote(word)} -o me.glb"
-    complain(f"there is no command {word}", hint)
-    raise SystemExit(WRONG_USAGE)
 
 
 def seconds(text: str) -> float:
@@ -186,6 +71,19 @@ def log_file(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("'' is no file; name one, or leave --log out for standard error")
     return Path(text)
+
+
+def written_file(text: str) -> Path:
+    """A file that is to be written when long work is done."""
+    path = Path(text)
+    missing = make_folder_first(path)
+    if missing:
+        raise argparse.ArgumentTypeError(f"{text!r} is in no folder that there is; {missing}")
+    what = obstacle(path)
+    if what:
+        raise argparse.ArgumentTypeError(f"{text!r} {what}; give the name of a file")
+    try_folder(file_behind(path).parent)
+    return path
 
 
 def server_address(text: str) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from facewright.cli import arguments
+from facewright.cli.connection_arguments import DEFAULT_SERVER, add_connection, connection_of
 from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.messages import complain, say
+from facewright.cli.other_names import our_option
 from facewright.core.errors import FacewrightError
 from facewright.core.options import Option, plain_number, validated_options
 from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
@@ -20,10 +22,9 @@ from facewright_client._avatar_name import glb_instead
 from facewright_client.contract import GLB, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
-    from facewright_client import Connection, Tls
+    pass
 
 DEFAULT_PIPELINE: Final = "avatar_twin"
-DEFAULT_SERVER: Final = "localhost:8001"
 #: Seconds for one photo, and of them for a server that is not there, where no --timeout says another time.
 LONGEST_S: Final = 120.0
 LONGEST_UNAVAILABLE_S: Final = 30.0
@@ -59,7 +60,7 @@ def add_create(commands: Any, asked: str | None) -> None:
     create.add_argument("--report", action="store_true", help="also write NAME.report.json")
     create.add_argument("--again", action="store_true", help="make finished avatars again")
     server = create.add_argument_group("server")
-    _add_connection(server)
+    add_connection(server)
     server.add_argument("--embedded", action="store_true", help="start a server for this, and stop it after")
     server.add_argument(
         "--pipeline",
@@ -97,7 +98,8 @@ def add_create(commands: Any, asked: str | None) -> None:
 
 def _create(parsed: argparse.Namespace) -> int:
     with leaving_at_once():
-        from facewright.cli.create_command import Batch, create_avatars, each_once, prepare
+        from facewright.cli.batch import Batch, each_once
+        from facewright.cli.create_command import create_avatars, prepare
         from facewright_client import RetryPolicy
 
     options = pipeline(parsed.pipeline).options
@@ -120,7 +122,7 @@ def _create(parsed: argparse.Namespace) -> int:
     # An explicit time is for a server that is not there, too.
     unavailable_s = parsed.timeout or LONGEST_UNAVAILABLE_S
     connection = replace(
-        _connection(parsed, parsed.timeout or LONGEST_S), retries=RetryPolicy(unavailable_s=unavailable_s)
+        connection_of(parsed, parsed.timeout or LONGEST_S), retries=RetryPolicy(unavailable_s=unavailable_s)
     )
     if not prepare(batch):
         return 1
@@ -139,9 +141,13 @@ def _create(parsed: argparse.Namespace) -> int:
 
 
 def where_else(command: str) -> Callable[[str], str]:
-    """Where an option that a command does not have is one: of another pipeline, or of another command."""
+    """Where an option that a command does not have is one: under another name, of another pipeline, or of
+    another command."""
 
     def place(option: str) -> str:
+        named = our_option(command, option)
+        if named:
+            return f"did you mean {named}?"
         name = option.removeprefix("--").replace("-", "_")
         if command == "create":
             if name in REFINE_OPTIONS:
@@ -166,7 +172,7 @@ def add_refine(commands: Any) -> None:
         "-o", "--output", type=Path, required=True, metavar="PATH", help="the .npz of the result"
     )
     refine.add_argument("--preview", type=Path, metavar="JPEG", help="also write the last picture")
-    _add_connection(refine)
+    add_connection(refine)
     refine.add_argument(
         "--timeout", type=arguments.seconds, default=600.0, metavar="S", help="(default: %(default)s)"
     )
@@ -185,84 +191,9 @@ def _refine(parsed: argparse.Namespace) -> int:
             parsed.server,
             validated_options(_given(parsed, REFINE_OPTIONS), REFINE_OPTIONS),
             parsed.preview,
-            _connection(parsed, parsed.timeout),
+            connection_of(parsed, parsed.timeout),
         )
     )
-
-
-def _add_connection(group: Any) -> None:
-    """Where the server is, and who vouches for it."""
-    group.add_argument(
-        "--server",
-        type=arguments.server_address,
-        default=DEFAULT_SERVER,
-        metavar="HOST:PORT",
-        help="(default: %(default)s)",
-    )
-    group.add_argument(
-        "--tls-authority",
-        type=Path,
-        metavar="PEM",
-        help="connect encrypted; who signed the server's certificate, or the certificate itself",
-    )
-    group.add_argument(
-        "--tls-server-name", metavar="NAME", help="what the certificate was issued for, where not for HOST"
-    )
-    group.add_argument(
-        "--key-file",
-        type=arguments.key_file,
-        metavar="FILE",
-        help="holds the API key that the server asks for (default: the key in $FACEWRIGHT_KEY)",
-    )
-    # Tried by whoever does not know of the file: refused without being told again, as argparse would.
-    group.add_argument("--key", "--api-key", type=arguments.no_key, help=argparse.SUPPRESS)
-    group.add_argument(
-        "--key-in-clear",
-        action="store_true",
-        help="send the key to another machine without --tls-authority: over networks that are encrypted "
-        "underneath",
-    )
-
-
-def _connection(parsed: argparse.Namespace, timeout_s: float) -> Connection:
-    """How the server is asked.
-
-    Raises:
-        FacewrightError: BAD_OPTION when a file is not what it is said to be, or a key would be seen.
-    """
-    from facewright_client import Connection
-    from facewright_client._api_key import key_from
-
-    if parsed.key_file is not None:
-        arguments.require_readable(parsed.key_file, "--key-file")
-    tls = _tls(parsed)
-    try:
-        key = key_from(parsed.key_file)
-        connection = Connection(timeout_s, tls=tls, key=key, key_in_clear=parsed.key_in_clear)
-        connection.check_key_stays_secret(parsed.server)
-    except ValueError as error:
-        raise FacewrightError(ErrorCode.BAD_OPTION, str(error), "") from None
-    return connection
-
-
-def _tls(parsed: argparse.Namespace) -> Tls | None:
-    from facewright_client import Tls
-
-    if parsed.tls_authority is None:
-        if parsed.tls_server_name is not None:
-            raise FacewrightError(
-                ErrorCode.BAD_OPTION, "--tls-server-name without --tls-authority", "give the PEM file, too"
-            )
-        return None
-    arguments.require_readable(parsed.tls_authority, "--tls-authority")
-    tls = Tls(parsed.tls_authority, server_name=parsed.tls_server_name)
-    try:
-        tls.check()
-    except ValueError as error:
-        raise FacewrightError(
-            ErrorCode.BAD_OPTION, str(error), "give a file with BEGIN CERTIFICATE"
-        ) from None
-    return tls
 
 
 def _add_options(group: Any, options: Mapping[str, Option]) -> None:
@@ -283,10 +214,18 @@ def _output(text: str) -> Path:
     if text in ("", "-"):
         raise argparse.ArgumentTypeError(f"{text!r} is no file; give a .glb, or a folder")
     path = Path(text)
+    if path.is_dir():
+        return path
+    if text.endswith("/"):
+        if path.suffix.lower() == ".glb":
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is the name of a folder and of an avatar; give {path}, or a folder"
+            )
+        return path
     instead = glb_instead(text)
-    if instead and not text.endswith("/") and not path.is_dir():  # or it would become a folder
+    if instead:  # or it would become a folder
         raise argparse.ArgumentTypeError(
-            f"{text!r}: avatars are written as .glb; give {instead}, or a folder"
+            f"{text!r}: avatars are written as .glb; give {instead}, or a folder: {text}/"
         )
     return path
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from facewright.cli.arguments import WRONG_USAGE, CommandParser, refuse_unknown_command
 from facewright.cli.client_commands import DEFAULT_PIPELINE, add_create, add_refine, where_else
+from facewright.cli.command_parser import WRONG_USAGE, CommandParser, refuse_unknown_command
 from facewright.cli.installed_commands import add_installed
 from facewright.cli.interrupts import ending_in_order, leaving_at_once
 from facewright.cli.keys_command import add_keys
 from facewright.cli.messages import complain, discard_output, flush_output, prepare_streams, reason, say
+from facewright.cli.other_names import our_command, our_option
 from facewright.cli.reload_command import add_reload
 from facewright.cli.server_commands import add_doctor, add_serve
 from facewright.core.errors import FacewrightError
@@ -127,12 +128,31 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add_doctor(commands)
     add_installed(commands)
     if arguments:
-        refuse_unknown_command("facewright", list(commands.choices), arguments[0])
+        refuse_unknown_command("facewright", list(commands.choices), arguments[0], our_command(arguments[0]))
         chosen = commands.choices.get(arguments[0], parser)
-        chosen.refuse_unknown_options(
-            arguments[1:] if chosen is not parser else arguments[:1], where_else(arguments[0])
-        )
-    return parser.parse_args(arguments)
+        if chosen is parser:
+            parser.refuse_unknown_options(arguments[:1], _behind_a_command(commands.choices))
+        else:
+            chosen.refuse_unknown_options(arguments[1:], where_else(arguments[0]))
+    parsed, left = parser.parse_known_args(arguments)
+    if left:
+        commands.choices.get(arguments[0], parser).refuse_words(left)
+    return parsed
+
+
+def _behind_a_command(commands: Mapping[str, CommandParser]) -> Callable[[str], str]:
+    """Where an option is one that stands before the command."""
+
+    def place(option: str) -> str:
+        named = our_option("", option)
+        if named:
+            return f"did you mean {named}?"
+        for name, command in commands.items():
+            if spelling := command.spelling(option):
+                return f"options stand behind their command: facewright {name} … {spelling}"
+        return ""
+
+    return place
 
 
 def _version() -> str:

@@ -19,7 +19,7 @@ def add_keys(commands: Any) -> None:
         "keeps and nobody can show again; and the line for the file of serve --keys (or $FACEWRIGHT_KEYS), "
         "which holds its hash. A running server reads that file when it changes.",
     )
-    keys.add_argument("action", choices=("new",))
+    keys.add_argument("action", type=_action, metavar="ACTION", help="new")
     keys.add_argument("name", metavar="NAME", help="whose it is: letters, digits, _ and -")
     keys.add_argument(
         "--most-at-once", type=arguments.count, metavar="N", help="requests in work at a time (default: any)"
@@ -34,6 +34,15 @@ def add_keys(commands: Any) -> None:
     )
     keys.add_argument("--expires", type=_date, metavar="DATE", help="as 2027-01-31, UTC (default: never)")
     keys.set_defaults(run=_new)
+
+
+def _action(text: str) -> str:
+    if text != "new":
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none; facewright keys new NAME makes a key, and one ends when its line is "
+            "taken out of the server's file"
+        )
+    return text
 
 
 def _date(text: str) -> datetime:

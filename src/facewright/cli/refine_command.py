@@ -28,7 +28,13 @@ from facewright_client import (
     RefinementStart,
 )
 from facewright_client._refinement import unfit
-from facewright_client._whole_file import file_behind, obstacle, try_folder, write_whole
+from facewright_client._whole_file import (
+    file_behind,
+    make_folder_first,
+    obstacle,
+    try_folder,
+    write_whole,
+)
 from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
 
 #: Every archive begins so, empty ones and those in parts but for the second half.
@@ -69,9 +75,14 @@ class RefineCommand:
         for option, (path, suffixes) in written.items():
             if path.suffix.lower() not in suffixes:
                 raise _bad(f"{option} is {path}", f"give it the name of a {suffixes[0]}")
-            what = obstacle(path) or ("" if path.parent.is_dir() else "is in no folder that there is")
+            missing = make_folder_first(path)
+            if missing:
+                raise _bad(
+                    f"{option} {path} is in no folder that there is", f"{missing}, or give another file"
+                )
+            what = obstacle(path)
             if what:
-                raise _bad(f"{option} {path} {what}", "give a file in a folder that is there")
+                raise _bad(f"{option} {path} {what}", "give another file")
             if file_behind(path) in taken:
                 raise _bad(f"{option} {path} would be written over another file", "give it another name")
             taken.add(file_behind(path))

@@ -11,7 +11,8 @@ from typing import Any
 from facewright.cli import arguments
 from facewright.cli.interrupts import leaving_at_once
 from facewright.cli.mends import typed_here
-from facewright.cli.messages import complain
+from facewright.core.errors import FacewrightError
+from facewright_client.contract import ErrorCode
 
 
 def add_serve(commands: Any) -> None:
@@ -50,20 +51,6 @@ def add_serve(commands: Any) -> None:
         help="CPU cores to size the stages for (default: 0, all)",
     )
     serve.add_argument(
-        "--longest-wait",
-        type=arguments.seconds_or_never,
-        default=2.0,
-        metavar="S",
-        help="refuse whoever could not be let in within so long, seconds (default: %(default)s; 0: nobody)",
-    )
-    serve.add_argument(
-        "--probe-every",
-        type=arguments.seconds,
-        default=30.0,
-        metavar="S",
-        help="prove an idle server alive by a real request this often, seconds (default: %(default)s)",
-    )
-    serve.add_argument(
         "--pipelines",
         type=_names,
         default=(),
@@ -80,65 +67,72 @@ def add_serve(commands: Any) -> None:
         help="add Triton's log to this file (default: standard error)",
     )
     serve.add_argument(
-        "--tls-certificate",
-        type=Path,
-        metavar="PEM",
-        help="serve encrypted, gRPC and REST; needs --tls-key",
-    )
-    serve.add_argument("--tls-key", type=Path, metavar="PEM", help="the certificate's private key")
-    serve.add_argument(
-        "--tls-client-authority",
-        type=Path,
-        metavar="PEM",
-        help="take callers only who show a certificate that it signed (mutual TLS)",
-    )
-    serve.add_argument(
-        "--keys",
-        type=Path,
-        metavar="FILE",
-        help="take callers only with an API key of this file (facewright keys new makes one; also "
-        "$FACEWRIGHT_KEYS, with what such a file holds)",
-    )
-    serve.add_argument(
-        "--public",
-        action="store_true",
-        help="serve whoever comes, where --host is reached from other machines and there are no keys",
-    )
-    serve.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a name that this server is called by (repeatable)",
-    )
-    serve.add_argument(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="web pages that may call, such as https://play.example, or * (repeatable)",
-    )
-    serve.add_argument(
         "--spare",
         action="store_true",
         help="keep a second Triton loaded that takes over at once where the first dies: twice the memory",
     )
-    serve.add_argument(
-        "--unready",
-        type=arguments.seconds_or_never,
-        default=0.0,
-        metavar="S",
-        help="before it stops, be not ready for so long and answer whoever comes all the same, seconds, so "
-        "that balancers see it (default: %(default)s)",
-    )
-    serve.add_argument(
-        "--drain",
-        type=arguments.seconds_or_never,
-        default=60.0,
-        metavar="S",
-        help="when it stops, answer those who are in the house for so long, seconds (default: %(default)s)",
-    )
+    _add_times(serve.add_argument_group("times, in seconds"))
+    _add_callers(serve.add_argument_group("who may call"))
     serve.set_defaults(run=_serve)
+
+
+def _add_times(group: Any) -> None:
+    for option, kind, default, meaning in (
+        (
+            "--longest-wait",
+            arguments.seconds_or_never,
+            2.0,
+            "refuse whoever could not be let in within so long; 0: nobody",
+        ),
+        ("--probe-every", arguments.seconds, 30.0, "prove an idle server alive by a real request this often"),
+        (
+            "--unready",
+            arguments.seconds_or_never,
+            0.0,
+            "before it stops, be not ready for so long and answer whoever comes all the same, so that "
+            "balancers see it",
+        ),
+        (
+            "--drain",
+            arguments.seconds_or_never,
+            60.0,
+            "when it stops, answer those who are in the house for so long",
+        ),
+    ):
+        group.add_argument(
+            option, type=kind, default=default, metavar="S", help=f"{meaning} (default: %(default)s)"
+        )
+
+
+def _add_callers(group: Any) -> None:
+    for option, metavar, meaning in (
+        ("--tls-certificate", "PEM", "serve encrypted, gRPC and REST; needs --tls-key"),
+        ("--tls-key", "PEM", "the certificate's private key"),
+        (
+            "--tls-client-authority",
+            "PEM",
+            "take callers only who show a certificate that it signed (mutual TLS)",
+        ),
+        (
+            "--keys",
+            "FILE",
+            "take callers only with an API key of this file (facewright keys new makes one; also "
+            "$FACEWRIGHT_KEYS, with what such a file holds)",
+        ),
+    ):
+        group.add_argument(option, type=Path, metavar=metavar, help=meaning)
+    group.add_argument(
+        "--public",
+        action="store_true",
+        help="serve whoever comes, where --host is reached from other machines and there are no keys",
+    )
+    for option, metavar, meaning in (
+        ("--allow-host", "NAME", "a name that this server is called by"),
+        ("--allow-origin", "ORIGIN", "web pages that may call, such as https://play.example, or *"),
+    ):
+        group.add_argument(
+            option, action="append", default=[], metavar=metavar, help=f"{meaning} (repeatable)"
+        )
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -153,13 +147,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         from facewright.cli.serve_command import serve
         from facewright.server import ServerSettings
 
-    if (parsed.tls_certificate is None) != (parsed.tls_key is None):
-        complain("--tls-certificate and --tls-key go together", "give both")
-        return arguments.WRONG_USAGE
-    problem = _unusable(parsed)
-    if problem:
-        complain(*problem)
-        return arguments.WRONG_USAGE
+    _require_usable(parsed)
     return serve(
         ServerSettings(
             host=parsed.host,
@@ -186,31 +174,39 @@ def _serve(parsed: argparse.Namespace) -> int:
     )
 
 
-def _unusable(parsed: argparse.Namespace) -> tuple[str, str] | None:
-    """What is wrong with the ports and files that a server is to start with, and the mend.
+def _require_usable(parsed: argparse.Namespace) -> None:
+    """Refuse ports and files that no server can start with: Triton would say it in its log, after loading
+    everything.
 
-    Triton would say it in its log, after loading everything.
+    Raises:
+        FacewrightError: BAD_OPTION.
     """
-    ports = [port for port in (parsed.grpc_port, parsed.http_port) if port]
-    if len(set(ports)) < len(ports):
-        return "two of the ports are the same", "give --grpc-port and --http-port that differ"
-    if parsed.tls_certificate is not None:
-        arguments.require_readable(parsed.tls_certificate, "--tls-certificate")
-        arguments.require_readable(parsed.tls_key, "--tls-key")
+    certificate, key, log = parsed.tls_certificate, parsed.tls_key, parsed.log
+    if (certificate is None) != (key is None):
+        raise _bad("--tls-certificate and --tls-key go together", "give both")
+    if parsed.grpc_port == parsed.http_port != 0:
+        raise _bad("two of the ports are the same", "give --grpc-port and --http-port that differ")
+    if certificate is not None:
+        arguments.require_readable(certificate, "--tls-certificate")
+        arguments.require_readable(key, "--tls-key")
         try:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(parsed.tls_certificate, parsed.tls_key, password="")
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
         except ssl.SSLError:
-            files = f"{parsed.tls_certificate} and {parsed.tls_key}"
-            return f"{files} are no certificate and its key", "give PEM files that belong together"
-    if parsed.log is not None:
+            raise _bad(
+                f"{certificate} and {key} are no certificate and its key",
+                "give PEM files that belong together",
+            ) from None
+    if log is not None:
         from facewright.server.triton_log import require_log
 
-        for option, path in (("--tls-certificate", parsed.tls_certificate), ("--tls-key", parsed.tls_key)):
-            if path is not None and parsed.log.exists() and parsed.log.samefile(path):
-                return f"--log {parsed.log} is the file of {option}", "name another file"
-        require_log(parsed.log)
-    return None
+        for option, path in (("--tls-certificate", certificate), ("--tls-key", key)):
+            if path is not None and log.exists() and log.samefile(path):
+                raise _bad(f"--log {log} is the file of {option}", "name another file")
+        require_log(log)
+
+
+def _bad(what: str, mend: str) -> FacewrightError:
+    return FacewrightError(ErrorCode.BAD_OPTION, what, mend)
 
 
 def add_doctor(commands: Any) -> None:

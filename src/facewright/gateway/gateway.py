@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
 import ssl
 import threading
@@ -36,8 +35,6 @@ from facewright.pipelines.stages import Pipeline
 _T = TypeVar("_T")
 #: What is given to callers that are still answered when the doors close; they have been waited for before.
 _GRACE_S = 1.0
-#: Each door has a thousand connections; many systems give a process 1,024 files unless it asks.
-_FILES = 4096
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,6 @@ class Gateway:
             OSError, RuntimeError: something else listens there, or the address is none of this machine.
             ValueError: a pipeline's option has a name that REST has for itself.
         """
-        _allow_connections()
         self._thread.start()
         try:
             self._wait_for(self._open())
@@ -247,11 +243,3 @@ class Gateway:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def _allow_connections() -> None:
-    """Let this process have files for the connections of both doors, and for what is beside them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

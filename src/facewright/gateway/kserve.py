@@ -27,11 +27,12 @@ from facewright.gateway.addresses import grpc_peer_name
 from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.house import TritonHouse
+from facewright.gateway.parameters import DoorParameters, door_parameters
 from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.tensors import check_tensors
 from facewright.gateway.triton import SERVICE
 from facewright.pipelines.stages import Pipeline
-from facewright_client.contract import PROGRESS_PARAMETER, ErrorCode
+from facewright_client.contract import ErrorCode
 
 #: The largest encoded photo, and room for everything beside it.
 LARGEST_REQUEST: Final = 33 * 2**20
@@ -60,7 +61,6 @@ _OPTIONS: Final = (
 #: What a caller may have in flight on one stream; more wait unread.
 _MOST_PER_STREAM: Final = 16
 _ABOUT_ITSELF_S: Final = 5.0
-_TRUE: Final[Any] = service_pb2.InferParameter(bool_param=True)
 
 Authenticate = Callable[[Mapping[str, str], str], Caller]
 
@@ -158,7 +158,12 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             caller = self._caller(context)
             request = await self._reading.photo(requests, caller.name)
             head = message.head_of(request)
-            answer = await self._door.house.answer(self._call(request, head, caller, context))
+            asked = door_parameters(head.parameters)
+            if asked.progress:
+                raise FacewrightError(
+                    ErrorCode.BAD_REQUEST, "progress is told on streams", "call ModelStreamInfer"
+                )
+            answer = await self._door.house.answer(self._call(request, head, asked, caller, context))
         except FacewrightError as error:
             await refuse(context, error)
         return message.with_id(answer, head.id) if head.id else answer
@@ -177,8 +182,9 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             try:
                 head = message.head_of(request)
                 identity = head.id
-                call = self._call(request, head, caller, context)
-                stream = stream_with_stages if _flag(head.parameters, PROGRESS_PARAMETER) else stream_of
+                asked = door_parameters(head.parameters)
+                call = self._call(request, head, asked, caller, context)
+                stream = stream_with_stages if asked.progress else stream_of
                 pipeline = self._door.served[call.pipeline]
                 async with aclosing(stream(self._door.house, pipeline, call)) as answers:
                     async for answer in answers:
@@ -196,30 +202,20 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
                 await room.acquire()
                 answering.create_task(answered(request))
 
-    def _call(self, request: bytes, head: Any, caller: Caller, context: Any) -> Call:
+    def _call(self, request: bytes, head: Any, asked: DoorParameters, caller: Caller, context: Any) -> Call:
         """A request as the house takes it: under an id of the house's own, for callers' need not differ."""
         if head.model_name not in self._door.served:
             raise _not_served(head.model_name, self._door.served)
-        if any("shared_memory_region" in tensor.parameters for tensor in (*head.inputs, *head.outputs)):
-            raise FacewrightError(
-                ErrorCode.BAD_REQUEST, "shared memory is not taken", "send tensors in the request"
-            )
-        if head.parameters.get(PROGRESS_PARAMETER, _TRUE).WhichOneof("parameter_choice") != "bool_param":
-            raise FacewrightError(
-                ErrorCode.BAD_REQUEST,
-                f"parameter {PROGRESS_PARAMETER} is neither true nor false",
-                "send it as a bool_param",
-            )
         check_tensors(request, head, self._door.served[head.model_name])
         house_id = uuid.uuid4().hex
-        left = context.time_remaining()
+        limits_s = [left for left in (context.time_remaining(), asked.timeout_s) if left is not None]
         return Call(
             pipeline=head.model_name,
             request=message.with_id(request, house_id),
             request_id=house_id,
             caller=caller,
-            deadline=None if left is None else time.monotonic() + left,
-            priority=max(_integer(head.parameters.get("priority")), caller.best_priority),
+            deadline=time.monotonic() + min(limits_s) if limits_s else None,
+            priority=max(asked.priority, caller.best_priority),
         )
 
     def _caller(self, context: Any) -> Caller:
@@ -279,19 +275,6 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
 
         return answer
-
-
-def _flag(parameters: Mapping[str, Any], name: str) -> bool:
-    return name in parameters and bool(parameters[name].bool_param)
-
-
-def _integer(parameter: Any) -> int:
-    """A request parameter that is to be a number not below 0; 0 where it is something else."""
-    if parameter is None:
-        return 0
-    kind = parameter.WhichOneof("parameter_choice")
-    value = getattr(parameter, kind) if kind in ("int64_param", "uint64_param") else 0
-    return max(int(value), 0)
 
 
 def _not_served(name: str, served: Mapping[str, Pipeline]) -> FacewrightError:

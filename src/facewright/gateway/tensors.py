@@ -36,6 +36,11 @@ def check_tensors(request: bytes, head: Any, pipeline: Pipeline) -> None:
         _refuse(
             f"model_version is {head.model_version[:64]!r}; a pipeline has version 1 alone", "leave it out"
         )
+    for tensor in (*head.inputs, *head.outputs):
+        if "shared_memory_region" in tensor.parameters:
+            _refuse("shared memory is not taken", "send tensors in the request")
+        for name in tensor.parameters:  # as Triton's "classification": here are no classes
+            _refuse(f"{tensor.name[:64]!r} has a parameter {name[:64]!r}, and none is taken", "leave it out")
     taken = {tensor.name: tensor for tensor in pipeline.takes}
     given = Counter(tensor.name for tensor in head.inputs)
     for name, times in given.items():

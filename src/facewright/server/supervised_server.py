@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from facewright.core.open_files import require_open_files
 from facewright.gateway.addresses import require_keys_or_loopback
 from facewright.gateway.admission import AdmissionSettings
 from facewright.gateway.callers import Callers
@@ -41,6 +42,12 @@ _LOOK_EVERY_S: Final = 0.25
 _FINISHES_WITHIN_S: Final = 15.0
 
 
+#: An idle gateway has 35 open (measured); a second Triton that takes over, and each caller, has more.
+_LEAST_FILES: Final = 256
+#: Each door has a thousand connections; many systems give a process 1,024 files unless it asks.
+_FILES: Final = 4096
+
+
 class ServerFailedError(Exception):
     """The server could not be started or kept running; the message says why."""
 
@@ -57,9 +64,13 @@ class Server:
 
     Args:
         settings: ports and limits.
+
+    Raises:
+        FacewrightError: this process may have too few open files.
     """
 
     def __init__(self, settings: ServerSettings | None = None) -> None:
+        require_open_files("a server", _LEAST_FILES, _FILES)
         self._settings = _with_ports(settings or ServerSettings())
         self._stop = threading.Event()
         self._hurry = threading.Event()

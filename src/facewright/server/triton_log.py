@@ -12,6 +12,7 @@ from typing import Final
 
 from facewright.core.errors import FacewrightError
 from facewright.engines.profile import Profile
+from facewright_client._whole_file import make_folder_first
 from facewright_client.contract import ErrorCode
 
 #: Triton 2.51 makes a CUDA stream for each ensemble, a block manager and pinned memory whatever it serves,
@@ -58,8 +59,8 @@ def require_log(path: Path) -> None:
             return
         if stat.S_ISDIR(kind):
             problem = "is a folder"
-        elif not kind and not path.is_symlink() and not path.parent.exists():
-            problem, mend = "is in no folder that there is", f"make {path.parent}, or name another file"
+        elif missing := make_folder_first(path):
+            problem, mend = "is in no folder that there is", f"{missing}, or name another file"
         elif stat.S_ISCHR(kind) or stat.S_ISBLK(kind) or stat.S_ISSOCK(kind):
             with open(os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)) as device:
                 if device.isatty():

@@ -136,7 +136,22 @@ def add_serve(commands: Any) -> None:
         type=arguments.seconds_or_never,
         default=60.0,
         metavar="S",
-        help="when it stops, answer those who are in the house for so long, seconds (default: %(default)s)",
+        help="when it stops, answer those who are in the house for so long, and let the results of jobs be "
+        "fetched, seconds (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--keep-jobs",
+        type=arguments.seconds,
+        default=600.0,
+        metavar="S",
+        help="keep what a job gave for so long, in memory, seconds (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--keep-jobs-mib",
+        type=arguments.count,
+        default=256,
+        metavar="N",
+        help="and so much of it at most, MiB (default: %(default)s)",
     )
     serve.set_defaults(run=_serve)
 
@@ -182,6 +197,8 @@ def _serve(parsed: argparse.Namespace) -> int:
             spare=parsed.spare,
             unready_s=parsed.unready,
             drain_within_s=parsed.drain,
+            keep_jobs_s=parsed.keep_jobs,
+            keep_jobs_bytes=parsed.keep_jobs_mib * 2**20,
         )
     )
 

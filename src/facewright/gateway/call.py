@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -33,8 +34,8 @@ class Call:
 
     Attributes:
         pipeline: its name, one that is public.
-        request: a KServe v2 ``ModelInferRequest``, serialised, with the ``id`` that `request_id` says: Triton
-            is given these very bytes.
+        request: a KServe v2 ``ModelInferRequest``, serialised, with the ``id`` that `request_id` says as its
+            last field: Triton is given these very bytes.
         request_id: unique in this house.
         caller: who asks.
         deadline: `time.monotonic` seconds until which the caller waits; None: as long as it takes.
@@ -51,6 +52,10 @@ class Call:
     priority: int = 0
     arrived: float = field(default_factory=time.monotonic)
     began: Callable[[str], None] = _nobody
+
+    def digest(self) -> bytes:
+        """Of the request, whatever its ``id``."""
+        return hashlib.sha256(memoryview(self.request)[: -len(self.request_id)]).digest()
 
 
 class House(Protocol):

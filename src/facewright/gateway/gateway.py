@@ -29,7 +29,7 @@ from facewright.gateway.kserve import Doorway, GrpcDoor
 from facewright.gateway.marks import Instance, Marks
 from facewright.gateway.marks_socket import MarksSocket
 from facewright.gateway.origins import OwnPagesOnly, PageRules
-from facewright.gateway.rest import RestServer, RestSettings, rest_application
+from facewright.gateway.rest import Jobs, JobSettings, RestServer, RestSettings, rest_application
 from facewright.gateway.triton import Triton
 from facewright.pipelines.stages import Pipeline
 
@@ -50,6 +50,7 @@ class GatewaySettings:
         pages: which web pages may call.
         admission: bounds of waiting and memory.
         encryption: TLS of both doors; None: none.
+        jobs: how long their results are kept.
     """
 
     host: str
@@ -58,6 +59,7 @@ class GatewaySettings:
     pages: PageRules
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     encryption: Encryption | None = None
+    jobs: JobSettings = field(default_factory=JobSettings)
 
 
 class Gateway:
@@ -140,7 +142,8 @@ class Gateway:
         self._wait_for(self._say_ready(False))
 
     def drain(self, patience_s: float) -> bool:
-        """Let nobody in any more, and wait for those who are; returns whether all have been answered."""
+        """Let nobody in any more, and wait for those who are, and until the results of jobs are fetched;
+        returns whether all have been answered."""
         return self._wait_for(self._drain(patience_s))
 
     def close(self) -> None:
@@ -155,6 +158,7 @@ class Gateway:
         self._admission = Admission(settings.admission, expected)
         self._marks = Marks(lambda identity, stage: self._house.began(identity, stage))
         self._house = TritonHouse(self._admission, self._callers, self._marks)
+        self._jobs = Jobs(settings.jobs)
         encryption = settings.encryption
         self._marks_socket = MarksSocket(self.marks_path, self._marks)
         try:
@@ -177,6 +181,7 @@ class Gateway:
             ready=lambda: self._ready,
             metrics=self._metrics,
             middleware=[Middleware(OwnPagesOnly, self._settings.pages)],
+            jobs=self._jobs,
         )
         application = rest_application(self._house, self._served, rest)
         listening = socket.create_server((self._settings.host, self._settings.http_port), backlog=1024)
@@ -191,6 +196,7 @@ class Gateway:
         ours = [
             *house_text(self._ready, max(self._used - 1, 0)),
             *door_text(self._admission.figures(), self._house.replayed),
+            *self._jobs.metrics(),
             *self._callers.metrics(),
         ]
         return "".join(ours).encode() + await triton_text(ports[0] if ports else None)
@@ -226,12 +232,14 @@ class Gateway:
         try:
             async with asyncio.timeout(patience_s):
                 await self._admission.empty()
+                await self._jobs.all_collected()
         except TimeoutError:
             return False
         return True
 
     async def _close(self) -> None:
         await asyncio.gather(self._grpc.stop(_GRACE_S), self._rest.stop(_GRACE_S))
+        await self._jobs.close()
         self._chores.cancel()
         with suppress(asyncio.CancelledError):
             await self._chores

@@ -6,7 +6,6 @@ From a photo to an avatar is a pure function: what was lost on the way is comput
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -200,25 +199,20 @@ class TritonHouse:
     def _refuse_culprit(self, call: Call) -> None:
         if not self._culprits:
             return
-        digest, now = _digest(call), time.monotonic()
+        digest, now = call.digest(), time.monotonic()
         while self._culprits and next(iter(self._culprits.values())) < now:
             self._culprits.popitem(last=False)
         if digest in self._culprits:
             raise _culprit()
 
     def _remember(self, call: Call) -> None:
-        self._culprits[_digest(call)] = time.monotonic() + _REMEMBERED_S
+        self._culprits[call.digest()] = time.monotonic() + _REMEMBERED_S
         if len(self._culprits) > _MOST_REMEMBERED:
             self._culprits.popitem(last=False)
 
     def _announce(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _digest(call: Call) -> bytes:
-    """Of a request, whatever its ``id``, which stands at its end."""
-    return hashlib.sha256(memoryview(call.request)[: -len(call.request_id)]).digest()
 
 
 def _left_s(call: Call) -> float | None:

@@ -25,6 +25,8 @@ class ServerSettings:
         spare: whether a second Triton is kept loaded, to take over at once: twice the memory.
         unready_s: how long readiness is off before nobody is let in any more, so that balancers see it.
         drain_within_s: longest time for those who are in the house when the server is to stop.
+        keep_jobs_s: how long what a job gave is kept.
+        keep_jobs_bytes: how much of that.
         networks: a repository of ``facewright export`` whose networks are served too.
         log: file that Triton's log goes to; standard error when None.
         log_verbose: everything that Triton can tell; never a photo.
@@ -48,6 +50,8 @@ class ServerSettings:
     spare: bool = False
     unready_s: float = 0.0
     drain_within_s: float = 60.0
+    keep_jobs_s: float = 600.0
+    keep_jobs_bytes: int = 256 * 2**20
     networks: Path | None = None
     log: Path | None = None
     log_verbose: bool = False

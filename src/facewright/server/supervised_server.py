@@ -21,6 +21,7 @@ from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import CertificateFiles, Encryption
 from facewright.gateway.gateway import Gateway, GatewaySettings
 from facewright.gateway.origins import page_rules
+from facewright.gateway.rest import JobSettings
 from facewright.pipelines.registry import stages
 from facewright.pipelines.stages import Pipeline
 from facewright.server.model_configs import Sizing
@@ -277,7 +278,13 @@ class Server:
             at_once=2 * settings.usable_cores, longest_wait_s=settings.longest_wait_s
         )
         doors = GatewaySettings(
-            settings.host, settings.grpc_port, settings.http_port, pages, admission, encryption
+            settings.host,
+            settings.grpc_port,
+            settings.http_port,
+            pages,
+            admission,
+            encryption,
+            JobSettings(settings.keep_jobs_bytes, settings.keep_jobs_s),
         )
         return Gateway(doors, served, callers, marks)
 

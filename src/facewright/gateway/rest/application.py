@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -21,9 +22,7 @@ from starlette.types import ASGIApp
 from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
 from facewright.gateway.call import Call, Caller, House
-from facewright.gateway.rest import answers
-from facewright.gateway.rest.accept import preferred
-from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Outcome
+from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars
 from facewright.gateway.rest.asked import (
     TIMEOUT_HEADER,
     Asked,
@@ -31,22 +30,30 @@ from facewright.gateway.rest.asked import (
     avatar_pipelines,
     query_parameters,
 )
-from facewright.gateway.rest.body import read_body
+from facewright.gateway.rest.body import read_body, read_file
+from facewright.gateway.rest.desk import Desk, form_for
 from facewright.gateway.rest.errors import JSON, RequestError, error_response, internal_error
-from facewright.gateway.rest.events import EVENTS, EventsResponse
+from facewright.gateway.rest.events import EVENTS
+from facewright.gateway.rest.handling import Handling
+from facewright.gateway.rest.jobs import Jobs, Told
 from facewright.gateway.rest.limits import RestLimits
-from facewright.gateway.rest.memory import BodyMemory, HeldResponse
+from facewright.gateway.rest.memory import BodyMemory
 from facewright.gateway.rest.middleware import Envelope, UnreadBody, log_fault
 from facewright.gateway.rest.openapi import openapi
 from facewright.gateway.rest.page import PAGE_POLICY, docs_page
 from facewright.gateway.rest.pipeline_list import pipeline_list
-from facewright.gateway.rest.waiting import while_awaited
+from facewright.gateway.rest.refinements import (
+    Refined,
+    asked_refinement,
+    progress_of,
+    refinement_pipelines,
+    start_inputs,
+)
+from facewright.gateway.streams import stream_of
 from facewright.pipelines.stages import Pipeline
 from facewright_client._errors import TIME_HINT
 from facewright_client.contract import ErrorCode
 
-#: The first is what a client gets that takes anything.
-_FORMS: Final = (GLB, JSON, MIXED, EVENTS)
 #: From here on photos are put into their requests beside the event loop: a megabyte takes a millisecond.
 _LARGE_BODY: Final = 2**20
 _CURL_HINT: Final = "curl -d drops line ends and names no file without @: use --data-binary @me.jpg"
@@ -72,6 +79,7 @@ class RestSettings:
         metrics: Prometheus' text.
         middleware: around the routes, such as checks of ``Host`` and ``Origin``.
         limits: see there.
+        jobs: see there.
     """
 
     authenticate: Callable[[Mapping[str, str], str], Caller] = _anybody
@@ -79,6 +87,7 @@ class RestSettings:
     metrics: Callable[[], Awaitable[bytes]] = _no_metrics
     middleware: Sequence[Middleware] = ()
     limits: RestLimits = field(default_factory=RestLimits)
+    jobs: Jobs = field(default_factory=Jobs)
 
 
 def rest_application(
@@ -113,18 +122,23 @@ class _Door:
         self.settings = settings
         self._house = house
         self._memory = BodyMemory(settings.limits.memory_bytes)
-        self._avatars = avatar_pipelines(served)
+        self._desk = Desk(settings.jobs, self._memory, settings.limits)
+        self._avatars, self._refinements = avatar_pipelines(served), refinement_pipelines(served)
         release = Provenance().version
-        document = openapi(self._avatars, settings.limits, release)
+        document = openapi(self._avatars, self._refinements, settings.limits, release)
         self._version = JSONResponse({"facewright": release, "api": "v1"})
         self._openapi = JSONResponse(document)
         self._docs = HTMLResponse(docs_page(document), headers={"Content-Security-Policy": PAGE_POLICY})
-        self._pipelines = JSONResponse(pipeline_list(served, self._avatars))
+        self._pipelines = JSONResponse(pipeline_list(served, {*self._avatars, *self._refinements}))
 
     def routes(self) -> list[Route]:
         """All of them."""
         return [
             Route("/v1/avatars", self.avatars, methods=["POST"]),
+            Route("/v1/refinements", self.refinements, methods=["POST"]),
+            Route("/v1/jobs/{id}", self.job),
+            Route("/v1/jobs/{id}", self.delete_job, methods=["DELETE"]),
+            Route("/v1/jobs/{id}/result", self.job_result),
             Route("/v1/pipelines", self.pipelines),
             Route("/v1/version", _always(self._version)),
             Route("/v1/health/live", _always(JSONResponse({"live": True}))),
@@ -138,23 +152,40 @@ class _Door:
         """Avatars of the photos in the body."""
         began_at = time.monotonic()
         caller = self._caller(request)
-        limits = self.settings.limits
-        form = preferred(request.headers.get("accept", ""), _FORMS)
-        if form is None:
-            raise RequestError(
-                406, f"Accept is {request.headers['accept'][:64]!r}", f"there are {', '.join(_FORMS)}"
-            )
-        calls = await self._calls(request, caller, began_at, form)
+        handling = Handling.of(request.headers)
+        form = form_for(request, (*Avatar.forms, EVENTS))
+        room_in = None if handling.asynchronous else form  # a job's result is asked for later, in any form
+        calls = await self._photo_calls(request, caller, began_at, room_in)
         if len(calls) > 1:
-            answer = await self._several(request, form, calls)
-        elif form == EVENTS:
-            avatar_of = functools.partial(self._avatar, calls[0], by_curl_d=_may_be_curl_d(request))
-            answer = EventsResponse(avatar_of, limits.heartbeat_s)
-        else:
-            making = self._avatar(calls[0], by_curl_d=_may_be_curl_d(request))
-            avatar = await while_awaited(request.receive, making)
-            answer = await _in_form(form, avatar)
-        return HeldResponse(answer, self._memory, caller.name)
+            return await self._desk.answer(request, calls, partial(self._avatars_of, calls), Avatars.forms)
+        work = partial(self._avatar, calls[0], _may_be_curl_d(request))
+        return await self._desk.answer(request, calls, work, (*Avatar.forms, EVENTS))
+
+    async def refinements(self, request: Request) -> Response:
+        """The start in the body, refined."""
+        began_at = time.monotonic()
+        caller = self._caller(request)
+        Handling.of(request.headers)
+        forms = (*Refined.forms, EVENTS)
+        form_for(request, forms)
+        query = query_parameters(request.scope["query_string"], self.settings.limits.parameters)
+        wanted = asked_refinement(query, request.headers, self._refinements)
+        with self._memory.holding(caller.name) as share:
+            pieces = await read_file(request, self.settings.limits, share)
+            call = wanted.call(await asyncio.to_thread(start_inputs, pieces), caller, began_at)
+        return await self._desk.answer(request, [call], partial(self._refined, wanted.pipeline, call), forms)
+
+    async def job(self, request: Request) -> Response:
+        """How far a job is."""
+        return await self._desk.job(request, self._caller(request).name)
+
+    async def job_result(self, request: Request) -> Response:
+        """What a job gave."""
+        return await self._desk.result(request, self._caller(request).name)
+
+    async def delete_job(self, request: Request) -> Response:
+        """Stop or forget a job."""
+        return await self._desk.delete(request, self._caller(request).name)
 
     async def pipelines(self, request: Request) -> Response:
         """All public pipelines."""
@@ -171,7 +202,9 @@ class _Door:
         self._caller(request)
         return PlainTextResponse(await self.settings.metrics(), headers={"Content-Type": _PROMETHEUS})
 
-    async def _calls(self, request: Request, caller: Caller, began_at: float, form: str) -> list[Call]:
+    async def _photo_calls(
+        self, request: Request, caller: Caller, began_at: float, form: str | None
+    ) -> list[Call]:
         """What a request asks for: a call for each photo. Afterwards the photos are in their calls only."""
         limits = self.settings.limits
         query = query_parameters(request.scope["query_string"], limits.parameters)
@@ -183,48 +216,47 @@ class _Door:
             if form == GLB and len(body.photos) == 1:
                 _require_no_more(wanted, GLB)
             elif form in (GLB, MIXED):
-                _require_no_more(replace(wanted, preview=False), MIXED)
+                _require_no_more(wanted, MIXED)
             if share.size < _LARGE_BODY:
-                return [wanted.call(photo, caller, began_at) for photo in body.photos]
-            return [await asyncio.to_thread(wanted.call, photo, caller, began_at) for photo in body.photos]
+                return [wanted.photo_call(photo, caller, began_at) for photo in body.photos]
+            return [
+                await asyncio.to_thread(wanted.photo_call, photo, caller, began_at) for photo in body.photos
+            ]
 
-    async def _several(self, request: Request, form: str, calls: Sequence[Call]) -> Response:
+    async def _avatars_of(self, calls: Sequence[Call], _told: Told) -> Avatars:
         """Of each photo its avatar or its error."""
-        if form == GLB and GLB not in request.headers.get("accept", "").lower():
-            form = MIXED  # whoever takes anything takes several files
-        if form not in (JSON, MIXED):
-            raise RequestError(406, f"{len(calls)} photos do not fit {form}", f"accept {JSON} or {MIXED}")
 
-        async def outcome(call: Call) -> Outcome:
+        async def outcome(call: Call) -> Avatar | FacewrightError:
             try:
-                return await self._avatar(call)
+                return await self._avatar(call, False, lambda _name, _event: None)
             except FacewrightError as error:
                 return error
 
-        async def all_outcomes() -> list[Outcome]:
-            async with asyncio.TaskGroup() as making:
-                tasks = [making.create_task(outcome(call)) for call in calls]
-            return [task.result() for task in tasks]
+        async with asyncio.TaskGroup() as making:
+            tasks = [making.create_task(outcome(call)) for call in calls]
+        return Avatars([task.result() for task in tasks])
 
-        outcomes = await while_awaited(request.receive, all_outcomes())
-        if form == MIXED:
-            return answers.several_mixed_response(outcomes)
-        return await asyncio.to_thread(answers.several_json_response, outcomes)
-
-    async def _avatar(
-        self, call: Call, began: Callable[[str], None] | None = None, by_curl_d: bool = False
-    ) -> Avatar:
-        """What a call is answered; ``began`` is told of stages; ``by_curl_d``: see `_may_be_curl_d`."""
-        if began is not None:
-            call = replace(call, began=began)
+    async def _avatar(self, call: Call, by_curl_d: bool, told: Told) -> Avatar:
+        """What a call is answered; ``by_curl_d``: see `_may_be_curl_d`."""
         try:
-            return Avatar.of(await self._house.answer(call))
+            return Avatar.of(await self._house.answer(_telling(call, told)))
         except FacewrightError as error:
             if by_curl_d and error.code is ErrorCode.BAD_PHOTO:
                 error.hint = f"{_CURL_HINT}; else {error.hint}"
-            elif error.hint == TIME_HINT:  # of the clients of gRPC
-                error.hint = f"allow more time: {TIMEOUT_HEADER}"
-            raise
+            raise _in_words_of_rest(error) from None
+
+    async def _refined(self, pipeline: Pipeline, call: Call, told: Told) -> Refined:
+        """What a call is answered; how far it is is told on the way where the pipeline tells it."""
+        last = b""
+        try:
+            async with aclosing(stream_of(self._house, pipeline, _telling(call, told))) as answers:
+                async for answer in answers:
+                    if (progress := progress_of(answer)) is not None:
+                        told("progress", progress)
+                    last = answer
+        except FacewrightError as error:
+            raise _in_words_of_rest(error) from None
+        return Refined.of(last)
 
     def _caller(self, request: Request) -> Caller:
         peer = request.client.host if request.client else "unix"
@@ -236,19 +268,23 @@ def _may_be_curl_d(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded")
 
 
+def _telling(call: Call, told: Told) -> Call:
+    return replace(call, began=lambda stage: told("began", {"stage": stage}))
+
+
+def _in_words_of_rest(error: FacewrightError) -> FacewrightError:
+    if error.hint == TIME_HINT:  # of the clients of gRPC
+        error.hint = f"allow more time: {TIMEOUT_HEADER}"
+    return error
+
+
 def _require_no_more(wanted: Asked, form: str) -> None:
     """Refuse what an answer in that form has no room for, before it is computed."""
-    more = [name for name in ("preview", "tensors") if getattr(wanted, name)]
+    more = ["preview"] if wanted.preview and form == GLB else []
+    more += ["tensors"] if wanted.tensors else []
     if more:
         forms = f"{JSON} or {MIXED}" if more == ["preview"] else JSON
         raise RequestError(406, f"{form} has no room for {' and '.join(more)}", f"send Accept: {forms}")
-
-
-async def _in_form(form: str, avatar: Avatar) -> Response:
-    """An avatar in one of the forms."""
-    if form == JSON:
-        return await asyncio.to_thread(answers.json_response, avatar)
-    return answers.mixed_response(avatar) if form == MIXED else answers.glb_response(avatar)
 
 
 def _always(response: Response) -> Callable[[Request], object]:

@@ -29,7 +29,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     ErrorCode.INTERNAL: 500,
 }
 #: What BAD_REQUEST can be beside 400.
-BAD_REQUEST_STATUS: Final = (404, 405, 406, 408, 415, 431, 501)
+BAD_REQUEST_STATUS: Final = (404, 405, 406, 408, 409, 410, 415, 422, 431, 501)
 
 JSON: Final = "application/json"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import TracebackType
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,56 @@ def _nobody(_stage: str) -> None:
     return
 
 
+class CallTrace(Protocol):
+    """Who is told when what becomes of a call. Entered while the call is in the house."""
+
+    async def __aenter__(self) -> CallTrace: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def sent(self) -> None:
+        """It is sent to Triton, for the first time or again."""
+
+    def began(self, stage: str) -> None:
+        """A stage begins to work on it."""
+
+    def finished(self, stage: str) -> None:
+        """A stage has it no more."""
+
+
+class Untraced:
+    """A `CallTrace` that nobody reads."""
+
+    async def __aenter__(self) -> CallTrace:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def sent(self) -> None:
+        """Nothing."""
+
+    def began(self, stage: str) -> None:
+        """Nothing."""
+
+    def finished(self, stage: str) -> None:
+        """Nothing."""
+
+
+UNTRACED: Final = Untraced()
+#: Makes the trace of a call: of its pipeline and its headers, or gRPC metadata, by names in small letters.
+BeginTrace = Callable[[str, Mapping[str, str]], CallTrace]
+
+
+def untraced(_pipeline: str, _headers: Mapping[str, str]) -> CallTrace:
+    """`UNTRACED`, a `BeginTrace`."""
+    return UNTRACED
+
+
 @dataclass(frozen=True)
 class Call:
     """One request for a pipeline.
@@ -42,6 +93,7 @@ class Call:
         priority: 0 is answered before 1, and so on.
         arrived: `time.monotonic` seconds.
         began: told the name of each stage that begins to work on it, on the event loop.
+        trace: see there.
     """
 
     pipeline: str
@@ -52,6 +104,7 @@ class Call:
     priority: int = 0
     arrived: float = field(default_factory=time.monotonic)
     began: Callable[[str], None] = _nobody
+    trace: CallTrace = UNTRACED
 
     def digest(self) -> bytes:
         """Of the request, whatever its ``id``."""

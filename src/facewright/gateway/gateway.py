@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from starlette.middleware import Middleware
 
 from facewright.gateway.admission import Admission, AdmissionSettings
-from facewright.gateway.call import Caller
+from facewright.gateway.call import BeginTrace, Caller, untraced
 from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import Encryption
 from facewright.gateway.figures_page import door_text, house_text, triton_text
@@ -30,6 +30,7 @@ from facewright.gateway.marks import Instance, Marks
 from facewright.gateway.marks_socket import MarksSocket
 from facewright.gateway.origins import OwnPagesOnly, PageRules
 from facewright.gateway.rest import Jobs, JobSettings, RestServer, RestSettings, rest_application
+from facewright.gateway.tracing import Tracing
 from facewright.gateway.triton import Triton
 from facewright.pipelines.stages import Pipeline
 
@@ -51,6 +52,7 @@ class GatewaySettings:
         admission: bounds of waiting and memory.
         encryption: TLS of both doors; None: none.
         jobs: how long their results are kept.
+        tracing: makes the calls' traces; None: there are none.
     """
 
     host: str
@@ -60,6 +62,7 @@ class GatewaySettings:
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     encryption: Encryption | None = None
     jobs: JobSettings = field(default_factory=JobSettings)
+    tracing: Tracing | None = None
 
 
 class Gateway:
@@ -156,13 +159,16 @@ class Gateway:
         settings = self._settings
         expected = {name: sum(step.expected_s for step in row.steps) for name, row in self._served.items()}
         self._admission = Admission(settings.admission, expected)
-        self._marks = Marks(lambda identity, stage: self._house.began(identity, stage))
+        self._marks = Marks(
+            lambda identity, stage: self._house.began(identity, stage),
+            finished=lambda identity, stage: self._house.finished(identity, stage),
+        )
         self._house = TritonHouse(self._admission, self._callers, self._marks)
         self._jobs = Jobs(settings.jobs)
         encryption = settings.encryption
         self._marks_socket = MarksSocket(self.marks_path, self._marks)
         try:
-            self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified))
+            self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified, self._begin_trace()))
             self._grpc.listen(
                 f"{settings.host}:{settings.grpc_port}", encryption.grpc_credentials() if encryption else None
             )
@@ -182,10 +188,14 @@ class Gateway:
             metrics=self._metrics,
             middleware=[Middleware(OwnPagesOnly, self._settings.pages)],
             jobs=self._jobs,
+            begin_trace=self._begin_trace(),
         )
         application = rest_application(self._house, self._served, rest)
         listening = socket.create_server((self._settings.host, self._settings.http_port), backlog=1024)
         return RestServer(application, [listening], rest.limits, tls)
+
+    def _begin_trace(self) -> BeginTrace:
+        return self._settings.tracing.begin if self._settings.tracing else untraced
 
     def _identified(self, headers: Mapping[str, str], address: str) -> Caller:
         shown = [headers["authorization"]] if "authorization" in headers else []
@@ -240,6 +250,8 @@ class Gateway:
     async def _close(self) -> None:
         await asyncio.gather(self._grpc.stop(_GRACE_S), self._rest.stop(_GRACE_S))
         await self._jobs.close()
+        if self._settings.tracing is not None:
+            await asyncio.to_thread(self._settings.tracing.close)
         self._chores.cancel()
         with suppress(asyncio.CancelledError):
             await self._chores

@@ -72,7 +72,14 @@ class TritonHouse:
         """A stage has begun to work on a request."""
         call = self._inside.get(identity)
         if call is not None:
+            call.trace.began(stage)
             call.began(stage)
+
+    def finished(self, identity: str, stage: str) -> None:
+        """A stage has a request no more."""
+        call = self._inside.get(identity)
+        if call is not None:
+            call.trace.finished(stage)
 
     def blame(self, identities: frozenset[str]) -> None:
         """Requests that were in the hands of an instance that ended."""
@@ -81,11 +88,12 @@ class TritonHouse:
 
     async def answer(self, call: Call) -> bytes:
         """As of `House`."""
-        async with self._entered(call):
+        async with call.trace, self._entered(call):
             losses: list[LostError] = []
             while True:
                 triton = await self._available(call)
                 try:
+                    call.trace.sent()
                     answer = await triton.answer(call)
                 except LostError as lost:
                     losses.append(lost)
@@ -99,12 +107,13 @@ class TritonHouse:
 
     async def answers(self, call: Call) -> AsyncIterator[bytes]:
         """As of `House`. What has been heard of cannot be sent again without being heard twice."""
-        async with self._entered(call):
+        async with call.trace, self._entered(call):
             losses: list[LostError] = []
             heard = False
             while True:
                 triton = await self._available(call)
                 try:
+                    call.trace.sent()
                     async for answer in triton.answers(call):
                         heard = True
                         yield answer

@@ -25,7 +25,7 @@ from facewright.core.errors import FacewrightError
 from facewright.gateway import message
 from facewright.gateway.addresses import grpc_peer_name
 from facewright.gateway.bounded_reading import BoundedReading, refuse
-from facewright.gateway.call import Call, Caller
+from facewright.gateway.call import BeginTrace, Call, Caller, untraced
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.tensors import check_tensors
@@ -73,12 +73,14 @@ class Doorway:
         house: what answers.
         served: the public pipelines by name.
         authenticate: who calls, by headers (small letters) and address.
+        begin_trace: makes calls' traces.
 
     """
 
     house: TritonHouse
     served: Mapping[str, Pipeline]
     authenticate: Authenticate
+    begin_trace: BeginTrace = untraced
 
 
 class GrpcDoor:
@@ -219,14 +221,12 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             request_id=house_id,
             caller=caller,
             deadline=None if left is None else time.monotonic() + left,
+            trace=self._door.begin_trace(head.model_name, _metadata(context)),
             priority=max(_integer(head.parameters.get("priority")), caller.best_priority),
         )
 
     def _caller(self, context: Any) -> Caller:
-        headers = {
-            name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)
-        }
-        return self._door.authenticate(headers, grpc_peer_name(context.peer()))
+        return self._door.authenticate(_metadata(context), grpc_peer_name(context.peer()))
 
     def _about(
         self, answer: Callable[[bytes], Awaitable[bytes]]
@@ -279,6 +279,11 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
 
         return answer
+
+
+def _metadata(context: Any) -> dict[str, str]:
+    """That is text, by name."""
+    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 def _flag(parameters: Mapping[str, Any], name: str) -> bool:

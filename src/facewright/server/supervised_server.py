@@ -22,6 +22,7 @@ from facewright.gateway.encryption import CertificateFiles, Encryption
 from facewright.gateway.gateway import Gateway, GatewaySettings
 from facewright.gateway.origins import page_rules
 from facewright.gateway.rest import JobSettings
+from facewright.gateway.tracing import Tracing
 from facewright.pipelines.registry import stages
 from facewright.pipelines.stages import Pipeline
 from facewright.server.model_configs import Sizing
@@ -285,6 +286,7 @@ class Server:
             admission,
             encryption,
             JobSettings(settings.keep_jobs_bytes, settings.keep_jobs_s),
+            Tracing.from_environment(os.environ),
         )
         return Gateway(doors, served, callers, marks)
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
-from facewright.gateway.call import Call, Caller, House
+from facewright.gateway.call import BeginTrace, Call, Caller, House, untraced
 from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars
 from facewright.gateway.rest.asked import (
     TIMEOUT_HEADER,
@@ -80,6 +80,7 @@ class RestSettings:
         middleware: around the routes, such as checks of ``Host`` and ``Origin``.
         limits: see there.
         jobs: see there.
+        begin_trace: makes calls' traces.
     """
 
     authenticate: Callable[[Mapping[str, str], str], Caller] = _anybody
@@ -88,6 +89,7 @@ class RestSettings:
     middleware: Sequence[Middleware] = ()
     limits: RestLimits = field(default_factory=RestLimits)
     jobs: Jobs = field(default_factory=Jobs)
+    begin_trace: BeginTrace = untraced
 
 
 def rest_application(
@@ -155,7 +157,10 @@ class _Door:
         handling = Handling.of(request.headers)
         form = form_for(request, (*Avatar.forms, EVENTS))
         room_in = None if handling.asynchronous else form  # a job's result is asked for later, in any form
-        calls = await self._photo_calls(request, caller, began_at, room_in)
+        calls = [
+            self._traced(request, call)
+            for call in await self._photo_calls(request, caller, began_at, room_in)
+        ]
         if len(calls) > 1:
             return await self._desk.answer(request, calls, partial(self._avatars_of, calls), Avatars.forms)
         work = partial(self._avatar, calls[0], _may_be_curl_d(request))
@@ -172,7 +177,8 @@ class _Door:
         wanted = asked_refinement(query, request.headers, self._refinements)
         with self._memory.holding(caller.name) as share:
             pieces = await read_file(request, self.settings.limits, share)
-            call = wanted.call(await asyncio.to_thread(start_inputs, pieces), caller, began_at)
+            inputs = await asyncio.to_thread(start_inputs, pieces)
+            call = self._traced(request, wanted.call(inputs, caller, began_at))
         return await self._desk.answer(request, [call], partial(self._refined, wanted.pipeline, call), forms)
 
     async def job(self, request: Request) -> Response:
@@ -257,6 +263,9 @@ class _Door:
         except FacewrightError as error:
             raise _in_words_of_rest(error) from None
         return Refined.of(last)
+
+    def _traced(self, request: Request, call: Call) -> Call:
+        return replace(call, trace=self.settings.begin_trace(call.pipeline, request.headers))
 
     def _caller(self, request: Request) -> Caller:
         peer = request.client.host if request.client else "unix"

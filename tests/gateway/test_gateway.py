@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from facewright.gateway.addresses import Proxies
 from facewright.gateway.callers import Callers
 from facewright.gateway.gateway import Gateway, GatewaySettings
 from facewright.gateway.origins import PageRules
@@ -33,7 +34,7 @@ class _Opened:
         self._run(self._triton.__aenter__())
         with socket.create_server(("127.0.0.1", 0)) as grpc, socket.create_server(("127.0.0.1", 0)) as rest:
             ports = grpc.getsockname()[1], rest.getsockname()[1]
-        settings = GatewaySettings("127.0.0.1", *ports, PageRules(None))
+        settings = GatewaySettings("127.0.0.1", *ports, PageRules(None), proxies=Proxies.of(["127.0.0.1"]))
         self.port = ports[1]
         self.gateway = Gateway(settings, pipelines(), Callers(), folder / "marks")
         self.gateway.open()
@@ -74,6 +75,16 @@ def test_a_stop_finishes_jobs_and_lets_their_results_be_fetched(opened: _Opened)
     assert not opened.gateway.drain(0.05), "its result was not fetched"
     assert opened.ask("GET", f"{path}/result").body == GLB
     assert opened.gateway.drain(PATIENCE_S)
+
+
+def test_callers_behind_a_proxy_are_told_apart_and_by_the_address_that_it_added(opened: _Opened) -> None:
+    """A job is its caller's: whose it is says who calls."""
+    ann, bob = {"X-Forwarded-For": "198.51.100.1, 192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+    path = opened.ask("POST", "/v1/avatars", {**ann, "Prefer": "respond-async"}).headers["Location"]
+    assert opened.ask("GET", path, ann).status == 200
+    assert opened.ask("GET", path, {"X-Forwarded-For": "203.0.113.5, 192.0.2.1"}).status == 200
+    assert opened.ask("GET", path, bob).status == 404
+    assert opened.ask("GET", path).status == 404
 
 
 def test_jobs_are_among_the_figures(opened: _Opened) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any
 
@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facewright.core.options import Option
+from facewright.gateway.call import Caller
 from facewright.gateway.origins import OwnPagesOnly, page_rules
 from facewright.gateway.rest import RestSettings, rest_application
 from facewright.gateway.rest.errors import HTTP_STATUS, RequestError, error_response
@@ -70,6 +71,18 @@ def test_version_and_metrics(door: Door) -> None:
     metrics = door.ask("GET", "/v1/metrics")
     assert metrics.body == b"facewright_up 1\n"
     assert metrics.headers["Content-Type"] == "text/plain; version=0.0.4"
+
+
+def test_metrics_are_for_keys_that_say_so() -> None:
+    def authenticate(headers: Mapping[str, str], _peer: str) -> Caller:
+        return Caller("ann", reads_metrics=headers.get("authorization") == "Bearer prometheus")
+
+    with open_door(RestSettings(authenticate=authenticate, metrics=_metrics)) as door:
+        refused = door.ask("GET", "/v1/metrics")
+        assert (refused.status, refused.error["code"]) == (403, "BAD_REQUEST")
+        assert "metrics = true" in refused.error["hint"]
+        assert door.works()
+        assert door.ask("GET", "/v1/metrics", headers={"Authorization": "Bearer prometheus"}).status == 200
 
 
 def test_pipelines_have_their_options_with_ranges(door: Door) -> None:

@@ -105,6 +105,14 @@ def add_serve(commands: Any) -> None:
         help="serve whoever comes, where --host is reached from other machines and there are no keys",
     )
     serve.add_argument(
+        "--forwarded-by",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a proxy, or network of them, whose X-Forwarded-For says who calls: fairness between callers "
+        "without keys is by it (repeatable)",
+    )
+    serve.add_argument(
         "--allow-host",
         action="append",
         default=[],
@@ -192,6 +200,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             tls_client_authority=parsed.tls_client_authority,
             keys=parsed.keys,
             public=parsed.public,
+            forwarded_by=tuple(parsed.forwarded_by),
             allow_hosts=tuple(parsed.allow_host),
             allow_origins=tuple(parsed.allow_origin),
             spare=parsed.spare,

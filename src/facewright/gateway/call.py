@@ -18,11 +18,13 @@ class Caller:
         name: the name of its API key; where none is asked for, the address that it calls from.
         best_priority: the most urgent priority that it may ask for; 0 is the most urgent of all.
         most_at_once: how many of its requests may be in the house at once; None: as many as fit.
+        reads_metrics: whether it may know who the callers are and what they use.
     """
 
     name: str
     best_priority: int = 0
     most_at_once: int | None = None
+    reads_metrics: bool = True
 
 
 def _nobody(_stage: str) -> None:

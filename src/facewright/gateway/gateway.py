@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from starlette.middleware import Middleware
 
+from facewright.gateway.addresses import Proxies, host_name
 from facewright.gateway.admission import Admission, AdmissionSettings
 from facewright.gateway.call import BeginTrace, Caller, untraced
 from facewright.gateway.callers import Callers
@@ -53,6 +54,7 @@ class GatewaySettings:
         encryption: TLS of both doors; None: none.
         jobs: how long their results are kept.
         tracing: makes the calls' traces; None: there are none.
+        proxies: who is believed when he says for whom he calls.
     """
 
     host: str
@@ -63,6 +65,7 @@ class GatewaySettings:
     encryption: Encryption | None = None
     jobs: JobSettings = field(default_factory=JobSettings)
     tracing: Tracing | None = None
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 class Gateway:
@@ -199,7 +202,8 @@ class Gateway:
 
     def _identified(self, headers: Mapping[str, str], address: str) -> Caller:
         shown = [headers["authorization"]] if "authorization" in headers else []
-        return self._callers.identify(shown, address)
+        host = self._settings.proxies.caller(address, headers.get("x-forwarded-for", ""))
+        return self._callers.identify(shown, host_name(host))
 
     async def _metrics(self) -> bytes:
         ports = [port for triton, port in self._tritons.values() if triton is self._house.triton]

@@ -23,9 +23,10 @@ from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway import message
-from facewright.gateway.addresses import grpc_peer_name
+from facewright.gateway.addresses import grpc_peer_host
 from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import BeginTrace, Call, Caller, untraced
+from facewright.gateway.faults import internal_error, log_fault
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.tensors import check_tensors
@@ -161,8 +162,8 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             request = await self._reading.photo(requests, caller.name)
             head = message.head_of(request)
             answer = await self._door.house.answer(self._call(request, head, caller, context))
-        except FacewrightError as error:
-            await refuse(context, error)
+        except Exception as error:  # gRPC would tell a fault's words, which may quote what was sent
+            await refuse(context, _told(error))
         return message.with_id(answer, head.id) if head.id else answer
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
@@ -186,10 +187,11 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
                     async for answer in answers:
                         async with writing:
                             await context.write(message.streamed(message.with_id(answer, identity)))
-            except FacewrightError as error:
-                error.stage = error.stage or "gateway"
+            except Exception as error:  # the others of this stream go on
+                told = _told(error)
+                told.stage = told.stage or "gateway"
                 async with writing:
-                    await context.write(message.streamed_error(error.to_json(), identity))
+                    await context.write(message.streamed_error(told.to_json(), identity))
             finally:
                 room.release()
 
@@ -226,7 +228,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         )
 
     def _caller(self, context: Any) -> Caller:
-        return self._door.authenticate(_metadata(context), grpc_peer_name(context.peer()))
+        return self._door.authenticate(_metadata(context), grpc_peer_host(context.peer()))
 
     def _about(
         self, answer: Callable[[bytes], Awaitable[bytes]]
@@ -237,8 +239,8 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             try:
                 caller = self._caller(context)
                 return await answer(await self._reading.question(requests, caller.name))
-            except FacewrightError as error:
-                await refuse(context, error)
+            except Exception as error:
+                await refuse(context, _told(error))
 
         return answered
 
@@ -281,9 +283,22 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         return answer
 
 
+def _told(error: Exception) -> FacewrightError:
+    """What a caller is told of a failure."""
+    if isinstance(error, FacewrightError):
+        return error
+    name = uuid.uuid4().hex
+    log_fault(f"request {name}", error)
+    return internal_error(f"request {name}")
+
+
 def _metadata(context: Any) -> dict[str, str]:
-    """That is text, by name."""
-    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+    """That is text, by name; what came several times is joined by commas."""
+    values: dict[str, list[str]] = {}
+    for name, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            values.setdefault(name, []).append(value)
+    return {name: ", ".join(several) for name, several in values.items()}
 
 
 def _flag(parameters: Mapping[str, Any], name: str) -> bool:

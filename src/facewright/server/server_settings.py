@@ -35,6 +35,7 @@ class ServerSettings:
         keys: file of API keys; None: those of ``$FACEWRIGHT_KEYS``, or nobody is asked for one.
         public: whether anybody is welcome where other machines reach the doors and no key is asked for.
         allow_hosts: names that the REST door answers to, beside its address.
+        forwarded_by: addresses and networks of proxies, who are believed when they say for whom they call.
         allow_origins: web pages of others that may call, such as ``https://play.example``.
     """
 
@@ -61,6 +62,7 @@ class ServerSettings:
     keys: Path | None = None
     public: bool = False
     allow_hosts: tuple[str, ...] = ()
+    forwarded_by: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
 
     @property

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from facewright.gateway.addresses import require_keys_or_loopback
+from facewright.gateway.addresses import Proxies, require_keys_or_loopback
 from facewright.gateway.admission import AdmissionSettings
 from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import CertificateFiles, Encryption
@@ -287,6 +287,7 @@ class Server:
             encryption,
             JobSettings(settings.keep_jobs_bytes, settings.keep_jobs_s),
             Tracing.from_environment(os.environ),
+            Proxies.of(settings.forwarded_by),
         )
         return Gateway(doors, served, callers, marks)
 

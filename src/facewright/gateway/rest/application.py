@@ -32,13 +32,13 @@ from facewright.gateway.rest.asked import (
 )
 from facewright.gateway.rest.body import read_body, read_file
 from facewright.gateway.rest.desk import Desk, form_for
-from facewright.gateway.rest.errors import JSON, RequestError, error_response, internal_error
+from facewright.gateway.rest.errors import JSON, RequestError, error_response, fault
 from facewright.gateway.rest.events import EVENTS
 from facewright.gateway.rest.handling import Handling
 from facewright.gateway.rest.jobs import Jobs, Told
 from facewright.gateway.rest.limits import RestLimits
 from facewright.gateway.rest.memory import BodyMemory
-from facewright.gateway.rest.middleware import Envelope, UnreadBody, log_fault
+from facewright.gateway.rest.middleware import Envelope, UnreadBody, note_fault
 from facewright.gateway.rest.openapi import openapi
 from facewright.gateway.rest.page import PAGE_POLICY, docs_page
 from facewright.gateway.rest.pipeline_list import pipeline_list
@@ -57,6 +57,7 @@ from facewright_client.contract import ErrorCode
 #: From here on photos are put into their requests beside the event loop: a megabyte takes a millisecond.
 _LARGE_BODY: Final = 2**20
 _CURL_HINT: Final = "curl -d drops line ends and names no file without @: use --data-binary @me.jpg"
+_METRICS_HINT: Final = "ask whoever runs the server for metrics = true in its line of the key file"
 _PROMETHEUS: Final = "text/plain; version=0.0.4"
 
 
@@ -73,7 +74,8 @@ class RestSettings:
     """What the REST door is given beside the house.
 
     Attributes:
-        authenticate: who calls, by headers (names in small letters) and address; raises UNAUTHENTICATED.
+        authenticate: who calls, by headers (names in small letters, those that came several times joined by
+            commas) and address; raises UNAUTHENTICATED.
             Asked before anything of a body is read; health, version and documentation are for everybody.
         ready: whether calls are taken.
         metrics: Prometheus' text.
@@ -205,7 +207,9 @@ class _Door:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text."""
-        self._caller(request)
+        caller = self._caller(request)
+        if not caller.reads_metrics:
+            raise RequestError(403, f"the API key of {caller.name} does not open the metrics", _METRICS_HINT)
         return PlainTextResponse(await self.settings.metrics(), headers={"Content-Type": _PROMETHEUS})
 
     async def _photo_calls(
@@ -268,8 +272,9 @@ class _Door:
         return replace(call, trace=self.settings.begin_trace(call.pipeline, request.headers))
 
     def _caller(self, request: Request) -> Caller:
-        peer = request.client.host if request.client else "unix"
-        return self.settings.authenticate(request.headers, peer)
+        peer = request.client.host if request.client else ""
+        headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+        return self.settings.authenticate(headers, peer)
 
 
 def _may_be_curl_d(request: Request) -> bool:
@@ -304,7 +309,7 @@ def _always(response: Response) -> Callable[[Request], object]:
 
 
 async def _facewright_error(_request: Request, error: Exception) -> Response:
-    return error_response(error if isinstance(error, FacewrightError) else internal_error())
+    return error_response(error if isinstance(error, FacewrightError) else fault())
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
@@ -320,13 +325,13 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         return error_response(
             RequestError(status, "there is no such path", "GET /v1/docs lists those that there are")
         )
-    return error_response(internal_error())
+    return error_response(fault())
 
 
 async def _fault(request: Request, error: Exception) -> Response:
     """Of ours; Starlette raises it again, for `Envelope`."""
-    log_fault(request.scope, error)
-    return error_response(internal_error())
+    note_fault(request.scope, error)
+    return error_response(fault())
 
 
 async def _client_left(_request: Request, _error: Exception) -> Response:

@@ -203,7 +203,7 @@ def chosen(
         own: the door's own options, ``pipeline`` among them.
 
     Raises:
-        FacewrightError: BAD_OPTION, in the words that stages have for it.
+        FacewrightError: BAD_OPTION, in the words that stages have for it; BAD_REQUEST: no such pipeline.
     """
     given: dict[str, str] = {}
     for name, value in parameters:
@@ -212,8 +212,11 @@ def chosen(
                 ErrorCode.BAD_OPTION, f"option {name[:64]!r} is given twice", "give it once"
             )
         given[name] = value
-    named = validated_options({k: v for k, v in given.items() if k == "pipeline"}, own)
-    pipeline = offered[str(named.get("pipeline", own["pipeline"].default))]
+    name = given.get("pipeline", str(own["pipeline"].default))
+    if name not in offered:  # in the code that it has over gRPC
+        there = f"there are {', '.join(offered)}"
+        raise RequestError(400, f"pipeline {name[:64]!r} is not served here", there)
+    pipeline = offered[name]
     options = validated_options(given, {**own, **pipeline.options})
     return pipeline, options, {name: options.pop(name, option.default) for name, option in own.items()}
 

@@ -6,9 +6,7 @@ Everything is kept in the memory of this process and ends with it: what runs, wh
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +16,10 @@ from starlette.responses import Response
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway.exposition import family
-from facewright.gateway.rest.errors import RequestError, internal_error
+from facewright.gateway.faults import internal_error, log_fault
+from facewright.gateway.rest.errors import RequestError
 from facewright_client.contract import ErrorCode
 
-_LOG: Final = logging.getLogger("facewright.gateway")
 #: What a job takes of the memory beside its result, generously, bytes.
 _OVERHEAD: Final = 4096
 #: Of so many jobs that are no more it is known whose they were.
@@ -117,7 +115,9 @@ class Job:
         if self.task.cancelled():
             return FacewrightError(ErrorCode.CANCELLED, "the job was deleted", "send the request again")
         error = self.task.exception()
-        return error if error is None or isinstance(error, FacewrightError) else internal_error()
+        return (
+            error if error is None or isinstance(error, FacewrightError) else internal_error("the job's id")
+        )
 
     @property
     def result(self) -> Result | None:
@@ -270,8 +270,7 @@ class Jobs:
         """A job's work is over."""
         error = None if job.task.cancelled() else job.task.exception()
         if error is not None and not isinstance(error, FacewrightError):
-            where = "".join(traceback.format_tb(error.__traceback__))
-            _LOG.error("job %s failed: %s at\n%s", job.id, type(error).__name__, where)
+            log_fault(f"job {job.id}", error)
         if self._jobs.get(job.id) is job:
             settings = self._settings
             if job.failure is not None and job.failure.code not in _LASTING:

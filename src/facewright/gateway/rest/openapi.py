@@ -14,6 +14,7 @@ from facewright.gateway.rest.limits import RestLimits
 from facewright.gateway.rest.openapi_jobs import accepted, job_paths, job_schema
 from facewright.gateway.rest.openapi_parts import (
     BINARY,
+    error,
     error_responses,
     get,
     option_schemas,
@@ -65,7 +66,7 @@ def openapi(
             "/v1/version": {"get": get("version", "The server's release.", JSON)},
             "/v1/health/live": {"get": get("live", "Whether the process answers.", JSON)},
             "/v1/health/ready": {"get": _ready()},
-            "/v1/metrics": {"get": get("metrics", "Figures for Prometheus.", "text/plain", closed=True)},
+            "/v1/metrics": {"get": _metrics()},
             "/v1/openapi.json": {"get": get("openapi", "This document.", JSON)},
             "/v1/docs": {"get": get("docs", "This document as a page.", "text/html")},
         },
@@ -131,6 +132,12 @@ def _answer_headers() -> dict[str, Any]:
             (WARNINGS_HEADER, "The report's warnings, where it has some: a list of strings (RFC 8941)."),
         )
     }
+
+
+def _metrics() -> dict[str, Any]:
+    operation = get("metrics", "Figures for Prometheus.", "text/plain", closed=True)
+    operation["responses"]["403"] = error("The key is not one for the metrics", 403)
+    return operation
 
 
 def _ready() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A caller's ``traceparent`` (W3C Trace Context), a header or gRPC metadata, is the parent: ::
 
-    avatar_twin                 from its arrival at the door to its answer
+    avatar_twin                 from its arrival in the house to its answer
       wait                      until it is let in and there is a Triton
       send                      to Triton, and once more for each time that it was lost on the way
         find_face               from the stage's first mark of it to the first without it
@@ -15,6 +15,7 @@ and nothing of it is imported, unless the environment names whom to tell (``OTEL
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL: Final = "http/protobuf"
+_TOLD_WITHIN_S: Final = 2.0
 
 
 class Tracing:
@@ -79,12 +81,12 @@ class Tracing:
             ) from None
         named = environment.get("OTEL_SERVICE_NAME", "facewright")
         resource = Resource.create({"service.name": named, "service.version": Provenance().version})
-        provider = TracerProvider(resource=resource)
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         return cls(provider)
 
     def begin(self, pipeline: str, headers: Mapping[str, str]) -> CallTrace:
-        """The trace of a call that has arrived.
+        """The trace of a call; nothing is told of one that never enters the house.
 
         Args:
             pipeline: its name.
@@ -95,25 +97,27 @@ class Tracing:
         return _SpansOfCall(self._tracer, pipeline, self._propagator.extract(carrier))
 
     def close(self) -> None:
-        """Tell what was not told yet. Waits for the network, as long as ``OTEL_EXPORTER_OTLP_TIMEOUT`` has
-        it."""
-        self._provider.shutdown()
+        """Tell what was not told yet; a collector that cannot be reached is not waited for long."""
+        telling = threading.Thread(target=self._provider.shutdown, daemon=True)
+        telling.start()
+        telling.join(_TOLD_WITHIN_S)
 
 
 class _SpansOfCall:
     """As of `CallTrace`."""
 
     def __init__(self, tracer: Tracer, pipeline: str, parent: Context) -> None:
-        from opentelemetry.trace import SpanKind, set_span_in_context
-
-        self._tracer, self._inside = tracer, set_span_in_context
-        self._call = tracer.start_span(
-            pipeline, parent, SpanKind.SERVER, attributes={"facewright.pipeline": pipeline}
-        )
-        self._step = self._child("wait", self._call)
+        self._tracer, self._pipeline, self._parent = tracer, pipeline, parent
         self._stages: dict[str, Span] = {}
 
     async def __aenter__(self) -> _SpansOfCall:
+        from opentelemetry.trace import SpanKind
+
+        attributes = {"facewright.pipeline": self._pipeline}
+        self._call = self._tracer.start_span(
+            self._pipeline, self._parent, SpanKind.SERVER, attributes=attributes
+        )
+        self._step = self._child("wait", self._call)
         return self
 
     async def __aexit__(
@@ -146,7 +150,9 @@ class _SpansOfCall:
             span.end()
 
     def _child(self, name: str, parent: Span) -> Span:
-        return self._tracer.start_span(name, self._inside(parent))
+        from opentelemetry.trace import set_span_in_context
+
+        return self._tracer.start_span(name, set_span_in_context(parent))
 
     def _end_step(self) -> None:
         for stage in tuple(self._stages):

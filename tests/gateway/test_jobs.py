@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway.rest.errors import RequestError
-from facewright.gateway.rest.jobs import Job, Jobs, JobSettings, Key, Told, Work
+from facewright.gateway.rest.job import Job, Key, Told, Work
+from facewright.gateway.rest.jobs import Jobs, JobSettings
 from facewright_client.contract import ErrorCode
 from tests.support.virtual_time import run_in_virtual_time
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
@@ -22,9 +21,9 @@ from starlette.types import ASGIApp
 from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
 from facewright.gateway.call import BeginTrace, Call, Caller, House, untraced
+from facewright.gateway.rest import making
 from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars
 from facewright.gateway.rest.asked import (
-    TIMEOUT_HEADER,
     Asked,
     asked,
     avatar_pipelines,
@@ -35,7 +34,7 @@ from facewright.gateway.rest.desk import Desk, form_for
 from facewright.gateway.rest.errors import JSON, RequestError, error_response, fault
 from facewright.gateway.rest.events import EVENTS
 from facewright.gateway.rest.handling import Handling
-from facewright.gateway.rest.jobs import Jobs, Told
+from facewright.gateway.rest.jobs import Jobs
 from facewright.gateway.rest.limits import RestLimits
 from facewright.gateway.rest.memory import BodyMemory
 from facewright.gateway.rest.middleware import Envelope, UnreadBody, note_fault
@@ -45,18 +44,13 @@ from facewright.gateway.rest.pipeline_list import pipeline_list
 from facewright.gateway.rest.refinements import (
     Refined,
     asked_refinement,
-    progress_of,
     refinement_pipelines,
     start_inputs,
 )
-from facewright.gateway.streams import stream_of
 from facewright.pipelines.stages import Pipeline
-from facewright_client._errors import TIME_HINT
-from facewright_client.contract import ErrorCode
 
 #: From here on photos are put into their requests beside the event loop: a megabyte takes a millisecond.
 _LARGE_BODY: Final = 2**20
-_CURL_HINT: Final = "curl -d drops line ends and names no file without @: use --data-binary @me.jpg"
 _METRICS_HINT: Final = "ask whoever runs the server for metrics = true in its line of the key file"
 _PROMETHEUS: Final = "text/plain; version=0.0.4"
 
@@ -164,8 +158,10 @@ class _Door:
             for call in await self._photo_calls(request, caller, began_at, room_in)
         ]
         if len(calls) > 1:
-            return await self._desk.answer(request, calls, partial(self._avatars_of, calls), Avatars.forms)
-        work = partial(self._avatar, calls[0], _may_be_curl_d(request))
+            return await self._desk.answer(
+                request, calls, partial(making.avatars, self._house, calls), Avatars.forms
+            )
+        work = partial(making.avatar, self._house, calls[0], _may_be_curl_d(request))
         return await self._desk.answer(request, calls, work, (*Avatar.forms, EVENTS))
 
     async def refinements(self, request: Request) -> Response:
@@ -181,7 +177,9 @@ class _Door:
             pieces = await read_file(request, self.settings.limits, share)
             inputs = await asyncio.to_thread(start_inputs, pieces)
             call = self._traced(request, wanted.call(inputs, caller, began_at))
-        return await self._desk.answer(request, [call], partial(self._refined, wanted.pipeline, call), forms)
+        return await self._desk.answer(
+            request, [call], partial(making.refined, self._house, wanted.pipeline, call), forms
+        )
 
     async def job(self, request: Request) -> Response:
         """How far a job is."""
@@ -233,41 +231,6 @@ class _Door:
                 await asyncio.to_thread(wanted.photo_call, photo, caller, began_at) for photo in body.photos
             ]
 
-    async def _avatars_of(self, calls: Sequence[Call], _told: Told) -> Avatars:
-        """Of each photo its avatar or its error."""
-
-        async def outcome(call: Call) -> Avatar | FacewrightError:
-            try:
-                return await self._avatar(call, False, lambda _name, _event: None)
-            except FacewrightError as error:
-                return error
-
-        async with asyncio.TaskGroup() as making:
-            tasks = [making.create_task(outcome(call)) for call in calls]
-        return Avatars([task.result() for task in tasks])
-
-    async def _avatar(self, call: Call, by_curl_d: bool, told: Told) -> Avatar:
-        """What a call is answered; ``by_curl_d``: see `_may_be_curl_d`."""
-        try:
-            return Avatar.of(await self._house.answer(_telling(call, told)))
-        except FacewrightError as error:
-            if by_curl_d and error.code is ErrorCode.BAD_PHOTO:
-                error.hint = f"{_CURL_HINT}; else {error.hint}"
-            raise _in_words_of_rest(error) from None
-
-    async def _refined(self, pipeline: Pipeline, call: Call, told: Told) -> Refined:
-        """What a call is answered; how far it is is told on the way where the pipeline tells it."""
-        last = b""
-        try:
-            async with aclosing(stream_of(self._house, pipeline, _telling(call, told))) as answers:
-                async for answer in answers:
-                    if (progress := progress_of(answer)) is not None:
-                        told("progress", progress)
-                    last = answer
-        except FacewrightError as error:
-            raise _in_words_of_rest(error) from None
-        return Refined.of(last)
-
     def _traced(self, request: Request, call: Call) -> Call:
         return replace(call, trace=self.settings.begin_trace(call.pipeline, request.headers))
 
@@ -280,16 +243,6 @@ class _Door:
 def _may_be_curl_d(request: Request) -> bool:
     """Whether a photo may have come by ``curl -d``; ``--data-binary`` says the same of its body."""
     return request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded")
-
-
-def _telling(call: Call, told: Told) -> Call:
-    return replace(call, began=lambda stage: told("began", {"stage": stage}))
-
-
-def _in_words_of_rest(error: FacewrightError) -> FacewrightError:
-    if error.hint == TIME_HINT:  # of the clients of gRPC
-        error.hint = f"allow more time: {TIMEOUT_HEADER}"
-    return error
 
 
 def _require_no_more(wanted: Asked, form: str) -> None:

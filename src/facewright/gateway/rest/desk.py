@@ -15,7 +15,8 @@ from facewright.gateway.rest.accept import preferred
 from facewright.gateway.rest.errors import JSON, RequestError, error_response
 from facewright.gateway.rest.events import EVENTS, EventsResponse
 from facewright.gateway.rest.handling import Handling
-from facewright.gateway.rest.jobs import Job, Jobs, Key, Result, Work
+from facewright.gateway.rest.job import Job, Key, Result, Work
+from facewright.gateway.rest.jobs import Jobs
 from facewright.gateway.rest.limits import RestLimits
 from facewright.gateway.rest.memory import BodyMemory, HeldResponse
 from facewright.gateway.rest.waiting import while_awaited

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway.rest.jobs import Work
+from facewright.gateway.rest.job import Work
 from facewright.gateway.rest.waiting import while_awaited
 
 EVENTS: Final = "text/event-stream"

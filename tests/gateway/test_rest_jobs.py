@@ -7,6 +7,7 @@ import base64
 import http.client
 import io
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -214,6 +215,16 @@ def test_a_refinement_is_answered_directly_and_by_events(door: Door) -> None:
 def test_what_is_no_refinement_is_refused(door: Door, path: str, body: bytes, status: int) -> None:
     assert door.ask("POST", path, body).status == status
     assert not door.house.calls
+
+
+def test_an_archive_of_thousands_is_not_opened(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO(refinement_start())
+    with zipfile.ZipFile(file, "a") as archive:
+        for number in range(101):
+            archive.writestr(f"more{number}.npy", b"")
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    reply = door.ask("POST", "/v1/refinements", file.getvalue())
+    assert (reply.status, reply.error["message"]) == (422, "the body has more than 100 arrays")
 
 
 def test_a_door_that_closes_ends_its_jobs() -> None:

@@ -16,6 +16,8 @@ from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
 #: Every archive begins so, empty ones and those in parts but for the second half.
 _ZIP: Final = b"PK"
 _AGAIN: Final = "copy it again, or write it again with numpy.savez"
+#: What NumPy writes; others may ask for gigabytes before anything is unpacked, as LZMA's dictionary does.
+_PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_start(source: IO[bytes], called: str) -> RefinementStart:
@@ -40,6 +42,8 @@ def read_start(source: IO[bytes], called: str) -> RefinementStart:
                 raise _bad(what, "write them with numpy.savez, by these names")
             arrays = {}
             for name, tensor in tensors.items():
+                if archive.getinfo(f"{name}.npy").compress_type not in _PACKED:
+                    raise _bad(f"{name} in {called} is packed in another way than NumPy's", _AGAIN)
                 with archive.open(f"{name}.npy") as file:
                     _require(f"{name} in {called}", tensor, file)
                 with archive.open(f"{name}.npy") as file:
@@ -60,8 +64,9 @@ def read_start(source: IO[bytes], called: str) -> RefinementStart:
 def _require(what: str, tensor: Tensor, file: IO[bytes]) -> None:
     """Refuse an array, by its header, that is not the contract's."""
     version = npy.read_magic(file)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(file)
+    if version != (1, 0):  # the others' headers may have gigabytes, and are read before they are looked at
+        raise _bad(f"{what} is of version {version[0]}.{version[1]} of NumPy's format", _AGAIN)
+    shape, _, dtype = npy.read_array_header_1_0(file)
     if dtype.hasobject:
         raise _bad(f"{what} is pickled, and is not read", "save it as an array of numbers")
     problem = unfit(shape, dtype, tensor)

@@ -23,6 +23,9 @@ from facewright_client import contract
 
 #: An ``.npz`` is one.
 ZIP: Final = "application/zip"
+#: Of an archive; each costs memory before anything of it is read, and a body has room for 700,000.
+_MOST_ENTRIES: Final = 100
+_ENTRY: Final = b"PK\x01\x02"  # begins each in the archive's directory (PKWARE's APPNOTE.TXT, 4.3.12)
 #: Names in the file, as ``facewright refine`` writes them.
 _ARRAYS: Final = {
     contract.REFINED_W_PLUS.name: "w_plus",
@@ -73,8 +76,13 @@ def start_inputs(pieces: Sequence[bytes]) -> list[Input]:
     Raises:
         RequestError: 422: it is no start.
     """
+    body = b"".join(pieces)
+    if body.count(_ENTRY) > _MOST_ENTRIES:
+        raise RequestError(
+            422, f"the body has more than {_MOST_ENTRIES} arrays", "send those of a start alone"
+        )
     try:
-        start = read_start(BytesIO(b"".join(pieces)), "the body")
+        start = read_start(BytesIO(body), "the body")
     except FacewrightError as error:
         raise RequestError(422, error.message, error.hint) from None
     arrays = [(tensor, getattr(start, tensor.name.lower())) for tensor in contract.REFINEMENT_INPUTS]

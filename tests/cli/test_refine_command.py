@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from facewright.cli import main
-from facewright.cli.refine_command import read_start
 from facewright.pipelines.refinement import REFINE_OPTIONS
+from facewright.refine.start_file import read_start
 from tests.cli.conftest import Say
 from tests.support.scripted_triton import Scripted
 
@@ -29,7 +29,8 @@ ARRAYS = {
 def test_a_start_is_read_by_names(tmp_path: Path) -> None:
     path = tmp_path / "start.npz"
     np.savez(path, note=np.zeros(1), **ARRAYS)  # type: ignore[arg-type]
-    start = read_start(path)
+    with path.open("rb") as file:
+        start = read_start(file, "start.npz")
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(getattr(start, name), array)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
@@ -24,7 +25,7 @@ from facewright.gateway.statuses import GRPC_STATUS
 from facewright.pipelines.registry import pipelines
 from facewright_client.contract import ErrorCode
 from tests.gateway.rest_door import PATIENCE_S, open_door
-from tests.support.scripted_house import GLB, ScriptedHouse
+from tests.support.scripted_house import GLB, ScriptedHouse, refinement_start
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "calling.md").read_text()
@@ -137,6 +138,7 @@ def _run(sample: Sample, doors: dict[str, str], folder: Path) -> str:
     source.write_text(text)
     for photo in ("me.jpg", "you.jpg"):
         (folder / photo).write_bytes(b"a photo")
+    (folder / "start.npz").write_bytes(refinement_start())
     grpcurl = folder / "bin" / "grpcurl"
     grpcurl.parent.mkdir()
     command = shlex.join([sys.executable, str(_ROOT / "tests" / "support" / "grpcurl.py")])
@@ -170,7 +172,10 @@ def _names() -> Iterator[Any]:
 @pytest.mark.parametrize("sample", list(_names()))
 def test_a_sample_gets_the_avatar(sample: Sample, doors: dict[str, str], tmp_path: Path) -> None:
     told = _run(sample, doors, tmp_path)
-    if "me.glb" in sample.text:
+    if "refined.npz" in sample.text:
+        with np.load(tmp_path / "refined.npz") as refined:
+            assert refined["w_plus"].shape == (14, 512)
+    elif "me.glb" in sample.text:
         assert (tmp_path / "me.glb").read_bytes() == GLB
     else:
         assert "find_face" in told or "avatar_twin" in told

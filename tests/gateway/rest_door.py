@@ -52,13 +52,7 @@ class Door:
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
-        try:
-            connection.request(method, path, body, dict(headers or {}))
-            answer = connection.getresponse()
-            return Reply(answer.status, answer.headers, answer.read())
-        finally:
-            connection.close()
+        return ask(self.port, method, path, body, headers)
 
     def create(self, query: str = "", photo: Any = b"photo", **headers: str) -> Reply:
         """An avatar; headers with ``_`` for ``-``."""
@@ -75,6 +69,19 @@ class Door:
     def works(self) -> bool:
         """Whether an ordinary request is answered."""
         return self.create().status == 200
+
+
+def ask(
+    port: int, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+) -> Reply:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.headers, answer.read())
+    finally:
+        connection.close()
 
 
 def everything(connection: socket.socket) -> bytes:

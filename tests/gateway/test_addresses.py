@@ -7,7 +7,13 @@ import socket
 import pytest
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway.addresses import grpc_peer_name, host_name, is_loopback, require_keys_or_loopback
+from facewright.gateway.addresses import (
+    Proxies,
+    grpc_peer_name,
+    host_name,
+    is_loopback,
+    require_keys_or_loopback,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +32,34 @@ from facewright.gateway.addresses import grpc_peer_name, host_name, is_loopback,
 )
 def test_a_grpc_caller_is_its_address_without_the_port(peer: str, name: str) -> None:
     assert grpc_peer_name(peer) == name
+
+
+@pytest.mark.parametrize(
+    ("host", "forwarded_for", "caller"),
+    [
+        ("203.0.113.9", "192.0.2.7", "203.0.113.9"),  # nobody is believed who is no proxy
+        ("10.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("::ffff:10.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "198.51.100.1, 192.0.2.7", "192.0.2.7"),  # the left one is invented
+        ("10.0.0.1", "192.0.2.7, 10.0.0.2", "192.0.2.7"),
+        ("10.0.0.1", "10.0.0.3,10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "192.0.2.7:5678", "192.0.2.7"),
+        ("10.0.0.1", "[2001:db8::1]:5678", "[2001:db8::1]"),
+        ("2001:db8::5", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.1", "192.0.2.7, unknown", "10.0.0.1"),
+        ("", "192.0.2.7", ""),
+    ],
+)
+def test_a_proxy_is_believed_for_whom_it_calls(host: str, forwarded_for: str, caller: str) -> None:
+    assert Proxies.of(["10.0.0.0/8", "2001:db8::5"]).caller(host, forwarded_for) == caller
+    assert Proxies().caller(host, forwarded_for) == host
+
+
+@pytest.mark.parametrize("text", ["", "proxy.example", "10.0.0.1/8", "10.0.0.0/40"])
+def test_a_proxy_is_an_address_or_a_network(text: str) -> None:
+    with pytest.raises(FacewrightError, match="--forwarded-by"):
+        Proxies.of([text])
 
 
 @pytest.mark.parametrize(

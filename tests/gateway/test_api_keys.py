@@ -24,7 +24,7 @@ def test_keys_are_long_and_never_the_same() -> None:
 
 def test_the_line_of_a_key_is_read_back_as_it_was_meant() -> None:
     limited = KeyHolder("studio-a", (key_hash("a"),), 8, 120, 1, datetime(2027, 1, 31, 12, tzinfo=UTC))
-    changing = KeyHolder("studio_b", (key_hash("b"), key_hash("c")))
+    changing = KeyHolder("studio_b", (key_hash("b"), key_hash("c")), metrics=True)
     text = f"# who may call\n\n{limited.line()}\n{changing.line()}\n"
     assert parse_keys(text, "keys.toml") == (limited, changing)
 
@@ -52,6 +52,7 @@ SECRET = "fw_" + 43 * "s"
         ("", "keys.toml holds no key"),
         ("# nobody yet\n", "keys.toml holds no key"),
         (f"{GOOD}studio-a: {DIGEST}", "no TOML.*line 2"),
+        (f'{GOOD}a = {{ sha256 = "{OTHER}", metrics = "yes" }}', "line 2: metrics is neither true nor false"),
         (f"{GOOD}{GOOD}", "no TOML.*line 2"),
         (f"a = {'[' * 100_000}", "no TOML"),
         (f"{GOOD}a = 3", "line 2: a caller has no members"),

@@ -49,6 +49,14 @@ def key_file(path: Path, *holders: KeyHolder) -> Path:
     return beside.replace(path)
 
 
+def test_metrics_are_for_keys_that_say_so() -> None:
+    other = new_key()
+    callers = Callers([holder(), KeyHolder("prometheus", (key_hash(other),), metrics=True)])
+    assert not callers.identify([f"Bearer {KEY}"], HOME).reads_metrics
+    assert callers.identify([f"Bearer {other}"], HOME).reads_metrics
+    assert Callers().identify([], HOME).reads_metrics
+
+
 def test_without_keys_everybody_is_their_address() -> None:
     callers = Callers()
     assert not callers.keys_asked
@@ -60,7 +68,7 @@ def test_without_keys_everybody_is_their_address() -> None:
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
 def test_a_key_names_its_caller_whatever_the_case_of_the_scheme(scheme: str) -> None:
     callers = Callers([KeyHolder("studio", (key_hash(KEY),), most_at_once=3, best_priority=2)])
-    assert callers.identify([f"{scheme} {KEY}"], HOME) == Caller("studio", best_priority=2, most_at_once=3)
+    assert callers.identify([f"{scheme} {KEY}"], HOME) == Caller("studio", 2, 3, reads_metrics=False)
 
 
 def test_two_keys_are_one_caller_while_one_takes_the_place_of_the_other() -> None:

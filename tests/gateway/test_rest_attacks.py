@@ -130,8 +130,8 @@ ATTACKS = {
     [
         ("a chunk that is no number", "the body has a chunk that is malformed"),
         ("two lengths", "there are two lengths in Content-Length"),
-        ("a length of 100 digits", "Content-Length is no number of bytes"),
-        ("a length below zero", "Content-Length is no number of bytes"),
+        ("a length of 100 digits", "Content-Length is no number of bytes, or has more than 20 digits"),
+        ("a length below zero", "Content-Length is no number of bytes, or has more than 20 digits"),
         ("no host", "there is no Host header"),
         ("two hosts", "there are several Host headers"),
         ("a header without a colon", "a header is malformed"),

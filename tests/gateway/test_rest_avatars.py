@@ -136,8 +136,6 @@ def test_an_option_that_is_said_twice_is_refused(door: Door) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("?pipeline=refine_latent", "option pipeline is 'refine_latent'"),
-        ("?pipeline=", "option pipeline is ''"),
         ("?tensors=GLB", "option tensors names 'GLB', which avatar_twin does not give"),
         ("?preview=1", "option preview is '1', which is not true or false"),
     ],
@@ -145,6 +143,13 @@ def test_an_option_that_is_said_twice_is_refused(door: Door) -> None:
 def test_the_doors_own_options_are_checked(door: Door, query: str, message: str) -> None:
     reply = door.create(query)
     assert (reply.status, reply.error["code"], reply.error["message"]) == (400, "BAD_OPTION", message)
+
+
+@pytest.mark.parametrize("name", ["refine_latent", "avatar_none", ""])
+def test_an_unknown_pipeline_has_the_code_that_it_has_over_grpc(door: Door, name: str) -> None:
+    reply = door.create(f"?pipeline={name}")
+    assert (reply.status, reply.error["code"]) == (400, "BAD_REQUEST")
+    assert reply.error["message"] == f"pipeline {name!r} is not served here"
 
 
 def test_json_has_report_file_preview_and_tensors(door: Door) -> None:
@@ -337,6 +342,20 @@ def test_a_stranger_is_refused_before_his_body_is_read(door: Door) -> None:
     for path in ("/v1/pipelines", "/v1/metrics"):
         assert door.ask("GET", path, headers={"Authorization": "Bearer wrong"}).status == 401
     assert door.ask("GET", "/v1/health/live", headers={"Authorization": "Bearer wrong"}).status == 200
+
+
+def test_who_calls_is_asked_with_every_line_of_a_header() -> None:
+    """A proxy may add a line of its own behind one that a stranger invented."""
+    seen: list[str] = []
+
+    def authenticate(headers: Mapping[str, str], peer: str) -> Caller:
+        seen.append(headers["x-forwarded-for"])
+        return Caller(peer)
+
+    with open_door(RestSettings(authenticate=authenticate)) as door:
+        lines = b"X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 192.0.2.1\r\n"
+        door.raw(b"GET /v1/pipelines HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + lines + b"\r\n")
+    assert seen == ["198.51.100.1, 192.0.2.1"]
 
 
 @pytest.mark.parametrize(

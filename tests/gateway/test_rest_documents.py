@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any
 
@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facewright.core.options import Option
+from facewright.gateway.call import Caller
 from facewright.gateway.origins import OwnPagesOnly, page_rules
 from facewright.gateway.rest import RestSettings, rest_application
 from facewright.gateway.rest.errors import HTTP_STATUS, RequestError, error_response
@@ -24,7 +25,7 @@ from facewright.pipelines.registry import pipelines
 from facewright.pipelines.stages import Pipeline
 from facewright.pipelines.twin import AVATAR_TWIN
 from tests.gateway.rest_door import Door, open_door
-from tests.support.scripted_house import ScriptedHouse
+from tests.support.scripted_house import ScriptedHouse, refinement_start
 
 
 class _Readiness:
@@ -72,10 +73,22 @@ def test_version_and_metrics(door: Door) -> None:
     assert metrics.headers["Content-Type"] == "text/plain; version=0.0.4"
 
 
+def test_metrics_are_for_keys_that_say_so() -> None:
+    def authenticate(headers: Mapping[str, str], _peer: str) -> Caller:
+        return Caller("ann", reads_metrics=headers.get("authorization") == "Bearer prometheus")
+
+    with open_door(RestSettings(authenticate=authenticate, metrics=_metrics)) as door:
+        refused = door.ask("GET", "/v1/metrics")
+        assert (refused.status, refused.error["code"]) == (403, "BAD_REQUEST")
+        assert "metrics = true" in refused.error["hint"]
+        assert door.works()
+        assert door.ask("GET", "/v1/metrics", headers={"Authorization": "Bearer prometheus"}).status == 200
+
+
 def test_pipelines_have_their_options_with_ranges(door: Door) -> None:
     rows = {row["name"]: row for row in json.loads(door.ask("GET", "/v1/pipelines").body)["pipelines"]}
     assert rows.keys() == pipelines().keys()
-    assert [name for name, row in rows.items() if row["rest"]] == ["avatar_twin"]
+    assert [name for name, row in rows.items() if row["rest"]] == list(pipelines())
     twin = rows["avatar_twin"]
     assert twin["takes"] == [{"name": "PHOTO", "datatype": "UINT8", "shape": [-1], "optional": False}]
     options = {option["name"]: option for option in twin["options"]}
@@ -103,9 +116,14 @@ def test_openapi_describes_every_route_option_and_status(door: Door) -> None:
         for method, operation in methods.items()
     ]
     assert len({operation["operationId"] for _, _, operation in operations}) == len(operations)
+    job = door.create(Idempotency_Key="k").headers["Content-Location"].split("/")[3]
+    operations.sort(key=lambda row: row[1] == "delete")
     for path, method, operation in operations:
-        assert door.ask(method.upper(), path, b"p" if method == "post" else None).status == 200
-        assert all(re.fullmatch("[1-5][0-9]{2}", status) for status in operation["responses"])
+        there = path.replace("{id}", job)
+        body = {"/v1/avatars": b"p", "/v1/refinements": refinement_start()}.get(path)
+        answer = door.ask(method.upper(), there, body)
+        assert answer.status == (204 if method == "delete" else 200)
+        assert all(re.fullmatch("[1-5][0-9]{2}|default", status) for status in operation["responses"])
         assert all(response["description"] for response in operation["responses"].values())
     for reference in _references(document):
         node = document
@@ -124,7 +142,7 @@ def test_openapi_describes_every_route_option_and_status(door: Door) -> None:
 def test_options_that_differ_between_pipelines_are_told_apart() -> None:
     options = {**AVATAR_TWIN.options, "lods": Option(int, 1, 0, 5), "mood": Option(str, "calm")}
     other = Pipeline("avatar_other", AVATAR_TWIN.steps, options)
-    document = openapi({"avatar_twin": AVATAR_TWIN, "avatar_other": other}, RestLimits(), "1.2.3")
+    document = openapi({"avatar_twin": AVATAR_TWIN, "avatar_other": other}, {}, RestLimits(), "1.2.3")
     create = document["paths"]["/v1/avatars"]["post"]
     query = {row["name"]: row["schema"] for row in create["parameters"] if row["in"] == "query"}
     assert [variant["title"] for variant in query["lods"]["anyOf"]] == ["avatar_twin", "avatar_other"]

@@ -52,6 +52,51 @@ def asked(
     return asyncio.run(scene())
 
 
+def test_a_fault_ends_one_request_of_a_stream_and_says_nothing_of_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = ScriptedHouse()
+    house.failures.append(ZeroDivisionError("a secret"))
+
+    def requests(address: str) -> dict[str, str]:
+        with grpc.insecure_channel(address) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            asked = []
+            for identity in ("first", "second"):
+                request = service_pb2.ModelInferRequest(model_name="avatar_twin", id=identity)
+                request.inputs.add(name="PHOTO", datatype="UINT8", shape=[1, 5])
+                request.outputs.add(name="GLB")
+                request.raw_input_contents.append(b"photo")
+                asked.append(request)
+            answers = stub.ModelStreamInfer(iter(asked), timeout=60)
+            return {answer.infer_response.id: answer.error_message for answer in answers}
+
+    told = asked(house, requests)
+    assert told["second"] == ""
+    assert '"INTERNAL"' in told["first"]
+    assert "secret" not in told["first"] + caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_fault_of_one_call_says_nothing_of_itself() -> None:
+    house = ScriptedHouse()
+    house.failures.append(ZeroDivisionError("a secret"))
+
+    def question(address: str) -> Any:
+        with grpc.insecure_channel(address) as channel:
+            request = service_pb2.ModelInferRequest(model_name="avatar_twin")
+            request.inputs.add(name="PHOTO", datatype="UINT8", shape=[1, 5])
+            request.raw_input_contents.append(b"photo")
+            with pytest.raises(grpc.RpcError) as failed:
+                service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=60)
+            return failed.value
+
+    told = asked(house, question)
+    assert told.code() is grpc.StatusCode.INTERNAL
+    assert '"INTERNAL"' in told.details()
+    assert "secret" not in told.details()
+
+
 @pytest.fixture(params=[False, True], ids=["Client", "AsyncClient"])
 def uses(request: pytest.FixtureRequest) -> Callable[[Use, Connection], Callable[[str], Any]]:
     """Each client in turn, as a question for `asked`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -28,7 +29,7 @@ from facewright_client import (
     RefinementProgress,
     RefinementStart,
 )
-from tests.server.doors import metric
+from tests.server.doors import metric, over_rest
 
 pytestmark = pytest.mark.server
 
@@ -107,6 +108,20 @@ def test_progress_tells_of_every_iteration(client: Client, start: RefinementStar
     assert face[0] > face[2] > 30  # skin, lit
     again = client.refine(start, iterations=6)
     np.testing.assert_allclose(again.losses, refined.losses, rtol=1e-4, atol=1e-5)
+
+
+def test_over_rest_it_is_a_job(server: Server, client: Client, start: RefinementStart) -> None:
+    file = BytesIO()
+    np.savez(file, **{one.name: getattr(start, one.name) for one in dataclasses.fields(start)})
+    path = "/v1/refinements?pipeline=refine_latent_progress&iterations=6"
+    begun = over_rest(server, path, file.getvalue(), prefer="respond-async")
+    assert begun.status == 202
+    ended = json.loads(over_rest(server, begun.headers["Location"], prefer="wait=60").body)
+    assert (ended["state"], ended["progress"]["iteration"]) == ("done", 6)
+    with np.load(BytesIO(over_rest(server, ended["links"]["result"]).body)) as refined:
+        same = client.refine(start, iterations=6)
+        np.testing.assert_allclose(refined["losses"], same.losses, rtol=1e-4, atol=1e-5)
+        assert refined["w_plus"].shape == same.w_plus.shape
 
 
 def test_a_deadline_answers_with_the_best_so_far(refine: Refine, start: RefinementStart) -> None:

@@ -145,7 +145,7 @@ def test_encrypted_connections_with_keys(
 ) -> None:
     shown, key = make_certificate(tmp_path, "localhost"), new_key()
     certificate = str(shown.certificate)
-    (tmp_path / "keys.toml").write_text(KeyHolder("game", hashes=(key_hash(key),)).line())
+    (tmp_path / "keys.toml").write_text(KeyHolder("game", (key_hash(key),), metrics=True).line())
     (tmp_path / "keys.toml").chmod(0o600)
     settings = ServerSettings(
         grpc_port=0,

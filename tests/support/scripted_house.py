@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 from tritonclient.grpc import service_pb2
 
-from facewright.core.errors import FacewrightError
 from facewright.gateway.call import Call
 from facewright_client import contract
-from tests.support.scripted_answers import avatar_of
+from tests.support.scripted_answers import add_output, avatar_of, refinement_of
 
 GLB = b"glTF\x02\x00\x00\x00" + bytes(range(256)) * 40
 PREVIEW = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -25,7 +26,17 @@ REPORT = {
         "package_avatar.since_accepted": 99.0,
     },
 }
+REFINEMENT_INFO = json.dumps({"ended": "iterations", "iterations": 2}).encode()
 FILES = {"GLB": GLB, "REPORT": json.dumps(REPORT, indent=1).encode(), "PREVIEW": PREVIEW}
+
+
+def refinement_start() -> bytes:
+    """An ``.npz`` that a refinement may start from."""
+    kinds = {"TYPE_UINT8": np.uint8, "TYPE_FP32": np.float32}
+    arrays = {one.name.lower(): np.ones(one.shape, kinds[one.dtype]) for one in contract.REFINEMENT_INPUTS}
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
 
 
 class ScriptedHouse:
@@ -35,7 +46,7 @@ class ScriptedHouse:
         failures: raised one after the other, in place of avatars.
         calls: that came, and `requests`, what they carried.
         stages: that are told to begin before the answer.
-        held: set where calls are to wait until they are cancelled.
+        held: set where calls are to wait until they are cancelled, or it is unset.
         inside: set when a call has come; `cancelled`, when one was given up. Both are for other threads.
     """
 
@@ -59,14 +70,23 @@ class ScriptedHouse:
             await asyncio.sleep(0)
         if self.held:
             try:
-                await asyncio.sleep(3600)
+                while self.held:
+                    await asyncio.sleep(0.01)
             except asyncio.CancelledError:
                 self.cancelled.set()
                 raise
         if self.failures:
             raise self.failures.pop(0)
+        if request.model_name.startswith("refine_latent"):
+            return bytes(refinement_of(request, REFINEMENT_INFO).SerializeToString())
         return bytes(avatar_of(request, FILES).SerializeToString())
 
-    def answers(self, call: Call) -> AsyncIterator[bytes]:
-        """None streams."""
-        raise FacewrightError(contract.ErrorCode.INTERNAL, "no stream", "none")
+    async def answers(self, call: Call) -> AsyncIterator[bytes]:
+        """As of `House`: two iterations, and the refinement."""
+        request = service_pb2.ModelInferRequest.FromString(call.request)
+        for iteration in (1, 2):
+            answer = service_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
+            progress = {"iteration": iteration, "iterations": 2, "losses": {"total": 1 / iteration}}
+            add_output(answer, contract.REFINEMENT_PROGRESS, json.dumps(progress).encode())
+            yield bytes(answer.SerializeToString())
+        yield await self.answer(call)

@@ -33,6 +33,11 @@ def add_keys(commands: Any) -> None:
         help="most urgent priority it may ask for (default: %(default)s, the most urgent of all)",
     )
     keys.add_argument("--expires", type=_date, metavar="DATE", help="as 2027-01-31, UTC (default: never)")
+    keys.add_argument(
+        "--metrics",
+        action="store_true",
+        help="it opens the metrics page, which names all callers",
+    )
     keys.set_defaults(run=_new)
 
 
@@ -68,6 +73,7 @@ def _new(parsed: argparse.Namespace) -> int:
         rate=parsed.rate,
         best_priority=parsed.best_priority,
         expires=parsed.expires,
+        metrics=parsed.metrics,
     )
     say(f"the key of {holder.name}, shown this once, and its line for the file of --keys:")
     print(f"{key}\n{holder.line()}")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -18,6 +16,7 @@ from facewright.cli.arguments import require_readable
 from facewright.cli.live_bar import progress_on_log
 from facewright.cli.messages import LOG, complain, printable, reason, say
 from facewright.core.errors import FacewrightError
+from facewright.refine.start_file import read_start
 from facewright_client import (
     Client,
     Connection,
@@ -27,7 +26,6 @@ from facewright_client import (
     RefinementProgress,
     RefinementStart,
 )
-from facewright_client._refinement import unfit
 from facewright_client._whole_file import (
     file_behind,
     make_folder_first,
@@ -35,11 +33,7 @@ from facewright_client._whole_file import (
     try_folder,
     write_whole,
 )
-from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
-
-#: Every archive begins so, empty ones and those in parts but for the second half.
-_ZIP: Final = b"PK"
-_AGAIN: Final = "copy it again, or write it again with numpy.savez"
+from facewright_client.contract import ErrorCode
 
 
 @dataclass(frozen=True)
@@ -98,7 +92,8 @@ def refine_latents(command: RefineCommand) -> int:
     """Refine and write the files; exit status 0 done, 1 failed."""
     try:
         require_readable(command.start, "START")
-        start = read_start(command.start)
+        with command.start.open("rb") as file:
+            start = read_start(file, str(command.start))
     except FacewrightError as error:  # as of a photo that cannot be read, and no wrong usage
         complain(error.message, error.hint)
         return 1
@@ -135,53 +130,6 @@ def refine_latents(command: RefineCommand) -> int:
         complain("no picture was made", "give --preview-every less than the iterations")
         return 1
     return 0
-
-
-def read_start(path: Path) -> RefinementStart:
-    """The arrays of a start. Nothing in the file is unpickled, and no more is read than a start has.
-
-    Raises:
-        FacewrightError: BAD_OPTION when an array is missing or is not the contract's, or the file is no
-            ``.npz`` or damaged.
-        OSError: the file cannot be read.
-    """
-    tensors = {tensor.name.lower(): tensor for tensor in REFINEMENT_INPUTS}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            there = [name.removesuffix(".npy") for name in archive.namelist()]
-            missing = [field.name for field in fields(RefinementStart) if field.name not in there]
-            if missing:
-                what = f"{path} has no {', '.join(sorted(missing))}; it has {', '.join(there) or 'nothing'}"
-                raise _bad(what, "write them with numpy.savez, by these names")
-            arrays = {}
-            for name, tensor in tensors.items():
-                with archive.open(f"{name}.npy") as file:
-                    _require(f"{name} in {path}", tensor, file)
-                with archive.open(f"{name}.npy") as file:
-                    arrays[name] = npy.read_array(file, allow_pickle=False)
-                    file.read(1)  # at its end the checksum is looked at
-    except zipfile.BadZipFile as error:
-        with path.open("rb") as file:
-            if file.read(len(_ZIP)) != _ZIP:
-                raise _bad(f"{path} is no .npz file", "write one with numpy.savez") from None
-        raise _bad(f"{path} is damaged: {error}", _AGAIN) from None
-    except (OSError, FacewrightError):
-        raise
-    except Exception as error:  # zipfile, zlib, NumPy and Python's own parser each have theirs
-        raise _bad(f"{path} is damaged: {error}", _AGAIN) from None
-    return RefinementStart(**arrays)
-
-
-def _require(what: str, tensor: Tensor, file: IO[bytes]) -> None:
-    """Refuse an array, by its header, that is not the contract's."""
-    version = npy.read_magic(file)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(file)
-    if dtype.hasobject:
-        raise _bad(f"{what} is pickled, and is not read", "save it as an array of numbers")
-    problem = unfit(shape, dtype, tensor)
-    if problem:
-        raise _bad(f"{what} {problem[0]}", problem[1])
 
 
 def _bad(what: str, mend: str) -> FacewrightError:

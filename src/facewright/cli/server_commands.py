@@ -71,6 +71,13 @@ def add_serve(commands: Any) -> None:
         action="store_true",
         help="keep a second Triton loaded that takes over at once where the first dies: twice the memory",
     )
+    serve.add_argument(
+        "--keep-jobs-mib",
+        type=arguments.count,
+        default=256,
+        metavar="N",
+        help="keep so much of what jobs gave at most, MiB (default: %(default)s)",
+    )
     _add_times(serve.add_argument_group("times, in seconds"))
     _add_callers(serve.add_argument_group("who may call"))
     serve.set_defaults(run=_serve)
@@ -96,8 +103,10 @@ def _add_times(group: Any) -> None:
             "--drain",
             arguments.seconds_or_never,
             60.0,
-            "when it stops, answer those who are in the house for so long",
+            "when it stops, answer those who are in the house for so long, and let the results of jobs be "
+            "fetched",
         ),
+        ("--keep-jobs", arguments.seconds, 600.0, "keep what a job gave for so long, in memory"),
     ):
         group.add_argument(
             option, type=kind, default=default, metavar="S", help=f"{meaning} (default: %(default)s)"
@@ -129,6 +138,12 @@ def _add_callers(group: Any) -> None:
     for option, metavar, meaning in (
         ("--allow-host", "NAME", "a name that this server is called by"),
         ("--allow-origin", "ORIGIN", "web pages that may call, such as https://play.example, or *"),
+        (
+            "--forwarded-by",
+            "ADDRESS",
+            "a proxy, or network of them, whose X-Forwarded-For says who calls: fairness between callers "
+            "without keys is by it",
+        ),
     ):
         group.add_argument(
             option, action="append", default=[], metavar=metavar, help=f"{meaning} (repeatable)"
@@ -165,11 +180,14 @@ def _serve(parsed: argparse.Namespace) -> int:
             tls_client_authority=parsed.tls_client_authority,
             keys=parsed.keys,
             public=parsed.public,
+            forwarded_by=tuple(parsed.forwarded_by),
             allow_hosts=tuple(parsed.allow_host),
             allow_origins=tuple(parsed.allow_origin),
             spare=parsed.spare,
             unready_s=parsed.unready,
             drain_within_s=parsed.drain,
+            keep_jobs_s=parsed.keep_jobs,
+            keep_jobs_bytes=parsed.keep_jobs_mib * 2**20,
         )
     )
 

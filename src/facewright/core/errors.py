@@ -36,12 +36,21 @@ class FacewrightError(Exception):
         self.stage = stage
         self.retry_after_s = retry_after_s
 
+    def members(self) -> dict[str, str | float]:
+        """The wire form's members."""
+        form: dict[str, str | float] = {
+            "code": str(self.code),
+            "stage": self.stage,
+            "message": self.message,
+            "hint": self.hint,
+        }
+        if self.retry_after_s is not None:
+            form["retry_after_s"] = round(self.retry_after_s, 3)
+        return form
+
     def to_json(self) -> str:
         """The wire form, one line of JSON."""
-        form = {"code": str(self.code), "stage": self.stage, "message": self.message, "hint": self.hint}
-        if self.retry_after_s is None:
-            return json.dumps(form)
-        return json.dumps({**form, "retry_after_s": round(self.retry_after_s, 3)})
+        return json.dumps(self.members())
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message} ({self.hint})"

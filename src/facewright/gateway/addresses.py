@@ -6,6 +6,8 @@ No name is looked up here: nothing on the loop may wait for DNS, and what DNS sa
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
@@ -18,19 +20,70 @@ UNIX: Final = "unix"
 _IPV6_SUBNET: Final = 64
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def grpc_peer_name(peer: str) -> str:
-    """Name of a gRPC caller, of ``ServicerContext.peer()``.
+def grpc_peer_host(peer: str) -> str:
+    """Address of a gRPC caller, of ``ServicerContext.peer()``; "" for a Unix socket.
 
     Args:
         peer: ``ipv4:192.0.2.7:5678``, ``ipv6:%5B2001:db8::1%5D:1234`` or ``unix:`` (gRPC naming,
             percent-encoded as a URI).
     """
     scheme, _, rest = unquote(peer).partition(":")
-    if scheme not in ("ipv4", "ipv6"):
-        return UNIX
-    return host_name(rest.rpartition(":")[0])
+    return rest.rpartition(":")[0] if scheme in ("ipv4", "ipv6") else ""
+
+
+def grpc_peer_name(peer: str) -> str:
+    """`host_name` of a gRPC caller."""
+    return host_name(grpc_peer_host(peer))
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """Who is believed when he says for whom he calls.
+
+    Attributes:
+        networks: that they call from.
+    """
+
+    networks: tuple[_Network, ...] = ()
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Proxies:
+        """Of addresses and networks, such as ``10.0.0.7`` and ``10.0.0.0/8``.
+
+        Raises:
+            FacewrightError: BAD_OPTION.
+        """
+        return cls(tuple(map(_network, texts)))
+
+    def caller(self, host: str, forwarded_for: str) -> str:
+        """The address that a request comes from.
+
+        Each proxy adds the address that called it to the right, so what stands left of the first that is no
+        proxy may be anybody's invention. What is no address is not believed.
+
+        Args:
+            host: that opened the connection; "" for a Unix socket.
+            forwarded_for: values of ``X-Forwarded-For``, with commas.
+        """
+        for told in reversed(forwarded_for.split(",")):
+            if not self._include(host):
+                break
+            told = told.strip()
+            if _address(told) is None:  # some add the port
+                told = told.rpartition(":")[0]
+            if _address(told) is None:
+                break
+            host = told
+        return host
+
+    def _include(self, host: str) -> bool:
+        address = _address(host)
+        return address is not None and any(
+            address.version == network.version and address in network for network in self.networks
+        )
 
 
 def host_name(host: str | None) -> str:
@@ -84,6 +137,17 @@ def require_keys_or_loopback(host: str, keys: bool, public: bool) -> None:
         "give --keys FILE (facewright keys new NAME makes one), --host 127.0.0.1 for this machine only, or "
         "--public to serve whoever comes",
     )
+
+
+def _network(text: str) -> _Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            f"--forwarded-by {text!r} is no address and no network",
+            "give the proxy's, such as 10.0.0.7 or 10.0.0.0/8",
+        ) from None
 
 
 def _address(host: str) -> _Address | None:

@@ -31,7 +31,7 @@ LONGEST_KEY: Final = 256
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
-_MEMBERS: Final = ("sha256", "most_at_once", "rate", "best_priority", "expires")
+_MEMBERS: Final = ("sha256", "most_at_once", "rate", "best_priority", "expires", "metrics")
 _MOST: Final = 1_000_000
 
 
@@ -46,6 +46,7 @@ class KeyHolder:
         rate: requests a minute; None: any number.
         best_priority: the most urgent priority it may ask for; 0 is the most urgent of all.
         expires: when its keys end; None: never.
+        metrics: whether they open the metrics page, which names all callers.
     """
 
     name: str
@@ -54,6 +55,7 @@ class KeyHolder:
     rate: int | None = None
     best_priority: int = 0
     expires: datetime | None = None
+    metrics: bool = False
 
     def line(self) -> str:
         """Its line in the file, without a newline."""
@@ -67,6 +69,8 @@ class KeyHolder:
             members.append(f"best_priority = {self.best_priority}")
         if self.expires is not None:
             members.append(f"expires = {self.expires.isoformat()}")
+        if self.metrics:
+            members.append("metrics = true")
         return f"{self.name} = {{ {', '.join(members)} }}"
 
 
@@ -147,6 +151,7 @@ def _holder(name: str, members: object, place: str) -> KeyHolder:
         rate=_count(members, "rate", 1, place),
         best_priority=_count(members, "best_priority", 0, place) or 0,
         expires=_expiry(members.get("expires"), place),
+        metrics=_flag(members, "metrics", place),
     )
 
 
@@ -157,6 +162,13 @@ def _count(members: Mapping[str, object], member: str, least: int, place: str) -
     # True is an int to Python.
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST:
         _refuse(f"{place}: {member} is not a whole number", f"give {least} to {_MOST}, or leave it out")
+    return value
+
+
+def _flag(members: Mapping[str, object], member: str, place: str) -> bool:
+    value = members.get(member, False)
+    if not isinstance(value, bool):
+        _refuse(f"{place}: {member} is neither true nor false", "write one of them, without quotes")
     return value
 
 

@@ -144,7 +144,7 @@ class Callers:
         except FacewrightError:
             self._turned_away += 1
             raise
-        return Caller(holder.name, holder.best_priority, holder.most_at_once)
+        return Caller(holder.name, holder.best_priority, holder.most_at_once, holder.metrics)
 
     def _holder(self, authorization: Sequence[str]) -> KeyHolder:
         if not authorization:

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 from starlette.middleware import Middleware
 
+from facewright.gateway.addresses import Proxies, host_name
 from facewright.gateway.admission import Admission, AdmissionSettings
-from facewright.gateway.call import Caller
+from facewright.gateway.call import BeginTrace, Caller, untraced
 from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import Encryption
 from facewright.gateway.figures_page import door_text, house_text, triton_text
@@ -28,7 +29,8 @@ from facewright.gateway.kserve import Doorway, GrpcDoor
 from facewright.gateway.marks import Instance, Marks
 from facewright.gateway.marks_socket import MarksSocket
 from facewright.gateway.origins import OwnPagesOnly, PageRules
-from facewright.gateway.rest import RestServer, RestSettings, rest_application
+from facewright.gateway.rest import Jobs, JobSettings, RestServer, RestSettings, rest_application
+from facewright.gateway.tracing import Tracing
 from facewright.gateway.triton import Triton
 from facewright.pipelines.stages import Pipeline
 
@@ -47,6 +49,9 @@ class GatewaySettings:
         pages: which web pages may call.
         admission: bounds of waiting and memory.
         encryption: TLS of both doors; None: none.
+        jobs: how long their results are kept.
+        tracing: makes the calls' traces; None: there are none.
+        proxies: who is believed when he says for whom he calls.
     """
 
     host: str
@@ -55,6 +60,9 @@ class GatewaySettings:
     pages: PageRules
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     encryption: Encryption | None = None
+    jobs: JobSettings = field(default_factory=JobSettings)
+    tracing: Tracing | None = None
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 class Gateway:
@@ -136,7 +144,8 @@ class Gateway:
         self._wait_for(self._say_ready(False))
 
     def drain(self, patience_s: float) -> bool:
-        """Let nobody in any more, and wait for those who are; returns whether all have been answered."""
+        """Let nobody in any more, and wait for those who are, and until the results of jobs are fetched;
+        returns whether all have been answered."""
         return self._wait_for(self._drain(patience_s))
 
     def close(self) -> None:
@@ -149,12 +158,16 @@ class Gateway:
         settings = self._settings
         expected = {name: sum(step.expected_s for step in row.steps) for name, row in self._served.items()}
         self._admission = Admission(settings.admission, expected)
-        self._marks = Marks(lambda identity, stage: self._house.began(identity, stage))
+        self._marks = Marks(
+            lambda identity, stage: self._house.began(identity, stage),
+            finished=lambda identity, stage: self._house.finished(identity, stage),
+        )
         self._house = TritonHouse(self._admission, self._callers, self._marks)
+        self._jobs = Jobs(settings.jobs)
         encryption = settings.encryption
         self._marks_socket = MarksSocket(self.marks_path, self._marks)
         try:
-            self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified))
+            self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified, self._begin_trace()))
             self._grpc.listen(
                 f"{settings.host}:{settings.grpc_port}", encryption.grpc_credentials() if encryption else None
             )
@@ -173,20 +186,27 @@ class Gateway:
             ready=lambda: self._ready,
             metrics=self._metrics,
             middleware=[Middleware(OwnPagesOnly, self._settings.pages)],
+            jobs=self._jobs,
+            begin_trace=self._begin_trace(),
         )
         application = rest_application(self._house, self._served, rest)
         listening = socket.create_server((self._settings.host, self._settings.http_port), backlog=1024)
         return RestServer(application, [listening], rest.limits, tls)
 
+    def _begin_trace(self) -> BeginTrace:
+        return self._settings.tracing.begin if self._settings.tracing else untraced
+
     def _identified(self, headers: Mapping[str, str], address: str) -> Caller:
         shown = [headers["authorization"]] if "authorization" in headers else []
-        return self._callers.identify(shown, address)
+        host = self._settings.proxies.caller(address, headers.get("x-forwarded-for", ""))
+        return self._callers.identify(shown, host_name(host))
 
     async def _metrics(self) -> bytes:
         ports = [port for triton, port in self._tritons.values() if triton is self._house.triton]
         ours = [
             *house_text(self._ready, max(self._used - 1, 0)),
             *door_text(self._admission.figures(), self._house.replayed),
+            *self._jobs.metrics(),
             *self._callers.metrics(),
         ]
         return "".join(ours).encode() + await triton_text(ports[0] if ports else None)
@@ -222,12 +242,16 @@ class Gateway:
         try:
             async with asyncio.timeout(patience_s):
                 await self._admission.empty()
+                await self._jobs.all_collected()
         except TimeoutError:
             return False
         return True
 
     async def _close(self) -> None:
         await asyncio.gather(self._grpc.stop(_GRACE_S), self._rest.stop(_GRACE_S))
+        await self._jobs.close()
+        if self._settings.tracing is not None:
+            await asyncio.to_thread(self._settings.tracing.close)
         self._chores.cancel()
         with suppress(asyncio.CancelledError):
             await self._chores

@@ -6,7 +6,6 @@ From a photo to an avatar is a pure function: what was lost on the way is comput
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -73,7 +72,14 @@ class TritonHouse:
         """A stage has begun to work on a request."""
         call = self._inside.get(identity)
         if call is not None:
+            call.trace.began(stage)
             call.began(stage)
+
+    def finished(self, identity: str, stage: str) -> None:
+        """A stage has a request no more."""
+        call = self._inside.get(identity)
+        if call is not None:
+            call.trace.finished(stage)
 
     def blame(self, identities: frozenset[str]) -> None:
         """Requests that were in the hands of an instance that ended."""
@@ -82,11 +88,12 @@ class TritonHouse:
 
     async def answer(self, call: Call) -> bytes:
         """As of `House`."""
-        async with self._entered(call):
+        async with call.trace, self._entered(call):
             losses: list[LostError] = []
             while True:
                 triton = await self._available(call)
                 try:
+                    call.trace.sent()
                     answer = await triton.answer(call)
                 except LostError as lost:
                     losses.append(lost)
@@ -100,12 +107,13 @@ class TritonHouse:
 
     async def answers(self, call: Call) -> AsyncIterator[bytes]:
         """As of `House`. What has been heard of cannot be sent again without being heard twice."""
-        async with self._entered(call):
+        async with call.trace, self._entered(call):
             losses: list[LostError] = []
             heard = False
             while True:
                 triton = await self._available(call)
                 try:
+                    call.trace.sent()
                     async for answer in triton.answers(call):
                         heard = True
                         yield answer
@@ -200,25 +208,20 @@ class TritonHouse:
     def _refuse_culprit(self, call: Call) -> None:
         if not self._culprits:
             return
-        digest, now = _digest(call), time.monotonic()
+        digest, now = call.digest(), time.monotonic()
         while self._culprits and next(iter(self._culprits.values())) < now:
             self._culprits.popitem(last=False)
         if digest in self._culprits:
             raise _culprit()
 
     def _remember(self, call: Call) -> None:
-        self._culprits[_digest(call)] = time.monotonic() + _REMEMBERED_S
+        self._culprits[call.digest()] = time.monotonic() + _REMEMBERED_S
         if len(self._culprits) > _MOST_REMEMBERED:
             self._culprits.popitem(last=False)
 
     def _announce(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _digest(call: Call) -> bytes:
-    """Of a request, whatever its ``id``, which stands at its end."""
-    return hashlib.sha256(memoryview(call.request)[: -len(call.request_id)]).digest()
 
 
 def _left_s(call: Call) -> float | None:

@@ -23,9 +23,10 @@ from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway import message
-from facewright.gateway.addresses import grpc_peer_name
+from facewright.gateway.addresses import grpc_peer_host
 from facewright.gateway.bounded_reading import BoundedReading, refuse
-from facewright.gateway.call import Call, Caller
+from facewright.gateway.call import BeginTrace, Call, Caller, untraced
+from facewright.gateway.faults import internal_error, log_fault
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.parameters import DoorParameters, door_parameters
 from facewright.gateway.streams import stream_of, stream_with_stages
@@ -73,12 +74,14 @@ class Doorway:
         house: what answers.
         served: the public pipelines by name.
         authenticate: who calls, by headers (small letters) and address.
+        begin_trace: makes calls' traces.
 
     """
 
     house: TritonHouse
     served: Mapping[str, Pipeline]
     authenticate: Authenticate
+    begin_trace: BeginTrace = untraced
 
 
 class GrpcDoor:
@@ -164,8 +167,8 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
                     ErrorCode.BAD_REQUEST, "progress is told on streams", "call ModelStreamInfer"
                 )
             answer = await self._door.house.answer(self._call(request, head, asked, caller, context))
-        except FacewrightError as error:
-            await refuse(context, error)
+        except Exception as error:  # gRPC would tell a fault's words, which may quote what was sent
+            await refuse(context, _told(error))
         return message.with_id(answer, head.id) if head.id else answer
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
@@ -190,10 +193,11 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
                     async for answer in answers:
                         async with writing:
                             await context.write(message.streamed(message.with_id(answer, identity)))
-            except FacewrightError as error:
-                error.stage = error.stage or "gateway"
+            except Exception as error:  # the others of this stream go on
+                told = _told(error)
+                told.stage = told.stage or "gateway"
                 async with writing:
-                    await context.write(message.streamed_error(error.to_json(), identity))
+                    await context.write(message.streamed_error(told.to_json(), identity))
             finally:
                 room.release()
 
@@ -215,14 +219,12 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             request_id=house_id,
             caller=caller,
             deadline=time.monotonic() + min(limits_s) if limits_s else None,
+            trace=self._door.begin_trace(head.model_name, _metadata(context)),
             priority=max(asked.priority, caller.best_priority),
         )
 
     def _caller(self, context: Any) -> Caller:
-        headers = {
-            name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)
-        }
-        return self._door.authenticate(headers, grpc_peer_name(context.peer()))
+        return self._door.authenticate(_metadata(context), grpc_peer_host(context.peer()))
 
     def _about(
         self, answer: Callable[[bytes], Awaitable[bytes]]
@@ -233,8 +235,8 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             try:
                 caller = self._caller(context)
                 return await answer(await self._reading.question(requests, caller.name))
-            except FacewrightError as error:
-                await refuse(context, error)
+            except Exception as error:
+                await refuse(context, _told(error))
 
         return answered
 
@@ -275,6 +277,24 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
 
         return answer
+
+
+def _told(error: Exception) -> FacewrightError:
+    """What a caller is told of a failure."""
+    if isinstance(error, FacewrightError):
+        return error
+    name = uuid.uuid4().hex
+    log_fault(f"request {name}", error)
+    return internal_error(f"request {name}")
+
+
+def _metadata(context: Any) -> dict[str, str]:
+    """That is text, by name; what came several times is joined by commas."""
+    values: dict[str, list[str]] = {}
+    for name, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            values.setdefault(name, []).append(value)
+    return {name: ", ".join(several) for name, several in values.items()}
 
 
 def _not_served(name: str, served: Mapping[str, Pipeline]) -> FacewrightError:

@@ -79,6 +79,7 @@ class Marks:
         ended: told of each instance that has ended, with what it held. Only those whose Triton lives on died
             of that: where Triton dies or is stopped, all of its instances end soon after.
         clock: seconds, as `time.monotonic`.
+        finished: as `began`, of each request that a stage has no more.
     """
 
     def __init__(
@@ -86,8 +87,9 @@ class Marks:
         began: Callable[[str, str], None] = _nobody_asks,
         ended: Callable[[Instance], None] = _nobody_mourns,
         clock: Callable[[], float] = time.monotonic,
+        finished: Callable[[str, str], None] = _nobody_asks,
     ) -> None:
-        self._began, self._ended, self._clock = began, ended, clock
+        self._began, self._finished, self._ended, self._clock = began, finished, ended, clock
         self._instances: dict[int, Instance] = {}
         #: Messages that were no marks.
         self.malformed = 0
@@ -132,6 +134,8 @@ class Marks:
             self.malformed += 1
             return
         self._instances[pid] = before.after(mark, self._clock())
+        for request_id in set(before.request_ids) - set(mark.request_ids):
+            self._finished(request_id, mark.stage)
         if mark.number != before.number:
             for request_id in mark.request_ids:
                 self._began(request_id, mark.stage)

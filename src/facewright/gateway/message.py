@@ -20,7 +20,7 @@ from facewright_client.contract import STAGE_PARAMETER, ErrorCode
 INPUTS: Final = 5
 RAW_CONTENTS: Final = 7
 CONTENTS: Final = 5
-_ID: Final = 3
+ID: Final = 3
 _STREAMED_ERROR: Final = 1
 _STREAMED_ANSWER: Final = 2
 #: Many times what a request of any pipeline has, and a millisecond of reading.
@@ -103,7 +103,7 @@ def head_of(request: bytes) -> Any:
 
 def with_id(message: bytes, identity: str) -> bytes:
     """A ``ModelInferRequest`` or ``ModelInferResponse`` with another ``id``."""
-    return message + _delimited(_ID, identity.encode())
+    return message + _delimited(ID, identity.encode())
 
 
 def final(answer: bytes) -> bytes:
@@ -154,14 +154,18 @@ def _varint(message: bytes, start: int, end: int) -> tuple[int, int]:
     raise _broken("a number without an end")
 
 
-def _delimited(number: int, value: bytes) -> bytes:
+def delimiter(number: int, length: int) -> bytes:
+    """What stands before a value of so many bytes in a field of that number."""
     head = bytearray((number << 3 | _LENGTH_DELIMITED,))
-    length = len(value)
     while length >= 0x80:
         head.append(length & 0x7F | 0x80)
         length >>= 7
     head.append(length)
-    return bytes(head) + value
+    return bytes(head)
+
+
+def _delimited(number: int, value: bytes) -> bytes:
+    return delimiter(number, len(value)) + value
 
 
 def _broken(what: str) -> FacewrightError:

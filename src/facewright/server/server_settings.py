@@ -25,6 +25,8 @@ class ServerSettings:
         spare: whether a second Triton is kept loaded, to take over at once: twice the memory.
         unready_s: how long readiness is off before nobody is let in any more, so that balancers see it.
         drain_within_s: longest time for those who are in the house when the server is to stop.
+        keep_jobs_s: how long what a job gave is kept.
+        keep_jobs_bytes: how much of that.
         networks: a repository of ``facewright export`` whose networks are served too.
         log: file that Triton's log goes to; standard error when None.
         log_verbose: everything that Triton can tell; never a photo.
@@ -33,6 +35,7 @@ class ServerSettings:
         keys: file of API keys; None: those of ``$FACEWRIGHT_KEYS``, or nobody is asked for one.
         public: whether anybody is welcome where other machines reach the doors and no key is asked for.
         allow_hosts: names that the REST door answers to, beside its address.
+        forwarded_by: addresses and networks of proxies, who are believed when they say for whom they call.
         allow_origins: web pages of others that may call, such as ``https://play.example``.
     """
 
@@ -48,6 +51,8 @@ class ServerSettings:
     spare: bool = False
     unready_s: float = 0.0
     drain_within_s: float = 60.0
+    keep_jobs_s: float = 600.0
+    keep_jobs_bytes: int = 256 * 2**20
     networks: Path | None = None
     log: Path | None = None
     log_verbose: bool = False
@@ -57,6 +62,7 @@ class ServerSettings:
     keys: Path | None = None
     public: bool = False
     allow_hosts: tuple[str, ...] = ()
+    forwarded_by: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
 
     @property

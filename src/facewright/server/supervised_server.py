@@ -16,12 +16,14 @@ from types import TracebackType
 from typing import Final
 
 from facewright.core.open_files import require_open_files
-from facewright.gateway.addresses import require_keys_or_loopback
+from facewright.gateway.addresses import Proxies, require_keys_or_loopback
 from facewright.gateway.admission import AdmissionSettings
 from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import CertificateFiles, Encryption
 from facewright.gateway.gateway import Gateway, GatewaySettings
 from facewright.gateway.origins import page_rules
+from facewright.gateway.rest import JobSettings
+from facewright.gateway.tracing import Tracing
 from facewright.pipelines.registry import stages
 from facewright.pipelines.stages import Pipeline
 from facewright.server.model_configs import Sizing
@@ -288,7 +290,15 @@ class Server:
             at_once=2 * settings.usable_cores, longest_wait_s=settings.longest_wait_s
         )
         doors = GatewaySettings(
-            settings.host, settings.grpc_port, settings.http_port, pages, admission, encryption
+            settings.host,
+            settings.grpc_port,
+            settings.http_port,
+            pages,
+            admission,
+            encryption,
+            JobSettings(settings.keep_jobs_bytes, settings.keep_jobs_s),
+            Tracing.from_environment(os.environ),
+            Proxies.of(settings.forwarded_by),
         )
         return Gateway(doors, served, callers, marks)
 

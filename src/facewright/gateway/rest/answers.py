@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -33,6 +33,25 @@ _FILES: Final = {
 }
 
 
+def outputs_of(serialised: bytes) -> tuple[dict[str, bytes], dict[str, tuple[int, ...]]]:
+    """Contents and shapes, the batch dimension left out, of a ``ModelInferResponse`` by name.
+
+    Raises:
+        DecodeError, ValueError: it is none.
+    """
+    answer = service_pb2.ModelInferResponse.FromString(serialised)
+    names = [tensor.name for tensor in answer.outputs]
+    contents = dict(zip(names, answer.raw_output_contents, strict=True))
+    return contents, {tensor.name: tuple(tensor.shape[1:]) for tensor in answer.outputs}
+
+
+def no_answer(what: str) -> FacewrightError:
+    """A pipeline answered with something else than its own."""
+    return FacewrightError(
+        ErrorCode.INTERNAL, f"what the pipeline answered is no {what}", "tell whoever runs the server"
+    )
+
+
 @dataclass(frozen=True)
 class Avatar:
     """What a pipeline answered.
@@ -55,17 +74,12 @@ class Avatar:
             FacewrightError: INTERNAL: it is no avatar.
         """
         try:
-            answer = service_pb2.ModelInferResponse.FromString(serialised)
-            names = [tensor.name for tensor in answer.outputs]
-            contents = dict(zip(names, answer.raw_output_contents, strict=True))
-            shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in answer.outputs}
+            contents, shapes = outputs_of(serialised)
             if contract.GLB.name not in contents:
                 raise ValueError("it has no GLB")
             return cls(contents, shapes, dict(json.loads(contents[contract.REPORT.name])))
         except (DecodeError, ValueError, TypeError, LookupError) as error:
-            raise FacewrightError(
-                ErrorCode.INTERNAL, "what the pipeline answered is no avatar", "tell whoever runs the server"
-            ) from error
+            raise no_answer("avatar") from error
 
     @property
     def glb(self) -> bytes:
@@ -86,23 +100,37 @@ class Avatar:
         }
         return {name: value for name, value in headers.items() if value}
 
-    def json_pieces(self) -> Iterator[bytes]:
+    event: ClassVar[str] = "avatar"
+    forms: ClassVar[tuple[str, ...]] = (GLB, JSON, MIXED)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(map(len, self.contents.values()))
+
+    def response(self, form: str) -> Response:
+        """The file itself; JSON; or ``avatar.glb``, ``avatar.json`` and ``avatar.png``."""
+        if form == JSON:
+            return PiecesResponse(self.json_line(), JSON, self.headers())
+        if form == MIXED:
+            return _mixed_response(self.parts("avatar"), self.headers())
+        headers = {**self.headers(), "Content-Disposition": 'inline; filename="avatar.glb"'}
+        return PiecesResponse((self.glb,), GLB, headers)
+
+    def json_line(self) -> list[bytes]:
         """The answer as one line of JSON, in pieces. For a thread of its own: megabytes take milliseconds."""
+        return list(self._json_pieces())
+
+    def _json_pieces(self) -> Iterator[bytes]:
         yield f'{{"report":{json.dumps(self.report)},"glb":"'.encode()
         yield base64.b64encode(self.glb)
         yield b'"'
         if contract.PREVIEW.name in self.contents:
             yield b',"preview":"' + base64.b64encode(self.contents[contract.PREVIEW.name]) + b'"'
-        yield b',"tensors":{'
         files = {tensor.name for tensor in _FILES}
-        for number, name in enumerate(name for name in self.contents if name not in files):
-            shape = json.dumps(self.shapes[name])
-            yield f'{"," * (number > 0)}"{name}":{{"shape":{shape},"data":['.encode()
-            # Nine digits name a float32; written one by one, so that the event loop gets its turns.
-            array = np.frombuffer(self.contents[name], "<f4").tolist()
-            yield ",".join([f"{value:.9g}" for value in array]).encode()
-            yield b"]}"
-        yield b"}}"
+        yield b',"tensors":'
+        yield from tensors_json({n: c for n, c in self.contents.items() if n not in files}, self.shapes)
+        yield b"}"
 
     def parts(self, stem: str) -> Iterator[tuple[str, str, bytes]]:
         """Its files: of each the name, the media type and the content."""
@@ -111,52 +139,56 @@ class Avatar:
                 yield stem + suffix, media_type, self.contents[tensor.name]
 
 
-Outcome = Avatar | FacewrightError
+@dataclass(frozen=True)
+class Avatars:
+    """Of several photos, in order, what became of each.
 
+    Attributes:
+        outcomes: avatars, or why there is none.
+    """
 
-def glb_response(avatar: Avatar) -> Response:
-    """The file itself."""
-    headers = {**avatar.headers(), "Content-Disposition": 'inline; filename="avatar.glb"'}
-    return PiecesResponse((avatar.glb,), GLB, headers)
+    outcomes: Sequence[Avatar | FacewrightError]
 
+    event: ClassVar[str] = "avatars"
+    forms: ClassVar[tuple[str, ...]] = (MIXED, JSON)
 
-def json_response(avatar: Avatar) -> Response:
-    """An avatar as JSON."""
-    return PiecesResponse(avatar.json_pieces(), JSON, avatar.headers())
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(outcome.size for outcome in self.outcomes if isinstance(outcome, Avatar))
 
+    def response(self, form: str) -> Response:
+        """JSON; or ``0.glb``, ``0.json`` and ``0.png``, or ``0.error.json``, and so on."""
+        return PiecesResponse(self.json_line(), JSON) if form == JSON else _mixed_response(self._parts())
 
-def mixed_response(avatar: Avatar) -> Response:
-    """An avatar's files: ``avatar.glb``, ``avatar.json`` and ``avatar.png``."""
-    return _mixed_response(avatar.parts("avatar"), avatar.headers())
-
-
-def several_json_response(outcomes: Sequence[Outcome]) -> Response:
-    """``{"avatars": […]}``: of each photo, in order, its avatar, or ``{"error": …}``."""
-
-    def pieces() -> Iterator[bytes]:
-        yield b'{"avatars":['
-        for number, outcome in enumerate(outcomes):
-            yield b"," * (number > 0)
+    def json_line(self) -> list[bytes]:
+        """``{"avatars": […]}``: of each its avatar, or ``{"error": …}``."""
+        pieces = [b'{"avatars":[']
+        for number, outcome in enumerate(self.outcomes):
+            pieces.append(b"," * (number > 0))
             if isinstance(outcome, Avatar):
-                yield from outcome.json_pieces()
+                pieces += outcome.json_line()
             else:
-                yield b'{"error":' + outcome.to_json().encode() + b"}"
-        yield b"]}"
+                pieces.append(b'{"error":' + outcome.to_json().encode() + b"}")
+        return [*pieces, b"]}"]
 
-    return PiecesResponse(pieces(), JSON)
-
-
-def several_mixed_response(outcomes: Sequence[Outcome]) -> Response:
-    """Of each photo, in order, ``0.glb``, ``0.json`` and ``0.png``, or ``0.error.json``."""
-
-    def parts() -> Iterator[tuple[str, str, bytes]]:
-        for number, outcome in enumerate(outcomes):
+    def _parts(self) -> Iterator[tuple[str, str, bytes]]:
+        for number, outcome in enumerate(self.outcomes):
             if isinstance(outcome, Avatar):
                 yield from outcome.parts(str(number))
             else:
                 yield f"{number}.error.json", JSON, outcome.to_json().encode()
 
-    return _mixed_response(parts())
+
+def tensors_json(contents: Mapping[str, bytes], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[bytes]:
+    """Float tensors as a JSON object of ``{"shape": …, "data": …}`` by name, in pieces."""
+    yield b"{"
+    for number, (name, content) in enumerate(contents.items()):
+        yield f'{"," * (number > 0)}"{name}":{{"shape":{json.dumps(shapes[name])},"data":['.encode()
+        # Nine digits name a float32; written one by one, so that the event loop gets its turns.
+        yield ",".join([f"{value:.9g}" for value in np.frombuffer(content, "<f4").tolist()]).encode()
+        yield b"]}"
+    yield b"}"
 
 
 class PiecesResponse(Response):

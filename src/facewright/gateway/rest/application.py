@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -20,36 +20,38 @@ from starlette.types import ASGIApp
 
 from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
-from facewright.gateway.call import Call, Caller, House
-from facewright.gateway.rest import answers
-from facewright.gateway.rest.accept import preferred
-from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Outcome
+from facewright.gateway.call import BeginTrace, Call, Caller, House, untraced
+from facewright.gateway.rest import making
+from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars
 from facewright.gateway.rest.asked import (
-    TIMEOUT_HEADER,
     Asked,
     asked,
     avatar_pipelines,
     query_parameters,
 )
-from facewright.gateway.rest.body import read_body
-from facewright.gateway.rest.errors import JSON, RequestError, error_response, internal_error
-from facewright.gateway.rest.events import EVENTS, EventsResponse
+from facewright.gateway.rest.body import read_body, read_file
+from facewright.gateway.rest.desk import Desk, form_for
+from facewright.gateway.rest.errors import JSON, RequestError, error_response, fault
+from facewright.gateway.rest.events import EVENTS
+from facewright.gateway.rest.handling import Handling
+from facewright.gateway.rest.jobs import Jobs
 from facewright.gateway.rest.limits import RestLimits
-from facewright.gateway.rest.memory import BodyMemory, HeldResponse
-from facewright.gateway.rest.middleware import Envelope, UnreadBody, log_fault
+from facewright.gateway.rest.memory import BodyMemory
+from facewright.gateway.rest.middleware import Envelope, UnreadBody, note_fault
 from facewright.gateway.rest.openapi import openapi
 from facewright.gateway.rest.page import PAGE_POLICY, docs_page
 from facewright.gateway.rest.pipeline_list import pipeline_list
-from facewright.gateway.rest.waiting import while_awaited
+from facewright.gateway.rest.refinements import (
+    Refined,
+    asked_refinement,
+    refinement_pipelines,
+    start_inputs,
+)
 from facewright.pipelines.stages import Pipeline
-from facewright_client._errors import TIME_HINT
-from facewright_client.contract import ErrorCode
 
-#: The first is what a client gets that takes anything.
-_FORMS: Final = (GLB, JSON, MIXED, EVENTS)
 #: From here on photos are put into their requests beside the event loop: a megabyte takes a millisecond.
 _LARGE_BODY: Final = 2**20
-_CURL_HINT: Final = "curl -d drops line ends and names no file without @: use --data-binary @me.jpg"
+_METRICS_HINT: Final = "ask whoever runs the server for metrics = true in its line of the key file"
 _PROMETHEUS: Final = "text/plain; version=0.0.4"
 
 
@@ -66,12 +68,15 @@ class RestSettings:
     """What the REST door is given beside the house.
 
     Attributes:
-        authenticate: who calls, by headers (names in small letters) and address; raises UNAUTHENTICATED.
+        authenticate: who calls, by headers (names in small letters, those that came several times joined by
+            commas) and address; raises UNAUTHENTICATED.
             Asked before anything of a body is read; health, version and documentation are for everybody.
         ready: whether calls are taken.
         metrics: Prometheus' text.
         middleware: around the routes, such as checks of ``Host`` and ``Origin``.
         limits: see there.
+        jobs: see there.
+        begin_trace: makes calls' traces.
     """
 
     authenticate: Callable[[Mapping[str, str], str], Caller] = _anybody
@@ -79,6 +84,8 @@ class RestSettings:
     metrics: Callable[[], Awaitable[bytes]] = _no_metrics
     middleware: Sequence[Middleware] = ()
     limits: RestLimits = field(default_factory=RestLimits)
+    jobs: Jobs = field(default_factory=Jobs)
+    begin_trace: BeginTrace = untraced
 
 
 def rest_application(
@@ -113,18 +120,23 @@ class _Door:
         self.settings = settings
         self._house = house
         self._memory = BodyMemory(settings.limits.memory_bytes)
-        self._avatars = avatar_pipelines(served)
+        self._desk = Desk(settings.jobs, self._memory, settings.limits)
+        self._avatars, self._refinements = avatar_pipelines(served), refinement_pipelines(served)
         release = Provenance().version
-        document = openapi(self._avatars, settings.limits, release)
+        document = openapi(self._avatars, self._refinements, settings.limits, release)
         self._version = JSONResponse({"facewright": release, "api": "v1"})
         self._openapi = JSONResponse(document)
         self._docs = HTMLResponse(docs_page(document), headers={"Content-Security-Policy": PAGE_POLICY})
-        self._pipelines = JSONResponse(pipeline_list(served, self._avatars))
+        self._pipelines = JSONResponse(pipeline_list(served, {*self._avatars, *self._refinements}))
 
     def routes(self) -> list[Route]:
         """All of them."""
         return [
             Route("/v1/avatars", self.avatars, methods=["POST"]),
+            Route("/v1/refinements", self.refinements, methods=["POST"]),
+            Route("/v1/jobs/{id}", self.job),
+            Route("/v1/jobs/{id}", self.delete_job, methods=["DELETE"]),
+            Route("/v1/jobs/{id}/result", self.job_result),
             Route("/v1/pipelines", self.pipelines),
             Route("/v1/version", _always(self._version)),
             Route("/v1/health/live", _always(JSONResponse({"live": True}))),
@@ -138,23 +150,48 @@ class _Door:
         """Avatars of the photos in the body."""
         began_at = time.monotonic()
         caller = self._caller(request)
-        limits = self.settings.limits
-        form = preferred(request.headers.get("accept", ""), _FORMS)
-        if form is None:
-            raise RequestError(
-                406, f"Accept is {request.headers['accept'][:64]!r}", f"there are {', '.join(_FORMS)}"
-            )
-        calls = await self._calls(request, caller, began_at, form)
+        handling = Handling.of(request.headers)
+        form = form_for(request, (*Avatar.forms, EVENTS))
+        room_in = None if handling.asynchronous else form  # a job's result is asked for later, in any form
+        calls = [
+            self._traced(request, call)
+            for call in await self._photo_calls(request, caller, began_at, room_in)
+        ]
         if len(calls) > 1:
-            answer = await self._several(request, form, calls)
-        elif form == EVENTS:
-            avatar_of = functools.partial(self._avatar, calls[0], by_curl_d=_may_be_curl_d(request))
-            answer = EventsResponse(avatar_of, limits.heartbeat_s)
-        else:
-            making = self._avatar(calls[0], by_curl_d=_may_be_curl_d(request))
-            avatar = await while_awaited(request.receive, making)
-            answer = await _in_form(form, avatar)
-        return HeldResponse(answer, self._memory, caller.name)
+            return await self._desk.answer(
+                request, calls, partial(making.avatars, self._house, calls), Avatars.forms
+            )
+        work = partial(making.avatar, self._house, calls[0], _may_be_curl_d(request))
+        return await self._desk.answer(request, calls, work, (*Avatar.forms, EVENTS))
+
+    async def refinements(self, request: Request) -> Response:
+        """The start in the body, refined."""
+        began_at = time.monotonic()
+        caller = self._caller(request)
+        Handling.of(request.headers)
+        forms = (*Refined.forms, EVENTS)
+        form_for(request, forms)
+        query = query_parameters(request.scope["query_string"], self.settings.limits.parameters)
+        wanted = asked_refinement(query, request.headers, self._refinements)
+        with self._memory.holding(caller.name) as share:
+            pieces = await read_file(request, self.settings.limits, share)
+            inputs = await asyncio.to_thread(start_inputs, pieces)
+            call = self._traced(request, wanted.call(inputs, caller, began_at))
+        return await self._desk.answer(
+            request, [call], partial(making.refined, self._house, wanted.pipeline, call), forms
+        )
+
+    async def job(self, request: Request) -> Response:
+        """How far a job is."""
+        return await self._desk.job(request, self._caller(request).name)
+
+    async def job_result(self, request: Request) -> Response:
+        """What a job gave."""
+        return await self._desk.result(request, self._caller(request).name)
+
+    async def delete_job(self, request: Request) -> Response:
+        """Stop or forget a job."""
+        return await self._desk.delete(request, self._caller(request).name)
 
     async def pipelines(self, request: Request) -> Response:
         """All public pipelines."""
@@ -168,10 +205,14 @@ class _Door:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text."""
-        self._caller(request)
+        caller = self._caller(request)
+        if not caller.reads_metrics:
+            raise RequestError(403, f"the API key of {caller.name} does not open the metrics", _METRICS_HINT)
         return PlainTextResponse(await self.settings.metrics(), headers={"Content-Type": _PROMETHEUS})
 
-    async def _calls(self, request: Request, caller: Caller, began_at: float, form: str) -> list[Call]:
+    async def _photo_calls(
+        self, request: Request, caller: Caller, began_at: float, form: str | None
+    ) -> list[Call]:
         """What a request asks for: a call for each photo. Afterwards the photos are in their calls only."""
         limits = self.settings.limits
         query = query_parameters(request.scope["query_string"], limits.parameters)
@@ -183,52 +224,20 @@ class _Door:
             if form == GLB and len(body.photos) == 1:
                 _require_no_more(wanted, GLB)
             elif form in (GLB, MIXED):
-                _require_no_more(replace(wanted, preview=False), MIXED)
+                _require_no_more(wanted, MIXED)
             if share.size < _LARGE_BODY:
-                return [wanted.call(photo, caller, began_at) for photo in body.photos]
-            return [await asyncio.to_thread(wanted.call, photo, caller, began_at) for photo in body.photos]
+                return [wanted.photo_call(photo, caller, began_at) for photo in body.photos]
+            return [
+                await asyncio.to_thread(wanted.photo_call, photo, caller, began_at) for photo in body.photos
+            ]
 
-    async def _several(self, request: Request, form: str, calls: Sequence[Call]) -> Response:
-        """Of each photo its avatar or its error."""
-        if form == GLB and GLB not in request.headers.get("accept", "").lower():
-            form = MIXED  # whoever takes anything takes several files
-        if form not in (JSON, MIXED):
-            raise RequestError(406, f"{len(calls)} photos do not fit {form}", f"accept {JSON} or {MIXED}")
-
-        async def outcome(call: Call) -> Outcome:
-            try:
-                return await self._avatar(call)
-            except FacewrightError as error:
-                return error
-
-        async def all_outcomes() -> list[Outcome]:
-            async with asyncio.TaskGroup() as making:
-                tasks = [making.create_task(outcome(call)) for call in calls]
-            return [task.result() for task in tasks]
-
-        outcomes = await while_awaited(request.receive, all_outcomes())
-        if form == MIXED:
-            return answers.several_mixed_response(outcomes)
-        return await asyncio.to_thread(answers.several_json_response, outcomes)
-
-    async def _avatar(
-        self, call: Call, began: Callable[[str], None] | None = None, by_curl_d: bool = False
-    ) -> Avatar:
-        """What a call is answered; ``began`` is told of stages; ``by_curl_d``: see `_may_be_curl_d`."""
-        if began is not None:
-            call = replace(call, began=began)
-        try:
-            return Avatar.of(await self._house.answer(call))
-        except FacewrightError as error:
-            if by_curl_d and error.code is ErrorCode.BAD_PHOTO:
-                error.hint = f"{_CURL_HINT}; else {error.hint}"
-            elif error.hint == TIME_HINT:  # of the clients of gRPC
-                error.hint = f"allow more time: {TIMEOUT_HEADER}"
-            raise
+    def _traced(self, request: Request, call: Call) -> Call:
+        return replace(call, trace=self.settings.begin_trace(call.pipeline, request.headers))
 
     def _caller(self, request: Request) -> Caller:
-        peer = request.client.host if request.client else "unix"
-        return self.settings.authenticate(request.headers, peer)
+        peer = request.client.host if request.client else ""
+        headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+        return self.settings.authenticate(headers, peer)
 
 
 def _may_be_curl_d(request: Request) -> bool:
@@ -238,17 +247,11 @@ def _may_be_curl_d(request: Request) -> bool:
 
 def _require_no_more(wanted: Asked, form: str) -> None:
     """Refuse what an answer in that form has no room for, before it is computed."""
-    more = [name for name in ("preview", "tensors") if getattr(wanted, name)]
+    more = ["preview"] if wanted.preview and form == GLB else []
+    more += ["tensors"] if wanted.tensors else []
     if more:
         forms = f"{JSON} or {MIXED}" if more == ["preview"] else JSON
         raise RequestError(406, f"{form} has no room for {' and '.join(more)}", f"send Accept: {forms}")
-
-
-async def _in_form(form: str, avatar: Avatar) -> Response:
-    """An avatar in one of the forms."""
-    if form == JSON:
-        return await asyncio.to_thread(answers.json_response, avatar)
-    return answers.mixed_response(avatar) if form == MIXED else answers.glb_response(avatar)
 
 
 def _always(response: Response) -> Callable[[Request], object]:
@@ -259,7 +262,7 @@ def _always(response: Response) -> Callable[[Request], object]:
 
 
 async def _facewright_error(_request: Request, error: Exception) -> Response:
-    return error_response(error if isinstance(error, FacewrightError) else internal_error())
+    return error_response(error if isinstance(error, FacewrightError) else fault())
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
@@ -275,13 +278,13 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         return error_response(
             RequestError(status, "there is no such path", "GET /v1/docs lists those that there are")
         )
-    return error_response(internal_error())
+    return error_response(fault())
 
 
 async def _fault(request: Request, error: Exception) -> Response:
     """Of ours; Starlette raises it again, for `Envelope`."""
-    log_fault(request.scope, error)
-    return error_response(internal_error())
+    note_fault(request.scope, error)
+    return error_response(fault())
 
 
 async def _client_left(_request: Request, _error: Exception) -> Response:

@@ -7,13 +7,14 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
 from facewright.core.options import Option, OptionValue, validated_options
+from facewright.gateway import message
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.rest.errors import RequestError
 from facewright.pipelines.stages import Pipeline
@@ -22,10 +23,10 @@ from facewright_client.contract import ErrorCode, Tensor
 
 #: Until when the caller waits: seconds, such as ``2.5``.
 TIMEOUT_HEADER: Final = "X-Request-Timeout"
+PRIORITY: Final = Option(
+    int, 0, 0, 255, meaning="0 is answered first; more urgent than the API key allows is lowered"
+)
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
-_FILES: Final = (contract.GLB, contract.REPORT, contract.PREVIEW)
-#: ``raw_input_contents`` of ``ModelInferRequest``, length-delimited: field 7, wire type 2.
-_RAW_INPUT: Final = b"\x3a"
 
 
 def avatar_pipelines(served: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
@@ -56,9 +57,7 @@ def door_options(avatars: Mapping[str, Pipeline]) -> dict[str, Option]:
             bool, False, meaning="also draw the preview sheet, for application/json and multipart/mixed"
         ),
         "tensors": Option(str, "", meaning="names of float tensors that application/json has, with commas"),
-        "priority": Option(
-            int, 0, 0, 255, meaning="0 is answered first; more urgent than the API key allows is lowered"
-        ),
+        "priority": PRIORITY,
     }
 
 
@@ -78,6 +77,14 @@ def query_parameters(query: bytes, most: int) -> list[tuple[str, str]]:
         ) from None
 
 
+class Input(NamedTuple):
+    """A tensor that a request brings: its shape without the batch dimension, and its contents in pieces."""
+
+    tensor: Tensor
+    shape: Sequence[int]
+    pieces: Sequence[bytes | memoryview]
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is asked for, checked.
@@ -85,31 +92,43 @@ class Asked:
     Attributes:
         pipeline: that is to answer.
         options: of the pipeline, those that were given.
-        preview: whether the preview is wanted.
-        tensors: the float tensors that are wanted.
+        outputs: the tensors that are wanted.
         priority: as of `Call`, before the caller's own bound.
         timeout_s: after which the caller has left; None: never.
     """
 
     pipeline: Pipeline
     options: Mapping[str, OptionValue]
-    preview: bool
-    tensors: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     priority: int
     timeout_s: float | None
 
-    def call(self, photo: Sequence[bytes | memoryview], caller: Caller, began_at: float) -> Call:
-        """A photo's call.
+    @property
+    def preview(self) -> bool:
+        """Whether the preview is wanted."""
+        return contract.PREVIEW in self.outputs
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The float tensors that are wanted."""
+        return tuple(tensor for tensor in self.outputs if tensor.dtype == "TYPE_FP32")
+
+    def photo_call(self, photo: Sequence[bytes | memoryview], caller: Caller, began_at: float) -> Call:
+        """`call` for a photo in pieces."""
+        return self.call([Input(contract.PHOTO, (sum(map(len, photo)),), photo)], caller, began_at)
+
+    def call(self, inputs: Sequence[Input], caller: Caller, began_at: float) -> Call:
+        """What is asked of the house.
 
         Args:
-            photo: in pieces.
+            inputs: what the body brought.
             caller: who asks.
             began_at: `time.monotonic` seconds at which the request's headers were there.
         """
         identity = uuid.uuid4().hex
         return Call(
             pipeline=self.pipeline.name,
-            request=self._request(photo, identity),
+            request=self._request(inputs, identity),
             request_id=identity,
             caller=caller,
             deadline=None if self.timeout_s is None else began_at + self.timeout_s,
@@ -117,12 +136,17 @@ class Asked:
             arrived=time.monotonic(),
         )
 
-    def _request(self, photo: Sequence[bytes | memoryview], identity: str) -> bytes:
-        """A ``ModelInferRequest``. The photo is put behind its other fields, where it is copied once."""
-        size = sum(map(len, photo))
-        request = service_pb2.ModelInferRequest(model_name=self.pipeline.name, id=identity)
-        request.inputs.add(name=contract.PHOTO.name, datatype="UINT8", shape=(1, size))
-        for tensor in (*(file for file in _FILES if file != contract.PREVIEW or self.preview), *self.tensors):
+    def _request(self, inputs: Sequence[Input], identity: str) -> bytes:
+        """A ``ModelInferRequest``. Contents are put behind its other fields, where they are copied once; of
+        two that ask the same all bytes but those of the ``id`` are the same."""
+        request = service_pb2.ModelInferRequest(model_name=self.pipeline.name)
+        pieces: list[bytes | memoryview] = []
+        for tensor, shape, contents in inputs:
+            request.inputs.add(
+                name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=(1, *shape)
+            )
+            pieces += message.delimiter(message.RAW_CONTENTS, sum(map(len, contents))), *contents
+        for tensor in self.outputs:
             request.outputs.add(name=tensor.name)
         for name, value in self.options.items():
             parameter = request.parameters[name]
@@ -132,7 +156,8 @@ class Asked:
                 parameter.int64_param = value
             else:  # Triton's gRPC parameters have no float in older clients, see `validated_options`
                 parameter.string_param = str(value)
-        return b"".join((request.SerializeToString(), _RAW_INPUT, _varint(size), *photo))
+        head = request.SerializeToString(deterministic=True)
+        return b"".join((head, *pieces, message.delimiter(message.ID, len(identity)), identity.encode()))
 
 
 def asked(
@@ -152,6 +177,34 @@ def asked(
         raise RequestError(
             404, "this server makes no avatars of photos", "GET /v1/pipelines lists what it does"
         )
+    own = door_options(avatars)
+    pipeline, options, door = chosen(parameters, avatars, own)
+    if door["preview"] and contract.PREVIEW not in pipeline.gives:
+        raise FacewrightError(ErrorCode.BAD_OPTION, f"{pipeline.name} draws no preview", "leave preview out")
+    files = (contract.GLB, contract.REPORT, *([contract.PREVIEW] if door["preview"] else []))
+    deadline_s = float(options.get("deadline_ms", 0)) / 1e3
+    return Asked(
+        pipeline,
+        options,
+        (*files, *_tensors(str(door["tensors"]), pipeline)),
+        int(door["priority"]),
+        timeout_s(headers, deadline_s),
+    )
+
+
+def chosen(
+    parameters: Iterable[tuple[str, str]], offered: Mapping[str, Pipeline], own: Mapping[str, Option]
+) -> tuple[Pipeline, dict[str, OptionValue], dict[str, OptionValue]]:
+    """The pipeline that is meant, what is said to it, and all of the door's own options.
+
+    Args:
+        parameters: of the query and of the form.
+        offered: the pipelines that there are, by name.
+        own: the door's own options, ``pipeline`` among them.
+
+    Raises:
+        FacewrightError: BAD_OPTION, in the words that stages have for it; BAD_REQUEST: no such pipeline.
+    """
     given: dict[str, str] = {}
     for name, value in parameters:
         if name in given:
@@ -159,21 +212,13 @@ def asked(
                 ErrorCode.BAD_OPTION, f"option {name[:64]!r} is given twice", "give it once"
             )
         given[name] = value
-    own = door_options(avatars)
-    chosen = validated_options({k: v for k, v in given.items() if k == "pipeline"}, own)
-    pipeline = avatars[str(chosen.get("pipeline", own["pipeline"].default))]
+    name = given.get("pipeline", str(own["pipeline"].default))
+    if name not in offered:  # in the code that it has over gRPC
+        there = f"there are {', '.join(offered)}"
+        raise RequestError(400, f"pipeline {name[:64]!r} is not served here", there)
+    pipeline = offered[name]
     options = validated_options(given, {**own, **pipeline.options})
-    door = {name: options.pop(name, option.default) for name, option in own.items()}
-    if door["preview"] and contract.PREVIEW not in pipeline.gives:
-        raise FacewrightError(ErrorCode.BAD_OPTION, f"{pipeline.name} draws no preview", "leave preview out")
-    return Asked(
-        pipeline,
-        options,
-        bool(door["preview"]),
-        _tensors(str(door["tensors"]), pipeline),
-        int(door["priority"]),
-        _timeout_s(headers.get(TIMEOUT_HEADER.lower()), float(options.get("deadline_ms", 0)) / 1e3),
-    )
+    return pipeline, options, {name: options.pop(name, option.default) for name, option in own.items()}
 
 
 def float_tensors(pipeline: Pipeline) -> dict[str, Tensor]:
@@ -194,19 +239,14 @@ def _tensors(names: str, pipeline: Pipeline) -> tuple[Tensor, ...]:
     return tuple(known[name] for name in wanted)
 
 
-def _timeout_s(header: str | None, option_s: float) -> float | None:
-    """The shorter of the two ways to say it."""
+def timeout_s(headers: Mapping[str, str], option_s: float = 0.0) -> float | None:
+    """Seconds that the caller waits: the shorter of the two ways to say it; None: neither does.
+
+    Raises:
+        RequestError: 400.
+    """
+    header = headers.get(TIMEOUT_HEADER.lower())
     if header is not None and not (_SECONDS.fullmatch(header) and float(header) > 0):
         raise RequestError(400, f"{TIMEOUT_HEADER} is {header[:32]!r}", "give seconds, such as 2.5")
     given = [seconds for seconds in (float(header or 0), option_s) if seconds]
     return min(given, default=None)
-
-
-def _varint(number: int) -> bytes:
-    """A number as Protocol Buffers write it (https://protobuf.dev/programming-guides/encoding)."""
-    written = bytearray()
-    while number >= 0x80:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)

@@ -52,6 +52,15 @@ async def read_body(request: Request, limits: RestLimits, share: Share) -> Body:
     return await asyncio.to_thread(_form, pieces, boundary, limits)
 
 
+async def read_file(request: Request, limits: RestLimits, share: Share) -> list[bytes]:
+    """Read a body that is one file, in pieces; arguments and errors as of `read_body`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    _check_kind(media_type, request.headers)
+    if media_type == _FORM:
+        raise RequestError(415, "the body is a form", "send the file itself: curl --data-binary @start.npz")
+    return await _pieces(request, limits, limits.photo_bytes, share)
+
+
 def _check_kind(media_type: str, headers: Mapping[str, str]) -> None:
     """Refuse what is no photo by its own words, and what could be two bodies (RFC 9112, section 6.1)."""
     hint = f"send the photo itself ({PHOTO_FORMATS}) or {_FORM} with a file {PHOTO_FIELD!r}"

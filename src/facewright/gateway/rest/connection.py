@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from facewright.core.errors import FacewrightError
 from facewright.gateway.rest.errors import JSON, RequestError, http_status
 from facewright.gateway.rest.limits import RestLimits
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 
 #: Chunks that any body may have, however small.
 _FREE_CHUNKS: Final = 1000
@@ -30,7 +30,11 @@ _LOOK_EVERY_S: Final = 10.0
 _MALFORMED: Final = (
     ("illegal request line", "this is not HTTP/1.1", "send HTTP/1.1; gRPC has a port of its own"),
     ("conflicting Content-Length", "there are two lengths in Content-Length", "send one"),
-    ("Content-Length", "Content-Length is no number of bytes", "send the body's length in digits"),
+    (
+        "Content-Length",
+        "Content-Length is no number of bytes, or has more than 20 digits",
+        f"send the body's length in digits; at most {MAX_PHOTO_BYTES} are taken",
+    ),
     ("Missing mandatory Host", "there is no Host header", "send one; HTTP/1.1 asks for it"),
     ("multiple Host", "there are several Host headers", "send one"),
     ("tiny chunks", "the body comes in too many tiny chunks", "send larger ones, or Content-Length"),

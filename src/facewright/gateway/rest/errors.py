@@ -9,6 +9,7 @@ from typing import Final
 from starlette.responses import Response
 
 from facewright.core.errors import FacewrightError
+from facewright.gateway.faults import internal_error
 from facewright_client.contract import ErrorCode
 
 #: By error code. 422: the body is what it should be, and nothing can be made of it; 503 comes with
@@ -29,7 +30,7 @@ HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
     ErrorCode.INTERNAL: 500,
 }
 #: What BAD_REQUEST can be beside 400.
-BAD_REQUEST_STATUS: Final = (404, 405, 406, 408, 415, 431, 501)
+BAD_REQUEST_STATUS: Final = (404, 405, 406, 408, 409, 410, 415, 422, 431, 501)
 
 JSON: Final = "application/json"
 
@@ -51,13 +52,9 @@ class RequestError(FacewrightError):
         self.headers = dict(headers or {})
 
 
-def internal_error() -> FacewrightError:
+def fault() -> FacewrightError:
     """What a caller is told of a fault of ours: nothing."""
-    return FacewrightError(
-        ErrorCode.INTERNAL,
-        "the server failed on this request",
-        "try again; the server's log names the fault under this answer's X-Request-Id",
-    )
+    return internal_error("this answer's X-Request-Id")
 
 
 def http_status(error: FacewrightError) -> int:

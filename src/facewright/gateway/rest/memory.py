@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.responses import Response
@@ -93,12 +93,16 @@ class HeldResponse(Response):
         answer: itself, whose last message has no bytes: it is sent when those before were read.
         memory: in which it counts.
         caller: whose it is.
+        sent: called when all of it was.
     """
 
-    def __init__(self, answer: ASGIApp, memory: BodyMemory, caller: str) -> None:
+    def __init__(
+        self, answer: ASGIApp, memory: BodyMemory, caller: str, sent: Callable[[], None] | None = None
+    ) -> None:
         self._answer = answer
         self._memory = memory
         self._caller = caller
+        self._sent = sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -109,3 +113,5 @@ class HeldResponse(Response):
                 await send(message)  # uvicorn waits here until what was sent before is nearly read
 
             await self._answer(scope, receive, sending)
+        if self._sent is not None:
+            self._sent()

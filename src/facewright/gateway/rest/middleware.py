@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
-import traceback
 import uuid
 from collections.abc import Mapping
 from typing import Final
@@ -14,10 +12,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway.rest.errors import error_response, internal_error
+from facewright.gateway.faults import log_fault
+from facewright.gateway.rest.errors import error_response, fault
 from facewright_client.contract import ErrorCode
 
-_LOG: Final = logging.getLogger("facewright.gateway")
 #: Nothing that is answered may be kept by what lies between, or be taken for something else by a browser.
 _ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -55,18 +53,16 @@ class Envelope:
             raise
         except Exception as error:
             if scope["state"].get("fault") is not error:
-                log_fault(scope, error)
+                note_fault(scope, error)
             if started:
                 raise  # uvicorn ends the connection, so that nobody takes half an answer for a whole one
-            await error_response(internal_error())(scope, receive, sending)
+            await error_response(fault())(scope, receive, sending)
 
 
-def log_fault(scope: Scope, error: Exception) -> None:
-    """Write a fault of ours to the log under its request's id: where it was, but not its words, which may
-    quote what was sent."""
+def note_fault(scope: Scope, error: Exception) -> None:
+    """Write a fault of ours to the log under its request's id."""
     scope["state"]["fault"] = error
-    where = "".join(traceback.format_tb(error.__traceback__))
-    _LOG.error("request %s failed: %s at\n%s", scope["state"]["request_id"], type(error).__name__, where)
+    log_fault(f"request {scope['state']['request_id']}", error)
 
 
 class UnreadBody:

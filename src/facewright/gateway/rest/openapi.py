@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from facewright.core.options import Option
 from facewright.gateway.rest.answers import GLB, MIXED, WARNINGS_HEADER
-from facewright.gateway.rest.asked import TIMEOUT_HEADER, door_options, float_tensors
+from facewright.gateway.rest.asked import door_options, float_tensors
 from facewright.gateway.rest.body import PHOTO_FIELD
-from facewright.gateway.rest.errors import BAD_REQUEST_STATUS, HTTP_STATUS, JSON
+from facewright.gateway.rest.errors import JSON
 from facewright.gateway.rest.events import EVENTS
 from facewright.gateway.rest.limits import RestLimits
-from facewright.gateway.rest.pipeline_list import option_schema
+from facewright.gateway.rest.openapi_jobs import accepted, job_paths, job_schema
+from facewright.gateway.rest.openapi_parts import (
+    BINARY,
+    error,
+    error_responses,
+    get,
+    option_schemas,
+    query,
+    request_headers,
+)
 from facewright.pipelines.stages import Pipeline
 from facewright_client.contract import PHOTO_FORMATS, ErrorCode
 
@@ -30,11 +38,14 @@ _EVENTS: Final = (
 )
 
 
-def openapi(avatars: Mapping[str, Pipeline], limits: RestLimits, release: str) -> dict[str, Any]:
+def openapi(
+    avatars: Mapping[str, Pipeline], refinements: Mapping[str, Pipeline], limits: RestLimits, release: str
+) -> dict[str, Any]:
     """The document.
 
     Args:
         avatars: see `avatar_pipelines`.
+        refinements: see `refinement_pipelines`.
         limits: that it says.
         release: of Facewright.
     """
@@ -50,16 +61,17 @@ def openapi(avatars: Mapping[str, Pipeline], limits: RestLimits, release: str) -
         "security": [{}, {"key": []}],
         "paths": {
             "/v1/avatars": {"post": _create(avatars, limits)},
-            "/v1/pipelines": {"get": _get("pipelines", "Pipelines and their options.", JSON, closed=True)},
-            "/v1/version": {"get": _get("version", "The server's release.", JSON)},
-            "/v1/health/live": {"get": _get("live", "Whether the process answers.", JSON)},
+            **job_paths(refinements, limits),
+            "/v1/pipelines": {"get": get("pipelines", "Pipelines and their options.", JSON, closed=True)},
+            "/v1/version": {"get": get("version", "The server's release.", JSON)},
+            "/v1/health/live": {"get": get("live", "Whether the process answers.", JSON)},
             "/v1/health/ready": {"get": _ready()},
-            "/v1/metrics": {"get": _get("metrics", "Figures for Prometheus.", "text/plain", closed=True)},
-            "/v1/openapi.json": {"get": _get("openapi", "This document.", JSON)},
-            "/v1/docs": {"get": _get("docs", "This document as a page.", "text/html")},
+            "/v1/metrics": {"get": _metrics()},
+            "/v1/openapi.json": {"get": get("openapi", "This document.", JSON)},
+            "/v1/docs": {"get": get("docs", "This document as a page.", "text/html")},
         },
         "components": {
-            "schemas": {"Error": _error_schema(), "Avatar": _avatar_schema(avatars)},
+            "schemas": {"Error": _error_schema(), "Avatar": _avatar_schema(avatars), "Job": job_schema()},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "Where the server has API keys."}
             },
@@ -67,28 +79,8 @@ def openapi(avatars: Mapping[str, Pipeline], limits: RestLimits, release: str) -
     }
 
 
-def option_schemas(avatars: Mapping[str, Pipeline]) -> dict[str, dict[str, Any]]:
-    """Every option by name, the door's own first; where pipelines differ, each schema says whose it is."""
-    schemas = {name: option_schema(option) for name, option in door_options(avatars).items()}
-    owners: dict[str, dict[str, Option]] = {}
-    for row in avatars.values():
-        for name, option in row.options.items():
-            owners.setdefault(name, {})[row.name] = option
-    for name, by_pipeline in owners.items():
-        if len({repr(option) for option in by_pipeline.values()}) == 1:
-            schema = option_schema(next(iter(by_pipeline.values())))
-        else:
-            each = [{"title": owner, **option_schema(option)} for owner, option in by_pipeline.items()]
-            schema = {"anyOf": each, "description": by_pipeline[next(iter(by_pipeline))].meaning}
-        if len(by_pipeline) < len(avatars):
-            schema["description"] += f" ({', '.join(by_pipeline)})"
-        schemas[name] = schema
-    return schemas
-
-
 def _create(avatars: Mapping[str, Pipeline], limits: RestLimits) -> dict[str, Any]:
-    options = option_schemas(avatars)
-    binary: dict[str, Any] = {}  # OpenAPI 3.1: a body that is no text has no schema
+    options = option_schemas(avatars, door_options(avatars))
     photo = {"type": "string", "contentMediaType": "application/octet-stream"}
     photos = {"type": "array", "items": photo, "minItems": 1, "maxItems": limits.photos}
     form = {"type": "object", "required": [PHOTO_FIELD], "properties": {PHOTO_FIELD: photos, **options}}
@@ -99,12 +91,12 @@ def _create(avatars: Mapping[str, Pipeline], limits: RestLimits) -> dict[str, An
         "operationId": "createAvatar",
         "summary": "An avatar of a photo.",
         "description": says,
-        "parameters": [*_query(options), *_request_headers()],
+        "parameters": [*query(options), *request_headers()],
         "requestBody": {
             "required": True,
             "content": {
-                "image/*": binary,
-                "application/octet-stream": binary,
+                "image/*": BINARY,
+                "application/octet-stream": BINARY,
                 "multipart/form-data": {"schema": form},
             },
         },
@@ -113,7 +105,7 @@ def _create(avatars: Mapping[str, Pipeline], limits: RestLimits) -> dict[str, An
                 "description": "The avatar.",
                 "headers": _answer_headers(),
                 "content": {
-                    GLB: binary,
+                    GLB: BINARY,
                     JSON: {"schema": {"$ref": "#/components/schemas/Avatar"}},
                     MIXED: {
                         "schema": {
@@ -125,24 +117,10 @@ def _create(avatars: Mapping[str, Pipeline], limits: RestLimits) -> dict[str, An
                     EVENTS: {"schema": {"type": "string", "description": _EVENTS}},
                 },
             },
-            **_error_responses(),
+            "202": accepted(),
+            **error_responses(),
         },
     }
-
-
-def _query(options: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for name, schema in options.items():
-        yield {"name": name, "in": "query", "description": schema["description"], "schema": schema}
-
-
-def _request_headers() -> Iterator[dict[str, Any]]:
-    seconds = {"type": "number", "exclusiveMinimum": 0, "maximum": 999999}
-    identity = {"type": "string", "maxLength": 128}
-    for name, says, schema in (
-        (TIMEOUT_HEADER, "Seconds after which the caller has no more use for the answer.", seconds),
-        ("X-Request-Id", "Returned, and logged with faults; made up where absent.", identity),
-    ):
-        yield {"name": name, "in": "header", "description": says, "schema": schema}
 
 
 def _answer_headers() -> dict[str, Any]:
@@ -156,37 +134,14 @@ def _answer_headers() -> dict[str, Any]:
     }
 
 
-def _error_responses() -> dict[str, Any]:
-    by_status: dict[int, list[str]] = {}
-    for code, status in HTTP_STATUS.items():
-        by_status.setdefault(status, []).append(code)
-    for status in BAD_REQUEST_STATUS:
-        by_status.setdefault(status, []).append(ErrorCode.BAD_REQUEST)
-    return {str(status): _error(" or ".join(by_status[status]), status) for status in sorted(by_status)}
-
-
-def _error(says: str, status: int) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Error"}
-    response: dict[str, Any] = {"description": says + ".", "content": {JSON: {"schema": schema}}}
-    if status == 503:
-        come_back = {"description": "Whole seconds.", "schema": {"type": "integer", "minimum": 1}}
-        response["headers"] = {"Retry-After": come_back}
-    return response
-
-
-def _get(name: str, summary: str, media_type: str, closed: bool = False) -> dict[str, Any]:
-    schema = {"type": "object"} if media_type == JSON else {"type": "string"}
-    answer = {"description": summary, "content": {media_type: {"schema": schema}}}
-    operation: dict[str, Any] = {"operationId": name, "summary": summary, "responses": {"200": answer}}
-    if closed:
-        operation["responses"]["401"] = _error(ErrorCode.UNAUTHENTICATED, 401)
-    else:
-        operation["security"] = [{}]
+def _metrics() -> dict[str, Any]:
+    operation = get("metrics", "Figures for Prometheus.", "text/plain", closed=True)
+    operation["responses"]["403"] = error("The key is not one for the metrics", 403)
     return operation
 
 
 def _ready() -> dict[str, Any]:
-    operation = _get("ready", "Whether calls are taken.", JSON)
+    operation = get("ready", "Whether calls are taken.", JSON)
     operation["responses"]["503"] = {**operation["responses"]["200"], "description": "They are not."}
     return operation
 

@@ -28,7 +28,8 @@ _TRY: Final = """\
 curl --data-binary @me.jpg localhost:8000/v1/avatars -o me.glb
 curl -H 'Accept: application/json' --data-binary @me.jpg 'localhost:8000/v1/avatars?preview=true'
 curl -F photo=@me.jpg -F texture_size=2048 localhost:8000/v1/avatars -o me.glb
-curl -N -H 'Accept: text/event-stream' --data-binary @me.jpg localhost:8000/v1/avatars"""
+curl -N -H 'Accept: text/event-stream' --data-binary @me.jpg localhost:8000/v1/avatars
+curl -i -H 'Prefer: respond-async' --data-binary @me.jpg localhost:8000/v1/avatars"""
 
 
 def docs_page(document: Mapping[str, Any]) -> str:

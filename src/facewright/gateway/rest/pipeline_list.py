@@ -12,19 +12,19 @@ from facewright_client.contract import Tensor
 _KINDS = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
-def pipeline_list(served: Mapping[str, Pipeline], avatars: Collection[str]) -> dict[str, Any]:
+def pipeline_list(served: Mapping[str, Pipeline], by_rest: Collection[str]) -> dict[str, Any]:
     """All public pipelines.
 
     Args:
         served: by name.
-        avatars: names of those that ``POST /v1/avatars`` has; the others are called over gRPC.
+        by_rest: names of those that REST has; the others are called over gRPC.
     """
     return {
         "pipelines": [
             {
                 "name": row.name,
                 "summary": row.summary,
-                "rest": row.name in avatars,
+                "rest": row.name in by_rest,
                 "takes": list(map(_tensor, row.takes)),
                 "gives": list(map(_tensor, row.gives)),
                 "options": [{"name": name, **option_schema(option)} for name, option in row.options.items()],

@@ -17,7 +17,7 @@ from facewright.core.errors import FacewrightError
 from facewright.gateway.addresses import grpc_peer_name
 from facewright.gateway.photo_budget import PhotoBudget
 from facewright.gateway.reading_turns import ReadingTurns
-from facewright.gateway.statuses import GRPC_STATUS
+from facewright.gateway.statuses import STATUS
 from facewright_client.contract import ErrorCode
 
 #: Messages that are read at a time: so many times the largest one is what senders can make the door hold.
@@ -126,7 +126,7 @@ async def refuse(context: Any, error: FacewrightError) -> NoReturn:
     if error.retry_after_s is not None:
         trailing = (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1e3))),)
     error.stage = error.stage or "gateway"
-    await context.abort(GRPC_STATUS[error.code], error.to_json(), trailing)
+    await context.abort(STATUS[error.code].grpc, error.to_json(), trailing)
     raise error  # never: abort does
 
 

@@ -9,10 +9,11 @@ from facewright.core.options import Option
 from facewright.gateway.rest.answers import GLB, MIXED, WARNINGS_HEADER
 from facewright.gateway.rest.asked import TIMEOUT_HEADER, door_options, float_tensors
 from facewright.gateway.rest.body import PHOTO_FIELD
-from facewright.gateway.rest.errors import BAD_REQUEST_STATUS, HTTP_STATUS, JSON
+from facewright.gateway.rest.errors import BAD_REQUEST_STATUS, JSON
 from facewright.gateway.rest.events import EVENTS
 from facewright.gateway.rest.limits import RestLimits
 from facewright.gateway.rest.pipeline_list import option_schema
+from facewright.gateway.statuses import STATUS
 from facewright.pipelines.stages import Pipeline
 from facewright_client.contract import PHOTO_FORMATS, ErrorCode
 
@@ -158,8 +159,8 @@ def _answer_headers() -> dict[str, Any]:
 
 def _error_responses() -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
-    for code, status in HTTP_STATUS.items():
-        by_status.setdefault(status, []).append(code)
+    for code, status in STATUS.items():
+        by_status.setdefault(status.http, []).append(code)
     for status in BAD_REQUEST_STATUS:
         by_status.setdefault(status, []).append(ErrorCode.BAD_REQUEST)
     return {str(status): _error(" or ".join(by_status[status]), status) for status in sorted(by_status)}

@@ -47,50 +47,71 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
         self._questions = ReadingTurns(_QUESTIONS_AT_ONCE, _ARRIVES_WITHIN_S)
         self._streams = ReadingTurns(_STREAMS_AT_ONCE, _STREAM_WAITS_S)
         self._unread = PhotoBudget(_UNREAD_BYTES)
+        self._bounded: dict[str, grpc.RpcMethodHandler] = {}  # by method
 
-    async def photo(self, requests: AsyncIterator[Any], caller: str) -> Any:
+    async def photo(self, context: Any, caller: str) -> Any:
         """The one message of a call for an avatar.
 
         Raises:
             FacewrightError: OVERLOADED, DEADLINE_EXCEEDED, BAD_REQUEST: it does not come.
         """
-        return await _first(requests, caller, self._messages)
+        return await _first(context, caller, self._messages)
 
-    async def question(self, requests: AsyncIterator[Any], caller: str) -> Any:
+    async def question(self, context: Any, caller: str) -> Any:
         """The one message of any other call; raises as `photo`."""
-        return await _first(requests, caller, self._questions)
+        return await _first(context, caller, self._questions)
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
         details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
-        """gRPC's entry point. On the line calls of every kind look like streams."""
+        """gRPC's entry point."""
         handler = await continuation(details)
         if handler is None:
             return None
+        bounded = self._bounded.get(details.method)
+        if bounded is None:
+            bounded = self._bounded[details.method] = self._handler(handler)
+        return bounded
 
-        async def bounded(requests: AsyncIterator[Any], context: Any) -> None:
+    def _handler(self, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+        """A method that reads in turns, as one whose requests are a stream: of any other gRPC itself reads the
+        message before anybody is asked. On the line they look alike.
+        """
+
+        async def one(requests: AsyncIterator[Any], context: Any) -> Any:
             caller = grpc_peer_name(context.peer())
             try:
-                if handler.request_streaming:  # photos are answered by these only
+                if handler.request_streaming:  # a photo; these read by themselves
                     self._check_unread(caller)
-                if handler.request_streaming and handler.response_streaming:
+                    answer = await handler.stream_unary(requests, context)
+                else:
+                    answer = await handler.unary_unary(await self.question(context, caller), context)
+            except FacewrightError as error:
+                await refuse(context, error)
+            self._hold_until_read(answer, context, caller)
+            return answer
+
+        async def many(requests: AsyncIterator[Any], context: Any) -> None:
+            caller = grpc_peer_name(context.peer())
+            try:
+                if handler.request_streaming:
+                    self._check_unread(caller)
                     async with self._streams.turn(caller):
                         await self._write_all(handler.stream_stream(requests, context), context, caller)
-                elif handler.request_streaming:  # these read by themselves
-                    await self._write(await handler.stream_unary(requests, context), context, caller)
-                elif handler.response_streaming:
-                    request = await self.question(requests, caller)
-                    await self._write_all(handler.unary_stream(request, context), context, caller)
                 else:
-                    request = await self.question(requests, caller)
-                    await self._write(await handler.unary_unary(request, context), context, caller)
+                    request = await self.question(context, caller)
+                    await self._write_all(handler.unary_stream(request, context), context, caller)
             except FacewrightError as error:
                 await refuse(context, error)
 
-        return grpc.stream_stream_rpc_method_handler(
-            bounded, handler.request_deserializer, handler.response_serializer
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                many, handler.request_deserializer, handler.response_serializer
+            )
+        return grpc.stream_unary_rpc_method_handler(
+            one, handler.request_deserializer, handler.response_serializer
         )
 
     def _check_unread(self, caller: str) -> None:
@@ -102,22 +123,26 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
                 retry_after_s=_COME_BACK_S,
             )
 
-    async def _write(self, answer: Any, context: Any, caller: str) -> None:
-        """Returns when the caller has taken the answer, but for what its window lets through."""
+    def _hold_until_read(self, answer: Any, context: Any, caller: str) -> None:
+        """Count an answer until its call has ended: until the caller has taken it, but for what its window lets
+        through, or has gone.
+        """
         size = len(answer) if isinstance(answer, bytes) else 0
         self._unread.take(caller, size)
-        try:
-            await context.write(answer)
-        finally:
-            self._unread.take(caller, -size)
+        context.add_done_callback(lambda _: self._unread.take(caller, -size))
 
     async def _write_all(self, answers: Any, context: Any, caller: str) -> None:
         """What a servant yields, or writes itself."""
-        if isinstance(answers, AsyncIterator):
-            async for answer in answers:
-                await self._write(answer, context, caller)
-        else:
+        if not isinstance(answers, AsyncIterator):
             await answers
+            return
+        async for answer in answers:
+            size = len(answer) if isinstance(answer, bytes) else 0
+            self._unread.take(caller, size)
+            try:
+                await context.write(answer)  # returns when the caller has taken it
+            finally:
+                self._unread.take(caller, -size)
 
 
 async def refuse(context: Any, error: FacewrightError) -> NoReturn:
@@ -130,17 +155,18 @@ async def refuse(context: Any, error: FacewrightError) -> NoReturn:
     raise error  # never: abort does
 
 
-async def _first(requests: AsyncIterator[Any], caller: str, turns: ReadingTurns) -> Any:
+async def _first(context: Any, caller: str, turns: ReadingTurns) -> Any:
     async with turns.turn(caller):
         try:
             async with asyncio.timeout(_ARRIVES_WITHIN_S):
-                async for request in requests:
-                    return request
+                request = await context.read()
         except TimeoutError:
             raise FacewrightError(
                 ErrorCode.DEADLINE_EXCEEDED,
                 f"the request did not arrive within {_ARRIVES_WITHIN_S:.0f} s",
                 "send it at once",
             ) from None
+    if request is not grpc.aio.EOF:
+        return request
     await asyncio.sleep(_NOTICED_S)
     raise FacewrightError(ErrorCode.BAD_REQUEST, "the call has no request", "send one")

@@ -153,10 +153,10 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         service, _, method = details.method.lstrip("/").partition("/")
         return self._handlers.get(method) if service == SERVICE else None
 
-    async def _infer(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+    async def _infer(self, _requests: object, context: Any) -> bytes:
         try:
             caller = self._caller(context)
-            request = await self._reading.photo(requests, caller.name)
+            request = await self._reading.photo(context, caller.name)
             head = message.head_of(request)
             answer = await self._door.house.answer(self._call(request, head, caller, context))
         except FacewrightError as error:
@@ -230,13 +230,13 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
 
     def _about(
         self, answer: Callable[[bytes], Awaitable[bytes]]
-    ) -> Callable[[AsyncIterator[bytes], Any], Awaitable[bytes]]:
+    ) -> Callable[[object, Any], Awaitable[bytes]]:
         """A method about the server itself: none of them waits in line."""
 
-        async def answered(requests: AsyncIterator[bytes], context: Any) -> bytes:
+        async def answered(_requests: object, context: Any) -> bytes:
             try:
                 caller = self._caller(context)
-                return await answer(await self._reading.question(requests, caller.name))
+                return await answer(await self._reading.question(context, caller.name))
             except FacewrightError as error:
                 await refuse(context, error)
 

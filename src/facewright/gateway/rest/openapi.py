@@ -159,8 +159,8 @@ def _answer_headers() -> dict[str, Any]:
 
 def _error_responses() -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
-    for code, status in STATUS.items():
-        by_status.setdefault(status.http, []).append(code)
+    for code, of_code in STATUS.items():
+        by_status.setdefault(of_code.http, []).append(code)
     for status in BAD_REQUEST_STATUS:
         by_status.setdefault(status, []).append(ErrorCode.BAD_REQUEST)
     return {str(status): _error(" or ".join(by_status[status]), status) for status in sorted(by_status)}

@@ -6,6 +6,7 @@ No name is looked up here: nothing on the loop may wait for DNS, and what DNS sa
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -33,6 +34,7 @@ def grpc_peer_name(peer: str) -> str:
     return host_name(rest.rpartition(":")[0])
 
 
+@lru_cache(maxsize=4096)
 def host_name(host: str | None) -> str:
     """Name of a caller by the address that it calls from, without its port.
 

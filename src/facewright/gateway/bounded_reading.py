@@ -76,8 +76,8 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
         return bounded
 
     def _handler(self, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
-        """A method that reads in turns, as one whose requests are a stream: of any other gRPC itself reads the
-        message before anybody is asked. On the line they look alike.
+        """A method that reads in turns, as one whose requests are a stream: of any other, gRPC itself reads
+        the message before anybody is asked. On the line they look alike.
         """
 
         async def one(requests: AsyncIterator[Any], context: Any) -> Any:
@@ -124,8 +124,8 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
             )
 
     def _hold_until_read(self, answer: Any, context: Any, caller: str) -> None:
-        """Count an answer until its call has ended: until the caller has taken it, but for what its window lets
-        through, or has gone.
+        """Count an answer until its call has ended: until the caller has taken it, but for what its window
+        lets through, or has gone.
         """
         size = len(answer) if isinstance(answer, bytes) else 0
         self._unread.take(caller, size)

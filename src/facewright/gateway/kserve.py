@@ -161,7 +161,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             answer = await self._door.house.answer(self._call(request, head, caller, context))
         except FacewrightError as error:
             await refuse(context, error)
-        return message.with_id(answer, head.id) if head.id else answer
+        return message.with_id(answer, head.request.id) if head.request.id else answer
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
         try:
@@ -176,9 +176,11 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             identity = ""
             try:
                 head = message.head_of(request)
-                identity = head.id
+                identity = head.request.id
                 call = self._call(request, head, caller, context)
-                stream = stream_with_stages if _flag(head.parameters, PROGRESS_PARAMETER) else stream_of
+                stream = (
+                    stream_with_stages if _flag(head.request.parameters, PROGRESS_PARAMETER) else stream_of
+                )
                 pipeline = self._door.served[call.pipeline]
                 async with aclosing(stream(self._door.house, pipeline, call)) as answers:
                     async for answer in answers:
@@ -196,30 +198,31 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
                 await room.acquire()
                 answering.create_task(answered(request))
 
-    def _call(self, request: bytes, head: Any, caller: Caller, context: Any) -> Call:
+    def _call(self, request: bytes, head: message.Head, caller: Caller, context: Any) -> Call:
         """A request as the house takes it: under an id of the house's own, for callers' need not differ."""
-        if head.model_name not in self._door.served:
-            raise _not_served(head.model_name, self._door.served)
-        if any("shared_memory_region" in tensor.parameters for tensor in (*head.inputs, *head.outputs)):
+        said = head.request
+        if said.model_name not in self._door.served:
+            raise _not_served(said.model_name, self._door.served)
+        if any("shared_memory_region" in tensor.parameters for tensor in (*said.inputs, *said.outputs)):
             raise FacewrightError(
                 ErrorCode.BAD_REQUEST, "shared memory is not taken", "send tensors in the request"
             )
-        if head.parameters.get(PROGRESS_PARAMETER, _TRUE).WhichOneof("parameter_choice") != "bool_param":
+        if said.parameters.get(PROGRESS_PARAMETER, _TRUE).WhichOneof("parameter_choice") != "bool_param":
             raise FacewrightError(
                 ErrorCode.BAD_REQUEST,
                 f"parameter {PROGRESS_PARAMETER} is neither true nor false",
                 "send it as a bool_param",
             )
-        check_tensors(request, head, self._door.served[head.model_name])
+        check_tensors(head, self._door.served[said.model_name])
         house_id = uuid.uuid4().hex
         left = context.time_remaining()
         return Call(
-            pipeline=head.model_name,
+            pipeline=said.model_name,
             request=message.with_id(request, house_id),
             request_id=house_id,
             caller=caller,
             deadline=None if left is None else time.monotonic() + left,
-            priority=max(_integer(head.parameters.get("priority")), caller.best_priority),
+            priority=max(_integer(said.parameters.get("priority")), caller.best_priority),
         )
 
     def _caller(self, context: Any) -> Caller:

@@ -28,6 +28,8 @@ from tests.support.triton_behind import glb_of
 
 #: A window of nothing, which no answer fits into (RFC 9113, section 6.5.2).
 _READS_NOTHING = frame(SETTINGS, struct.pack(">HI", 4, 0))
+#: Type, flags and stream of a frame that asks for another connection (RFC 9113, section 6.8).
+_GO_AWAY = bytes((7, 0, 0, 0, 0, 0))
 
 
 def _port(door: str) -> int:
@@ -246,3 +248,30 @@ def test_connections_that_say_nothing_leave_room(tmp_path: Path, monkeypatch: py
     assert first, "the door greets whom it takes"
     assert last == b""
     assert answer == b"\x08\x01"
+
+
+@pytest.mark.parametrize("option", ["grpc.max_connection_age_ms", "grpc.max_connection_idle_ms"])
+def test_connections_are_made_anew_now_and_then_and_no_call_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    limits = dict(kserve._OPTIONS)
+    assert 30_000 <= limits[option] <= 600_000
+    monkeypatch.setattr(kserve, "_OPTIONS", tuple({**limits, option: 100}.items()))
+
+    def attack(door: str) -> list[bytes]:
+        with socket.create_connection(("127.0.0.1", _port(door)), 10) as silent:
+            silent.sendall(http2_frames.PREFACE + frame(SETTINGS, b""))
+            with grpc.insecure_channel(door, UNBOUNDED) as channel:
+                health = channel.unary_unary("/grpc.health.v1.Health/Check")
+                healths = []
+                for _ in range(20):
+                    healths.append(health(b"", timeout=20))
+                    time.sleep(0.03)
+            heard = b""
+            while _GO_AWAY not in heard and (more := silent.recv(4096)):
+                heard += more
+            assert _GO_AWAY in heard
+        return healths
+
+    healths, _ = asked(tmp_path, attack)
+    assert set(healths) == {b"\x08\x01"}

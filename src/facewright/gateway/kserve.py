@@ -52,7 +52,12 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 5),
-    ("grpc.max_connection_idle_ms", 600_000),
+    # Who asks nothing for a while connects anew with its next call. So does who goes on asking: behind a
+    # balancer connections find the servers that came meanwhile. What is in flight then is answered on the old
+    # one; a stream that is open for longer ends.
+    ("grpc.max_connection_idle_ms", 60_000),
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 600_000),
     # Strangers' connections must not take what files, the other door and the next Triton need.
     ("grpc.max_allowed_incoming_connections", 1000),
     ("grpc.server_handshake_timeout_ms", 10_000),

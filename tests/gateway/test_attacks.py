@@ -21,7 +21,7 @@ from benchmarks.chaos.crafted import SEED, message, raw, small_calls
 from benchmarks.chaos.crafted_requests import messages
 from benchmarks.chaos.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame
 from benchmarks.chaos.mutated_requests import mutations
-from facewright.gateway import kserve
+from facewright.gateway import kserve, reading_turns
 from facewright.gateway.kserve import LARGEST_REQUEST
 from tests.gateway.test_kserve import asked, inferred
 from tests.support.triton_behind import glb_of
@@ -98,6 +98,25 @@ def test_callers_that_stop_in_the_middle_hold_little(tmp_path: Path) -> None:
     (taken, health), _ = asked(tmp_path, attack)
     assert taken < 8 * LARGEST_REQUEST
     assert health == b"\x08\x01"
+
+
+def test_callers_that_dribble_give_way_to_whole_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold every turn that this address may have, and send no more."""
+    monkeypatch.setattr(reading_turns, "_UNDISTURBED_S", 0.1)
+
+    def attack(door: str) -> bytes:
+        began = http2_frames.conversation(http2_frames.call(INFER, b"some of it", announced=1000))
+        slow = [socket.create_connection(("127.0.0.1", _port(door)), 10) for _ in range(4)]
+        for connection in slow:
+            connection.sendall(began)
+        photo, _ = inferred(door, client_timeout=10)
+        for connection in slow:
+            connection.close()
+        return photo
+
+    assert asked(tmp_path, attack)[0] == b"a photo"
 
 
 def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:

@@ -57,6 +57,13 @@ def add_serve(commands: Any) -> None:
         help="refuse whoever could not be let in within so long, seconds (default: %(default)s; 0: nobody)",
     )
     serve.add_argument(
+        "--photo-memory",
+        type=arguments.count,
+        default=256,
+        metavar="MIB",
+        help="hold as much of requests, MiB; gRPC reads one for each 32 at a time (default: %(default)s)",
+    )
+    serve.add_argument(
         "--probe-every",
         type=arguments.seconds,
         default=30.0,
@@ -168,6 +175,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             profile=parsed.profile,
             cores=parsed.cores,
             longest_wait_s=parsed.longest_wait or math.inf,
+            photo_memory_mib=parsed.photo_memory,
             probe_every_s=parsed.probe_every,
             pipelines=parsed.pipelines,
             networks=parsed.networks,

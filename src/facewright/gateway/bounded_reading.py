@@ -20,9 +20,8 @@ from facewright.gateway.reading_turns import ReadingTurns
 from facewright.gateway.statuses import STATUS
 from facewright_client.contract import ErrorCode
 
-#: Messages that are read at a time: so many times the largest one is what senders can make the door hold.
-_READ_AT_ONCE: Final = 8
-#: Beside them. Whoever asks after the server's health waits for nobody's photo.
+#: Messages that are read at a time beside those for avatars: whoever asks after the server's health waits for
+#: nobody's photo.
 _QUESTIONS_AT_ONCE: Final = 4
 #: Streams that are open at a time, each of which may have sent a part of its next message.
 _STREAMS_AT_ONCE: Final = 16
@@ -40,11 +39,14 @@ _NOTICED_S: Final = 0.1
 class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an untyped package
     """Has every method of a server read in turns, whoever has written it: grpcio's own servants of health and
     reflection read what is sent to them before they look at it.
+
+    Args:
+        at_once: messages for avatars that are read at a time; it holds so many of the largest at most.
     """
 
-    def __init__(self) -> None:
-        self._messages = ReadingTurns(_READ_AT_ONCE, _ARRIVES_WITHIN_S)
-        self._questions = ReadingTurns(_QUESTIONS_AT_ONCE, _ARRIVES_WITHIN_S)
+    def __init__(self, at_once: int) -> None:
+        self._messages = ReadingTurns(at_once, _ARRIVES_WITHIN_S, _ARRIVES_WITHIN_S)
+        self._questions = ReadingTurns(_QUESTIONS_AT_ONCE, _ARRIVES_WITHIN_S, _ARRIVES_WITHIN_S)
         self._streams = ReadingTurns(_STREAMS_AT_ONCE, _STREAM_WAITS_S)
         self._unread = PhotoBudget(_UNREAD_BYTES)
         self._bounded: dict[str, grpc.RpcMethodHandler] = {}  # by method
@@ -157,15 +159,7 @@ async def refuse(context: Any, error: FacewrightError) -> NoReturn:
 
 async def _first(context: Any, caller: str, turns: ReadingTurns) -> Any:
     async with turns.turn(caller):
-        try:
-            async with asyncio.timeout(_ARRIVES_WITHIN_S):
-                request = await context.read()
-        except TimeoutError:
-            raise FacewrightError(
-                ErrorCode.DEADLINE_EXCEEDED,
-                f"the request did not arrive within {_ARRIVES_WITHIN_S:.0f} s",
-                "send it at once",
-            ) from None
+        request = await context.read()
     if request is not grpc.aio.EOF:
         return request
     await asyncio.sleep(_NOTICED_S)

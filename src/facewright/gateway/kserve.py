@@ -31,7 +31,7 @@ from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.tensors import check_tensors
 from facewright.gateway.triton import SERVICE
 from facewright.pipelines.stages import Pipeline
-from facewright_client.contract import PROGRESS_PARAMETER, ErrorCode
+from facewright_client.contract import MAX_PHOTO_BYTES, PROGRESS_PARAMETER, ErrorCode
 
 #: The largest encoded photo, and room for everything beside it.
 LARGEST_REQUEST: Final = 33 * 2**20
@@ -91,10 +91,11 @@ class GrpcDoor:
 
     Args:
         doorway: what is let through.
+        reading_bytes: how much of messages it may hold before they are whole.
     """
 
-    def __init__(self, doorway: Doorway) -> None:
-        reading = BoundedReading()
+    def __init__(self, doorway: Doorway, reading_bytes: int = 256 * 2**20) -> None:
+        reading = BoundedReading(max(reading_bytes // MAX_PHOTO_BYTES, 2))
         self._server = grpc.aio.server(options=_OPTIONS, interceptors=(reading,))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

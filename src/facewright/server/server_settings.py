@@ -20,6 +20,7 @@ class ServerSettings:
         pipelines: which are served; all when empty.
         cores: CPU cores that decide how many instances of a stage run; 0: those this process may use.
         longest_wait_s: who could not be let in within it is refused at once, OVERLOADED.
+        photo_memory_mib: how much of requests is held, those that wait to be let in among them.
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
         spare: whether a second Triton is kept loaded, to take over at once: twice the memory.
@@ -43,6 +44,7 @@ class ServerSettings:
     pipelines: tuple[str, ...] = ()
     cores: int = 0
     longest_wait_s: float = 2.0
+    photo_memory_mib: int = 256
     probe_every_s: float = 30.0
     start_within_s: float = 120.0
     spare: bool = False

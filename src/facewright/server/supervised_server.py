@@ -274,7 +274,9 @@ class Server:
         pages = page_rules(settings.host, guarded, settings.allow_hosts, settings.allow_origins)
         # Two for each core keep the stages busy, and whoever is inside is answered in twice its time alone.
         admission = AdmissionSettings(
-            at_once=2 * settings.usable_cores, longest_wait_s=settings.longest_wait_s
+            at_once=2 * settings.usable_cores,
+            longest_wait_s=settings.longest_wait_s,
+            photo_budget_bytes=settings.photo_memory_mib * 2**20,
         )
         doors = GatewaySettings(
             settings.host, settings.grpc_port, settings.http_port, pages, admission, encryption

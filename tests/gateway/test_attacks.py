@@ -119,7 +119,8 @@ def test_callers_that_dribble_give_way_to_whole_messages(
     assert asked(tmp_path, attack)[0] == b"a photo"
 
 
-def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
+def test_answers_that_nobody_reads_are_bounded(tmp_path: Path, method: str) -> None:
     """Of a caller that reads nothing no more photos are taken, once its answers fill its share."""
     size = 40 * 2**20
 
@@ -129,7 +130,7 @@ def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
         return answer
 
     def attack(door: str) -> bool:
-        unread = [_unread_call(_port(door)) for _ in range(4)]
+        unread = [_unread_call(_port(door), f"/inference.GRPCInferenceService/{method}") for _ in range(4)]
         try:
             refused = _until(lambda: not _answered(door))
             assert _health(door) == b"\x08\x01"
@@ -209,10 +210,10 @@ def _push(connection: socket.socket, streams: int, most: int) -> int:
     return sent
 
 
-def _unread_call(port: int) -> socket.socket:
+def _unread_call(port: int, method: str) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), 10)
     ended = frame(DATA, b"", 1, END_STREAM)
-    called = http2_frames.call(INFER, avatar_request(b"a photo"))
+    called = http2_frames.call(method, avatar_request(b"a photo"))
     connection.sendall(http2_frames.PREFACE + _READS_NOTHING + called + ended)
     return connection
 

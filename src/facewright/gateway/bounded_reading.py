@@ -7,7 +7,8 @@ all but the last byte of 33 MiB, and leave it at that (tests/gateway/test_attack
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -101,10 +102,10 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
                 if handler.request_streaming:
                     self._check_unread(caller)
                     async with self._streams.turn(caller):
-                        await self._write_all(handler.stream_stream(requests, context), context, caller)
+                        await _write_all(handler.stream_stream(requests, context), context)
                 else:
                     request = await self.question(context, caller)
-                    await self._write_all(handler.unary_stream(request, context), context, caller)
+                    await _write_all(handler.unary_stream(request, context), context)
             except FacewrightError as error:
                 await refuse(context, error)
 
@@ -115,6 +116,20 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
         return grpc.stream_unary_rpc_method_handler(
             one, handler.request_deserializer, handler.response_serializer
         )
+
+    @contextmanager
+    def unread(self, answer: bytes, caller: str) -> Iterator[None]:
+        """For as long as one of a stream's answers waits for its caller.
+
+        Raises:
+            FacewrightError: OVERLOADED: others wait for it already, and this one is not kept.
+        """
+        self._check_unread(caller)
+        self._unread.take(caller, len(answer))
+        try:
+            yield
+        finally:
+            self._unread.take(caller, -len(answer))
 
     def _check_unread(self, caller: str) -> None:
         if not self._unread.has_room(caller, 1):
@@ -133,18 +148,14 @@ class BoundedReading(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # of an
         self._unread.take(caller, size)
         context.add_done_callback(lambda _: self._unread.take(caller, -size))
 
-    async def _write_all(self, answers: Any, context: Any, caller: str) -> None:
-        """What a servant yields, or writes itself."""
-        if not isinstance(answers, AsyncIterator):
-            await answers
-            return
+
+async def _write_all(answers: Any, context: Any) -> None:
+    """What a servant yields, or writes itself."""
+    if isinstance(answers, AsyncIterator):
         async for answer in answers:
-            size = len(answer) if isinstance(answer, bytes) else 0
-            self._unread.take(caller, size)
-            try:
-                await context.write(answer)  # returns when the caller has taken it
-            finally:
-                self._unread.take(caller, -size)
+            await context.write(answer)
+    else:
+        await answers
 
 
 async def refuse(context: Any, error: FacewrightError) -> NoReturn:

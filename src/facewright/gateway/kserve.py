@@ -175,6 +175,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         except FacewrightError as error:
             await refuse(context, error)
             return
+        address = grpc_peer_name(context.peer())
         room = asyncio.Semaphore(_MOST_PER_STREAM)
         writing = asyncio.Lock()
 
@@ -190,8 +191,9 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
                 pipeline = self._door.served[call.pipeline]
                 async with aclosing(stream(self._door.house, pipeline, call)) as answers:
                     async for answer in answers:
-                        async with writing:
-                            await context.write(message.streamed(message.with_id(answer, identity)))
+                        with self._reading.unread(answer, address):
+                            async with writing:
+                                await context.write(message.streamed(message.with_id(answer, identity)))
             except FacewrightError as error:
                 error.stage = error.stage or "gateway"
                 async with writing:

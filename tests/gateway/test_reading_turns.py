@@ -92,6 +92,24 @@ def test_who_leaves_at_the_moment_of_its_turn_gives_it_on() -> None:
     run_in_virtual_time(scene())
 
 
+def test_who_comes_while_a_turn_is_being_given_on_waits_for_it() -> None:
+    async def scene() -> None:
+        reading = _Reading(ReadingTurns(2, patience_s=30, arrives_within_s=30))
+        for name in ("a1", "a2"):
+            reading.comes(name)
+        await asyncio.sleep(0.01)
+        reading._over["a1"].set()
+        while reading.readers:
+            await asyncio.sleep(0)
+        reading.comes("a3")  # a2 has its turn by now, and has not run
+        await asyncio.sleep(0.01)
+        assert reading.readers == ["a2"]
+        await reading.ends("a2")
+        assert reading.readers == ["a3"]
+
+    run_in_virtual_time(scene())
+
+
 def test_patience_ends() -> None:
     async def scene() -> None:
         reading = _Reading(ReadingTurns(2, patience_s=5))

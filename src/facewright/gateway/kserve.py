@@ -201,10 +201,13 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             finally:
                 room.release()
 
-        async with asyncio.TaskGroup() as answering:
-            async for request in requests:
-                await room.acquire()
-                answering.create_task(answered(request))
+        try:
+            async with asyncio.TaskGroup() as answering:
+                async for request in requests:
+                    await room.acquire()
+                    answering.create_task(answered(request))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # gRPC knows its own, of a caller that left, by their kind
 
     def _call(self, request: bytes, head: message.Head, caller: Caller, context: Any) -> Call:
         """A request as the house takes it: under an id of the house's own, for callers' need not differ."""

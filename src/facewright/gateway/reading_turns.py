@@ -103,8 +103,9 @@ class ReadingTurns:
 
     def _make_way(self, now: float) -> float:
         """End a turn that has lasted long enough, of whoever has most the oldest; says when to look again."""
-        if self._arrives_within_s is None or any(reader.gives_way for reader in self._readers):
-            return now + _LOOKS_AGAIN_S
+        turns_end = self._arrives_within_s is not None
+        if not turns_end or not self._readers or any(reader.gives_way for reader in self._readers):
+            return now + _LOOKS_AGAIN_S  # or as soon as a turn comes
         turns = Counter(reader.caller for reader in self._readers)
         reader = max(self._readers, key=lambda reader: (turns[reader.caller], -reader.since))
         if now < reader.since + _UNDISTURBED_S:

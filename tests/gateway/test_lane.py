@@ -73,6 +73,11 @@ def test_while_triton_is_away_everything_begins_when_it_is_back() -> None:
     assert lane.wait_of(a_call(), 12.1).seconds == pytest.approx(2 * (SERVICE_S - 0.1))
 
 
+def test_a_call_that_is_about_to_end_may_take_half_as_long_again() -> None:
+    """Where one takes longer than anybody waits, it is the only one that is waited for."""
+    assert a_lane([9.61]).wait_of(a_call(), 10.0).seconds == pytest.approx(0.01 + SERVICE_S / 2)
+
+
 def test_what_was_inside_while_triton_was_away_says_nothing_of_the_service_time() -> None:
     lane = a_lane([], at_once=2)
     before, during = lane.enter(a_call(), 0.0), None

@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -29,6 +28,8 @@ _IDLE_MB: Final = 90.0
 _PER_SECOND: Final = 800.0
 _KEEPS_BUSY: Final = 4
 _IN_FLIGHT: Final = 16
+#: Modules of this folder: the gateway, and a door that costs as little as one can.
+_DOORS: Final = ("lone_gateway", "bare_door")
 
 
 def door_latency(effort: Effort) -> Finding:
@@ -47,17 +48,24 @@ def door_latency(effort: Effort) -> Finding:
 
 
 def pass_through(effort: Effort) -> Finding:
-    """Requests of a photo's size and answers of 100 kB, with nothing behind that would take time."""
+    """Requests of a photo's size and answers of 100 kB, with nothing behind that would take time.
+
+    In turns with a door that only passes them on: what the machine does at the same time is in both.
+    """
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="facewright-benchmark-") as folder, ExitStack() as started:
         triton = Path(folder) / "triton"
         started.enter_context(_process("scripted_triton", triton, cores[-1]))
-        gateway, port = started.enter_context(_process("lone_gateway", triton, cores[0]))
-        figures = asyncio.run(_passed(f"127.0.0.1:{port}", gateway.pid, effort.pick(4000, 400)))
+        doors = {name: started.enter_context(_process(name, triton, cores[0])) for name in _DOORS}
+        figures = asyncio.run(_passed(doors, effort.pick(8, 2), effort.pick(500, 200)))
+        url = f"127.0.0.1:{doors[_DOORS[0]][1]}"
+        more_s = asyncio.run(_delayed(url, f"unix:{triton}", effort.pick(400, 60)))
+    figures["more_ms"] = round(1e3 * more_s, 2)
     said = (
         f"{figures['per_second']:.0f} a second, the load generator and the scripted Triton on another core; "
         f"{figures['processor_ms']:.2f} ms of processor time each: a core passes "
-        f"{figures['limit_per_second']:.0f} a second"
+        f"{figures['limit_per_second']:.0f} a second; passing bytes on and nothing else takes "
+        f"{figures['bare_processor_ms']:.2f} ms; a lone request takes {figures['more_ms']:.1f} ms more"
     )
     return Finding(said, figures["limit_per_second"] >= _PER_SECOND, figures)
 
@@ -95,21 +103,45 @@ async def _in_turns(door: str, direct: str, effort: Effort) -> dict[str, Any]:
     }
 
 
-async def _passed(url: str, gateway: int, count: int) -> dict[str, Any]:
+async def _delayed(door: str, direct: str, pairs: int) -> float:
+    """Seconds that a lone request takes longer through the door than past it, the median of pairs."""
+    request, differences = avatar_request(PHOTO), []
+    async with Asker(door) as through, Asker(direct) as past:
+        for _ in range(pairs):
+            took = [(await _answered(asker, request)).took_s for asker in (through, past)]
+            differences.append(took[0] - took[1])
+    return median(differences)
+
+
+async def _passed(
+    doors: Mapping[str, tuple[subprocess.Popen[str], str]], rounds: int, count: int
+) -> dict[str, Any]:
+    """Both doors, each asked ``count`` times in each round."""
     request = avatar_request(PHOTO)
-    async with Asker(url) as asker:
-        await closed_loop(partial(_answered, asker, request), _IN_FLIGHT, 200)
-        began, used = time.monotonic(), processor_seconds(gateway)
-        await closed_loop(partial(_answered, asker, request), _IN_FLIGHT, count)
-        seconds, used = time.monotonic() - began, processor_seconds(gateway) - used
+    seconds, used = dict.fromkeys(doors, 0.0), dict.fromkeys(doors, 0.0)
+    async with AsyncExitStack() as askers:
+        asks = {}
+        for name, (_, port) in doors.items():
+            asker = await askers.enter_async_context(Asker(f"127.0.0.1:{port}"))
+            asks[name] = partial(_answered, asker, request)
+            await closed_loop(asks[name], _IN_FLIGHT, 200)
+        for turn in range(rounds):
+            for name in _DOORS if turn % 2 else _DOORS[::-1]:
+                before = processor_seconds(doors[name][0].pid)
+                seconds[name] += (await closed_loop(asks[name], _IN_FLIGHT, count)).wall_s
+                used[name] += processor_seconds(doors[name][0].pid) - before
+    ours, bare = _DOORS
+    requests = rounds * count
     return {
-        "requests": count,
+        "requests": requests,
         "request_bytes": len(request),
         "answer_bytes": ANSWER_BYTES,
         "in_flight": _IN_FLIGHT,
-        "per_second": round(count / seconds, 1),
-        "processor_ms": round(1e3 * used / count, 3),
-        "limit_per_second": round(count / used, 1),
+        "per_second": round(requests / seconds[ours], 1),
+        "processor_ms": round(1e3 * used[ours] / requests, 3),
+        "limit_per_second": round(requests / used[ours], 1),
+        "bare_processor_ms": round(1e3 * used[bare] / requests, 3),
+        "times_bare": round(used[ours] / used[bare], 3),
     }
 
 

@@ -42,10 +42,10 @@ async def _open_loop(url: str, effort: Effort) -> Finding:
             outcomes.append(await asker.ask(avatar_request()))
 
         rate, seconds = _TIMES_CAPACITY * capacity, effort.pick(60.0, 6.0)
+        began = time.monotonic()
         load = await poisson_arrivals(arrival, rate, round(rate * seconds))
         lone = await asker.ask(avatar_request())
-    within_s = _LONGEST_WAIT_S + 2 * unloaded_s
-    figures = _figures(outcomes, seconds, within_s, unloaded_s, capacity)
+    figures = _figures(outcomes, began + seconds, seconds, unloaded_s, capacity)
     figures |= {"lone_after_ms": round(1e3 * lone.took_s, 1), "send_lag_ms": round(1e3 * load.send_lag_s, 1)}
     said = f"{_said(figures)}; the next lone request {figures['lone_after_ms']:.0f} ms"
     met = _met(figures) and not lone.code and lone.took_s <= 1.5 * unloaded_s
@@ -59,8 +59,7 @@ async def _crowd(url: str, effort: Effort) -> Finding:
     began = time.monotonic()
     async with Clients(url, avatar_request(), _CROWD) as clients:
         await asyncio.sleep(seconds)
-    outcomes = [outcome for outcome in clients.outcomes if outcome.ended_s <= began + seconds]
-    figures = _figures(outcomes, seconds, _LONGEST_WAIT_S + 2 * unloaded_s, unloaded_s, capacity)
+    figures = _figures(clients.outcomes, began + seconds, seconds, unloaded_s, capacity)
     return Finding(_said(figures), _met(figures), figures)
 
 
@@ -81,9 +80,11 @@ async def _unloaded(asker: Asker, effort: Effort) -> tuple[float, float]:
 
 
 def _figures(
-    outcomes: Sequence[Outcome], seconds: float, within_s: float, unloaded_s: float, capacity: float
+    outcomes: Sequence[Outcome], until_s: float, seconds: float, unloaded_s: float, capacity: float
 ) -> dict[str, Any]:
-    answered = [outcome for outcome in outcomes if not outcome.code]
+    """What came of requests; answers count that came in the seconds until a moment of `time.monotonic`."""
+    within_s = _LONGEST_WAIT_S + 2 * unloaded_s
+    answered = [outcome for outcome in outcomes if not outcome.code and outcome.ended_s <= until_s]
     in_time = [outcome for outcome in answered if outcome.took_s <= within_s]
     return {
         "unloaded_ms": round(1e3 * unloaded_s, 1),

@@ -20,8 +20,7 @@ from tritonclient.grpc import service_pb2
 
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.kserve import Doorway, GrpcDoor
-from facewright.gateway.rest import errors
-from facewright.gateway.statuses import GRPC_STATUS
+from facewright.gateway.statuses import STATUS
 from facewright.pipelines.registry import pipelines
 from facewright_client.contract import ErrorCode
 from tests.gateway.rest_door import PATIENCE_S, open_door
@@ -199,4 +198,4 @@ def test_progress_is_told_by_stages(doors: dict[str, str], tmp_path: Path) -> No
 def test_the_table_of_errors_says_what_the_doors_do() -> None:
     rows = re.findall(r"^\| (`[A-Z_`, ]+) \| (\d+)[^|]*\| `(\w+)` \|", _PAGE, re.MULTILINE)
     told = {code: (int(http), grpc) for codes, http, grpc in rows for code in re.findall(r"\w+", codes)}
-    assert told == {code: (errors.HTTP_STATUS[code], GRPC_STATUS[code].name) for code in ErrorCode}
+    assert told == {code: (STATUS[code].http, STATUS[code].grpc.name) for code in ErrorCode}

@@ -23,12 +23,12 @@ async def test_as_many_as_may_are_inside_and_the_others_follow_in_order() -> Non
 
 @in_virtual_time
 async def test_who_would_wait_too_long_is_refused_at_once_with_a_time_to_come_back() -> None:
-    house = TimedHouse(at_once=1, longest_wait_s=1.0)
+    house = TimedHouse(at_once=1, longest_wait_s=2.0)
     calls = [house.call() for _ in range(6)]
     *_, error = [await refusal_of(call) for call in calls[3:]]
     assert asyncio.get_running_loop().time() == 0
     assert error.code == ErrorCode.OVERLOADED
-    assert error.message == "the call might wait 1.5 s, and nobody waits longer than 1.0 s here"
+    assert error.message == "the call might wait 2.3 s, and nobody waits longer than 2.0 s here"
     assert error.retry_after_s is not None
     assert 0.5 < error.retry_after_s < 2
     assert await asyncio.gather(*calls[:3]) == pytest.approx([0, 0.4, 0.8])
@@ -38,7 +38,7 @@ async def test_who_would_wait_too_long_is_refused_at_once_with_a_time_to_come_ba
 
 @in_virtual_time
 async def test_whoever_comes_back_when_told_to_is_let_in() -> None:
-    house = TimedHouse(at_once=1, longest_wait_s=1.0)
+    house = TimedHouse(at_once=1, longest_wait_s=2.0)
     calls = [house.call() for _ in range(6)]
     for call in calls[3:]:
         error = await refusal_of(call)
@@ -66,11 +66,11 @@ async def test_a_wait_that_was_underestimated_ends_when_it_is_over() -> None:
 @in_virtual_time
 async def test_who_cannot_be_answered_before_its_deadline_is_refused_while_others_are_let_wait() -> None:
     house = TimedHouse(at_once=1)
-    first, hasty, patient = house.call(), house.call(deadline=0.7), house.call(deadline=1.0)
+    first, hasty, patient = house.call(), house.call(deadline=0.7), house.call(deadline=1.3)
     error = await refusal_of(hasty)
     assert asyncio.get_running_loop().time() == 0
     assert error.code == ErrorCode.OVERLOADED
-    assert error.message == "the call might wait 0.5 s, and its deadline allows 0.3 s"
+    assert error.message == "the call might wait 0.8 s, and its deadline allows 0.3 s"
     assert await patient == pytest.approx(0.4)
     await first
 
@@ -110,7 +110,7 @@ async def test_a_caller_that_floods_keeps_nobody_else_waiting_for_more_than_a_tu
     assert await lone <= 2 * SERVICE_S
     outcomes = await asyncio.gather(*flood, return_exceptions=True)
     answered = [outcome for outcome in outcomes if isinstance(outcome, float)]
-    assert 8 <= len(answered) <= 10
+    assert 6 <= len(answered) <= 8
     assert house.is_empty
 
 
@@ -158,7 +158,7 @@ async def test_figures_say_what_is_going_on() -> None:
     await asyncio.sleep(0.1)
     figures = house.admission.figures()
     assert (figures.inside["avatar"], figures.waiting["avatar"], figures.held_bytes) == (1, 2, 300)
-    assert figures.wait_s == pytest.approx({"avatar": 1.1, "refine": 0.0})
+    assert figures.wait_s == pytest.approx({"avatar": 1.1 + 1.1**0.5, "refine": 0.0})
     assert figures.service_s == {"avatar": SERVICE_S, "refine": 20.0}
     assert set(figures.refused) == set(Refusal)
     await asyncio.gather(*calls)

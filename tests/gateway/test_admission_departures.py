@@ -17,7 +17,7 @@ from tests.support.virtual_time import run_in_virtual_time
 
 @in_virtual_time
 async def test_a_house_that_drains_finishes_what_it_has_and_takes_nothing_new() -> None:
-    house = TimedHouse(at_once=1)
+    house = TimedHouse(at_once=1, longest_wait_s=3.0)
     calls, being_read = [house.call() for _ in range(3)], a_call()
     with house.admission.reserve(being_read, 10):
         await asyncio.sleep(0.1)

@@ -15,7 +15,7 @@ from tests.gateway.timed_house import TimedHouse, a_call, in_virtual_time, refus
 
 @in_virtual_time
 async def test_memory_for_requests_is_bounded_and_one_caller_has_half_of_it() -> None:
-    house = TimedHouse(at_once=1, photo_budget_bytes=1000)
+    house = TimedHouse(at_once=1, longest_wait_s=3.0, photo_budget_bytes=1000)
     calls = [house.call(size=200) for _ in range(4)]
     error = await refusal_of(calls[3])
     assert error.code == ErrorCode.OVERLOADED
@@ -72,7 +72,7 @@ async def test_what_will_be_refused_is_not_even_read() -> None:
     busy = house.call()
     await asyncio.sleep(0)
     with (
-        pytest.raises(FacewrightError, match=r"might wait 0\.5 s"),
+        pytest.raises(FacewrightError, match=r"might wait 0\.8 s"),
         house.admission.reserve(a_call(), 10),
     ):
         pass

@@ -21,13 +21,15 @@ from benchmarks.chaos.crafted import SEED, message, raw, small_calls
 from benchmarks.chaos.crafted_requests import messages
 from benchmarks.chaos.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame
 from benchmarks.chaos.mutated_requests import mutations
-from facewright.gateway import kserve
+from facewright.gateway import kserve, reading_turns
 from facewright.gateway.kserve import LARGEST_REQUEST
 from tests.gateway.test_kserve import asked, inferred
 from tests.support.triton_behind import glb_of
 
 #: A window of nothing, which no answer fits into (RFC 9113, section 6.5.2).
 _READS_NOTHING = frame(SETTINGS, struct.pack(">HI", 4, 0))
+#: Type, flags and stream of a frame that asks for another connection (RFC 9113, section 6.8).
+_GO_AWAY = bytes((7, 0, 0, 0, 0, 0))
 
 
 def _port(door: str) -> int:
@@ -98,7 +100,29 @@ def test_callers_that_stop_in_the_middle_hold_little(tmp_path: Path) -> None:
     assert health == b"\x08\x01"
 
 
-def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
+def test_callers_that_dribble_give_way_to_whole_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold every turn that this address may have, and send no more."""
+    monkeypatch.setattr(reading_turns, "_UNDISTURBED_S", 0.1)
+
+    def attack(door: str) -> bytes:
+        began = http2_frames.conversation(http2_frames.call(INFER, b"some of it", announced=1000))
+        slow = [socket.create_connection(("127.0.0.1", _port(door)), 10) for _ in range(4)]
+        for connection in slow:
+            connection.sendall(began)
+        photo, _ = inferred(door, client_timeout=10)
+        for connection in slow:
+            connection.close()
+        return photo
+
+    assert asked(tmp_path, attack)[0] == b"a photo"
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
+def test_answers_that_nobody_reads_are_bounded(
+    tmp_path: Path, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of a caller that reads nothing no more photos are taken, once its answers fill its share."""
     size = 40 * 2**20
 
@@ -108,7 +132,7 @@ def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
         return answer
 
     def attack(door: str) -> bool:
-        unread = [_unread_call(_port(door)) for _ in range(4)]
+        unread = [_unread_call(_port(door), f"/inference.GRPCInferenceService/{method}") for _ in range(4)]
         try:
             refused = _until(lambda: not _answered(door))
             assert _health(door) == b"\x08\x01"
@@ -121,6 +145,7 @@ def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
     refused, triton = asked(tmp_path, attack, large)
     assert refused
     assert len(triton.seen) < 10
+    assert "raised by servicer" not in caplog.text, "that a caller leaves is no fault of ours"
 
 
 @pytest.mark.parametrize("method", ["ServerLive", "ModelMetadata", "ModelInfer"])
@@ -188,10 +213,10 @@ def _push(connection: socket.socket, streams: int, most: int) -> int:
     return sent
 
 
-def _unread_call(port: int) -> socket.socket:
+def _unread_call(port: int, method: str) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), 10)
     ended = frame(DATA, b"", 1, END_STREAM)
-    called = http2_frames.call(INFER, avatar_request(b"a photo"))
+    called = http2_frames.call(method, avatar_request(b"a photo"))
     connection.sendall(http2_frames.PREFACE + _READS_NOTHING + called + ended)
     return connection
 
@@ -246,3 +271,30 @@ def test_connections_that_say_nothing_leave_room(tmp_path: Path, monkeypatch: py
     assert first, "the door greets whom it takes"
     assert last == b""
     assert answer == b"\x08\x01"
+
+
+@pytest.mark.parametrize("option", ["grpc.max_connection_age_ms", "grpc.max_connection_idle_ms"])
+def test_connections_are_made_anew_now_and_then_and_no_call_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    limits = dict(kserve._OPTIONS)
+    assert 30_000 <= limits[option] <= 600_000
+    monkeypatch.setattr(kserve, "_OPTIONS", tuple({**limits, option: 100}.items()))
+
+    def attack(door: str) -> list[bytes]:
+        with socket.create_connection(("127.0.0.1", _port(door)), 10) as silent:
+            silent.sendall(http2_frames.PREFACE + frame(SETTINGS, b""))
+            with grpc.insecure_channel(door, UNBOUNDED) as channel:
+                health = channel.unary_unary("/grpc.health.v1.Health/Check")
+                healths = []
+                for _ in range(20):
+                    healths.append(health(b"", timeout=20))
+                    time.sleep(0.03)
+            heard = b""
+            while _GO_AWAY not in heard and (more := silent.recv(4096)):
+                heard += more
+            assert _GO_AWAY in heard
+        return healths
+
+    healths, _ = asked(tmp_path, attack)
+    assert set(healths) == {b"\x08\x01"}

@@ -68,9 +68,14 @@ def test_while_triton_is_away_everything_begins_when_it_is_back() -> None:
     lane.hold_until(15.0, 10.0)
     assert lane.wait_of(a_call(), 10.0).seconds == pytest.approx(5.0)
     lane.enter(a_call(), 10.0)
-    assert lane.wait_of(a_call(), 10.0).seconds == pytest.approx(5.0 + 1.25 * SERVICE_S)
+    assert lane.wait_of(a_call(), 10.0).seconds == pytest.approx(5.0 + 2 * SERVICE_S)
     lane.hold_until(None, 12.0)
-    assert lane.wait_of(a_call(), 12.1).seconds == pytest.approx(1.25 * (SERVICE_S - 0.1))
+    assert lane.wait_of(a_call(), 12.1).seconds == pytest.approx(2 * (SERVICE_S - 0.1))
+
+
+def test_a_call_that_is_about_to_end_may_take_half_as_long_again() -> None:
+    """Where one takes longer than anybody waits, it is the only one that is waited for."""
+    assert a_lane([9.61]).wait_of(a_call(), 10.0).seconds == pytest.approx(0.01 + SERVICE_S / 2)
 
 
 def test_what_was_inside_while_triton_was_away_says_nothing_of_the_service_time() -> None:
@@ -82,8 +87,19 @@ def test_what_was_inside_while_triton_was_away_says_nothing_of_the_service_time(
     for place in (before, during):
         lane.leave(place, succeeded=True, now=20.4)
     assert lane.service["avatar"].mean_s == SERVICE_S
-    lane.leave(lane.enter(a_call(), 21.0), succeeded=True, now=21.2)
-    assert lane.service["avatar"].mean_s == pytest.approx(0.3)
+    lane.leave(lane.enter(a_call(), 21.0), succeeded=True, now=21.1)
+    assert lane.service["avatar"].mean_s == pytest.approx(0.3), "0.2 at most, with both slots taken"
+
+
+def test_calls_that_come_alone_promise_nothing_of_a_full_house() -> None:
+    """Four slots, of which one was taken: with all four it may take the same time, or four times as long."""
+    lane = a_lane([], at_once=4)
+    for moment in range(40):
+        lane.leave(lane.enter(a_call(), moment), succeeded=True, now=moment + SERVICE_S / 2)
+    assert lane.service["avatar"].mean_s == SERVICE_S
+    for moment in range(40):
+        lane.leave(lane.enter(a_call(), moment), succeeded=True, now=moment + SERVICE_S / 8)
+    assert lane.service["avatar"].mean_s == pytest.approx(SERVICE_S / 2, rel=0.1)
 
 
 def test_a_quick_failure_is_no_sign_of_speed_and_a_slow_one_is_a_sign_of_slowness() -> None:
@@ -95,11 +111,11 @@ def test_a_quick_failure_is_no_sign_of_speed_and_a_slow_one_is_a_sign_of_slownes
 
 
 def test_those_refused_together_are_told_times_as_far_apart_as_calls_leave() -> None:
-    """The wait is prudently 0.875 s, of which this caller has 0.3."""
+    """The wait is prudently 1.4 s, of which this caller has 0.3."""
     lane = a_lane([0.0, 0.2], 3)
     hasty = a_call("hasty", deadline=1.0)
     excess_s = lane.wait_of(hasty, 0.3).excess_s
-    assert excess_s == pytest.approx(0.875 - 0.3)
+    assert excess_s == pytest.approx(1.4 - 0.3)
     told = [lane.return_after(hasty, excess_s, 0.3) for _ in range(20)]
     assert told == pytest.approx([excess_s + 0.2 * (i + 1) for i in range(20)])
 

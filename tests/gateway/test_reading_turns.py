@@ -92,6 +92,24 @@ def test_who_leaves_at_the_moment_of_its_turn_gives_it_on() -> None:
     run_in_virtual_time(scene())
 
 
+def test_who_comes_while_a_turn_is_being_given_on_waits_for_it() -> None:
+    async def scene() -> None:
+        reading = _Reading(ReadingTurns(2, patience_s=30, arrives_within_s=30))
+        for name in ("a1", "a2"):
+            reading.comes(name)
+        await asyncio.sleep(0.01)
+        reading._over["a1"].set()
+        while reading.readers:
+            await asyncio.sleep(0)
+        reading.comes("a3")  # a2 has its turn by now, and has not run
+        await asyncio.sleep(0.01)
+        assert reading.readers == ["a2"]
+        await reading.ends("a2")
+        assert reading.readers == ["a3"]
+
+    run_in_virtual_time(scene())
+
+
 def test_patience_ends() -> None:
     async def scene() -> None:
         reading = _Reading(ReadingTurns(2, patience_s=5))
@@ -104,5 +122,33 @@ def test_patience_ends() -> None:
         reading.comes("a3")
         await asyncio.sleep(0.01)
         assert reading.readers == ["a3"]
+
+    run_in_virtual_time(scene())
+
+
+def test_slow_ones_give_way_where_others_wait_and_nowhere_else() -> None:
+    """Of whoever has most turns the oldest, after its five seconds; one for each who waits."""
+
+    async def scene() -> None:
+        reading = _Reading(ReadingTurns(4, patience_s=30, arrives_within_s=20))
+        slow = {name: reading.comes(name) for name in ("b1", "a1", "a2", "c1")}
+        await asyncio.sleep(1)
+        waiting = [reading.comes(name) for name in ("d1", "e1")]
+        await asyncio.sleep(3.9)
+        assert reading.readers == ["b1", "a1", "a2", "c1"]
+        await asyncio.sleep(0.2)
+        assert reading.readers == ["b1", "a2", "c1", "d1"]
+        with pytest.raises(FacewrightError, match="had not arrived after 5 s, and others waited") as way:
+            await slow["a1"]
+        assert way.value.code == ErrorCode.OVERLOADED
+        await asyncio.sleep(1.1)
+        assert reading.readers == ["a2", "c1", "d1", "e1"]
+        await asyncio.sleep(12)
+        assert reading.readers == ["a2", "c1", "d1", "e1"], "nobody waits any more"
+        await asyncio.sleep(20)
+        with pytest.raises(FacewrightError, match="did not arrive within 20 s") as late:
+            await slow["a2"]
+        assert late.value.code == ErrorCode.DEADLINE_EXCEEDED
+        assert all(task.done() for task in waiting)
 
     run_in_virtual_time(scene())

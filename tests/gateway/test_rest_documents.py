@@ -17,9 +17,10 @@ from facewright.core.options import Option
 from facewright.gateway.call import Caller
 from facewright.gateway.origins import OwnPagesOnly, page_rules
 from facewright.gateway.rest import RestSettings, rest_application
-from facewright.gateway.rest.errors import HTTP_STATUS, RequestError, error_response
+from facewright.gateway.rest.errors import RequestError, error_response
 from facewright.gateway.rest.limits import RestLimits
 from facewright.gateway.rest.openapi import openapi
+from facewright.gateway.statuses import STATUS
 from facewright.pipelines.refinement import REFINEMENT
 from facewright.pipelines.registry import pipelines
 from facewright.pipelines.stages import Pipeline
@@ -136,7 +137,7 @@ def test_openapi_describes_every_route_option_and_status(door: Door) -> None:
         assert query[name] == form[name]
         assert query[name]["default"] == option.default
     assert query["pipeline"]["enum"] == ["avatar_twin"]
-    assert {str(status) for status in HTTP_STATUS.values()} <= create["responses"].keys()
+    assert {str(status.http) for status in STATUS.values()} <= create["responses"].keys()
 
 
 def test_options_that_differ_between_pipelines_are_told_apart() -> None:

@@ -10,7 +10,7 @@ from facewright.gateway.service_time import ServiceTime
 def learnt(*seconds: float, first_guess_s: float = 0.3) -> ServiceTime:
     service = ServiceTime(first_guess_s)
     for one in seconds:
-        service.observe(one)
+        service.observe(one, one)
     return service
 
 
@@ -35,6 +35,19 @@ def test_of_a_mixture_the_mean_is_learnt_and_not_the_common_case() -> None:
     """Two of ten are long; the wait behind ten is what they take together."""
     service = learnt(*[0.1, 0.1, 0.1, 0.1, 0.4] * 40)
     assert service.mean_s == pytest.approx(0.16, rel=0.25)
+
+
+def test_of_a_time_that_is_known_by_its_bounds_the_nearer_one_is_believed() -> None:
+    service = learnt(*[0.3] * 20)
+    before = service.mean_s
+    service.observe(0.1, 0.4)
+    assert service.mean_s == before
+    for _ in range(60):
+        service.observe(0.05, 0.2)
+    assert service.mean_s == pytest.approx(0.2, rel=0.01)
+    for _ in range(60):
+        service.observe(0.25, 1.0)
+    assert service.mean_s == pytest.approx(0.25, rel=0.01)
 
 
 def test_a_mean_of_nothing_rises_again() -> None:

@@ -24,8 +24,7 @@ def check(change: Callable[[Any], object], pipeline: Any = AVATAR_TWIN) -> None:
     request.inputs.add(name="PHOTO", datatype="UINT8", shape=[1, 100])
     request.outputs.add(name="GLB")
     change(request)
-    serialised = request.SerializeToString()
-    check_tensors(serialised, head_of(serialised), pipeline)
+    check_tensors(head_of(request.SerializeToString()), pipeline)
 
 
 def shape(*sizes: int) -> Callable[[Any], None]:
@@ -61,7 +60,7 @@ def empty(request: Any) -> None:
             lambda r: r.inputs.add(name="EXTRA"),
             "'EXTRA' is no input of avatar_twin; it takes PHOTO alone",
         ),
-        (lambda r: r.inputs.add(name="PHOTO"), "input PHOTO is given 2 times"),
+        (lambda r: r.inputs.add(name="PHOTO"), "input PHOTO is given more than once"),
         (lambda r: r.ClearField("inputs"), "avatar_twin takes PHOTO, which the request lacks"),
         (lambda r: setattr(r.inputs[0], "datatype", "INT8"), "PHOTO is INT8; send UINT8"),
         (lambda r: setattr(r.inputs[0], "datatype", ""), "PHOTO is of no datatype; send UINT8"),

@@ -51,6 +51,13 @@ def add_serve(commands: Any) -> None:
         help="CPU cores to size the stages for (default: 0, all)",
     )
     serve.add_argument(
+        "--photo-memory",
+        type=arguments.count,
+        default=256,
+        metavar="MIB",
+        help="hold as much of requests, MiB; gRPC reads one for each 32 at a time (default: %(default)s)",
+    )
+    serve.add_argument(
         "--pipelines",
         type=_names,
         default=(),
@@ -72,10 +79,10 @@ def add_serve(commands: Any) -> None:
         help="keep a second Triton loaded that takes over at once where the first dies: twice the memory",
     )
     serve.add_argument(
-        "--keep-jobs-mib",
+        "--job-memory",
         type=arguments.count,
         default=256,
-        metavar="N",
+        metavar="MIB",
         help="keep so much of what jobs gave at most, MiB (default: %(default)s)",
     )
     _add_times(serve.add_argument_group("times, in seconds"))
@@ -171,6 +178,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             profile=parsed.profile,
             cores=parsed.cores,
             longest_wait_s=parsed.longest_wait or math.inf,
+            photo_memory_mib=parsed.photo_memory,
             probe_every_s=parsed.probe_every,
             pipelines=parsed.pipelines,
             networks=parsed.networks,
@@ -187,7 +195,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             unready_s=parsed.unready,
             drain_within_s=parsed.drain,
             keep_jobs_s=parsed.keep_jobs,
-            keep_jobs_bytes=parsed.keep_jobs_mib * 2**20,
+            job_memory_mib=parsed.job_memory,
         )
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -86,6 +87,7 @@ class Proxies:
         )
 
 
+@lru_cache(maxsize=4096)
 def host_name(host: str | None) -> str:
     """Name of a caller by the address that it calls from, without its port.
 

@@ -53,8 +53,9 @@ class AdmissionFigures:
 
     Attributes:
         inside, waiting: calls.
-        service_s: seconds of one request, from entering to leaving.
-        wait_s: predicted wait of one more call behind all that wait; fairness may let it in earlier.
+        service_s: seconds of one request, from entering to leaving, among as many as are let in.
+        wait_s: wait of one more call behind all that wait, prudently predicted, as it is compared with the
+            longest one; fairness may let it in earlier.
         refused: so many, by reason, since the start.
         held_bytes: of requests, reserved, waiting and inside.
     """
@@ -175,7 +176,7 @@ class Admission:
             inside={name: inside[name] for name in self._lanes},
             waiting={name: lane.waiting[name] for name, lane in self._lanes.items()},
             service_s={name: lane.service[name].mean_s for name, lane in self._lanes.items()},
-            wait_s={name: lane.wait_behind(len(lane.line), now) for name, lane in self._lanes.items()},
+            wait_s={name: lane.prudent_wait(len(lane.line), now) for name, lane in self._lanes.items()},
             refused={reason: self._refusals.counted[reason] for reason in Refusal},
             held_bytes=self._budget.held,
         )

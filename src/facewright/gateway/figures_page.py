@@ -41,8 +41,12 @@ def door_text(figures: AdmissionFigures, replayed: int) -> Iterator[str]:
     by_pipeline = (
         ("inside", "Calls that are computed.", figures.inside),
         ("waiting", "Calls that wait to be let in.", figures.waiting),
-        ("wait_seconds", "How long one more call would wait.", figures.wait_s),
-        ("service_seconds", "One call's time from being let in to its answer.", figures.service_s),
+        ("wait_seconds", "How long one more call might wait.", figures.wait_s),
+        (
+            "service_seconds",
+            "One call's time inside, with all slots taken.",
+            figures.service_s,
+        ),
     )
     for name, description, values in by_pipeline:
         samples = [({"pipeline": pipeline}, float(value)) for pipeline, value in values.items()]

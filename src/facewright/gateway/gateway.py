@@ -167,7 +167,10 @@ class Gateway:
         encryption = settings.encryption
         self._marks_socket = MarksSocket(self.marks_path, self._marks)
         try:
-            self._grpc = GrpcDoor(Doorway(self._house, self._served, self._identified, self._begin_trace()))
+            self._grpc = GrpcDoor(
+                Doorway(self._house, self._served, self._identified, self._begin_trace()),
+                settings.admission.photo_budget_bytes,
+            )
             self._grpc.listen(
                 f"{settings.host}:{settings.grpc_port}", encryption.grpc_credentials() if encryption else None
             )

@@ -47,7 +47,7 @@ class TritonHouse:
         self._inside: dict[str, Call] = {}
         self._blamed: dict[str, int] = {}  # by request id: how often what worked on it ended
         self._culprits: OrderedDict[bytes, float] = OrderedDict()  # by digest: until when
-        self.replayed = 0
+        self.replayed = 0  # calls, however often each was sent
         #: When Triton said last, and first since another one is used, that a stage does not move.
         self.unhealthy: tuple[float, float] | None = None
 
@@ -203,7 +203,7 @@ class TritonHouse:
             raise _culprit()
         if sum(not other.unhealthy for other in losses) > _MOST_REPLAYS or len(losses) > _MOST_UNHEALTHY:
             raise _unavailable(f"what worked on this request ended {len(losses)} times") from lost
-        self.replayed += 1
+        self.replayed += len(losses) == 1
 
     def _refuse_culprit(self, call: Call) -> None:
         if not self._culprits:

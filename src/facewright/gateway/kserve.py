@@ -23,7 +23,7 @@ from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway import message
-from facewright.gateway.addresses import grpc_peer_host
+from facewright.gateway.addresses import grpc_peer_host, grpc_peer_name
 from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import BeginTrace, Call, Caller, untraced
 from facewright.gateway.faults import internal_error, log_fault
@@ -33,7 +33,7 @@ from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.tensors import check_tensors
 from facewright.gateway.triton import SERVICE
 from facewright.pipelines.stages import Pipeline
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 
 #: The largest encoded photo, and room for everything beside it.
 LARGEST_REQUEST: Final = 33 * 2**20
@@ -54,7 +54,12 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 5),
-    ("grpc.max_connection_idle_ms", 600_000),
+    # Who asks nothing for a while connects anew with its next call. So does who goes on asking: behind a
+    # balancer connections find the servers that came meanwhile. What is in flight then is answered on the old
+    # one; a stream that is open for longer ends.
+    ("grpc.max_connection_idle_ms", 60_000),
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 600_000),
     # Strangers' connections must not take what files, the other door and the next Triton need.
     ("grpc.max_allowed_incoming_connections", 1000),
     ("grpc.server_handshake_timeout_ms", 10_000),
@@ -89,10 +94,11 @@ class GrpcDoor:
 
     Args:
         doorway: what is let through.
+        reading_bytes: how much of messages it may hold before they are whole.
     """
 
-    def __init__(self, doorway: Doorway) -> None:
-        reading = BoundedReading()
+    def __init__(self, doorway: Doorway, reading_bytes: int = 256 * 2**20) -> None:
+        reading = BoundedReading(max(reading_bytes // MAX_PHOTO_BYTES, 2))
         self._server = grpc.aio.server(options=_OPTIONS, interceptors=(reading,))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -156,12 +162,12 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         service, _, method = details.method.lstrip("/").partition("/")
         return self._handlers.get(method) if service == SERVICE else None
 
-    async def _infer(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+    async def _infer(self, _requests: object, context: Any) -> bytes:
         try:
             caller = self._caller(context)
-            request = await self._reading.photo(requests, caller.name)
+            request = await self._reading.photo(context, caller.name)
             head = message.head_of(request)
-            asked = door_parameters(head.parameters)
+            asked = door_parameters(head.request.parameters)
             if asked.progress:
                 raise FacewrightError(
                     ErrorCode.BAD_REQUEST, "progress is told on streams", "call ModelStreamInfer"
@@ -169,7 +175,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             answer = await self._door.house.answer(self._call(request, head, asked, caller, context))
         except Exception as error:  # gRPC would tell a fault's words, which may quote what was sent
             await refuse(context, _told(error))
-        return message.with_id(answer, head.id) if head.id else answer
+        return message.with_id(answer, head.request.id) if head.request.id else answer
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
         try:
@@ -177,6 +183,7 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         except FacewrightError as error:
             await refuse(context, error)
             return
+        address = grpc_peer_name(context.peer())
         room = asyncio.Semaphore(_MOST_PER_STREAM)
         writing = asyncio.Lock()
 
@@ -184,15 +191,16 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             identity = ""
             try:
                 head = message.head_of(request)
-                identity = head.id
-                asked = door_parameters(head.parameters)
+                identity = head.request.id
+                asked = door_parameters(head.request.parameters)
                 call = self._call(request, head, asked, caller, context)
                 stream = stream_with_stages if asked.progress else stream_of
                 pipeline = self._door.served[call.pipeline]
                 async with aclosing(stream(self._door.house, pipeline, call)) as answers:
                     async for answer in answers:
-                        async with writing:
-                            await context.write(message.streamed(message.with_id(answer, identity)))
+                        with self._reading.unread(answer, address):
+                            async with writing:
+                                await context.write(message.streamed(message.with_id(answer, identity)))
             except Exception as error:  # the others of this stream go on
                 told = _told(error)
                 told.stage = told.stage or "gateway"
@@ -201,25 +209,31 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             finally:
                 room.release()
 
-        async with asyncio.TaskGroup() as answering:
-            async for request in requests:
-                await room.acquire()
-                answering.create_task(answered(request))
+        try:
+            async with asyncio.TaskGroup() as answering:
+                async for request in requests:
+                    await room.acquire()
+                    answering.create_task(answered(request))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # gRPC knows its own, of a caller that left, by their kind
 
-    def _call(self, request: bytes, head: Any, asked: DoorParameters, caller: Caller, context: Any) -> Call:
+    def _call(
+        self, request: bytes, head: message.Head, asked: DoorParameters, caller: Caller, context: Any
+    ) -> Call:
         """A request as the house takes it: under an id of the house's own, for callers' need not differ."""
-        if head.model_name not in self._door.served:
-            raise _not_served(head.model_name, self._door.served)
-        check_tensors(request, head, self._door.served[head.model_name])
+        name = head.request.model_name
+        if name not in self._door.served:
+            raise _not_served(name, self._door.served)
+        check_tensors(head, self._door.served[name])
         house_id = uuid.uuid4().hex
         limits_s = [left for left in (context.time_remaining(), asked.timeout_s) if left is not None]
         return Call(
-            pipeline=head.model_name,
+            pipeline=name,
             request=message.with_id(request, house_id),
             request_id=house_id,
             caller=caller,
             deadline=time.monotonic() + min(limits_s) if limits_s else None,
-            trace=self._door.begin_trace(head.model_name, _metadata(context)),
+            trace=self._door.begin_trace(name, _metadata(context)),
             priority=max(asked.priority, caller.best_priority),
         )
 
@@ -228,13 +242,13 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
 
     def _about(
         self, answer: Callable[[bytes], Awaitable[bytes]]
-    ) -> Callable[[AsyncIterator[bytes], Any], Awaitable[bytes]]:
+    ) -> Callable[[object, Any], Awaitable[bytes]]:
         """A method about the server itself: none of them waits in line."""
 
-        async def answered(requests: AsyncIterator[bytes], context: Any) -> bytes:
+        async def answered(_requests: object, context: Any) -> bytes:
             try:
                 caller = self._caller(context)
-                return await answer(await self._reading.question(requests, caller.name))
+                return await answer(await self._reading.question(context, caller.name))
             except Exception as error:
                 await refuse(context, _told(error))
 

@@ -7,7 +7,7 @@ by bytes put behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -73,30 +73,44 @@ def fields(message: bytes, start: int = 0, end: int | None = None) -> Iterator[F
         start = after
 
 
-def head_of(request: bytes) -> Any:
+class Head(NamedTuple):
+    """What a ``ModelInferRequest`` says beside its tensors' contents.
+
+    Attributes:
+        request: the message without them.
+        raw_sizes: bytes of each of its ``raw_input_contents``.
+        typed: of each input, whether it has contents of its own.
+    """
+
+    request: Any
+    raw_sizes: Sequence[int]
+    typed: Sequence[bool]
+
+
+def head_of(request: bytes) -> Head:
     """A ``ModelInferRequest`` without the tensors' contents.
 
     Raises:
         FacewrightError: BAD_REQUEST: it is none, or larger than any pipeline's.
     """
-    parts = []
-    for field in fields(request):
-        if field.number == RAW_CONTENTS:
-            continue
-        if field.number == INPUTS:
-            inner = b"".join(
-                request[part.start : part.end]
-                for part in fields(request, field.value, field.end)
-                if part.number != CONTENTS
-            )
-            parts.append(_delimited(INPUTS, inner))
+    parts: list[bytes] = []
+    raw_sizes: list[int] = []
+    typed: list[bool] = []
+    for number, start, value, end in fields(request):
+        if number == RAW_CONTENTS:
+            raw_sizes.append(end - value)
+        elif number == INPUTS:
+            inner = list(fields(request, value, end))
+            kept = [request[part.start : part.end] for part in inner if part.number != CONTENTS]
+            typed.append(len(kept) < len(inner))
+            parts.append(_delimited(INPUTS, b"".join(kept)))
         else:
-            parts.append(request[field.start : field.end])
+            parts.append(request[start:end])
     head = b"".join(parts)
     if len(head) > _LARGEST_HEAD:
         raise _broken(f"{len(head)} bytes beside the tensors' contents")
     try:
-        return service_pb2.ModelInferRequest.FromString(head)
+        return Head(service_pb2.ModelInferRequest.FromString(head), raw_sizes, typed)
     except DecodeError:
         raise _broken("fields that are not a request's") from None
 
@@ -146,6 +160,8 @@ def answer_of(streamed_answer: bytes) -> tuple[bytes, str]:
 
 def _varint(message: bytes, start: int, end: int) -> tuple[int, int]:
     """A number and where what follows it begins."""
+    if start < end and message[start] < 0x80:  # most of them
+        return message[start], start + 1
     number = 0
     for length, byte in enumerate(message[start : min(start + _LONGEST_VARINT, end)]):
         number |= (byte & 0x7F) << 7 * length

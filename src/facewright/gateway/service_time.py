@@ -22,15 +22,16 @@ class ServiceTime:
         first_guess_s: what is believed before any was seen; it counts as one request.
 
     Attributes:
-        mean_s: seconds that one request takes.
+        mean_s: seconds that one request takes among as many as are let in.
     """
 
     def __init__(self, first_guess_s: float) -> None:
         self.mean_s = max(first_guess_s, _SHORTEST_S)
         self._seen = 1
 
-    def observe(self, seconds: float) -> None:
-        """One request took so long."""
+    def observe(self, at_least_s: float, at_most_s: float) -> None:
+        """One request would have taken a time between these; the nearest one to what is believed counts."""
         self._seen += 1
-        bounded = min(max(seconds, _SHORTEST_S), _LONGEST * self.mean_s)
+        nearest = min(max(self.mean_s, at_least_s), at_most_s)
+        bounded = min(max(nearest, _SHORTEST_S), _LONGEST * self.mean_s)
         self.mean_s += max(1 / self._seen, _NEWEST) * (bounded - self.mean_s)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway import message
+from facewright.gateway.message import Head
 from facewright.pipelines.stages import Pipeline
 from facewright_client.contract import PHOTO, PHOTO_FORMATS, ErrorCode, Tensor
 
@@ -21,59 +20,60 @@ _SIZES: Final = {
 }
 
 
-def check_tensors(request: bytes, head: Any, pipeline: Pipeline) -> None:
+def check_tensors(head: Head, pipeline: Pipeline) -> None:
     """Make sure that a request gives what its pipeline takes, and wants what it gives.
 
     Args:
-        request: a ``ModelInferRequest``.
-        head: the same, as of `message.head_of`.
+        head: of the request.
         pipeline: that it is for.
 
     Raises:
         FacewrightError: BAD_REQUEST: something is missing, unknown, or not of its kind, shape or size.
     """
-    if head.model_version not in _VERSIONS:
+    request = head.request
+    if request.model_version not in _VERSIONS:
         _refuse(
-            f"model_version is {head.model_version[:64]!r}; a pipeline has version 1 alone", "leave it out"
+            f"model_version is {request.model_version[:64]!r}; a pipeline has version 1 alone", "leave it out"
         )
-    for tensor in (*head.inputs, *head.outputs):
+    for tensor in (*request.inputs, *request.outputs):
         if "shared_memory_region" in tensor.parameters:
             _refuse("shared memory is not taken", "send tensors in the request")
         for name in tensor.parameters:  # as Triton's "classification": here are no classes
             _refuse(f"{tensor.name[:64]!r} has a parameter {name[:64]!r}, and none is taken", "leave it out")
     taken = {tensor.name: tensor for tensor in pipeline.takes}
-    given = Counter(tensor.name for tensor in head.inputs)
-    for name, times in given.items():
+    given: set[str] = set()
+    for tensor in request.inputs:
+        name = tensor.name
         if name not in taken:
             takes = f"it takes {_listed(taken)}"
             _refuse(f"{name[:64]!r} is no input of {pipeline.name}; {takes}", f"send {_listed(taken)}")
-        if times > 1:
-            _refuse(f"input {name} is given {times} times", "send it once")
+        if name in given:
+            _refuse(f"input {name} is given more than once", "send it once")
+        given.add(name)
+        _check_kind(tensor, taken[name])
     missing = [name for name, tensor in taken.items() if name not in given and not tensor.optional]
     if missing:
         _refuse(f"{pipeline.name} takes {', '.join(missing)}, which the request lacks", "send that, too")
-    for tensor in head.inputs:
-        _check_kind(tensor, taken[tensor.name])
     offered = [tensor.name for tensor in pipeline.gives]
-    for tensor in head.outputs:
+    for tensor in request.outputs:
         if tensor.name not in offered:
             _refuse(
                 f"{tensor.name[:64]!r} is no output of {pipeline.name}", f"there are {', '.join(offered)}"
             )
-    _check_contents(request, head.inputs)
+    _check_contents(head)
 
 
 def _check_kind(given: Any, tensor: Tensor) -> None:
     """Refuse another datatype or shape than the pipeline's."""
     kind = "BYTES" if tensor.dtype == "TYPE_STRING" else tensor.dtype.removeprefix("TYPE_")
-    if tensor == PHOTO and (given.datatype.startswith("FP") or len(given.shape) > len(PHOTO.shape) + 1):
-        what = f"{tensor.name} is {given.datatype[:32]} of shape {list(given.shape)[:16]}: decoded pixels"
+    shape = list(given.shape)
+    if given.datatype == kind and shape[:1] == [1] and _fits(shape[1:], tensor.shape):
+        return
+    if tensor == PHOTO and (given.datatype.startswith("FP") or len(shape) > len(PHOTO.shape) + 1):
+        what = f"{tensor.name} is {given.datatype[:32]} of shape {shape[:16]}: decoded pixels"
         _refuse(what, f"send the bytes of the picture's file as they are ({PHOTO_FORMATS}): UINT8, [1, n]")
     if given.datatype != kind:
         _refuse(f"{tensor.name} is {given.datatype[:32] or 'of no datatype'}; send {kind}", f"send {kind}")
-    shape = list(given.shape)
-    if shape[:1] == [1] and _fits(shape[1:], tensor.shape):
-        return
     if shape and shape[0] > 1 and _fits(shape[1:], tensor.shape):
         _refuse(f"{tensor.name} has a batch of {shape[0]}", "a request takes one: send several requests")
     own = shape if _fits(shape, tensor.shape) else [size if size >= 0 else "n" for size in tensor.shape]
@@ -90,24 +90,17 @@ def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     )
 
 
-def _check_contents(request: bytes, inputs: Sequence[Any]) -> None:
+def _check_contents(head: Head) -> None:
     """Refuse contents that are missing, or raw ones whose number or size is not that of the inputs."""
-    raw: list[int] = []
-    inline: list[bool] = []
-    for field in message.fields(request):
-        if field.number == message.RAW_CONTENTS:
-            raw.append(field.end - field.value)
-        elif field.number == message.INPUTS:
-            parts = message.fields(request, field.value, field.end)
-            inline.append(any(part.number == message.CONTENTS for part in parts))
+    inputs, raw, typed = head.request.inputs, head.raw_sizes, head.typed
     sizes = [math.prod(tensor.shape) * _SIZES.get(tensor.datatype, 0) for tensor in inputs]
     if not raw:
-        for tensor, size, has_contents in zip(inputs, sizes, inline, strict=True):
+        for tensor, size, has_contents in zip(inputs, sizes, typed, strict=True):
             if size and not has_contents:
                 _refuse(f"{tensor.name} has no contents", "send its bytes in raw_input_contents")
         return
-    if any(inline) or len(raw) != len(inputs):
-        inside = f", and {sum(inline)} have contents of their own" if any(inline) else ""
+    if any(typed) or len(raw) != len(inputs):
+        inside = f", and {sum(typed)} have contents of their own" if any(typed) else ""
         _refuse(
             f"{len(raw)} raw_input_contents for {len(inputs)} inputs{inside}",
             "send one of raw_input_contents for each input, in their order",

@@ -20,13 +20,14 @@ class ServerSettings:
         pipelines: which are served; all when empty.
         cores: CPU cores that decide how many instances of a stage run; 0: those this process may use.
         longest_wait_s: who could not be let in within it is refused at once, OVERLOADED.
+        photo_memory_mib: how much of requests is held, those that wait to be let in among them.
         probe_every_s: how often a real request proves that an idle server is alive.
         start_within_s: longest time to load all models.
         spare: whether a second Triton is kept loaded, to take over at once: twice the memory.
         unready_s: how long readiness is off before nobody is let in any more, so that balancers see it.
         drain_within_s: longest time for those who are in the house when the server is to stop.
         keep_jobs_s: how long what a job gave is kept.
-        keep_jobs_bytes: how much of that.
+        job_memory_mib: how much of that.
         networks: a repository of ``facewright export`` whose networks are served too.
         log: file that Triton's log goes to; standard error when None.
         log_verbose: everything that Triton can tell; never a photo.
@@ -46,13 +47,14 @@ class ServerSettings:
     pipelines: tuple[str, ...] = ()
     cores: int = 0
     longest_wait_s: float = 2.0
+    photo_memory_mib: int = 256
     probe_every_s: float = 30.0
     start_within_s: float = 120.0
     spare: bool = False
     unready_s: float = 0.0
     drain_within_s: float = 60.0
     keep_jobs_s: float = 600.0
-    keep_jobs_bytes: int = 256 * 2**20
+    job_memory_mib: int = 256
     networks: Path | None = None
     log: Path | None = None
     log_verbose: bool = False

@@ -287,7 +287,9 @@ class Server:
         pages = page_rules(settings.host, guarded, settings.allow_hosts, settings.allow_origins)
         # Two for each core keep the stages busy, and whoever is inside is answered in twice its time alone.
         admission = AdmissionSettings(
-            at_once=2 * settings.usable_cores, longest_wait_s=settings.longest_wait_s
+            at_once=2 * settings.usable_cores,
+            longest_wait_s=settings.longest_wait_s,
+            photo_budget_bytes=settings.photo_memory_mib * 2**20,
         )
         doors = GatewaySettings(
             settings.host,
@@ -296,7 +298,7 @@ class Server:
             pages,
             admission,
             encryption,
-            JobSettings(settings.keep_jobs_bytes, settings.keep_jobs_s),
+            JobSettings(settings.job_memory_mib * 2**20, settings.keep_jobs_s),
             Tracing.from_environment(os.environ),
             Proxies.of(settings.forwarded_by),
         )

@@ -10,25 +10,9 @@ from starlette.responses import Response
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway.faults import internal_error
+from facewright.gateway.statuses import STATUS
 from facewright_client.contract import ErrorCode
 
-#: By error code. 422: the body is what it should be, and nothing can be made of it; 503 comes with
-#: ``Retry-After``, and a client or proxy may send the same request again.
-HTTP_STATUS: Final[Mapping[ErrorCode, int]] = {
-    ErrorCode.BAD_PHOTO: 422,
-    ErrorCode.PHOTO_TOO_LARGE: 413,
-    ErrorCode.NO_FACE: 422,
-    ErrorCode.FACE_TOO_SMALL: 422,
-    ErrorCode.BAD_OPTION: 400,
-    ErrorCode.BAD_REQUEST: 400,
-    ErrorCode.UNAUTHENTICATED: 401,
-    ErrorCode.OVERLOADED: 503,
-    ErrorCode.UNAVAILABLE: 503,
-    ErrorCode.DEADLINE_EXCEEDED: 504,
-    ErrorCode.CANCELLED: 503,
-    ErrorCode.ENGINE_MISMATCH: 500,
-    ErrorCode.INTERNAL: 500,
-}
 #: What BAD_REQUEST can be beside 400.
 BAD_REQUEST_STATUS: Final = (404, 405, 406, 408, 409, 410, 415, 422, 431, 501)
 
@@ -59,7 +43,7 @@ def fault() -> FacewrightError:
 
 def http_status(error: FacewrightError) -> int:
     """The status code of an error."""
-    return error.status if isinstance(error, RequestError) else HTTP_STATUS[error.code]
+    return error.status if isinstance(error, RequestError) else STATUS[error.code].http
 
 
 def error_response(error: FacewrightError) -> Response:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from facewright.core.options import Option
 from facewright.gateway.rest.asked import TIMEOUT_HEADER
-from facewright.gateway.rest.errors import BAD_REQUEST_STATUS, HTTP_STATUS, JSON
+from facewright.gateway.rest.errors import BAD_REQUEST_STATUS, JSON
 from facewright.gateway.rest.pipeline_list import option_schema
+from facewright.gateway.statuses import STATUS
 from facewright.pipelines.stages import Pipeline
 from facewright_client.contract import ErrorCode
 
@@ -59,8 +60,8 @@ def request_headers() -> Iterator[dict[str, Any]]:
 def error_responses() -> dict[str, Any]:
     """Every failure by its status."""
     by_status: dict[int, list[str]] = {}
-    for code, status in HTTP_STATUS.items():
-        by_status.setdefault(status, []).append(code)
+    for code, of_code in STATUS.items():
+        by_status.setdefault(of_code.http, []).append(code)
     for status in BAD_REQUEST_STATUS:
         by_status.setdefault(status, []).append(ErrorCode.BAD_REQUEST)
     return {str(status): error(" or ".join(by_status[status]), status) for status in sorted(by_status)}

@@ -3,8 +3,8 @@
 The landmark network sees a face in whatever the detector takes for one, and is as sure of an upright face
 that is cut off at its nose as of the same face upside down, with its mouth in the hair. Its score does not
 tell them apart, nor does the detector's. But the landmarks of a face that is there stay where they are when
-the view is tilted; those of one that is not tilt with it. How far they move, `ConfirmedFace.sway`, was measured
-on 289 faces that both networks found upright as well as upside down (100 portraits, and crops that cut them):
+the view is tilted; those of one that is not tilt with it. How far they move, their sway, was measured on 289
+faces that both networks found upright as well as upside down (100 portraits, and crops that cut them):
 
 | of the face in the photo | faces | sway, upright | sway, upside down |
 |---|---|---|---|
@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from facewright.photo.face_detection import FaceDetection
 from facewright.photo.face_networks import FaceNetworks
+from facewright.photo.face_proportions import too_flat
 from facewright.photo.landmark_crop import (
     MESH_COUNT,
     FaceView,
@@ -50,12 +51,14 @@ _MOST_WANDERING: Final = 0.025
 _SURELY_UPRIGHT: Final = 0.9
 _TILT: Final = 0.6  # radians
 #: Sway of whole faces that are the right way up; above it the other way is tried, too.
-STEADY: Final = 0.075
+_STEADY: Final = 0.075
 # Above this nobody is there, or too little of a face.
 _MOST_SWAY: Final = 0.16
+# The same where the photo would have to lie on its side or head.
+_MOST_SWAY_TURNED: Final = 0.12
 # By how much one way up has to sway less than the other, where neither is as steady as `_RATHER_STEADY`.
 _CLEARLY_LESS: Final = 0.8
-_RATHER_STEADY: Final = 0.1
+_RATHER__STEADY: Final = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +141,7 @@ def _settle(photo: Photo, view: FaceView, networks: FaceNetworks) -> _Look | Non
 def _right_way_up(photo: Photo, look: _Look, networks: FaceNetworks) -> _Look | None:
     """A face, or the same the other way up where that is steadier; None where this cannot be told."""
     look = _tilted(photo, look, networks)
-    if look.sway <= STEADY:
+    if look.sway <= _STEADY or too_flat(look.landmarks, (photo.width, photo.height)):
         return look
     view = look.view
     # What is seen upside down has its eyes where the face has them.
@@ -154,7 +157,8 @@ def _right_way_up(photo: Photo, look: _Look, networks: FaceNetworks) -> _Look | 
             look = upper
         else:
             return None
-    return look if look.sway <= _MOST_SWAY else None
+    most = _MOST_SWAY if math.cos(look.view.angle) > math.cos(math.pi / 4) else _MOST_SWAY_TURNED
+    return look if look.sway <= most else None
 
 
 def _tilted(photo: Photo, look: _Look, networks: FaceNetworks) -> _Look:

@@ -104,9 +104,7 @@ def check_extent(seen: Mask, in_view: F64, in_photo: F64, size: tuple[int, int])
     transparent = float((~shown & ~outside)[:468].mean())
     if see_through or transparent > _MOST_TRANSPARENT:
         what = see_through or ["what is missing"]
-        warnings.append(
-            f"Part of the face is transparent in the photo: {listed(what)} {_are(what)} guessed."
-        )
+        warnings.append(f"Part of the face is transparent in the photo: {listed(what)} {_are(what)} guessed.")
     return warnings
 
 

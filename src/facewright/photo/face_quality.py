@@ -40,22 +40,25 @@ def check_face(
     if not face.measurable:
         return []
     _refuse_light(face)
+    painted = _painted(face)
     covered = []
     if covers and not (
         face.dark or face.over_exposed or face.contrast < LIMITS.low_contrast or face.from_aside
     ):
         covered = check_cover(view, landmarks, face.contrast, face.change_of_hue_above)
-    _refuse_pictures(face)
-    if not covered and not face.over_exposed:
+    if not painted:  # what is painted is even
+        _refuse_pictures(face)
+    if not (covered or painted) and not face.over_exposed:
         _refuse_even_skin(face)
     if person.agreement < LEAST_AGREEMENT:
         _refuse_things(face, score)
     if covered:  # what covers a face may be even, have any colour, and be brighter than skin
-        return [*_faults_of_light(face, face.smoothness < LIMITS.pixelated), *covered]
-    if not face.from_aside:
+        pixelated = face.smoothness < LIMITS.pixelated and not painted
+        return [*painted, *_faults_of_light(face, pixelated), *covered]
+    if not (face.from_aside or painted):
         _refuse_negative(face)
     pixelated = face.smoothness < LIMITS.pixelated or face.smoothness_of_means < LIMITS.noisy_pixels
-    return [*_faults_of_light(face, pixelated), *_faults_of_colour(face)]
+    return [*painted, *_faults_of_light(face, pixelated), *_faults_of_colour(face)]
 
 
 def _refuse_light(face: MeasuredFace) -> None:
@@ -74,6 +77,21 @@ def _refuse_light(face: MeasuredFace) -> None:
             f"the face has no contrast: its brightness spans {face.contrast:.0f} of 255 codes",
             "send a photo in which the face is seen clearly, without haze, glass or fading",
         )
+
+
+def _painted(face: MeasuredFace) -> list[str]:
+    share, colour = face.one_colour
+    if share < LIMITS.painted:
+        return []
+    what = "{:.0f} % of the face is one flat colour, rgb({:.0f}, {:.0f}, {:.0f})".format(100 * share, *colour)
+    if face.over_exposed:
+        return [f"{what}: it is over-exposed, or painted over, and so is the avatar."]
+    if share > LIMITS.half_painted:
+        raise _bad_photo(
+            f"half of the face is hidden: {what}",
+            "send a photo with nothing before the face, no bar and no mask painted over it",
+        )
+    return [f"{what}, as of a bar or a mask painted over it: it is painted on the avatar."]
 
 
 def _refuse_pictures(face: MeasuredFace) -> None:

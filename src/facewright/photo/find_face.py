@@ -294,8 +294,8 @@ def _warnings(face: ConfirmedFace, pupil_distance: float, quarter_turns: int) ->
         warnings.append(f"The face is small, {pupil_distance:.0f} pixels between the pupils: soft texture.")
     if quarter_turns:
         warnings.append(
-            f"The face is turned by {90 * quarter_turns} degrees in the photo and was taken so: where that is "
-            "wrong, send a photo that shows the whole face upright."
+            f"The face is turned by {90 * quarter_turns} degrees in the photo and was taken so: where that "
+            "is wrong, send a photo that shows the whole face upright."
         )
     if face.score < 0.9:
         warnings.append(f"The network is unsure of this face (score {face.score:.2f}).")

@@ -58,7 +58,7 @@ _MOST_SWAY: Final = 0.16
 _MOST_SWAY_TURNED: Final = 0.12
 # By how much one way up has to sway less than the other, where neither is as steady as `_RATHER_STEADY`.
 _CLEARLY_LESS: Final = 0.8
-_RATHER__STEADY: Final = 0.1
+_RATHER_STEADY: Final = 0.1
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,7 @@ _SURELY_UPRIGHT: Final = 0.9
 _TILT: Final = 0.6  # radians
 #: Sway of whole faces that are the right way up; above it the other way is tried, too.
 _STEADY: Final = 0.075
-# Above this nobody is there, or too little of a face.
+# Above this too little of a face is there, where an edge of the photo cuts it off.
 _MOST_SWAY: Final = 0.16
 # The same where the photo would have to lie on its side or head.
 _MOST_SWAY_TURNED: Final = 0.12
@@ -157,8 +157,12 @@ def _right_way_up(photo: Photo, look: _Look, networks: FaceNetworks) -> _Look | 
             look = upper
         else:
             return None
-    most = _MOST_SWAY if math.cos(look.view.angle) > math.cos(math.pi / 4) else _MOST_SWAY_TURNED
-    return look if look.sway <= most else None
+    if math.cos(look.view.angle) < math.cos(math.pi / 4):
+        return look if look.sway <= _MOST_SWAY_TURNED else None
+    # Within the photo something else is wrong with it, of which `check_face` says more.
+    low, high = look.landmarks.min(axis=0), look.landmarks.max(axis=0)
+    within = (low >= 0).all() and (high <= photo.image.size).all()
+    return look if within or look.sway <= _MOST_SWAY else None
 
 
 def _tilted(photo: Photo, look: _Look, networks: FaceNetworks) -> _Look:

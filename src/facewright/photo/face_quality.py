@@ -40,18 +40,17 @@ def check_face(
     if not face.measurable:
         return []
     _refuse_light(face)
-    painted = _painted(face)
     covered = []
     if covers and not (
         face.dark or face.over_exposed or face.contrast < LIMITS.low_contrast or face.from_aside
     ):
         covered = check_cover(view, landmarks, face.contrast, face.change_of_hue_above)
-    if not painted:  # what is painted is even
-        _refuse_pictures(face)
-    if not (covered or painted) and not face.over_exposed:
+    _refuse_pictures(face)
+    if not covered and not face.over_exposed:
         _refuse_even_skin(face)
     if person.agreement < LEAST_AGREEMENT:
         _refuse_things(face, score)
+    painted = _painted(face)
     if covered:  # what covers a face may be even, have any colour, and be brighter than skin
         pixelated = face.smoothness < LIMITS.pixelated and not painted
         return [*painted, *_faults_of_light(face, pixelated), *covered]
@@ -81,11 +80,9 @@ def _refuse_light(face: MeasuredFace) -> None:
 
 def _painted(face: MeasuredFace) -> list[str]:
     share, colour = face.one_colour
-    if share < LIMITS.painted:
+    if share < LIMITS.painted or face.over_exposed:
         return []
     what = "{:.0f} % of the face is one flat colour, rgb({:.0f}, {:.0f}, {:.0f})".format(100 * share, *colour)
-    if face.over_exposed:
-        return [f"{what}: it is over-exposed, or painted over, and so is the avatar."]
     if share > LIMITS.half_painted:
         raise _bad_photo(
             f"half of the face is hidden: {what}",

@@ -153,16 +153,20 @@ def _right_way_up(photo: Photo, look: _Look, networks: FaceNetworks) -> _Look | 
         upper, lower = sorted((look, other), key=lambda one: -math.cos(one.view.angle))
         if lower.sway < _CLEARLY_LESS * upper.sway:
             look = lower
-        elif upper.sway < max(_CLEARLY_LESS * lower.sway, _RATHER_STEADY):
+        elif upper.sway < max(_CLEARLY_LESS * lower.sway, _RATHER_STEADY) or _within(look, photo):
             look = upper
         else:
             return None
     if math.cos(look.view.angle) < math.cos(math.pi / 4):
         return look if look.sway <= _MOST_SWAY_TURNED else None
     # Within the photo something else is wrong with it, of which `check_face` says more.
+    return look if look.sway <= _MOST_SWAY or _within(look, photo) else None
+
+
+def _within(look: _Look, photo: Photo) -> bool:
+    """Whether no edge of the photo cuts the face off."""
     low, high = look.landmarks.min(axis=0), look.landmarks.max(axis=0)
-    within = (low >= 0).all() and (high <= photo.image.size).all()
-    return look if within or look.sway <= _MOST_SWAY else None
+    return bool((low >= 0).all() and (high <= photo.image.size).all())
 
 
 def _tilted(photo: Photo, look: _Look, networks: FaceNetworks) -> _Look:

@@ -238,8 +238,8 @@ def _no_face(photo: Photo, overview: Image.Image, rejected: int, networks: FaceN
     return FacewrightError(
         ErrorCode.NO_FACE,
         f"no face in {size}: {seen}",
-        "send a photo with a whole face seen from the front or the side, or crop it around the face: its "
-        f"width has to be at least 1/25 of the photo's longer side{squeezed}",
+        "send a photo of a person whose whole face is seen from the front or the side, or crop it around the "
+        f"face: its width has to be at least 1/25 of the photo's longer side{squeezed}",
     )
 
 

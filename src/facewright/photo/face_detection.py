@@ -130,13 +130,21 @@ def search_faces(overview: Image.Image, detector: Engine) -> Iterator[list[FaceD
     turned = _turned(overview, whole, detector) if best < SURE_SCORE else []
     if turned and turned[0].score > best + _SURER:
         yield turned
-    else:
-        found = _looked_at_again(overview, found, detector)
-        sure = [face.size for face in found if face.score > SURE_SCORE]
-        if len(sure) > 1 or 0 < max(sure, default=0) < _SMALL_FACE * side:
-            found = _surest([*found, *_in_small_tiles(overview, detector)])
-        yield found
+    found = _looked_at_again(overview, found, detector)
+    sure = [face.size for face in found if face.score > SURE_SCORE]
+    if len(sure) > 1 or 0 < max(sure, default=0) < _SMALL_FACE * side:
+        found = _surest([*found, *_in_small_tiles(overview, detector)])
+    yield found
     yield _in_small_tiles(overview, detector)
+
+
+def faces_in_square(
+    image: Image.Image, room: float, least_score: float, detector: Engine
+) -> list[FaceDetection]:
+    """One pass over the whole image in the middle of a square of ``room`` times its longer side."""
+    side = room * max(image.size)
+    corner = ((image.width - side) / 2, (image.height - side) / 2)
+    return _surest(_detect(image, [_View(corner, side)], detector, least_score))
 
 
 def _turned(overview: Image.Image, whole: _View, detector: Engine) -> list[FaceDetection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -27,7 +28,7 @@ _PARTS: Final = {
     "the subject's left cheek": (280, 425, 346, 352, 376, 411, 433, 323, 361),
 }
 _EYES: Final = ("the subject's right eye", "the subject's left eye")
-_EDGES: Final = ("left", "upper", "right", "lower")
+EDGES: Final = ("left", "upper", "right", "lower")
 #: Share of the face that is seen, below which nobody could be told from it.
 _LEAST_SEEN: Final = 0.35
 #: A face less its outermost is whole: portraits are cut to the face, and the network places an outline beyond
@@ -94,18 +95,16 @@ def check_extent(seen: Mask, in_view: F64, in_photo: F64, size: tuple[int, int])
     warnings = []
     if cut:
         points = [point for name in cut for point in _PARTS[name]]
-        edges = [edge for edge, far in zip(_EDGES, beyond[points].max(axis=0), strict=True) if far > 0]
+        edges = [edge for edge, far in zip(EDGES, beyond[points].max(axis=0), strict=True) if far > 0]
         warnings.append(
-            f"The face is cut off by the photo's {_listed(edges)} edge{'s' * (len(edges) > 1)}: "
-            f"{_listed(cut)} {_are(cut)} guessed."
+            f"The face is cut off by the photo's {listed(edges)} edge{'s' * (len(edges) > 1)}: "
+            f"{listed(cut)} {_are(cut)} guessed."
         )
     see_through = [name for name in hidden if name not in cut]
     transparent = float((~shown & ~outside)[:468].mean())
     if see_through or transparent > _MOST_TRANSPARENT:
         what = see_through or ["what is missing"]
-        warnings.append(
-            f"Part of the face is transparent in the photo: {_listed(what)} {_are(what)} guessed."
-        )
+        warnings.append(f"Part of the face is transparent in the photo: {listed(what)} {_are(what)} guessed.")
     return warnings
 
 
@@ -122,7 +121,8 @@ def _within(outline: F64, size: int) -> Mask:
     return within
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 
 from facewright.core.arrays import Floats
 from facewright.core.colour import LUMINANCE
@@ -57,6 +57,9 @@ _LEAST_CURVATURES: Final = 40
 _LEAST_ROWS: Final = 4
 # Noise is averaged over so many pixels, a 25th of the face.
 _MEAN_PX: Final = 5
+# Over so many pixels one colour differs by no more than so many codes, also after JPEG.
+_FLAT_PX: Final = 3
+_SAME_CODES: Final = 3
 # From this code on a channel is taken for clipped, as JPEG leaves it.
 _CLIPPED_CODE: Final = 251.0
 
@@ -112,6 +115,22 @@ class MeasuredFace:
     @cached_property
     def clipped(self) -> float:
         return float((self.skin_colours.max(axis=0) >= _CLIPPED_CODE).mean())
+
+    @cached_property
+    def one_colour(self) -> tuple[float, Floats]:
+        """The largest share of the face that has the same colour without any texture, and that colour, codes
+        ``[3]``."""
+        window = (1, _FLAT_PX, _FLAT_PX)
+        span = maximum_filter(self.pixels, window) - minimum_filter(self.pixels, window)
+        colours = self.pixels[:, self.face & (span.max(axis=0) <= _SAME_CODES)].T
+        if not len(colours):
+            return 0.0, np.zeros(3, np.float32)
+        cells, counts = np.unique(np.floor(colours / (2 * _SAME_CODES)), axis=0, return_counts=True)
+        colour: Floats = (cells[counts.argmax()] + np.float32(0.5)) * (2 * _SAME_CODES)
+        for _ in range(2):  # to the middle of what lies across several cells
+            same = np.abs(colours - colour).max(axis=1) <= _SAME_CODES
+            colour = np.median(colours[same], axis=0)
+        return float(same.sum() / self.face.sum()), colour
 
     @property
     def dark(self) -> bool:

@@ -55,16 +55,15 @@ def check_proportions(landmarks: F64, size: tuple[int, int]) -> list[str]:
     Raises:
         FacewrightError: BAD_PHOTO where it is so flat that its landmarks are wrong.
     """
-    height = _distance(landmarks[_TOP], landmarks[_CHIN])
-    width = _distance(landmarks[_RIGHT], landmarks[_LEFT])
-    if height < LEAST_HEIGHT * width and (iris := _iris_aspect(landmarks)) > LEAST_WIDE_IRIS:
-        if iris > MOST_WIDE_IRIS and extreme_shape(size):
-            raise FacewrightError(
-                ErrorCode.BAD_PHOTO,
-                f"the photo of {size[0]} x {size[1]} pixels is squeezed: the face is too flat for an avatar "
-                f"(the irises are {iris:.2f} times as wide as high)",
-                "send it with its own proportions",
-            )
+    if too_flat(landmarks, size):
+        raise FacewrightError(
+            ErrorCode.BAD_PHOTO,
+            f"the photo of {size[0]} x {size[1]} pixels is squeezed: the face is too flat for an avatar "
+            f"(the irises are {_iris_aspect(landmarks):.2f} times as wide as high)",
+            "send it with its own proportions",
+        )
+    height, width = _height_and_width(landmarks)
+    if height < LEAST_HEIGHT * width and _iris_aspect(landmarks) > LEAST_WIDE_IRIS:
         return [_sentence("flatter", height / width)]
     right, left = landmarks[list(_RIGHT_EYE)].mean(axis=0), landmarks[list(_LEFT_EYE)].mean(axis=0)
     across = (left - right) / max(_distance(left, right), 1e-6)
@@ -74,6 +73,17 @@ def check_proportions(landmarks: F64, size: tuple[int, int]) -> list[str]:
     if length > MOST_LENGTH and abs(more_on_the_right) < FROM_THE_FRONT * width:
         return [_sentence("narrower", height / width)]
     return []
+
+
+def too_flat(landmarks: F64, size: tuple[int, int]) -> bool:
+    """Whether a face is squeezed so far that its landmarks are wrong; arguments as of `check_proportions`."""
+    height, width = _height_and_width(landmarks)
+    flat = height < LEAST_HEIGHT * width and _iris_aspect(landmarks) > MOST_WIDE_IRIS
+    return flat and extreme_shape(size)
+
+
+def _height_and_width(landmarks: F64) -> tuple[float, float]:
+    return _distance(landmarks[_TOP], landmarks[_CHIN]), _distance(landmarks[_RIGHT], landmarks[_LEFT])
 
 
 def _sentence(how: str, ratio: float) -> str:

@@ -50,12 +50,14 @@ def check_face(
         _refuse_even_skin(face)
     if person.agreement < LEAST_AGREEMENT:
         _refuse_things(face, score)
+    painted = _painted(face)
     if covered:  # what covers a face may be even, have any colour, and be brighter than skin
-        return [*_faults_of_light(face, face.smoothness < LIMITS.pixelated), *covered]
-    if not face.from_aside:
+        pixelated = face.smoothness < LIMITS.pixelated and not painted
+        return [*painted, *_faults_of_light(face, pixelated), *covered]
+    if not (face.from_aside or painted):
         _refuse_negative(face)
     pixelated = face.smoothness < LIMITS.pixelated or face.smoothness_of_means < LIMITS.noisy_pixels
-    return [*_faults_of_light(face, pixelated), *_faults_of_colour(face)]
+    return [*painted, *_faults_of_light(face, pixelated), *_faults_of_colour(face)]
 
 
 def _refuse_light(face: MeasuredFace) -> None:
@@ -74,6 +76,19 @@ def _refuse_light(face: MeasuredFace) -> None:
             f"the face has no contrast: its brightness spans {face.contrast:.0f} of 255 codes",
             "send a photo in which the face is seen clearly, without haze, glass or fading",
         )
+
+
+def _painted(face: MeasuredFace) -> list[str]:
+    share, colour = face.one_colour
+    if share < LIMITS.painted or face.over_exposed:
+        return []
+    what = "{:.0f} % of the face is one flat colour, rgb({:.0f}, {:.0f}, {:.0f})".format(100 * share, *colour)
+    if share > LIMITS.half_painted:
+        raise _bad_photo(
+            f"half of the face is hidden: {what}",
+            "send a photo with nothing before the face, no bar and no mask painted over it",
+        )
+    return [f"{what}, as of a bar or a mask painted over it: it is painted on the avatar."]
 
 
 def _refuse_pictures(face: MeasuredFace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from PIL import Image
 from facewright.core.arrays import Floats
 from facewright.core.clock import LapClock
 from facewright.core.errors import FacewrightError
+from facewright.photo.confirmed_face import ConfirmedFace, confirm_face, face_height
+from facewright.photo.cut_off_face import edges_that_cut
 from facewright.photo.face_crop import CropFrame, cut_face_crop
 from facewright.photo.face_detection import (
     MAX_FACES,
@@ -24,17 +25,11 @@ from facewright.photo.face_detection import (
     covered_share,
     search_faces,
 )
-from facewright.photo.face_extent import check_extent, seen_in_view
+from facewright.photo.face_extent import check_extent, listed, seen_in_view
 from facewright.photo.face_networks import FaceNetworks
 from facewright.photo.face_proportions import check_proportions, extreme_shape
 from facewright.photo.face_quality import check_face
-from facewright.photo.landmark_crop import (
-    MESH_COUNT,
-    FaceView,
-    sample_view,
-    view_from_box,
-    view_from_landmarks,
-)
+from facewright.photo.landmark_crop import sample_view, view_from_landmarks
 from facewright.photo.person_mask import find_person
 from facewright.photo.photo import Photo, decode_photo
 from facewright.photo.photo_damage import jpeg_damage
@@ -46,14 +41,6 @@ __all__ = ["FaceNetworks", "FoundFace", "PhotoInfo", "find_face"]
 U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
 
-#: The landmark network's probability below which a detection is not a face (animals, toys, patterns).
-MIN_FACE_SCORE = 0.5
-# Below this a detection is looked at again.
-_DOUBTFUL_SCORE = 0.9
-_MORE_LOOKS = 3
-# Median movement of a doubtful face's landmarks between the last two looks, of its height. Measured after
-# three looks: 0.01-0.015 on dark and masked profiles, 0.035 and growing on a colour wheel.
-_MOST_WANDERING = 0.025
 #: Smallest distance of the pupils, photo pixels. Median landmark error on ten portraits scaled down, in % of
 #: that distance: 0.2 at 40 pixels, 0.6 at 20, 1.0 at 16, 1.7 at 12, 3.3 at 8.
 MIN_PUPIL_DISTANCE = 16.0
@@ -76,24 +63,6 @@ class FoundFace:
     landmark_to_crop: Floats  # [3, 3]
     person_mask: U8  # [256, 256], probability x 255
     info: PhotoInfo
-
-
-@dataclass(frozen=True, eq=False)
-class _Face:
-    """A detection that the landmark network confirmed. Its landmarks and their score are of one look, the
-    last, in photo pixels: they stay what they are when the photo is decoded again.
-    """
-
-    landmarks: F64  # [478, 2]
-    score: float
-    detection_score: float
-    prominence: float
-
-    @property
-    def box(self) -> F64:
-        """Corners [2, 2] of the box around the landmarks of the skin."""
-        mesh = self.landmarks[:MESH_COUNT]
-        return np.stack([mesh.min(axis=0), mesh.max(axis=0)])
 
 
 def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> FoundFace:
@@ -141,7 +110,8 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         clock.lap("person_mask")
         squeezed = check_proportions(face.landmarks, (decoded.width, decoded.height))
         covers = not (guessed or squeezed or decoded.few_colours)
-        faults = check_face(landmark_input, in_view, face.score, person, seen, covers)
+        with _guess_named(guessed):
+            faults = check_face(landmark_input, in_view, face.score, person, seen, covers)
     clock.lap("check")
     (x0, y0), (x1, y1) = face.box.tolist()
     info = PhotoInfo(
@@ -157,7 +127,7 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         warnings=[
             *decoded.warnings,
             *_choice_warning(len(faces), index, face_index),
-            *_warnings(face, pupil_distance),
+            *_warnings(face, pupil_distance, frame.quarter_turns),
             *guessed,
             *squeezed,
             *faults,
@@ -196,6 +166,22 @@ def _causes_named(photo: bytes, decoded: Photo) -> Iterator[None]:
 
 
 @contextmanager
+def _guess_named(guessed: list[str]) -> Iterator[None]:
+    """What is measured on a part of a face, and on a border that is repeated, may have that as its cause."""
+    try:
+        yield
+    except FacewrightError as error:
+        if not guessed:
+            raise
+        raise FacewrightError(
+            error.code,
+            f"too little of the face is shown to be sure of it: {' '.join(guessed).rstrip('.')}; of what is "
+            f"shown, {error.message}",
+            "send a photo that shows the whole face, with some room around it",
+        ) from error
+
+
+@contextmanager
 def _others_named(count: int) -> Iterator[None]:
     try:
         yield
@@ -205,7 +191,7 @@ def _others_named(count: int) -> Iterator[None]:
         raise
 
 
-def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
+def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[ConfirmedFace], int]:
     """All faces of a photo from left to right, and which is the main one: the same whichever is asked for.
 
     Raises:
@@ -214,7 +200,7 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
     overview, factor = photo.overview(OVERVIEW_SIDE)
     rejected = 0
     for detections in search_faces(overview, networks.detector):
-        faces: list[_Face] = []
+        faces: list[ConfirmedFace] = []
         for detection in detections[:MAX_FACES]:
             prominence = _prominence(detection, overview.size)
             # Beside a sure face an unsure detection is looked at only where it would be the main one.
@@ -224,7 +210,7 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
                 and prominence < _CLEARLY_MORE * max(face.prominence for face in faces)
             ):
                 continue
-            face = _confirm(photo, detection.scaled(factor), prominence, networks)
+            face = confirm_face(photo, detection.scaled(factor), prominence, networks)
             if face is None:
                 rejected += 1
             elif not any(covered_share(face.box, other.box) > SAME_FACE for other in faces):
@@ -233,19 +219,31 @@ def _faces(photo: Photo, networks: FaceNetworks) -> tuple[list[_Face], int]:
             main = max(faces, key=lambda face: face.prominence)
             faces.sort(key=lambda face: float(face.box[:, 0].sum()))
             return faces, faces.index(main)
-    places = f"what resembles one is none, or too small to tell (places: {rejected})"
-    seen = places if rejected else "nothing resembles one"
+    raise _no_face(photo, overview, rejected, networks)
+
+
+def _no_face(photo: Photo, overview: Image.Image, rejected: int, networks: FaceNetworks) -> FacewrightError:
+    size = f"the photo of {photo.width} x {photo.height} pixels"
+    if edges := edges_that_cut(overview, networks):
+        return FacewrightError(
+            ErrorCode.NO_FACE,
+            f"no whole face in {size}: one seems to be cut off by the {listed(edges)} "
+            f"edge{'s' * (len(edges) > 1)}",
+            "send a photo that shows the whole face, with some room around it",
+        )
+    places = f"what resembles one is none, too small to tell, or shown in part only (places: {rejected})"
+    seen = places if rejected else "nothing resembles a whole one"
     extreme = extreme_shape((photo.width, photo.height))
     squeezed = "; where it was squeezed into this shape, send it with its own proportions" if extreme else ""
-    raise FacewrightError(
+    return FacewrightError(
         ErrorCode.NO_FACE,
-        f"no face in the photo of {photo.width} x {photo.height} pixels: {seen}",
-        "send a photo with a face seen from the front or the side, or crop it around the face: its width has "
-        f"to be at least 1/25 of the photo's longer side{squeezed}",
+        f"no face in {size}: {seen}",
+        "send a photo of a person whose whole face is seen from the front or the side, or crop it around the "
+        f"face: its width has to be at least 1/25 of the photo's longer side{squeezed}",
     )
 
 
-def _index(faces: list[_Face], main: int, face_index: int) -> int:
+def _index(faces: list[ConfirmedFace], main: int, face_index: int) -> int:
     if face_index >= len(faces):
         raise FacewrightError(
             ErrorCode.NO_FACE,
@@ -262,49 +260,7 @@ def _prominence(face: FaceDetection, size: tuple[int, int]) -> float:
     return face.size * face.score * float(np.exp(-0.5 * offset**2))
 
 
-def _confirm(
-    photo: Photo, detection: FaceDetection, prominence: float, networks: FaceNetworks
-) -> _Face | None:
-    """Run the landmark network on a detection in pixels of ``photo.image``; None when this is no face."""
-    view = view_from_box(detection.box, detection.eyes)
-    landmarks, score = _landmarks_in(photo, view, networks)
-    if score < MIN_FACE_SCORE:
-        return None
-    doubtful = score < _DOUBTFUL_SCORE
-    wandered = 0.0
-    for look in range(_MORE_LOOKS):
-        # Profiles, half-hidden and tilted faces need another look. So does what only resembles a face: there
-        # the landmarks keep wandering from look to look.
-        refined = view_from_landmarks(landmarks)
-        if not _differ(view, refined) and not (doubtful and look < 2):
-            break
-        before, view = landmarks, refined
-        landmarks, score = _landmarks_in(photo, view, networks)
-        wandered = float(np.median(np.linalg.norm(landmarks - before, axis=1)))
-    if score < MIN_FACE_SCORE or (doubtful and wandered > _MOST_WANDERING * _face_height(landmarks)):
-        return None
-    return _Face(photo.to_photo(landmarks), score, detection.score, prominence)
-
-
-def _landmarks_in(photo: Photo, view: FaceView, networks: FaceNetworks) -> tuple[F64, float]:
-    """Landmarks ``[478, 2]`` in pixels of ``photo.image``, and the face score."""
-    to_image = view.to_image()
-    landmarks, score = networks.landmarks_fast(sample_view(photo.image, to_image, colours=photo.colours))
-    return landmarks[:, :2] @ to_image[:2, :2].T + to_image[:2, 2], score
-
-
-def _differ(a: FaceView, b: FaceView) -> bool:
-    """Whether the network sees a face in two views so differently that it is worth another look."""
-    moved = math.dist(a.centre, b.centre) / a.side
-    return moved > 0.06 or abs(math.log(b.side / a.side)) > 0.125 or abs(a.angle - b.angle) > math.radians(5)
-
-
-def _face_height(landmarks: F64) -> float:
-    """From the hairline to the chin; unlike the width it does not shrink when the head turns."""
-    return float(np.linalg.norm(landmarks[10] - landmarks[152]))
-
-
-def _pupil_distance(face: _Face) -> float:
+def _pupil_distance(face: ConfirmedFace) -> float:
     """In photo pixels, as seen from the front.
 
     A turned head shows a shorter distance; the face's height bounds it from below.
@@ -313,7 +269,7 @@ def _pupil_distance(face: _Face) -> float:
         FacewrightError: FACE_TOO_SMALL.
     """
     right, left = face.landmarks[list(_IRISES)]
-    distance = max(float(np.linalg.norm(left - right)), 0.4 * _face_height(face.landmarks))
+    distance = max(float(np.linalg.norm(left - right)), 0.4 * face_height(face.landmarks))
     if distance < MIN_PUPIL_DISTANCE:
         raise FacewrightError(
             ErrorCode.FACE_TOO_SMALL,
@@ -332,10 +288,15 @@ def _choice_warning(count: int, index: int, face_index: int) -> list[str]:
     ]
 
 
-def _warnings(face: _Face, pupil_distance: float) -> list[str]:
+def _warnings(face: ConfirmedFace, pupil_distance: float, quarter_turns: int) -> list[str]:
     warnings = []
     if pupil_distance < _LOW_PUPIL_DISTANCE:
         warnings.append(f"The face is small, {pupil_distance:.0f} pixels between the pupils: soft texture.")
+    if quarter_turns:
+        warnings.append(
+            f"The face is turned by {90 * quarter_turns} degrees in the photo and was taken so: where that "
+            "is wrong, send a photo that shows the whole face upright."
+        )
     if face.score < 0.9:
         warnings.append(f"The network is unsure of this face (score {face.score:.2f}).")
     return warnings

@@ -18,6 +18,9 @@ _LEAST_OF_HALF: Final = 128
 #: Codes of a JPEG that are walked, bytes: 0.6 s.
 _MOST_CODES: Final = 1_000_000
 
+#: Fewer zeros among codes are not looked into.
+_LEAST_HOLE: Final = 64
+
 _START_OF_SCAN, _END_OF_IMAGE, _HUFFMAN_TABLES, _RESTART_INTERVAL = 0xDA, 0xD9, 0xC4, 0xDD
 _SEQUENTIAL: Final = (0xC0, 0xC1)
 _AFTER_CODES: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
@@ -70,6 +73,26 @@ def jpeg_damage(photo: bytes) -> str | None:
     return "its codes end before its picture does" if remaining else None
 
 
+def zero_hole(photo: bytes) -> tuple[int, int] | None:
+    """Where among the codes of a JPEG zeros took the place of a block, as a broken disk or transfer leaves:
+    its first byte and its length; None where nothing is seen to be wrong.
+
+    Flat areas give runs of zeros, too, where their tables make 0 the code of a block without coefficients;
+    then the codes fit their picture. Of progressive files it says nothing.
+    """
+    scan = _Scan.of(photo) if bytes(_LEAST_HOLE) in photo else None
+    if scan is None:
+        return None
+    end = _AFTER_CODES.search(photo, scan.start)
+    hole = photo.find(bytes(_LEAST_HOLE), scan.start, end.start() if end else len(photo))
+    if hole < 0:
+        return None
+    flat = not any(ac[0] & _STEP for _, ac in scan.blocks)
+    if flat and jpeg_damage(photo) is None:
+        return None
+    return hole, len(photo) - hole - len(photo[hole:].lstrip(b"\0"))
+
+
 @dataclass(frozen=True)
 class _Scan:
     """The one scan of a sequential JPEG.
@@ -92,7 +115,7 @@ class _Scan:
         place, interval = 2, 0
         frame = b""
         tables: dict[int, list[int]] = {}
-        while photo[place : place + 1] == b"\xff":
+        while photo[place : place + 1] == b"\xff" and place + 1 < len(photo):
             code = photo[place + 1 : place + 2]
             length = int.from_bytes(photo[place + 2 : place + 4], "big")
             segment = photo[place + 4 : place + 2 + length]

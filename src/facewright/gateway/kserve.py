@@ -26,6 +26,7 @@ from facewright.gateway import message
 from facewright.gateway.addresses import grpc_peer_name
 from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import Call, Caller
+from facewright.gateway.grpc_server import GrpcServer
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.tensors import check_tensors
@@ -90,13 +91,13 @@ class GrpcDoor:
 
     def __init__(self, doorway: Doorway) -> None:
         reading = BoundedReading()
-        self._server = grpc.aio.server(options=_OPTIONS, interceptors=(reading,))
+        self._server = GrpcServer((reading,), _OPTIONS)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
-        self._server.add_generic_rpc_handlers((_KServe(doorway, reading),))
+        self._server.add_service(SERVICE, _KServe(doorway, reading).handlers)
         self._names = ("", SERVICE, *doorway.served)
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
@@ -125,14 +126,14 @@ class GrpcDoor:
         await self._server.stop(grace_s)
 
 
-class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped package
+class _KServe:
     """KServe's service in bytes."""
 
     def __init__(self, doorway: Doorway, reading: BoundedReading) -> None:
         self._door, self._reading = doorway, reading
         unary, streams = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         #: The caller's message is read by the handlers, so that nothing is read before one has begun.
-        self._handlers = {
+        self.handlers: Final = {
             "ModelInfer": unary(self._infer),
             "ModelStreamInfer": streams(self._stream),
             "ServerLive": unary(self._about(self._live)),
@@ -147,11 +148,6 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             # Figures of stages are for whoever operates the server, and tell nothing of requests.
             "ModelStatistics": unary(self._about(self._passed("ModelStatistics"))),
         }
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """gRPC's entry point."""
-        service, _, method = details.method.lstrip("/").partition("/")
-        return self._handlers.get(method) if service == SERVICE else None
 
     async def _infer(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:

@@ -28,9 +28,11 @@ from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import Call, Caller
 from facewright.gateway.grpc_server import GrpcServer
 from facewright.gateway.house import TritonHouse
+from facewright.gateway.reading_turns import ReadingTurns
 from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.tensors import check_tensors
 from facewright.gateway.triton import SERVICE
+from facewright.gateway.typed_contents import check_typed_contents
 from facewright.pipelines.stages import Pipeline
 from facewright_client.contract import PROGRESS_PARAMETER, ErrorCode
 
@@ -61,6 +63,9 @@ _OPTIONS: Final = (
 #: What a caller may have in flight on one stream; more wait unread.
 _MOST_PER_STREAM: Final = 16
 _ABOUT_ITSELF_S: Final = 5.0
+#: Questions about itself that the server answers at a time, and bytes of the largest.
+_ASKED_AT_ONCE: Final = 8
+_LARGEST_QUESTION: Final = 1024
 _TRUE: Final[Any] = service_pb2.InferParameter(bool_param=True)
 
 Authenticate = Callable[[Mapping[str, str], str], Caller]
@@ -131,6 +136,7 @@ class _KServe:
 
     def __init__(self, doorway: Doorway, reading: BoundedReading) -> None:
         self._door, self._reading = doorway, reading
+        self._asking = ReadingTurns(_ASKED_AT_ONCE, _ABOUT_ITSELF_S)
         unary, streams = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         #: The caller's message is read by the handlers, so that nothing is read before one has begun.
         self.handlers: Final = {
@@ -138,7 +144,9 @@ class _KServe:
             "ModelStreamInfer": streams(self._stream),
             "ServerLive": unary(self._about(self._live)),
             "ServerReady": unary(self._about(self._ready)),
-            "ServerMetadata": unary(self._about(self._passed("ServerMetadata"))),
+            "ServerMetadata": unary(
+                self._about(self._passed("ServerMetadata", service_pb2.ServerMetadataRequest))
+            ),
             "ModelReady": unary(self._about(self._of_public("ModelReady", service_pb2.ModelReadyRequest))),
             "ModelMetadata": unary(
                 self._about(self._of_public("ModelMetadata", service_pb2.ModelMetadataRequest))
@@ -146,7 +154,9 @@ class _KServe:
             "ModelConfig": unary(self._about(self._of_public("ModelConfig", service_pb2.ModelConfigRequest))),
             "RepositoryIndex": unary(self._about(self._index)),
             # Figures of stages are for whoever operates the server, and tell nothing of requests.
-            "ModelStatistics": unary(self._about(self._passed("ModelStatistics"))),
+            "ModelStatistics": unary(
+                self._about(self._passed("ModelStatistics", service_pb2.ModelStatisticsRequest))
+            ),
         }
 
     async def _infer(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
@@ -207,6 +217,7 @@ class _KServe:
                 "send it as a bool_param",
             )
         check_tensors(request, head, self._door.served[head.model_name])
+        check_typed_contents(request, head.inputs)
         house_id = uuid.uuid4().hex
         left = context.time_remaining()
         return Call(
@@ -232,7 +243,15 @@ class _KServe:
         async def answered(requests: AsyncIterator[bytes], context: Any) -> bytes:
             try:
                 caller = self._caller(context)
-                return await answer(await self._reading.question(requests, caller.name))
+                question = await self._reading.question(requests, caller.name)
+                if len(question) > _LARGEST_QUESTION:
+                    raise FacewrightError(
+                        ErrorCode.BAD_REQUEST,
+                        f"the question has {len(question)} bytes, and none needs more than {_LARGEST_QUESTION}",
+                        "send a name and a version",
+                    )
+                async with self._asking.turn(caller.name):
+                    return await answer(question)
             except FacewrightError as error:
                 await refuse(context, error)
 
@@ -256,25 +275,32 @@ class _KServe:
         answer: bytes = index.SerializeToString()
         return answer
 
-    def _passed(self, method: str) -> Callable[[bytes], Awaitable[bytes]]:
+    def _passed(self, method: str, kind: Any) -> Callable[[bytes], Awaitable[bytes]]:
         async def answer(question: bytes) -> bytes:
+            _parsed(question, kind)
             return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
 
         return answer
 
     def _of_public(self, method: str, kind: Any) -> Callable[[bytes], Awaitable[bytes]]:
+        passed = self._passed(method, kind)
+
         async def answer(question: bytes) -> bytes:
-            try:
-                name = kind.FromString(question).name
-            except DecodeError:
-                raise FacewrightError(
-                    ErrorCode.BAD_REQUEST, f"this is no {kind.__name__}", "send one of KServe v2"
-                ) from None
+            name = _parsed(question, kind).name
             if name not in self._door.served:
                 raise _not_served(name, self._door.served)
-            return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
+            return await passed(question)
 
         return answer
+
+
+def _parsed(question: bytes, kind: Any) -> Any:
+    try:
+        return kind.FromString(question)
+    except DecodeError:
+        raise FacewrightError(
+            ErrorCode.BAD_REQUEST, f"this is no {kind.__name__}", "send one of KServe v2"
+        ) from None
 
 
 def _flag(parameters: Mapping[str, Any], name: str) -> bool:

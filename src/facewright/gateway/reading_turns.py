@@ -62,7 +62,7 @@ class ReadingTurns:
             if isinstance(ended, TimeoutError):
                 raise FacewrightError(
                     ErrorCode.OVERLOADED,
-                    "as many messages of this caller are being read as may be",
+                    "as many messages of this caller are being read or answered as may be",
                     "send whole messages at once, or fewer at a time",
                     retry_after_s=_COME_BACK_S,
                 ) from None

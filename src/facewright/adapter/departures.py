@@ -1,8 +1,8 @@
 """Whose callers have left: told by the gateway to every stage, in a page of memory that they share.
 
-Triton hands a cancellation on between the steps of an ensemble only, so that a request whose caller left while
-it stood in line before a step would still be worked on. The page is a state and no message: a stage that begins
-later, or was busy, reads the same, which takes a few microseconds. It is a file beside the socket of marks.
+Triton hands a cancellation on between the steps of an ensemble only, so that a request whose caller left
+while it stood in line before a step would still be worked on. The page is a state and no message: a stage
+that begins later, or was busy, reads the same, in ten microseconds. It is a file beside the socket of marks.
 Where there is no gateway there is no page, and Triton's word is all there is.
 """
 

@@ -247,7 +247,7 @@ class _KServe:
                 if len(question) > _LARGEST_QUESTION:
                     raise FacewrightError(
                         ErrorCode.BAD_REQUEST,
-                        f"the question has {len(question)} bytes, and none needs more than {_LARGEST_QUESTION}",
+                        f"the question has {len(question)} bytes, and may have {_LARGEST_QUESTION}",
                         "send a name and a version",
                     )
                 async with self._asking.turn(caller.name):

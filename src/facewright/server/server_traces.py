@@ -29,8 +29,8 @@ _SHORT: Final = Path("/tmp")
 
 
 def servers_place() -> Path:
-    """Where servers have their folders: among temporary files, or in ``/tmp`` where the name of the folder for
-    those is too long for the sockets in it. Either way nobody else can enter them.
+    """Where servers have their folders, which nobody else can enter: among temporary files, or in ``/tmp``
+    where the name of the folder for those is too long for sockets.
     """
     temporary = Path(tempfile.gettempdir())
     return temporary if len(os.fsencode(temporary)) + len(_LONGEST_BELOW) <= _LONGEST_SOCKET else _SHORT

@@ -40,6 +40,7 @@ class Succession:
         self.serving: WatchedTriton | None = None
         #: The one that loads; with a spare it stays here, loaded, until it is wanted.
         self._coming: WatchedTriton | None = None
+        self._told_spare: WatchedTriton | None = None
         self._wanted = False
         self._asked_to_reload = False
         self._reloading = False
@@ -130,6 +131,9 @@ class Succession:
         elif coming.fault() is not None:  # a spare that broke is no spare
             self._coming = None
             self._retirement.add(coming, 0.0)
+        elif coming is not self._told_spare:
+            self._told_spare = coming
+            _LOG.info("a spare Triton is loaded")
 
     def _take_over(self, coming: WatchedTriton) -> None:
         self._gateway.use(coming.socket, coming.process.metrics_port)

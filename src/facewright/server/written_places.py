@@ -123,7 +123,7 @@ def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
 
 
 def passed_over() -> str:
-    """What is wrong with TMPDIR where temporary files go elsewhere, or servers' folders; "" where nothing is."""
+    """What is wrong with TMPDIR where temporary files or servers go elsewhere; "" where nothing is."""
     asked = os.environ.get("TMPDIR")
     if asked and Path(tempfile.gettempdir()) != Path(asked).absolute():
         return f"TMPDIR={asked} cannot be written, so {tempfile.gettempdir()} takes its place"

@@ -35,8 +35,8 @@ def killed(effort: Effort) -> Finding:
     lost = sum(row["lost"] for row in (*figures.values(), spared))
     slowest = max(row["back_s"] for row in figures.values())
     said = (
-        f"{len(figures)} kinds killed: lost {lost}, service back after {slowest:.1f} s at most; beside a spare "
-        f"Triton after {spared['back_s']:.1f} s"
+        f"{len(figures)} kinds killed: lost {lost}, service back after {slowest:.1f} s at most; by a spare "
+        f"after {spared['back_s']:.1f} s"
     )
     met = lost == 0 and slowest <= _BACK_WITHIN_S and spared["back_s"] <= _BACK_WITH_SPARE_S
     return Finding(said, met, {"killed": figures, "spared": spared})

@@ -133,6 +133,16 @@ def test_what_hangs_may_die_before_the_next_is_up() -> None:
     assert scene.looks() == ["use 2"]
 
 
+def test_a_spare_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "facewright.server"):
+        scene = Scene(spare=True).serving()
+        scene.looks()
+        assert not caplog.messages
+        scene.tritons[1].up = True
+        scene.looks(3)
+    assert caplog.messages.count("a spare Triton is loaded") == 1
+
+
 def test_a_spare_takes_over_in_the_same_look_and_another_is_loaded() -> None:
     scene = Scene(spare=True).serving()
     scene.looks()

@@ -46,7 +46,7 @@ class DeparturePage:
     def write(self, request_id: str) -> None:
         """Nobody waits for this request any more."""
         identity = request_id.encode()
-        if len(identity) != _ID_BYTES:
+        if len(identity) != _ID_BYTES or self._page.closed:
             return
         start = self._next * _ID_BYTES
         self._page[start : start + _ID_BYTES] = identity

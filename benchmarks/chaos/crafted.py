@@ -65,7 +65,11 @@ def crafted(effort: Effort) -> Finding:
 
 def raw(port: int, request: bytes) -> str:
     """Send bytes to a port, hang up, and tell what came back, in a word or two."""
-    with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S) as connection:
+    try:
+        connecting = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S)
+    except ConnectionError:
+        return "refused"
+    with connecting as connection:
         answer = b""
         with suppress(OSError):
             connection.sendall(request)

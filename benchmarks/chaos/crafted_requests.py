@@ -35,6 +35,14 @@ def messages() -> Mapping[str, bytes]:
         "a million numbers": _request(
             inputs=[_tensor(contents=service_pb2.InferTensorContents(uint_contents=[1] * 1_000_000))]
         ),
+        "fewer numbers than its shape has": _request(
+            inputs=[_tensor(contents=service_pb2.InferTensorContents(uint_contents=[1]))],
+            raw_input_contents=[],
+        ),
+        "numbers of another kind": _request(
+            inputs=[_tensor(contents=service_pb2.InferTensorContents(fp64_contents=[1.0] * 5))],
+            raw_input_contents=[],
+        ),
         "no content": _request(inputs=[_tensor()], raw_input_contents=[]),
         "more contents than inputs": _request(raw_input_contents=[b"photo"] * 1000),
         "an input twice": _request(inputs=[_tensor(), _tensor()], raw_input_contents=[b"photo"] * 2),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
+import urllib.request
 from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
-from tritonclient.grpc import service_pb2
 
 from benchmarks.chaos.asking import INFER, PHOTO, UNBOUNDED, Asker, avatar_request
 from benchmarks.chaos.row import Effort, Finding
@@ -21,6 +22,9 @@ _CANCELLED: Final = 40
 _DISCONNECTED: Final = 20
 #: After which all leave: some are at work, most are waiting.
 _LEAVES_AFTER_S: Final = 0.3
+#: What forty departures take to be heard of.
+_HEARD_OF_WITHIN_S: Final = 0.05
+_COMPLETED: Final = re.compile(r"^facewright_stage_seconds_count\{[^}]*stage=\"(\w+)\"[^}]*\} (\S+)$", re.M)
 
 
 def departures(_effort: Effort) -> Finding:
@@ -44,12 +48,13 @@ def departures(_effort: Effort) -> Finding:
 
 
 def _left(server: ServedProcess, come_and_leave: Callable[[], None]) -> dict[str, Any]:
-    """By stage, how many executions ended until the callers left and after that."""
+    """By stage, how many requests were worked through until the callers left and after that."""
     asyncio.run(_one(server.url))
-    before = _settled(server.url)
+    before = _settled(server)
     come_and_leave()
-    leaving = _executions(server.url)
-    after = _settled(server.url)
+    time.sleep(_HEARD_OF_WITHIN_S)
+    leaving = _completed(server)
+    after = _settled(server)
     return {
         "until": {stage: leaving[stage] - before[stage] for stage in _STAGES},
         "after": {stage: after[stage] - leaving[stage] for stage in _STAGES},
@@ -85,21 +90,19 @@ async def _one(url: str) -> float:
     return outcome.took_s
 
 
-def _executions(url: str) -> dict[str, int]:
-    """How many requests each stage has worked through."""
-    with grpc.insecure_channel(url) as channel:
-        statistics = channel.unary_unary("/inference.GRPCInferenceService/ModelStatistics")(b"", timeout=30)
-    models = service_pb2.ModelStatisticsResponse.FromString(statistics).model_stats
-    counts = {model.name: model.inference_stats.success.count for model in models}
-    return {stage: counts.get(stage, 0) for stage in _STAGES}
+def _completed(server: ServedProcess) -> dict[str, int]:
+    """How many requests each stage has worked through: Triton counts those that it turned away, too."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}/v1/metrics", timeout=30) as answer:
+        counts = {stage: int(float(count)) for stage, count in _COMPLETED.findall(answer.read().decode())}
+    return {stage: counts[stage] for stage in _STAGES}
 
 
-def _settled(url: str) -> dict[str, int]:
-    """The same, once nothing is worked on: Triton counts after it answers."""
+def _settled(server: ServedProcess) -> dict[str, int]:
+    """The same, once nothing is worked on."""
     counts: dict[str, int] = {}
     seen = 0
     while seen < 5:
-        now = _executions(url)
+        now = _completed(server)
         seen = seen + 1 if now == counts else 0
         counts = now
         time.sleep(0.3)

@@ -40,7 +40,7 @@ def grpc_headers(method: str, *more: tuple[bytes, bytes]) -> bytes:
     fields = (
         (b":method", b"POST"),
         (b":scheme", b"http"),
-        (b":path", method.encode()),
+        (b":path", method.encode(errors="surrogateescape")),
         (b":authority", b"localhost"),
         (b"content-type", b"application/grpc"),
         (b"te", b"trailers"),
@@ -134,6 +134,7 @@ def conversations(method: str) -> Mapping[str, bytes]:
         "settings on a stream": conversation(frame(SETTINGS, bytes(6), stream=1)),
         "a window of 2^32 - 1": conversation(frame(SETTINGS, struct.pack(">HI", 4, 2**32 - 1))),
         "frames of 16 MB": conversation(frame(DATA, bytes(1000), 1, length=2**24 - 1)),
+        "a method that is no text": conversation(call("/\udcff/\udcc3", b"")),
         "a window that grows by nothing": conversation(opened, frame(WINDOW_UPDATE, bytes(4), 1)),
         "a window that overflows": conversation(
             opened, *[frame(WINDOW_UPDATE, struct.pack(">I", 2**31 - 1), 1)] * 2

@@ -35,7 +35,7 @@ class ServedProcess:
 
     def restarts(self) -> int:
         """How often the supervisor had to replace Triton."""
-        return self.messages.read_text().count("replacing Triton")
+        return self.messages.read_text(errors="replace").count("replacing Triton")
 
     def stop(self) -> int:
         """Ask it to stop, as a container's runtime does, and wait; its exit status."""
@@ -89,4 +89,4 @@ def _announced(process: subprocess.Popen[str], messages: Path) -> tuple[str, int
             url = announced[1]
         elif announced := re.fullmatch(r"\s*REST\s+http://[^/]+:(\d+)/\S*\s*", line):
             return url, int(announced[1])
-    raise RuntimeError(f"facewright serve did not start: {messages.read_text().strip()}")
+    raise RuntimeError(f"facewright serve did not start: {messages.read_text(errors='replace').strip()}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -19,7 +18,7 @@ from facewright.adapter.stage_model import BatchModel, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.pipelines.stages import Stage
 from facewright_client.contract import PHOTO, Tensor
-from tests.support.triton_stub import Request, triton_python_backend_utils
+from tests.support.triton_stub import Request, load_adapter
 
 _ANSWER = Tensor("ANSWER", "TYPE_UINT8", (1,))
 _ROW = Stage("weigh_photo", (PHOTO,), (_ANSWER,), opens=True)
@@ -95,9 +94,7 @@ class WeighTogether(BatchModel):
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Any]]:
     """Starts a stage's model as Triton does."""
-    for name in [name for name in sys.modules if name.startswith("facewright.adapter.triton_stage")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", triton_python_backend_utils())
+    load_adapter(monkeypatch, "facewright.adapter.triton_stage")
     models = []
 
     def start(model: Any) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 
 from facewright_client.contract import ErrorCode
-from tests.support.triton_stub import Request, triton_python_backend_utils
+from tests.support.triton_stub import Request, load_adapter
 
 _REPOSITORY = Path(__file__).parents[1] / "data" / "exported_repository_0_1"
 _GIVEN = {"FACE_IMAGE": np.ones((16, 16, 3), np.uint8), "CODE": np.ones(4, np.float32)}
@@ -29,10 +27,7 @@ class _Left(Request):
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The adapter, as Triton starts it for version 2 of a network."""
-    for name in [name for name in sys.modules if name.startswith("facewright.adapter")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", triton_python_backend_utils())
-    module = importlib.import_module("facewright.adapter.network_stage")
+    module = load_adapter(monkeypatch, "facewright.adapter.network_stage")
     folder = shutil.copytree(_REPOSITORY / "small_embedding", tmp_path / "small_embedding")
     model = module.TritonPythonModel()
     model.initialize(

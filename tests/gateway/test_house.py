@@ -60,8 +60,8 @@ def _short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(house_module, "_LOOKED_AFTER_S", 0.05)
 
 
-def _house() -> TritonHouse:
-    return TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers(), Marks())
+def _house(marks: Marks | None = None) -> TritonHouse:
+    return TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers(), marks or Marks())
 
 
 def test_what_a_dying_triton_had_is_answered_by_the_next(tmp_path: Path) -> None:
@@ -173,13 +173,20 @@ def test_nobody_waits_longer_than_it_wants_for_a_triton() -> None:
 
 
 def test_who_leaves_is_not_computed_for(tmp_path: Path) -> None:
-    async def never(_request: Any) -> Any:
-        await asyncio.sleep(60)
+    """Its stages are told so, and of nobody else."""
+
+    async def never(request: Any) -> Any:
+        if request.id != "house-0":
+            await asyncio.sleep(60)
+        return await glb_of(request)
 
     async def scene() -> None:
-        house = _house()
+        left: list[str] = []
+        house = _house(Marks(left=left.append))
         async with TritonBehind(tmp_path / "triton", never) as triton:
             house.use(Triton(triton.socket))
+            await house.answer(call(identity="house-0"))
+            triton.seen.clear()
             asking = asyncio.create_task(house.answer(call()))
             while not triton.seen:
                 await asyncio.sleep(0.01)
@@ -189,6 +196,9 @@ def test_who_leaves_is_not_computed_for(tmp_path: Path) -> None:
             async with asyncio.timeout(10):
                 while not triton.cancelled:
                     await asyncio.sleep(0.01)
+            with pytest.raises(FacewrightError):
+                await house.answer(call(identity="house-2", within_s=0.1))
+            assert left == ["house-1", "house-2"]
 
     asyncio.run(scene())
 

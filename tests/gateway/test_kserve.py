@@ -179,6 +179,17 @@ def test_what_is_not_for_the_public_never_reaches_triton(tmp_path: Path, message
     assert triton.seen == []
 
 
+@pytest.mark.parametrize("method", ["ServerMetadata", "ModelStatistics", "ModelMetadata"])
+@pytest.mark.parametrize(
+    ("question", "words"), [(b"\xff" * 40, "this is no "), (b"\x0a\x88\x27" + b"a" * 5000, "has 5003 bytes")]
+)
+def test_a_question_about_the_server_is_one(tmp_path: Path, method: str, question: bytes, words: str) -> None:
+    (status, form), triton = asked(tmp_path, lambda door: refusal(lambda: raw(door, method, question)))
+    assert (status, form["code"]) == (grpc.StatusCode.INVALID_ARGUMENT, ErrorCode.BAD_REQUEST)
+    assert words in form["message"]
+    assert triton.seen == []
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -52,16 +52,18 @@ def _of(marks: Marks, pid: int) -> Instance:
     return next(instance for instance in marks.instances() if instance.pid == pid)
 
 
+def _held(marks: Marks, pid: int) -> tuple[str, ...]:
+    return _of(marks, pid).request_ids
+
+
 def test_an_execution(marks: Marks, clock: Clock, began: list[tuple[str, str]]) -> None:
     assert _of(marks, BAKE) == Instance(BAKE, 0.0, 0.0, "bake_texture", "bake_texture_0_11")
     clock.now = 1.0
     _say(marks, BAKE, 1, "first")
     clock.now = 2.0
     _say(marks, BAKE, 1, "first")  # still here
-    assert marks.holding(BAKE) == ("first",)
-    assert marks.holding(OTHER) == ()
-    assert marks.holder("first") == _of(marks, BAKE)
-    assert marks.holder("another") is None
+    assert _held(marks, BAKE) == ("first",)
+    assert _held(marks, OTHER) == ()
     assert _of(marks, BAKE) == Instance(BAKE, 1.0, 2.0, "bake_texture", "bake_texture_0_11", 1, ("first",))
     clock.now = 3.0
     _say(marks, BAKE, 1)
@@ -71,29 +73,17 @@ def test_an_execution(marks: Marks, clock: Clock, began: list[tuple[str, str]]) 
     assert began == [("first", "bake_texture")]
 
 
-def test_only_who_holds_work_is_silent(marks: Marks, clock: Clock) -> None:
-    _say(marks, BAKE, 1, "first")
-    _say(marks, OTHER, 1, "second")
-    clock.now = 5.0
-    _say(marks, OTHER, 1, "second")
-    assert marks.silent(10.0) == []
-    assert [instance.pid for instance in marks.silent(10.1)] == [BAKE]
-    assert [instance.pid for instance in marks.silent(15.1)] == [BAKE, OTHER]
-    _say(marks, OTHER, 1)
-    assert [instance.pid for instance in marks.silent(1000.0)] == [BAKE]
-
-
 def test_a_later_beginning_ends_what_came_before(
     marks: Marks, clock: Clock, began: list[tuple[str, str]]
 ) -> None:
     _say(marks, BAKE, 1, "first")
     clock.now = 4.0
     _say(marks, BAKE, 2, "second")
-    assert marks.holding(BAKE) == ("second",)
+    assert _held(marks, BAKE) == ("second",)
     assert _of(marks, BAKE).completed == 4.0
     clock.now = 6.0
     _say(marks, BAKE, 3)  # the end of one whose beginning was lost
-    assert marks.holding(BAKE) == ()
+    assert _held(marks, BAKE) == ()
     assert _of(marks, BAKE).completed == 6.0
     assert [request_id for request_id, _ in began] == ["first", "second"]
 
@@ -104,16 +94,16 @@ def test_a_beginning_that_was_lost_is_told_by_what_is_said_later(
     _say(marks, BAKE, 7, "first")
     _say(marks, BAKE, 7, "first")
     assert began == [("first", "bake_texture")]
-    assert marks.holding(BAKE) == ("first",)
+    assert _held(marks, BAKE) == ("first",)
 
 
 def test_what_triton_gave_back_nobody_holds(marks: Marks) -> None:
     """The last end was lost, and no other request comes."""
     _say(marks, BAKE, 1, "first", "second")
     marks.returned("first")
-    assert marks.holding(BAKE) == ("second",)
+    assert _held(marks, BAKE) == ("second",)
     marks.returned("second")
-    assert marks.silent(1000.0) == []
+    assert _held(marks, BAKE) == ()
     marks.returned("never heard of")
 
 
@@ -125,21 +115,18 @@ def test_who_has_ended_is_known_by_what_it_held(marks: Marks, clock: Clock, ende
         (BAKE, ("first",), 3.0)
     ]
     marks.returned("first")  # by the Triton that answered it then
-    assert marks.holding(BAKE) == ("first",)
-    assert marks.holder("first") == ended[0]
-    assert marks.silent(1000.0) == [], "it is dead, which is another thing"
+    assert _held(marks, BAKE) == ("first",)
     marks.forget([BAKE, OTHER])
     assert [instance.pid for instance in marks.instances()] == [OTHER], "who lives is not forgotten"
-    assert marks.holding(BAKE) == ()
 
 
 def test_a_process_number_is_used_again(marks: Marks) -> None:
     _say(marks, BAKE, 9, "first")
     marks.disconnected(BAKE)
     marks.connected(BAKE)
-    assert marks.holding(BAKE) == ()
+    assert _held(marks, BAKE) == ()
     _say(marks, BAKE, 1, "second")
-    assert marks.holding(BAKE) == ("second",)
+    assert _held(marks, BAKE) == ("second",)
 
 
 def test_the_dead_are_not_kept_for_ever(marks: Marks) -> None:

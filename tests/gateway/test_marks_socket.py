@@ -37,6 +37,10 @@ async def _until(holds: Callable[[], bool], within_s: float = 30.0) -> bool:
     return holds()
 
 
+def _held(marks: Marks, pid: int) -> tuple[str, ...]:
+    return next((instance.request_ids for instance in marks.instances() if instance.pid == pid), ())
+
+
 def test_a_process_that_dies_is_known_by_what_it_held(tmp_path: Path) -> None:
     path = tmp_path / "marks"
     ended: list[Instance] = []
@@ -48,14 +52,14 @@ def test_a_process_that_dies_is_known_by_what_it_held(tmp_path: Path) -> None:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             stage = subprocess.Popen([sys.executable, "-c", _HOLDS], env={**os.environ, VARIABLE: str(path)})
             try:
-                assert await _until(lambda: marks.holding(stage.pid) == ("first",))
+                assert await _until(lambda: _held(marks, stage.pid) == ("first",))
                 assert began == [("first", "bake_texture")]
             finally:
                 stage.kill()
                 stage.wait()
             assert await _until(lambda: bool(ended))
             assert (ended[0].pid, ended[0].request_ids) == (stage.pid, ("first",))
-            assert marks.holding(stage.pid) == ("first",)
+            assert _held(marks, stage.pid) == ("first",)
         assert not path.exists()
 
     asyncio.run(hear())
@@ -77,8 +81,8 @@ def test_a_burst_that_the_loop_was_too_busy_for(tmp_path: Path, monkeypatch: pyt
             pid = os.getpid()
             assert await _until(lambda: bool(marks.instances()) and marks.instances()[0].number > 100)
             with stage.holding(["last"]):
-                assert await _until(lambda: marks.holding(pid) == ("last",))
-            assert await _until(lambda: marks.holding(pid) == ())
+                assert await _until(lambda: _held(marks, pid) == ("last",))
+            assert await _until(lambda: _held(marks, pid) == ())
             stage.close()
             assert await _until(lambda: marks.instances()[0].ended is not None)
             assert marks.malformed == 0
@@ -96,7 +100,7 @@ def test_what_is_no_mark_is_ignored(tmp_path: Path) -> None:
             stranger.connect(str(tmp_path / "marks"))
             for message in (b"GET / HTTP/1.1", b"x" * 100_000, b"1 bake_texture bake_texture_0_0 1 first"):
                 stranger.send(message)
-            assert await _until(lambda: marks.holding(os.getpid()) == ("first",))
+            assert await _until(lambda: _held(marks, os.getpid()) == ("first",))
             assert marks.malformed == 2
 
     asyncio.run(hear())
@@ -113,10 +117,10 @@ def test_a_process_that_connects_again_is_heard_anew(tmp_path: Path) -> None:
         ):
             first.connect(path)
             first.send(b"1 bake_texture bake_texture_0_0 1 first")
-            assert await _until(lambda: marks.holding(os.getpid()) == ("first",))
+            assert await _until(lambda: _held(marks, os.getpid()) == ("first",))
             second.connect(path)
             second.send(b"1 bake_texture bake_texture_0_0 1 second")
-            assert await _until(lambda: marks.holding(os.getpid()) == ("second",))
+            assert await _until(lambda: _held(marks, os.getpid()) == ("second",))
             assert first.recv(1) == b"", "the earlier one was hung up"
 
     asyncio.run(hear())

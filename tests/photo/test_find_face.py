@@ -188,6 +188,24 @@ def test_few_colours_cover_nothing(astronaut: Image.Image, colours: int, network
     assert said.startswith(f"The photo has only {colours} colours")
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_work_that_nobody_waits_for_ends_between_steps(
+    steps: int, networks: FaceNetworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own words, whatever is wrong with the photo."""
+    begun = []
+
+    def late() -> None:
+        begun.append(1)
+        if len(begun) == steps:
+            raise FacewrightError(ErrorCode.DEADLINE_EXCEEDED, "late", "allow more time")
+
+    monkeypatch.setattr("facewright.photo.find_face.jpeg_damage", lambda _photo: "torn")
+    with pytest.raises(FacewrightError, match=r"late \(allow more time\)"):
+        find_face(ASTRONAUT.read_bytes(), networks, between_steps=late)
+    assert len(begun) == steps
+
+
 def test_where_a_face_is_refused_the_file_may_be_the_cause(
     astronaut: Image.Image, networks: FaceNetworks
 ) -> None:

@@ -21,6 +21,7 @@ from facewright_client import (
     Client,
     DeadlineExceededError,
     FacewrightClientError,
+    InternalServerError,
     OverloadedError,
     ServerUnavailableError,
 )
@@ -84,7 +85,9 @@ def test_a_triton_that_answers_nonsense_is_dead_and_no_surprise(tmp_path: Path, 
         (DeadlineExceededError("given up", stage="bake_texture"), 0),
         (DeadlineExceededError("Triton said nothing", stage="gateway"), 1),
         (DeadlineExceededError("nobody said anything"), 1),
-        (ServerUnavailableError("restarting", stage="gateway"), 1),
+        (ServerUnavailableError("being replaced", stage="gateway"), 0),
+        (ServerUnavailableError("nobody listens"), 1),
+        (InternalServerError("a stage fails", stage="bake_texture"), 1),
     ],
 )
 def test_what_the_probe_takes_for_life(

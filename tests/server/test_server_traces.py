@@ -21,10 +21,10 @@ DEAD = "facewright-4194999-123-test"
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temporary(places: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A temporary folder that no other test's server sweeps."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+    monkeypatch.setattr(tempfile, "tempdir", str(places))
+    return places
 
 
 def test_regions_of_dead_servers_are_removed_and_of_living_ones_kept() -> None:

@@ -133,13 +133,30 @@ def test_what_hangs_may_die_before_the_next_is_up() -> None:
     assert scene.looks() == ["use 2"]
 
 
-def test_a_spare_takes_over_in_the_same_look_and_another_is_loaded() -> None:
+def test_a_spare_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "facewright.server"):
+        scene = Scene(spare=True).serving()
+        scene.looks()
+        assert not caplog.messages
+        scene.tritons[1].up = True
+        scene.looks(3)
+    assert caplog.messages.count("a spare Triton is loaded") == 1
+
+
+def test_a_spare_takes_over_in_the_same_look_and_another_is_loaded_when_that_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("facewright.server.succession.time.monotonic", lambda: now[0])
     scene = Scene(spare=True).serving()
     scene.looks()
     scene.tritons[1].up = True
     assert scene.looks(3) == []
     scene.tritons[0].wrong = _DEAD
     assert scene.looks() == ["blame held", "forget 1 for 8.0", "retire 1", "use 2"]
+    scene.looks(3)
+    assert len(scene.tritons) == 2, "the cores are for what was lost"
+    now[0] += 5.0
     scene.looks()
     assert len(scene.tritons) == 3
 

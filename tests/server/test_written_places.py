@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,15 @@ import pytest
 
 from facewright.core.assets import cache_folder
 from facewright.core.errors import FacewrightError
-from facewright.server import written_places as places
-from facewright.server.written_places import WrittenPlace, require_kernels, require_places, written_places
+from facewright.server import written_places as module
+from facewright.server.server_traces import TRITON_SOCKET, ServerFolder, running_folders
+from facewright.server.written_places import (
+    WrittenPlace,
+    passed_over,
+    require_kernels,
+    require_places,
+    written_places,
+)
 from facewright_export import open_assets
 
 #: Where nobody can make a file, root included.
@@ -59,15 +67,15 @@ def test_a_log_that_cannot_be_written_is_named() -> None:
 
 def test_a_warm_cache_may_be_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEWRIGHT_CACHE", _READ_ONLY)
-    monkeypatch.setattr(places, "kernels_to_build", list)
+    monkeypatch.setattr(module, "kernels_to_build", list)
     require_kernels()
 
 
 def test_without_a_compiler_kernels_that_are_there_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> list[str]:
-        raise places.CompilerError("there is no C++ compiler", "sudo apt-get install g++")
+        raise module.CompilerError("there is no C++ compiler", "sudo apt-get install g++")
 
-    monkeypatch.setattr(places, "kernels_to_build", refuse)
+    monkeypatch.setattr(module, "kernels_to_build", refuse)
     with pytest.raises(FacewrightError, match=r"no C\+\+ compiler \(sudo apt-get install g\+\+\)"):
         require_kernels()
 
@@ -79,13 +87,35 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
         require_places(1)
 
 
-def test_a_tmpdir_that_is_passed_over_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_tmpdir_that_is_passed_over_is_named(monkeypatch: pytest.MonkeyPatch, places: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("TMPDIR", _READ_ONLY)
-    assert places.passed_over().startswith(f"TMPDIR={_READ_ONLY} cannot be written, so ")
+    assert passed_over().startswith(f"TMPDIR={_READ_ONLY} cannot be written, so ")
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert places.passed_over() == ""
+    monkeypatch.setenv("TMPDIR", str(places))
+    assert passed_over() == ""
+
+
+@pytest.mark.parametrize(("length", "fits"), [(58, True), (59, False), (120, False)])
+def test_a_tmpdir_whose_name_is_too_long_for_sockets(
+    length: int, fits: bool, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the server's folder is, Triton can listen there, and nobody else can enter."""
+    temporary = places / ("t" * (length - len(f"{places}/")))
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    folder = ServerFolder()
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder.path / TRITON_SOCKET))
+        assert folder.path.parent == (temporary if fits else Path("/tmp"))
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+        assert folder.path in running_folders()
+        assert any(place.holds(folder.path) for place in written_places())
+        assert ("is too long a name" in passed_over()) is not fits
+    finally:
+        folder.remove()
 
 
 def test_a_full_disk_is_told_from_one_that_is_only_read(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ DLPack, requests, responses, and metrics. The real one exists inside Triton's st
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 
 class Tensor:
@@ -115,3 +118,11 @@ def triton_python_backend_utils() -> ModuleType:
 
     module.get_input_tensor_by_name = get_input_tensor_by_name  # type: ignore[attr-defined]
     return module
+
+
+def load_adapter(monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
+    """A module of the adapter that only Triton's stub can import, with this one in its place."""
+    for imported in ("facewright.adapter.triton_stage", name):
+        monkeypatch.delitem(sys.modules, imported, raising=False)
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", triton_python_backend_utils())
+    return importlib.import_module(name)

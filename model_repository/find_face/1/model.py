@@ -22,7 +22,8 @@ class TritonPythonModel(StageModel):
 
     def compute(self, request: StageRequest) -> Outputs:
         """Find and cut out one face."""
-        found = find_face(request.photo(), self._networks, request.option("face_index"))
+        face_index = request.option("face_index")
+        found = find_face(request.photo(), self._networks, face_index, request.still_wanted)
         return {
             contract.FACE_CROP: found.face_crop,
             tensors.CROP_TO_PHOTO: found.crop_to_photo,

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import triton_python_backend_utils as pb_utils
 
+from facewright.adapter.departures import Departures
 from facewright.adapter.failure import error_response, failure_of
 from facewright.adapter.marks import NAMELESS, ExecutionMarks
 from facewright.adapter.stage_metrics import StageMetrics
@@ -37,6 +38,7 @@ class TritonPythonModel:
         self._network = OnnxEngine(path, machine.device)
         row = networks(pipelines()).get(self._name)
         self._metrics = StageMetrics(self._name, row.expected_s if row else _EXPECTED_S)
+        self._departures = Departures()
         self._marks = ExecutionMarks(self._name, args.get("model_instance_name", NAMELESS))
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -50,7 +52,7 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         started = time.perf_counter()
         try:
-            sender = TritonSender(request, self._marks)
+            sender = TritonSender(request, self._marks, self._departures)
             if sender.cancelled():
                 message = f"the client left before {self._name} began"
                 raise FacewrightError(ErrorCode.CANCELLED, message, "nothing to do")

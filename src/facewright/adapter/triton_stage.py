@@ -15,6 +15,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
+from facewright.adapter.departures import Departures
 from facewright.adapter.failure import error_response, failure_of
 from facewright.adapter.marks import NAMELESS, ExecutionMarks
 from facewright.adapter.served_provenance import served_provenance
@@ -43,10 +44,11 @@ class TritonSender:
     Args:
         request: Triton's object.
         marks: of the process that holds it.
+        departures: whose callers have left, as the gateway knows.
     """
 
-    def __init__(self, request: Any, marks: ExecutionMarks) -> None:
-        self._request, self._marks = request, marks
+    def __init__(self, request: Any, marks: ExecutionMarks, departures: Departures) -> None:
+        self._request, self._marks, self._departures = request, marks, departures
 
     def tensor(self, name: str) -> NDArray[Any] | None:
         """A tensor with its batch dimension, where it is: NumPy, or CuPy on a GPU; None: not sent."""
@@ -68,9 +70,12 @@ class TritonSender:
         return str(self._request.parameters() or "")
 
     def cancelled(self) -> bool:
-        """Whether the client has left; who asks is alive, and marked so."""
+        """Whether the client has left; who asks is alive, and marked so.
+
+        Between the steps of an ensemble Triton passes a departure on, and within one only the gateway knows.
+        """
         self._marks.still_here()
-        return bool(self._request.is_cancelled())
+        return self._departures.include(self._request.request_id()) or bool(self._request.is_cancelled())
 
 
 _SET_CAPSULE_NAME: Final = ctypes.pythonapi.PyCapsule_SetName
@@ -121,6 +126,7 @@ class TritonStage:
         self._provenances = {row.name: served_provenance(row) for row in self._opens.values()}
         self._metrics = StageMetrics(self._stage.name, self._stage.expected_s)
         model.load(machine_of(config.get("parameters", {})))
+        self._departures = Departures()
         self._marks = ExecutionMarks(self._stage.name, arguments.get("model_instance_name", NAMELESS))
 
     def execute(self, requests: Sequence[Any]) -> list[Any] | None:
@@ -184,7 +190,7 @@ class TritonStage:
 
     def _accepted(self, request: Any) -> StageRequest:
         """A request whose caller is still there, whose options are allowed and that is not too late."""
-        sender = TritonSender(request, self._marks)
+        sender = TritonSender(request, self._marks, self._departures)
         if sender.cancelled():
             message = f"the client left before {self._stage.name} began"
             raise FacewrightError(ErrorCode.CANCELLED, message, "nothing to do")

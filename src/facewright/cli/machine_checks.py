@@ -130,7 +130,9 @@ def check_places() -> list[Finding]:
     """Whether a server can write where it must."""
     findings = []
     if problem := passed_over():
-        findings.append(Finding("temporary files", problem, "set TMPDIR to a folder of yours", warning=True))
+        findings.append(
+            Finding("temporary files", problem, "set TMPDIR to a short name of yours", warning=True)
+        )
     compiles = not check_compiler().problem
     try:
         require_places(stages=0)

@@ -11,3 +11,6 @@ os.environ.setdefault(_RESOLVER, "native")
 #: it is ever used. Read when gRPC is first used.
 _FORKS: Final = "GRPC_ENABLE_FORK_SUPPORT"
 os.environ.setdefault(_FORKS, "0")
+#: What gRPC logs of its own are strangers' mistakes, in their bytes. Read when gRPC is first used.
+_WORDS: Final = "GRPC_VERBOSITY"
+os.environ.setdefault(_WORDS, "NONE")

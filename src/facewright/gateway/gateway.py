@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from starlette.middleware import Middleware
 
+from facewright.adapter.departures import DeparturePage
 from facewright.gateway.addresses import Proxies, host_name
 from facewright.gateway.admission import Admission, AdmissionSettings
 from facewright.gateway.call import BeginTrace, Caller, untraced
@@ -158,9 +159,11 @@ class Gateway:
         settings = self._settings
         expected = {name: sum(step.expected_s for step in row.steps) for name, row in self._served.items()}
         self._admission = Admission(settings.admission, expected)
+        self._departures = DeparturePage(self.marks_path)
         self._marks = Marks(
             lambda identity, stage: self._house.began(identity, stage),
             finished=lambda identity, stage: self._house.finished(identity, stage),
+            left=self._departures.write,
         )
         self._house = TritonHouse(self._admission, self._callers, self._marks)
         self._jobs = Jobs(settings.jobs)
@@ -177,6 +180,7 @@ class Gateway:
             self._rest = self._rest_server(encryption.http_context() if encryption else None)
         except BaseException:
             self._marks_socket.close()
+            self._departures.close()
             raise
         followed: list[Reloadable] = [self._callers, *([encryption] if encryption else [])]
         self._chores = asyncio.gather(follow(*followed), give_back_memory())
@@ -261,6 +265,7 @@ class Gateway:
         for socket_path in tuple(self._tritons):
             await self._release(socket_path)
         self._marks_socket.close()
+        self._departures.close()
 
     def _wait_for(self, work: Coroutine[Any, Any, _T]) -> _T:
         done: Future[_T] = asyncio.run_coroutine_threadsafe(work, self._loop)

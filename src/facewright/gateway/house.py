@@ -160,6 +160,7 @@ class TritonHouse:
         except BaseException:
             if inside:
                 usage.failures += 1
+                self._marks.left(call.request_id)  # whatever is still done for it is done for nobody
             else:
                 usage.refused += 1
             raise

@@ -27,11 +27,14 @@ from facewright.gateway.addresses import grpc_peer_host, grpc_peer_name
 from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import BeginTrace, Call, Caller, untraced
 from facewright.gateway.faults import internal_error, log_fault
+from facewright.gateway.grpc_server import GrpcServer
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.parameters import DoorParameters, door_parameters
+from facewright.gateway.reading_turns import ReadingTurns
 from facewright.gateway.streams import stream_of, stream_with_stages
 from facewright.gateway.tensors import check_tensors
 from facewright.gateway.triton import SERVICE
+from facewright.gateway.typed_contents import check_typed_contents
 from facewright.pipelines.stages import Pipeline
 from facewright_client.contract import MAX_PHOTO_BYTES, ErrorCode
 
@@ -67,6 +70,9 @@ _OPTIONS: Final = (
 #: What a caller may have in flight on one stream; more wait unread.
 _MOST_PER_STREAM: Final = 16
 _ABOUT_ITSELF_S: Final = 5.0
+#: Questions about itself that the server answers at a time, and bytes of the largest.
+_ASKED_AT_ONCE: Final = 8
+_LARGEST_QUESTION: Final = 1024
 
 Authenticate = Callable[[Mapping[str, str], str], Caller]
 
@@ -99,13 +105,13 @@ class GrpcDoor:
 
     def __init__(self, doorway: Doorway, reading_bytes: int = 256 * 2**20) -> None:
         reading = BoundedReading(max(reading_bytes // MAX_PHOTO_BYTES, 2))
-        self._server = grpc.aio.server(options=_OPTIONS, interceptors=(reading,))
+        self._server = GrpcServer((reading,), _OPTIONS)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
-        self._server.add_generic_rpc_handlers((_KServe(doorway, reading),))
+        self._server.add_service(SERVICE, _KServe(doorway, reading).handlers)
         self._names = ("", SERVICE, *doorway.served)
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
@@ -134,19 +140,22 @@ class GrpcDoor:
         await self._server.stop(grace_s)
 
 
-class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped package
+class _KServe:
     """KServe's service in bytes."""
 
     def __init__(self, doorway: Doorway, reading: BoundedReading) -> None:
         self._door, self._reading = doorway, reading
+        self._asking = ReadingTurns(_ASKED_AT_ONCE, _ABOUT_ITSELF_S)
         unary, streams = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         #: The caller's message is read by the handlers, so that nothing is read before one has begun.
-        self._handlers = {
+        self.handlers: Final = {
             "ModelInfer": unary(self._infer),
             "ModelStreamInfer": streams(self._stream),
             "ServerLive": unary(self._about(self._live)),
             "ServerReady": unary(self._about(self._ready)),
-            "ServerMetadata": unary(self._about(self._passed("ServerMetadata"))),
+            "ServerMetadata": unary(
+                self._about(self._passed("ServerMetadata", service_pb2.ServerMetadataRequest))
+            ),
             "ModelReady": unary(self._about(self._of_public("ModelReady", service_pb2.ModelReadyRequest))),
             "ModelMetadata": unary(
                 self._about(self._of_public("ModelMetadata", service_pb2.ModelMetadataRequest))
@@ -154,13 +163,10 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
             "ModelConfig": unary(self._about(self._of_public("ModelConfig", service_pb2.ModelConfigRequest))),
             "RepositoryIndex": unary(self._about(self._index)),
             # Figures of stages are for whoever operates the server, and tell nothing of requests.
-            "ModelStatistics": unary(self._about(self._passed("ModelStatistics"))),
+            "ModelStatistics": unary(
+                self._about(self._passed("ModelStatistics", service_pb2.ModelStatisticsRequest))
+            ),
         }
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """gRPC's entry point."""
-        service, _, method = details.method.lstrip("/").partition("/")
-        return self._handlers.get(method) if service == SERVICE else None
 
     async def _infer(self, _requests: object, context: Any) -> bytes:
         try:
@@ -225,6 +231,8 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         if name not in self._door.served:
             raise _not_served(name, self._door.served)
         check_tensors(head, self._door.served[name])
+        if any(head.typed):
+            check_typed_contents(request, head.request.inputs)
         house_id = uuid.uuid4().hex
         limits_s = [left for left in (context.time_remaining(), asked.timeout_s) if left is not None]
         return Call(
@@ -248,7 +256,15 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         async def answered(_requests: object, context: Any) -> bytes:
             try:
                 caller = self._caller(context)
-                return await answer(await self._reading.question(context, caller.name))
+                question = await self._reading.question(context, caller.name)
+                if len(question) > _LARGEST_QUESTION:
+                    raise FacewrightError(
+                        ErrorCode.BAD_REQUEST,
+                        f"the question has {len(question)} bytes, and may have {_LARGEST_QUESTION}",
+                        "send a name and a version",
+                    )
+                async with self._asking.turn(caller.name):
+                    return await answer(question)
             except Exception as error:
                 await refuse(context, _told(error))
 
@@ -272,23 +288,21 @@ class _KServe(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped pa
         answer: bytes = index.SerializeToString()
         return answer
 
-    def _passed(self, method: str) -> Callable[[bytes], Awaitable[bytes]]:
+    def _passed(self, method: str, kind: Any) -> Callable[[bytes], Awaitable[bytes]]:
         async def answer(question: bytes) -> bytes:
+            _parsed(question, kind)
             return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
 
         return answer
 
     def _of_public(self, method: str, kind: Any) -> Callable[[bytes], Awaitable[bytes]]:
+        passed = self._passed(method, kind)
+
         async def answer(question: bytes) -> bytes:
-            try:
-                name = kind.FromString(question).name
-            except DecodeError:
-                raise FacewrightError(
-                    ErrorCode.BAD_REQUEST, f"this is no {kind.__name__}", "send one of KServe v2"
-                ) from None
+            name = _parsed(question, kind).name
             if name not in self._door.served:
                 raise _not_served(name, self._door.served)
-            return await self._door.house.ask(method, question, _ABOUT_ITSELF_S)
+            return await passed(question)
 
         return answer
 
@@ -300,6 +314,15 @@ def _told(error: Exception) -> FacewrightError:
     name = uuid.uuid4().hex
     log_fault(f"request {name}", error)
     return internal_error(f"request {name}")
+
+
+def _parsed(question: bytes, kind: Any) -> Any:
+    try:
+        return kind.FromString(question)
+    except DecodeError:
+        raise FacewrightError(
+            ErrorCode.BAD_REQUEST, f"this is no {kind.__name__}", "send one of KServe v2"
+        ) from None
 
 
 def _metadata(context: Any) -> dict[str, str]:

@@ -64,6 +64,10 @@ def _nobody_asks(_request_id: str, _stage: str) -> None:
     return
 
 
+def _nobody_is_told(_request_id: str) -> None:
+    return
+
+
 def _nobody_mourns(_instance: Instance) -> None:
     return
 
@@ -80,6 +84,7 @@ class Marks:
             of that: where Triton dies or is stopped, all of its instances end soon after.
         clock: seconds, as `time.monotonic`.
         finished: as `began`, of each request that a stage has no more.
+        left: told the id of each request that nobody waits for any more, for the stages to know.
     """
 
     def __init__(
@@ -88,8 +93,10 @@ class Marks:
         ended: Callable[[Instance], None] = _nobody_mourns,
         clock: Callable[[], float] = time.monotonic,
         finished: Callable[[str, str], None] = _nobody_asks,
+        left: Callable[[str], None] = _nobody_is_told,
     ) -> None:
         self._began, self._finished, self._ended, self._clock = began, finished, ended, clock
+        self.left = left
         self._instances: dict[int, Instance] = {}
         #: Messages that were no marks.
         self.malformed = 0
@@ -97,27 +104,6 @@ class Marks:
     def instances(self) -> list[Instance]:
         """All that are connected, and those that have ended and were not forgotten."""
         return list(self._instances.values())
-
-    def holding(self, pid: int) -> tuple[str, ...]:
-        """The requests that are in a process's hands, or were when it ended: who is suspect if it hangs or
-        dies."""
-        instance = self._instances.get(pid)
-        return instance.request_ids if instance else ()
-
-    def holder(self, request_id: str) -> Instance | None:
-        """Who holds a request, or held it when it ended, the last that took it; None: it waits, or is between
-        two stages."""
-        holders = (other for other in self._instances.values() if request_id in other.request_ids)
-        return max(holders, key=lambda holder: holder.since, default=None)
-
-    def silent(self, now: float, patience_s: float = PATIENCE_S) -> list[Instance]:
-        """Those that hold work and have said nothing for longer than that. Whether they hang, their processes
-        tell (`facewright.server.instance_watch`): who computes need not talk."""
-        return [
-            instance
-            for instance in self._instances.values()
-            if instance.ended is None and instance.request_ids and now - instance.marked > patience_s
-        ]
 
     def connected(self, pid: int) -> None:
         """A process will send marks; one of the same id that ended before is forgotten."""

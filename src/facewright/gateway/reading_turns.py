@@ -127,7 +127,7 @@ class ReadingTurns:
 def _none_came() -> FacewrightError:
     return FacewrightError(
         ErrorCode.OVERLOADED,
-        "as many messages of this caller are being read as may be",
+        "as many messages of this caller are being read or answered as may be",
         "send whole messages at once, or fewer at a time",
         retry_after_s=_COME_BACK_S,
     )

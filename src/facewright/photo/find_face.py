@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -51,6 +51,8 @@ _CLEARLY_MORE = 1.5
 # Decode again, finer, when the crop would otherwise be magnified and the file has more to give.
 _ENOUGH_CROP_PIXELS = 900
 _IRISES = (468, 473)
+#: Refusals; that nobody waits any more is none.
+_OF_THE_PHOTO = (ErrorCode.BAD_PHOTO, ErrorCode.NO_FACE, ErrorCode.FACE_TOO_SMALL)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,12 @@ class FoundFace:
     info: PhotoInfo
 
 
-def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> FoundFace:
+def find_face(
+    photo: bytes,
+    networks: FaceNetworks,
+    face_index: int = -1,
+    between_steps: Callable[[], None] = lambda: None,
+) -> FoundFace:
     """Decode a photo, choose one face and cut out what the later stages need.
 
     Args:
@@ -73,13 +80,14 @@ def find_face(photo: bytes, networks: FaceNetworks, face_index: int = -1) -> Fou
         networks: detector, landmark network and person mask.
         face_index: chooses a face by its place from left to right, as ``PhotoInfo.face_index`` tells; -1 the
             largest and most central.
+        between_steps: called after each step; ends the work by raising.
 
     Raises:
         FacewrightError: BAD_PHOTO and PHOTO_TOO_LARGE from `decode_photo`; NO_FACE when there is none, or
             not as many as ``face_index`` asks for; FACE_TOO_SMALL; both also as `check_face` says;
             BAD_PHOTO also as `check_proportions` says.
     """
-    clock = LapClock()
+    clock = LapClock(between_steps)
     decoded = decode_photo(photo)
     clock.lap("decode")
     with _causes_named(photo, decoded):
@@ -151,6 +159,8 @@ def _causes_named(photo: bytes, decoded: Photo) -> Iterator[None]:
     try:
         yield
     except FacewrightError as error:
+        if error.code not in _OF_THE_PHOTO:
+            raise
         if damage := jpeg_damage(photo):
             raise FacewrightError(
                 ErrorCode.BAD_PHOTO,
@@ -186,7 +196,7 @@ def _others_named(count: int) -> Iterator[None]:
     try:
         yield
     except FacewrightError as error:
-        if count > 1:
+        if count > 1 and error.code in _OF_THE_PHOTO:
             error.hint += f"; or ask for another of the {count} faces by face_index"
         raise
 

@@ -6,8 +6,10 @@ r"""Health check of a running server for orchestrators: a real photo must be ans
 A server that asks for an API key is probed with one of its own: ``--key-file``, or ``$FACEWRIGHT_KEY``.
 
 Exit status 0 when the server made an avatar or refused one in its own words (overloaded, deadline): a full
-server is alive, and restarting it would lose what it works on. 1 when it stays silent, fails or is not there.
-Triton's own health endpoints stay true when a stage has died.
+server is alive, and restarting it would lose what it works on. So is one that starts, stops, or replaces its
+Triton, which it says: it keeps what was lost, to compute it again, and ends by itself where it cannot mend
+things. 1 when it stays silent, fails or is not there. Triton's own health endpoints stay true when a stage
+has died.
 """
 
 from __future__ import annotations
@@ -75,7 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = given.pipeline or _served_pipeline(client)
         options: dict[str, Any] = smallest_options(pipelines()[asked]) if asked in pipelines() else {}
         client.create(PROBE_PHOTO, asked, timeout_s=given.patience_s, **options)
-    except (ServerUnavailableError, InternalServerError) as error:
+    except ServerUnavailableError as error:
+        if error.stage != "gateway":  # nobody is there
+            sys.stderr.write(runnable(f"{url} is not alive: {error.code}: {error}\n"))
+            return 1
+        sys.stderr.write(f"{url} is alive, and no photo was tried: {error}\n")
+    except InternalServerError as error:
         sys.stderr.write(runnable(f"{url} is not alive: {error.code}: {error}\n"))
         return 1
     except FacewrightClientError as error:

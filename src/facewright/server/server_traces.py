@@ -19,6 +19,21 @@ from typing import Final
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _NAME: Final = re.compile(r"facewright-(\d+)-(\d+)-")
+#: What Triton listens on, in a folder of its own: gRPC takes a port behind any name.
+TRITON_SOCKET: Final = "triton:1"
+#: Of a socket's whole name (unix(7)).
+_LONGEST_SOCKET: Final = 107
+#: The longest below the folder for temporary files: the largest process id, a boot thirty years ago.
+_LONGEST_BELOW: Final = f"/facewright-{2**22}-{10**10}-8letters/{TRITON_SOCKET}"
+_SHORT: Final = Path("/tmp")
+
+
+def servers_place() -> Path:
+    """Where servers have their folders, which nobody else can enter: among temporary files, or in ``/tmp``
+    where the name of the folder for those is too long for sockets.
+    """
+    temporary = Path(tempfile.gettempdir())
+    return temporary if len(os.fsencode(temporary)) + len(_LONGEST_BELOW) <= _LONGEST_SOCKET else _SHORT
 
 
 class ServerFolder:
@@ -26,7 +41,8 @@ class ServerFolder:
 
     def __init__(self) -> None:
         pid = os.getpid()
-        self.path: Final = Path(tempfile.mkdtemp(prefix=f"facewright-{pid}-{_start_time(pid)}-"))
+        prefix = f"facewright-{pid}-{_start_time(pid)}-"
+        self.path: Final = Path(tempfile.mkdtemp(prefix=prefix, dir=servers_place()))
         #: A descriptor for child processes to inherit.
         self.lock: Final = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self.lock, fcntl.LOCK_EX)
@@ -55,7 +71,7 @@ def remove_stale_regions() -> int:
 def remove_stale_folders() -> int:
     """Remove folders of this user's servers of which no process lives; returns how many."""
     removed = 0
-    for path in _left_in(Path(tempfile.gettempdir())):
+    for path in _left_in(servers_place()):
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:  # no folder, or another server that starts was faster
@@ -73,7 +89,7 @@ def remove_stale_folders() -> int:
 
 def running_folders() -> Iterator[Path]:
     """Folders of this user's servers, and of their Tritons, whose supervisors run."""
-    for path in Path(tempfile.gettempdir()).glob("facewright-*"):
+    for path in servers_place().glob("facewright-*"):
         named = _NAME.match(path.name)
         if named is None or _start_time(int(named[1])) != named[2]:
             continue

@@ -19,6 +19,8 @@ _LONGEST_PAUSE_S: Final = 30.0
 #: What a Triton that was replaced has in its hands it may finish in as long; what a dead stage had not.
 _FINISHES_WITHIN_S: Final = 60.0
 _FAULTY_FINISHES_WITHIN_S: Final = 4.0
+#: Until the next spare is loaded: what was lost with the one before is computed first, on the same cores.
+_SPARE_AFTER_S: Final = 5.0
 
 
 class Succession:
@@ -40,11 +42,13 @@ class Succession:
         self.serving: WatchedTriton | None = None
         #: The one that loads; with a spare it stays here, loaded, until it is wanted.
         self._coming: WatchedTriton | None = None
+        self._told_spare: WatchedTriton | None = None
         self._wanted = False
         self._asked_to_reload = False
         self._reloading = False
         self._failed_starts = 0
         self._next_start = 0.0
+        self._next_spare = 0.0
         self._start_takes_s = 0.0
         #: How often another one had to take over; how often one was asked to, did, and did not.
         self.replaced = 0
@@ -104,7 +108,9 @@ class Succession:
         self._next_start = 0.0
 
     def _is_due(self) -> bool:
-        return (self.serving is None or self._wanted or self._spare) and time.monotonic() >= self._next_start
+        now = time.monotonic()
+        needed = self.serving is None or self._wanted or (self._spare and now >= self._next_spare)
+        return needed and now >= self._next_start
 
     def _start(self) -> None:
         try:
@@ -130,11 +136,16 @@ class Succession:
         elif coming.fault() is not None:  # a spare that broke is no spare
             self._coming = None
             self._retirement.add(coming, 0.0)
+        elif coming is not self._told_spare:
+            self._told_spare = coming
+            _LOG.info("a spare Triton is loaded")
 
     def _take_over(self, coming: WatchedTriton) -> None:
         self._gateway.use(coming.socket, coming.process.metrics_port)
         if self.serving is not None:
             self._retirement.add(self.serving, _FINISHES_WITHIN_S)
+        if self.replaced:
+            self._next_spare = time.monotonic() + _SPARE_AFTER_S
         self.serving, self._coming = coming, None
         if self._reloading:
             self.reloaded += 1

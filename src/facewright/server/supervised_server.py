@@ -202,7 +202,7 @@ class Server:
             runtime = installed_runtime()
             sizing = Sizing(self._settings.usable_cores)
             if problem := passed_over():
-                _LOG.warning("%s; set TMPDIR to a folder that you may write", problem)
+                _LOG.warning("%s; set TMPDIR to a folder with a short name that you may write", problem)
             require_places(sum(sizing.instances(stage) for stage in stages(served).values()))
             require_kernels()
             remove_stale_regions()

@@ -23,7 +23,7 @@ from facewright.server.lifeline import Lifeline
 from facewright.server.model_configs import Sizing
 from facewright.server.served_repository import assemble_repository, served_pipelines
 from facewright.server.server_settings import ServerSettings
-from facewright.server.server_traces import ServerFolder, remove_regions
+from facewright.server.server_traces import TRITON_SOCKET, ServerFolder, remove_regions
 from facewright.server.triton_log import TritonLog
 from facewright.server.triton_runtime import TritonRuntime
 
@@ -55,7 +55,7 @@ class TritonProcess:
             lifeline = Lifeline()
             held.callback(lifeline.cut)  # before the log waits for the last process that writes to it
             # Of this user alone, as the folder is: what Triton listens on nobody else reaches.
-            self.socket: Final = folder.path / "triton:1"
+            self.socket: Final = folder.path / TRITON_SOCKET
             self.metrics_port: Final = _free_port()
             repository = folder.path / "model_repository"
             repository.mkdir()

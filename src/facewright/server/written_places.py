@@ -11,6 +11,7 @@ from typing import Final
 
 from facewright.core.assets import ANOTHER_CACHE
 from facewright.core.errors import FacewrightError
+from facewright.server.server_traces import servers_place
 from facewright_client.contract import ErrorCode
 from facewright_kernels._runtime.cpu_library import CompilerError, kernel_cache
 from facewright_kernels._runtime.kernel_source import kernels_to_build
@@ -79,6 +80,16 @@ def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
         raise FacewrightError(
             ErrorCode.INTERNAL, str(error.strerror), "set TMPDIR to a folder that you may write"
         ) from None
+    servers = servers_place()
+    elsewhere = (
+        WrittenPlace(
+            servers,
+            "facewright-",
+            "the server's folder, for sockets have short names",
+            "make room there, or set TMPDIR to a folder with a short name that you may write",
+            room=1 << 20,
+        ),
+    )
     size = 1 + _REGION_BYTES * stages // (1 << 30)  # gigabytes
     return (
         WrittenPlace(
@@ -88,6 +99,7 @@ def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
             "make room there, or set TMPDIR to another folder that you may write",
             room=1 << 20,
         ),
+        *(elsewhere if servers != temporary else ()),
         WrittenPlace(
             Path("/tmp"),
             "python_env_",
@@ -111,10 +123,12 @@ def written_places(stages: int = 0) -> tuple[WrittenPlace, ...]:
 
 
 def passed_over() -> str:
-    """What is wrong with TMPDIR where temporary files go elsewhere; "" where nothing is."""
+    """What is wrong with TMPDIR where temporary files or servers go elsewhere; "" where nothing is."""
     asked = os.environ.get("TMPDIR")
     if asked and Path(tempfile.gettempdir()) != Path(asked).absolute():
         return f"TMPDIR={asked} cannot be written, so {tempfile.gettempdir()} takes its place"
+    if (servers := servers_place()) != Path(tempfile.gettempdir()):
+        return f"TMPDIR={asked} is too long a name for sockets, so the server's folder is in {servers}"
     return ""
 
 

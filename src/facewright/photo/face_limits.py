@@ -31,7 +31,6 @@ class FaceLimits:
     #: Share of the face that has one colour without any texture: photos 0.03 (98 %), 0.11 at most; with half
     #: of it painted over 0.24 to 0.55 where the landmarks keep their places, with a bar over the eyes 0.22 to
     #: 0.31.
-    half_painted: Annotated[float, "share", "measured on 147 photos and 75 painted over"] = 0.33
     painted: Annotated[float, "share", "measured on 147 photos and 75 painted over"] = 0.14
     #: Range of brightness (2 to 98 %) in the face: photos 66 and more, with a quarter of their contrast 21.
     no_contrast: Annotated[float, "codes", STUDIED] = 20.0

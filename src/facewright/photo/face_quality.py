@@ -83,11 +83,6 @@ def _painted(face: MeasuredFace) -> list[str]:
     if share < LIMITS.painted or face.over_exposed:
         return []
     what = "{:.0f} % of the face is one flat colour, rgb({:.0f}, {:.0f}, {:.0f})".format(100 * share, *colour)
-    if share > LIMITS.half_painted:
-        raise _bad_photo(
-            f"half of the face is hidden: {what}",
-            "send a photo with nothing before the face, no bar and no mask painted over it",
-        )
     return [f"{what}, as of a bar or a mask painted over it: it is painted on the avatar."]
 
 

@@ -26,14 +26,13 @@ PEOPLE: Final = 20000
 @dataclass(frozen=True)
 class MakeHumanHead:
     """``vertices`` float64 [V, 3], the mean of ``population`` in head space, metres, teeth and tongue placed;
-    ``body`` [V, 3] MakeHuman's base there, to which target displacements add; ``expressions`` [52, V, 3];
+    ``expressions`` [52, V, 3];
     ``regions`` [15, V]; ``joints`` [6, V] the joints' regressor; ``skin_weights`` [V, 6]; ``in_mouth`` and
     ``in_socket`` bool [V], the linings of the cavities.
     """
 
     population: TargetWeights
     topology: HeadTopology
-    base: FloatArray
     vertices: FloatArray
     expressions: FloatArray
     regions: FloatArray
@@ -58,7 +57,6 @@ def makehuman_head(makehuman: MakeHumanData) -> MakeHumanHead:
     return MakeHumanHead(
         population=population,
         topology=topology,
-        base=topology.carry(base.vertices),
         vertices=mean,
         expressions=lift_tongue_out(topology, mean, expression_basis(makehuman, topology, mean)),
         regions=region_weights(makehuman, base, topology, cut),

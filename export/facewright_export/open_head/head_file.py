@@ -20,8 +20,8 @@ LENGTH_DECIMALS: Final = 7
 def write_head_file(
     arrays: Mapping[str, npt.NDArray[Any]], out: Path, compression: int = zipfile.ZIP_STORED
 ) -> None:
-    """Write ``arrays`` in their order, uncompressed (fast to load) if not asked otherwise; the file appears in one
-    step.
+    """Write ``arrays`` in their order, uncompressed (fast to load) if not asked otherwise; the file appears
+    in one step.
     """
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:

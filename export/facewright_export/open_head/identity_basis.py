@@ -1,13 +1,14 @@
-"""The identity basis: the shape prior's modes, and what MakeHuman's people add to them; coefficients are N(0, 1).
+"""The identity basis: the modes of the shape prior and what MakeHuman adds; coefficients are N(0, 1).
 
-The first 100 components are ICT-FaceKit's modes. The other 60 are the largest principal components of MakeHuman's people
-that are left when the prior's modes are projected out. Their directions are MakeHuman's, their size is not: of ICT-FaceKit's modes from
-the 71st on, 30 % of the variance lies in such a space of 60 left by the first 70 (38 % with 50, 47 % with 30), spread
-evenly over them, 0.035 mm (root mean square over the head) in each, where MakeHuman's people vary by 1.2 mm along
-the first. Hence all get the same `RESIDUAL_SIGMA`, a little more than that because not everybody is like the kit's people.
+The first 100 components are ICT-FaceKit's modes. The other 60 are the largest principal components of
+MakeHuman's people that are left when the prior's modes are projected out. Their directions are MakeHuman's,
+their size is not: of ICT-FaceKit's modes from the 71st on, 30 % of the variance lies in such a space of 60
+left by the first 70 (38 % with 50, 47 % with 30), spread evenly over them, 0.035 mm (root mean square over
+the head) in each, where MakeHuman's people vary by 1.2 mm along the first. Hence all get the same
+`RESIDUAL_SIGMA`, a little more than that because not everybody is like the kit's people.
 
-Rigid motion is taken out of all of them (the origin stays between the eyeballs, the infinitesimal rotation of the face
-is projected out), because pose is estimated separately.
+Rigid motion is taken out of all of them (the origin stays between the eyeballs, the infinitesimal rotation of
+the face is projected out), because pose is estimated separately.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def identity_basis(
 ) -> FloatArray:
     """Components float64 [160, V, 3] around ``mean`` [V, 3], metres.
 
-    ``modes`` [M, V, 3], 1 sigma each; ``residuals`` [K, V, 3], fields whose principal components fill up the basis;
-    ``metric`` [V] vertex weights of the norm in which these are ranked (they also say which vertices define the
-    face's rotation); ``origin`` [V] weights whose sum of vertices is the origin of head space.
+    ``modes`` [M, V, 3], 1 sigma each; ``residuals`` [K, V, 3], fields whose principal components fill up the
+    basis; ``metric`` [V] vertex weights of the norm in which these are ranked (they also say which vertices
+    define the face's rotation); ``origin`` [V] weights whose sum of vertices is the origin of head space.
     """
     root_metric = np.sqrt(metric / metric.sum())[:, None]
 
@@ -66,7 +67,8 @@ def identity_basis(
     variance, axes = np.linalg.eigh(left @ left.T)
     count = IDENTITY_SIZE - len(modes)
     axes = axes[:, ::-1][:, :count] / np.sqrt(variance[::-1][:count])
-    # the combination of residuals and, where the metric says nothing (cavities), of modes: fields on all vertices
+    # the combination of residuals and, where the metric says nothing (cavities), of modes: fields on all
+    # vertices
     share = np.linalg.lstsq((modes * root_metric).reshape(len(modes), -1).T, (axes.T @ flat).T, rcond=None)[0]
     further = np.einsum("ki,kvc->ivc", axes, residuals, optimize=True)
     further -= np.einsum("mi,mvc->ivc", share, modes, optimize=True)
@@ -79,7 +81,8 @@ def identity_basis(
 
 
 def population_axes(population: TargetWeights, displacements: FloatArray) -> FloatArray:
-    """Fields float64 [K, V, 3] with independent N(0, 1) weights that vary as ``w @ displacements`` [K, V, 3]."""
+    """Fields float64 [K, V, 3] with independent N(0, 1) weights that vary as ``w @ displacements`` [K, V,
+    3]."""
     values, vectors = np.linalg.eigh(np.cov(population.weights, rowvar=False))
     half = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
     axes: FloatArray = np.tensordot(half, displacements, axes=1)

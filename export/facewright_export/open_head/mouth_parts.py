@@ -42,9 +42,7 @@ def lift_tongue_out(topology: HeadTopology, mean: FloatArray, expressions: Float
     return lifted
 
 
-def tongue_shift(
-    topology: HeadTopology, mean: FloatArray, shift: tuple[float, float, float]
-) -> FloatArray:
+def tongue_shift(topology: HeadTopology, mean: FloatArray, shift: tuple[float, float, float]) -> FloatArray:
     """A displacement float64 [V, 3] of the tongue alone: all of ``shift`` at its tip, none at its root."""
     displacement = np.zeros_like(mean)
     tongue = topology.part_vertices(list(PART_GROUPS).index("tongue"))

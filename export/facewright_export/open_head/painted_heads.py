@@ -1,8 +1,9 @@
 """Render the open head with procedural skin, lips, brows, eyes and hair, so that a face network takes it for
 a face.
 
-Paint is a function of where a pixel's surface point lies on the canonical head (brows) and on the mean head (limbus), and of region
-masks (lips, scalp), so it does not depend on any texture layout and moves with every identity and expression.
+Paint is a function of where a pixel's surface point lies on the canonical head (brows) and on the mean head
+(limbus), and of region masks (lips, scalp), so it does not depend on any texture layout and moves with every
+identity and expression.
 """
 
 from __future__ import annotations

@@ -160,7 +160,8 @@ def region_weights(
 
 
 def brow_mask(points: FloatArray) -> FloatArray:
-    """Where the hairs of either brow grow, 0–1 [...], from points [..., 3] of the canonical head in metres."""
+    """Where the hairs of either brow grow, 0–1 [...], from points [..., 3] of the canonical head in
+    metres."""
     across, up, front = np.abs(points[..., 0]) * 1e3, points[..., 1] * 1e3, points[..., 2] * 1e3
     height = np.interp(across, *BROW_HEIGHT)
     width = np.interp(across, *BROW_HALF_WIDTH)

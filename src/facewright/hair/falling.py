@@ -20,8 +20,8 @@ from facewright.core.arrays import Floats
 from facewright.core.settings import BY_EYE, Range, Triple
 from facewright.head.head_model import HeadModel
 
-#: How far forward hair may fall, drawn by eye: (height y, depth z) in metres on the canonical head; cheeks and
-#: throat stay bare.
+#: How far forward hair may fall, drawn by eye: (height y, depth z) in metres on the canonical head; cheeks
+#: and throat stay bare.
 _FRONT: Final = np.array(
     [(-0.15, -0.085), (-0.12, -0.07), (-0.09, -0.055), (-0.06, -0.035), (-0.02, -0.02), (0.03, -0.004)]
 )
@@ -41,8 +41,8 @@ class FallingHairSettings:
     unlike_skin: Annotated[Range, "sigmas", BY_EYE] = (2.0, 3.5)
     skin_sigma: Annotated[Triple, "ln", BY_EYE] = (0.45, 0.15, 0.2)
     unlike_tone: Annotated[Range, "skin_sigma", BY_EYE] = (1.0, 2.0)
-    #: Depths below the canonical head's origin between which an ear begins to be its lower half: curls that cover
-    #: the upper half end there.
+    #: Depths below the canonical head's origin between which an ear begins to be its lower half: curls that
+    #: cover the upper half end there.
     lower_ear: Annotated[Range, "metres", BY_EYE] = (0.012, 0.024)
     #: Share of it that is hair from which hair falls over the ear, and from which it surely does; and what
     #: hair below and beside the ear adds to that share. Close together: half a decision would be streaks of
@@ -58,8 +58,8 @@ class FallingHairSettings:
     more_side: Annotated[Range, "share", BY_EYE] = (0.7, 0.8)
     #: How many vertices of it must be seen; else the other ear tells.
     least_seen: Annotated[float, "vertices", BY_EYE] = 12.0
-    #: Depths behind the canonical head's origin between which the back begins: hair that falls over one ear only
-    #: was pushed behind the other.
+    #: Depths behind the canonical head's origin between which the back begins: hair that falls over one ear
+    #: only was pushed behind the other.
     back: Annotated[Range, "metres", BY_EYE] = (0.075, 0.095)
     #: Half-width of the passage at the front of the hair, and of the one between the sides at the back.
     edge: Annotated[float, "metres", BY_EYE] = 0.004

@@ -6,8 +6,9 @@ import numpy as np
 
 from facewright.core.arrays import Floats
 
-#: The hairline in side view, drawn by eye on the open head: (height y, depth z) in metres on the canonical head;
-#: hair grows behind it. From the nape around the ear, down to the sideburn, up the temple to the forehead.
+#: The hairline in side view, drawn by eye on the open head: (height y, depth z) in metres on the canonical
+#: head; hair grows behind it. From the nape around the ear, down to the sideburn, up the temple to the
+#: forehead.
 HAIR_LINE = np.array(
     [
         (-0.080, -0.116),

@@ -2,8 +2,8 @@
 
     .venv-export/bin/python -m facewright_export.open_head.ict_prior ICT-FaceKit
 
-takes a checkout of https://github.com/ICT-VGL/ICT-FaceKit and writes ``prior.npz`` beside this file, which travels with the
-code: set-up reaches package registries only.
+takes a checkout of https://github.com/ICT-VGL/ICT-FaceKit and writes ``prior.npz`` beside this file, which
+travels with the code: set-up reaches package registries only.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the prior and print how near the open head lies to the kit's mean."""
     parser = argparse.ArgumentParser(
         prog="python -m facewright_export.open_head.ict_prior",
-        description="Register the open head to ICT-FaceKit's mean and carry its identity modes and expressions over; "
-        "half a minute.",
+        description="Register the open head to ICT-FaceKit's mean and carry its identity modes and "
+        "expressions over; half a minute.",
     )
     parser.add_argument("folder", type=Path, help="a checkout of github.com/ICT-VGL/ICT-FaceKit")
     parser.add_argument("--out", type=Path, default=PRIOR_FILE, help="(default: the file that travels)")

@@ -24,7 +24,8 @@ _ROUNDS: Final = 8
 
 
 def closed_lids(face: SeenFace, eye: IntArray, blink: FloatArray) -> FloatArray:
-    """``blink`` float64 [V, 3] so that, at weight 1, nothing is seen of the eyeball ``eye`` int64 [N, 3] from the front.
+    """``blink`` float64 [V, 3] so that, at weight 1, nothing is seen of the eyeball ``eye`` int64 [N, 3] from
+    the front.
 
     ``face`` is the neutral one. Both lids go half of the way, and their skin follows as a membrane.
     Raises ValueError where they do not meet.

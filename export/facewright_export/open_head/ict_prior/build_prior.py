@@ -41,16 +41,16 @@ EAR_TRUST: Final = 0.3
 #: A vertex is carried where the kit's surface is this near, in metres, and its normal within this cosine.
 CARRIED_WITHIN: Final = 0.0004
 CARRIED_COSINE: Final = 0.3
-#: An edge is torn if the kit's shapes, root of the sum of squares over all of them, move its ends apart by more than this
-#: many lengths: 5.7 for one in 200 of the kit's own edges.
+#: An edge is torn if the kit's shapes, root of the sum of squares over all of them, move its ends apart by
+#: more than this many lengths: 5.7 for one in 200 of the kit's own edges.
 TORN: Final = 8.0
 
 
 @dataclass(frozen=True)
 class Registration:
     """``vertices`` float64 [V, 3]: the open head with its outer skin on the kit's mean, the rest posed only;
-    ``outer`` int64 [N] vertices of the outer skin; ``distance`` float64 [N] metres from the kit's surface (infinite
-    where nothing there faces the same way); ``points`` their places on it.
+    ``outer`` int64 [N] vertices of the outer skin; ``distance`` float64 [N] metres from the kit's surface
+    (infinite where nothing there faces the same way); ``points`` their places on it.
     """
 
     vertices: FloatArray
@@ -91,7 +91,10 @@ def register_head(head: MakeHumanHead, kit: FaceKit) -> Registration:
     )
     ears = head.regions[REGION_NAMES.index("ears")][outer]
     template = Template(
-        posed[outer], columns[outer_triangles], columns[topology.mirror[outer]], np.where(ears > 0.3, EAR_TRUST, 1.0)
+        posed[outer],
+        columns[outer_triangles],
+        columns[topology.mirror[outer]],
+        np.where(ears > 0.3, EAR_TRUST, 1.0),
     )
     surface = Surface(kit.mean, kit.triangles_of(SKIN))
     vertices = posed.copy()
@@ -137,7 +140,8 @@ def open_face(head: MakeHumanHead, vertices: FloatArray) -> SeenFace:
 
 
 def carrier(head: MakeHumanHead, kit: FaceKit, registration: Registration) -> Carrier:
-    """What carries the kit's shapes: the mean head completed, and the vertices that have a place on the kit."""
+    """What carries the kit's shapes: the mean head completed, and the vertices that have a place on the
+    kit."""
     near = registration.distance < CARRIED_WITHIN
     near &= _consistent(head, kit, registration)
     # a vertex and its mirror image are carried alike
@@ -228,7 +232,8 @@ def build_prior(head: MakeHumanHead, kit: FaceKit, sources: dict[str, str]) -> S
     expressions = carried_expressions(head, kit, carries)
     face = head.regions[REGION_NAMES.index("face")][registration.outer] > 0.5
     metadata = {
-        "source": "ICT-FaceKit (Li et al. 2020), carried onto the open head by facewright_export.open_head.ict_prior",
+        "source": "ICT-FaceKit (Li et al. 2020), carried onto the open head by "
+        "facewright_export.open_head.ict_prior",
         "licence": "MIT",
         "copyright": "Copyright (c) 2020 USC Institute for Creative Technologies",
         "face_kit_sha256": kit.sha256,

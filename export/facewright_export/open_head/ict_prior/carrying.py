@@ -1,9 +1,9 @@
 """Carry ICT-FaceKit's mean, identity modes and expressions onto the open head, registered to it.
 
-Outer skin moves as the point of the kit's surface that it lies on. Where the two heads do not have the same surface
-(nostrils), and in the linings of mouth and eye sockets, what moves is what lies around and inside: skull, jaw
-and eyeballs carry the lining, and the difference to the skin at its rim fades inwards. Teeth and tongue move rigidly
-with the kit's jaws, eyeballs with the kit's scleras.
+Outer skin moves as the point of the kit's surface that it lies on. Where the two heads do not have the same
+surface (nostrils), and in the linings of mouth and eye sockets, what moves is what lies around and inside:
+skull, jaw and eyeballs carry the lining, and the difference to the skin at its rim fades inwards. Teeth and
+tongue move rigidly with the kit's jaws, eyeballs with the kit's scleras.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ BoolArray = npt.NDArray[np.bool_]
 
 #: How far the difference at a lining's rim reaches inwards, metres.
 FADE_LENGTH: Final = 0.02
-#: Lining with this skinning weight of the jaw goes all the way with it, or the mouth's floor would hide the teeth.
+#: Lining with this skinning weight of the jaw goes all the way with it, or the mouth's floor would hide the
+#: teeth.
 FLOOR_WEIGHT: Final = 0.5
-#: Shifts of the upper teeth, the lower teeth and the tongue from where the kit has the jaws, metres: the rows of teeth
-#: show between open lips, the tongue rests behind and below the lower one.
+#: Shifts of the upper teeth, the lower teeth and the tongue from where the kit has the jaws, metres: the rows
+#: of teeth show between open lips, the tongue rests behind and below the lower one.
 SHIFTS: Final[dict[str, tuple[float, float, float]]] = {
     "teeth_upper": (0.0, -0.0015, -0.001),
     "teeth_lower": (0.0, 0.001, -0.001),
     "tongue": (0.0, -0.003, -0.002),
 }
-#: Within the first distance of an eyeball's centre skin that is not carried follows the eye, beyond the second the
-#: skull, metres.
+#: Within the first distance of an eyeball's centre skin that is not carried follows the eye, beyond the
+#: second the skull, metres.
 EYE_REACH: Final = (0.022, 0.032)
 
 
@@ -99,7 +100,8 @@ class Carrier:
         return (self._carried(mode, grows=True) - self._carried(-mode, grows=True)) / 2
 
     def expression(self, shape: FloatArray, turned_eyes: tuple[bool, bool]) -> FloatArray:
-        """Displacement float64 [V, 3] of an expression [26719, 3]; the left and the right eyeball turn where said."""
+        """Displacement float64 [V, 3] of an expression [26719, 3]; the left and the right eyeball turn where
+        said."""
         carried = self._carried(shape, grows=False)
         for eyeball, sclera, turns in zip(self._eyeballs, SCLERAS, turned_eyes, strict=True):
             carried[eyeball.vertices] = 0.0
@@ -116,7 +118,7 @@ class Carrier:
         jaw = RigidMotion.of(self._kit[LOWER_TEETH], moved[LOWER_TEETH], grows)
         inside = (1 - self._jaw) * skull.displacement(self.mean) + self._jaw * jaw.displacement(self.mean)
         for eyeball, sclera in zip(self._eyeballs, SCLERAS, strict=True):
-            centre, radius = sphere(self.mean[eyeball.vertices])
+            centre = sphere(self.mean[eyeball.vertices])[0]
             before, after = sphere(self._kit[sclera]), sphere(moved[sclera])
             follows = RigidMotion(1.0, np.eye(3), np.zeros(3))
             if grows:
@@ -136,7 +138,8 @@ class Carrier:
 
 
 class Fill:
-    """Continues a field from known vertices of a skin into the others as a membrane that fades to zero far from them.
+    """Continues a field from known vertices of a skin into the others as a membrane that fades to zero far
+    from them.
 
     A membrane nowhere exceeds its border: a smoother field bulges, and linings would come through the skin.
 
@@ -178,7 +181,8 @@ def place_eyeballs(head: MakeHumanHead, vertices: FloatArray, kit_mean: FloatArr
 
 
 def place_teeth(head: MakeHumanHead, vertices: FloatArray, kit_mean: FloatArray) -> FloatArray:
-    """``vertices`` [V, 3] with the rows of teeth as wide and deep as the kit's, edge on edge with its incisors.
+    """``vertices`` [V, 3] with the rows of teeth as wide and deep as the kit's, edge on edge with its
+    incisors.
 
     The tongue goes with the lower teeth.
     """
@@ -187,7 +191,9 @@ def place_teeth(head: MakeHumanHead, vertices: FloatArray, kit_mean: FloatArray)
     rows = (("teeth_upper", UPPER_TEETH, np.min, ()), ("teeth_lower", LOWER_TEETH, np.max, ("tongue",)))
     for name, kit, edge, followers in rows:
         own, other = vertices[parts[name]], kit_mean[kit]
-        scale = np.array([np.ptp(other[:, 0]) / np.ptp(own[:, 0]), 1.0, np.ptp(other[:, 2]) / np.ptp(own[:, 2])])
+        scale = np.array(
+            [np.ptp(other[:, 0]) / np.ptp(own[:, 0]), 1.0, np.ptp(other[:, 2]) / np.ptp(own[:, 2])]
+        )
         shift = np.array(
             [
                 0.0,

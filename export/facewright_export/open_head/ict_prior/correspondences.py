@@ -1,8 +1,8 @@
 """What is known to correspond between the open head and ICT-FaceKit's mean: landmarks, lids and lips.
 
-Lids and lips are compared as they are seen from the front: the line at which skin ends and eyeball begins, and
-the line at which the lips meet. Edges of the meshes would not do: the rims of the two meshes' cavities lie
-at different depths behind these lines.
+Lids and lips are compared as they are seen from the front: the line at which skin ends and eyeball begins,
+and the line at which the lips meet. Edges of the meshes would not do: the rims of the two meshes' cavities
+lie at different depths behind these lines.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 #: Multi-PIE landmarks: (vertex of ICT-FaceKit by its README, vertex of MakeHuman's base mesh hm08). Where the
-#: 478-point network sees them on MakeHuman's mean, to the nearest vertex; they only lead the first rounds. Brows, nose, eyes,
-#: lips, chin.
+#: 478-point network sees them on MakeHuman's mean, to the nearest vertex; they only lead the first rounds.
+#: Brows, nose, eyes, lips, chin.
 LANDMARKS: Final = (
     *((268, 5261), (493, 232), (1914, 231), (2044, 223), (1401, 233)),
     *((3615, 7006), (4240, 6997), (4114, 7004), (2734, 7005), (2509, 11869)),
@@ -55,9 +55,9 @@ _LIP_SHARE: Final = 0.98
 
 @dataclass(frozen=True)
 class SeenFace:
-    """A head as its lids and lips are looked for: ``vertices`` float64 [V, 3]; ``skin`` int64 [N, 3] triangles of the
-    skin with its cavities, ``outer`` int64 [M, 3] of those without; ``eyes`` of the left and the right eyeball;
-    ``corners`` of the mouth, vertices, right and left.
+    """A head as its lids and lips are looked for: ``vertices`` float64 [V, 3]; ``skin`` int64 [N, 3]
+    triangles of the skin with its cavities, ``outer`` int64 [M, 3] of those without; ``eyes`` of the left and
+    the right eyeball; ``corners`` of the mouth, vertices, right and left.
     """
 
     vertices: FloatArray
@@ -68,8 +68,8 @@ class SeenFace:
 
 
 def seen_curves(face: SeenFace) -> list[SurfacePoints]:
-    """Both lids of either eye, both lips, each as points in even steps from one corner to the other, and the corners
-    of the mouth.
+    """Both lids of either eye, both lips, each as points in even steps from one corner to the other, and the
+    corners of the mouth.
     """
     loops = border_loops(face.outer)
     curves = []
@@ -108,7 +108,9 @@ def border_loops(triangles: IntArray) -> list[IntArray]:
     return loops
 
 
-def _front_view(vertices: FloatArray, triangles: IntArray, centre: FloatArray, extent: float) -> tuple[IntArray, FloatArray]:
+def _front_view(
+    vertices: FloatArray, triangles: IntArray, centre: FloatArray, extent: float
+) -> tuple[IntArray, FloatArray]:
     """Triangle [H, W] (-1: none) and barycentric weights [H, W, 3] of what is seen from the front."""
     x, y, z = (vertices - centre).T
     clip = np.stack([x / extent, -y / extent, -2 * z, np.ones(len(x))], axis=1).astype(np.float32)
@@ -119,8 +121,8 @@ def _front_view(vertices: FloatArray, triangles: IntArray, centre: FloatArray, e
 
 
 def lid_lines(face: SeenFace, eye: IntArray) -> tuple[SurfacePoints, SurfacePoints]:
-    """The upper and the lower lid just above and below what is seen of the eyeball ``eye`` [N, 3], column by column; none
-    where the lids are closed.
+    """The upper and the lower lid just above and below what is seen of the eyeball ``eye`` [N, 3], column by
+    column; none where the lids are closed.
     """
     triangles = np.concatenate([face.skin, eye])
     centre = face.vertices[eye].mean(axis=(0, 1))

@@ -1,8 +1,8 @@
 """Read ICT-FaceKit's folder: a mean head, 100 identity modes and 53 expressions from light stage scans.
 
 Source: Li et al. 2020, "Learning Formation of Physically-Based Face Attributes"; the vertex ranges and
-landmarks are those of the kit's README. MIT licence. Coordinates are centimetres there, metres here, in the axes
-of head space; the origin is moved between the eyeballs.
+landmarks are those of the kit's README. MIT licence. Coordinates are centimetres there, metres here, in the
+axes of head space; the origin is moved between the eyeballs.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _MEAN: Final = "generic_neutral_mesh"
 @dataclass(frozen=True)
 class FaceKit:
     """``mean`` float64 [26719, 3]; ``identity`` float64 [100, 26719, 3], 1 sigma each; ``expressions`` name →
-    float64 [26719, 3] at weight 1, in the kit's names; all in metres. ``triangles`` int64 [F, 3], counter-clockwise
-    from outside. ``sha256`` of all files read.
+    float64 [26719, 3] at weight 1, in the kit's names; all in metres. ``triangles`` int64 [F, 3],
+    counter-clockwise from outside. ``sha256`` of all files read.
     """
 
     mean: FloatArray
@@ -47,7 +47,9 @@ class FaceKit:
 
     def triangles_of(self, *parts: slice) -> IntArray:
         """Triangles whose corners all lie in one of the vertex ranges, int64 [N, 3]."""
-        inside = [(self.triangles >= p.start).all(axis=1) & (self.triangles < p.stop).all(axis=1) for p in parts]
+        inside = [
+            (self.triangles >= p.start).all(axis=1) & (self.triangles < p.stop).all(axis=1) for p in parts
+        ]
         return self.triangles[np.any(inside, axis=0)]
 
     @cached_property

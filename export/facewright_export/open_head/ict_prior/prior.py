@@ -20,8 +20,8 @@ PRIOR_FILE: Final = Path(__file__).with_name("prior.npz")
 
 @dataclass(frozen=True)
 class ShapePrior:
-    """``mean`` float64 [V, 3]; ``identity`` float64 [100, V, 3], 1 sigma each; ``expressions`` float64 [52, V, 3] in ARKit's
-    order; head space, metres. ``metadata``: sources with their sha256, licence, residuals.
+    """``mean`` float64 [V, 3]; ``identity`` float64 [100, V, 3], 1 sigma each; ``expressions`` float64 [52,
+    V, 3] in ARKit's order; head space, metres. ``metadata``: sources with their sha256, licence, residuals.
     """
 
     mean: FloatArray
@@ -30,7 +30,8 @@ class ShapePrior:
     metadata: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write the mean as float32 and displacements as float16, compressed; the same prior gives the same bytes."""
+        """Write the mean as float32 and displacements as float16, compressed; the same prior gives the same
+        bytes."""
         arrays = {
             "metadata": np.array(json.dumps(self.metadata, sort_keys=True)),
             "mean": self.mean.astype(np.float32),

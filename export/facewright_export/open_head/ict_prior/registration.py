@@ -1,7 +1,7 @@
 """Register a template's skin to another head's: non-rigid iterative closest points.
 
-Source: Amberg, Romdhani, Vetter 2007, "Optimal Step Nonrigid ICP Algorithms for Surface Registration": for each
-of several decreasing stiffnesses, closest points and an optimal deformation in turn.
+Source: Amberg, Romdhani, Vetter 2007, "Optimal Step Nonrigid ICP Algorithms for Surface Registration": for
+each of several decreasing stiffnesses, closest points and an optimal deformation in turn.
 
 =================================  ==================================  =======================================
 paper                              here                                why
@@ -44,7 +44,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stiffness: ``sigma`` of the displacement in metres, how much landmarks and the surface count, rounds."""
+    """One stiffness: ``sigma`` of the displacement in metres, how much landmarks and the surface count,
+    rounds."""
 
     sigma: float
     landmarks: float
@@ -76,8 +77,8 @@ LEAST_COSINE: Final = 0.5
 
 @dataclass(frozen=True)
 class Template:
-    """What is registered: ``vertices`` float64 [N, 3], posed; ``triangles`` int64 [F, 3]; ``mirror`` int64 [N];
-    ``trust`` float64 [N], how much each vertex follows the other surface.
+    """What is registered: ``vertices`` float64 [N, 3], posed; ``triangles`` int64 [F, 3]; ``mirror`` int64
+    [N]; ``trust`` float64 [N], how much each vertex follows the other surface.
     """
 
     vertices: FloatArray

@@ -70,7 +70,8 @@ class Surface:
 
 
 def _closest_in_triangles(points: FloatArray, corners: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Weights [N, K, 3] and distance [N, K] of the closest point in each of K triangles [N, K, 3, 3] a point."""
+    """Weights [N, K, 3] and distance [N, K] of the closest point in each of K triangles [N, K, 3, 3] a
+    point."""
     a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
     point = points[:, None]
     ab, ac, ap = b - a, c - a, point - a
@@ -90,7 +91,9 @@ def _closest_in_triangles(points: FloatArray, corners: FloatArray) -> tuple[Floa
     distance = np.linalg.norm(np.einsum("nkeb,nkbc->nkec", weights, corners) - point[:, :, None], axis=-1)
     distance[..., 0] = np.where((weights[..., 0, :] >= 0).all(-1), distance[..., 0], np.inf)
     best = distance.argmin(axis=-1)[..., None]
-    return np.take_along_axis(weights, best[..., None], -2)[..., 0, :], np.take_along_axis(distance, best, -1)[..., 0]
+    return np.take_along_axis(weights, best[..., None], -2)[..., 0, :], np.take_along_axis(
+        distance, best, -1
+    )[..., 0]
 
 
 def triangle_normals(vertices: FloatArray, triangles: IntArray) -> FloatArray:
@@ -109,7 +112,9 @@ def unit_vertex_normals(vertices: FloatArray, triangles: IntArray) -> FloatArray
     return unit
 
 
-def similarity(source: FloatArray, target: FloatArray, scaled: bool = True) -> tuple[float, FloatArray, FloatArray]:
+def similarity(
+    source: FloatArray, target: FloatArray, scaled: bool = True
+) -> tuple[float, FloatArray, FloatArray]:
     """Scale, rotation [3, 3] and shift [3] that take ``source`` [N, 3] nearest to ``target``: s R x + t.
 
     Source: Umeyama 1991, "Least-squares estimation of transformation parameters", eq. 39-42.

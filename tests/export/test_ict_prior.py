@@ -1,0 +1,124 @@
+"""The shape prior: registration finds known truth, and what travels is what the open head needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import sparse
+
+from facewright.head.head_model import HeadModel
+from facewright_export.open_head.expressions import EXPRESSION_NAMES
+from facewright_export.open_head.ict_prior.correspondences import SeenFace, lid_lines
+from facewright_export.open_head.ict_prior.prior import PRIOR_FILE, ShapePrior
+from facewright_export.open_head.ict_prior.registration import Matches, Template, register, turned_over
+from facewright_export.open_head.ict_prior.surface import Surface, similarity
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@pytest.fixture(scope="module")
+def prior() -> ShapePrior:
+    return ShapePrior.load()
+
+
+def _mask(side: int) -> tuple[FloatArray, IntArray, IntArray]:
+    """A face-sized symmetric mask with a nose: vertices, triangles, mirror; ``side`` odd."""
+    x, y = np.meshgrid(np.linspace(-0.07, 0.07, side), np.linspace(-0.09, 0.09, side))
+    z = -5 * x**2 - 3 * y**2 + 0.025 * np.exp(-((x / 0.012) ** 2) - ((y + 0.01) / 0.02) ** 2)
+    number = np.arange(side * side).reshape(side, side)
+    a, b, c, d = number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]
+    triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).reshape(-1, 3)
+    return np.stack([x, y, z], -1).reshape(-1, 3), triangles, number[:, ::-1].ravel()
+
+
+def _deformed(points: FloatArray) -> FloatArray:
+    """Another face, up to a centimetre away: wider, a longer nose, the chin forward."""
+    x, y, z = points.T
+    nose = np.exp(-((x / 0.02) ** 2) - ((y + 0.01) / 0.03) ** 2)
+    return np.stack([1.06 * x, y - 0.004 * nose, z + 0.006 * nose + 0.004 * (y < 0) * (y / 0.09) ** 2], 1)
+
+
+def test_registration_finds_a_known_deformation() -> None:
+    vertices, triangles, mirror = _mask(25)
+    fine, fine_triangles, _ = _mask(61)
+    truth = _deformed(vertices)
+    target = Surface(_deformed(fine), fine_triangles)
+    template = Template(vertices, triangles, mirror, np.ones(len(vertices)))
+
+    def matches(rows: IntArray) -> Matches:
+        maps = sparse.csr_array(
+            (np.ones(len(rows)), (np.arange(len(rows)), rows)), (len(rows), len(vertices))
+        )
+        return Matches(maps, truth[rows])
+
+    line, landmarks = 25 * 6 + np.arange(4, 21), np.array([25 * 11 + 12, 25 * 18 + 6, 25 * 18 + 18])
+    placed = register(template, target, matches(line), matches(landmarks))
+    error = np.linalg.norm(placed - truth, axis=1) * 1e3
+    before = np.linalg.norm(vertices - truth, axis=1) * 1e3
+    inner = (np.abs(vertices[:, 0]) < 0.05) & (np.abs(vertices[:, 1]) < 0.07)
+    assert np.median(error[inner]) < 0.25 * np.median(before[inner])
+    assert error[line].max() < 0.2
+    _, distance, _ = target.closest(placed, np.tile([0.0, 0.0, 1.0], (len(placed), 1)), 0.0)
+    assert np.percentile(distance[inner], 95) < 0.00015
+    np.testing.assert_allclose(placed[mirror] * [-1, 1, 1], placed, atol=1e-9)
+    assert not turned_over(template, placed).any()
+
+
+def test_similarity_is_found_exactly() -> None:
+    points = np.random.default_rng(0).standard_normal((9, 3))
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    scale, rotation, shift = similarity(points, 1.3 * points @ turn.T + [1, 2, 3])
+    assert scale == pytest.approx(1.3)
+    np.testing.assert_allclose(rotation, turn, atol=1e-12)
+    np.testing.assert_allclose(shift, [1, 2, 3], atol=1e-12)
+
+
+def test_what_travels_is_near_the_kit_and_small(prior: ShapePrior, open_head: HeadModel) -> None:
+    assert PRIOR_FILE.stat().st_size < 6e6
+    assert prior.metadata["licence"] == "MIT"
+    median, p95, _ = prior.metadata["distance_mm"]["skin"]
+    assert median < 0.05
+    assert p95 < 0.2
+    assert prior.mean.shape == open_head.vertices_mean.shape
+    mirror = open_head.mirror_vertex
+    np.testing.assert_allclose(prior.mean[mirror] * [-1, 1, 1], prior.mean, atol=1e-6)
+
+
+def test_modes_of_the_kit_lead_the_identity_basis(prior: ShapePrior, open_head: HeadModel) -> None:
+    """All but their rigid motion, which is a small part of them."""
+    face = open_head.region("face") > 0.5
+    own, kit = open_head.identity_basis[:100, face], prior.identity[:, face]
+    similar = (
+        (own * kit).sum(axis=(1, 2)) / np.linalg.norm(own, axis=(1, 2)) / np.linalg.norm(kit, axis=(1, 2))
+    )
+    assert np.median(similar) > 0.95
+    further = np.linalg.norm(open_head.identity_basis[100:], axis=2)
+    assert 0.0001 < further.max() < 0.0015
+
+
+def test_jaw_and_teeth_move_rigidly(open_head: HeadModel) -> None:
+    shape = open_head.expression_basis[EXPRESSION_NAMES.index("jawOpen")]
+    for part, moves in (("teeth_lower", True), ("tongue", True), ("teeth_upper", False)):
+        vertices = np.unique(open_head.triangles[open_head.part_triangles(part)])
+        before = open_head.vertices_mean[vertices].astype(np.float64)
+        after = before + shape[vertices]
+        assert (np.abs(after - before).max() > 0.02) == moves, part
+        lengths = [np.linalg.norm(p[1:] - p[0], axis=1) for p in (before, after)]
+        np.testing.assert_allclose(lengths[0], lengths[1], atol=2e-5)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_blink_hides_the_eyeball(open_head: HeadModel, side: int) -> None:
+    eye = open_head.triangles[open_head.part_triangles(("eye_left", "eye_right")[side])].astype(np.int64)
+    skin = open_head.triangles[open_head.part_triangles("skin")].astype(np.int64)
+    blink = open_head.expression_basis[EXPRESSION_NAMES.index(("eyeBlinkLeft", "eyeBlinkRight")[side])]
+
+    def columns_seen(weight: float) -> int:
+        vertices = (open_head.vertices_mean + np.float32(weight) * blink).astype(np.float64)
+        return len(lid_lines(SeenFace(vertices, skin, skin, (eye, eye), (0, 0)), eye)[0].corners)
+
+    assert columns_seen(1.0) <= 2
+    assert columns_seen(0.5) > 300

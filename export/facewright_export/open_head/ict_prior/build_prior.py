@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.ict_prior.blink import closed_lids
-from facewright_export.open_head.ict_prior.carrying import SHIFTS, Carrier, Fill, place_eyeballs, place_teeth
+from facewright_export.open_head.ict_prior.carrying import (
+    SHIFTS,
+    Carrier,
+    Fill,
+    RigidMotion,
+    place_eyeballs,
+    place_teeth,
+)
 from facewright_export.open_head.ict_prior.correspondences import (
     LANDMARKS,
     MOUTH_CORNERS,
@@ -163,7 +170,8 @@ def carrier(head: MakeHumanHead, kit: FaceKit, registration: Registration) -> Ca
 
 
 def carried_expressions(head: MakeHumanHead, kit: FaceKit, carrier: Carrier) -> FloatArray:
-    """The 52 expressions float64 [52, V, 3] on the carrier's mean: the kit's, and MakeHuman's ``tongueOut``.
+    """The 52 expressions float64 [52, V, 3] on the carrier's mean: the kit's, and MakeHuman's ``tongueOut``
+    and turns of the eyeballs.
 
     Left and right are made mirror images of each other, which the kit's nearly are.
     """
@@ -172,9 +180,12 @@ def carried_expressions(head: MakeHumanHead, kit: FaceKit, carrier: Carrier) -> 
     for row, name in enumerate(EXPRESSION_NAMES):
         names = _kit_names(name, kit)
         if names:
-            looks = [name.startswith("eyeLook") and name.endswith(side) for side in ("Left", "Right")]
             shape = np.sum([kit.expressions[own] for own in names], axis=0)
-            shapes.append(carrier.expression(shape, (looks[0], looks[1])))
+            turns = [
+                RigidMotion.of(head.vertices[ball], (head.vertices + head.expressions[row])[ball], False)
+                for ball in (eyeball.vertices for eyeball in head.topology.eyeballs)
+            ]
+            shapes.append(carrier.expression(shape, (turns[0].rotation, turns[1].rotation)))
         elif name == "tongueOut":
             lift = tongue_shift(head.topology, carrier.mean, SHIFTS["tongue"])
             shapes.append(scale * head.expressions[row] @ rotation.T - lift)

@@ -3,7 +3,7 @@
 Outer skin moves as the point of the kit's surface that it lies on. Where the two heads do not have the same
 surface (nostrils), and in the linings of mouth and eye sockets, what moves is what lies around and inside:
 skull, jaw and eyeballs carry the lining, and the difference to the skin at its rim fades inwards. Teeth and
-tongue move rigidly with the kit's jaws, eyeballs with the kit's scleras.
+tongue move rigidly with the kit's jaws; eyeballs are the kit's scleras, and turn as MakeHuman's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FLOOR_WEIGHT: Final = 0.5
 #: Shifts of the upper teeth, the lower teeth and the tongue from where the kit has the jaws, metres: the rows
 #: of teeth show between open lips, the tongue rests behind and below the lower one.
 SHIFTS: Final[dict[str, tuple[float, float, float]]] = {
-    "teeth_upper": (0.0, -0.0015, -0.001),
+    "teeth_upper": (0.0, -0.003, -0.001),
     "teeth_lower": (0.0, 0.001, -0.001),
     "tongue": (0.0, -0.003, -0.002),
 }
@@ -99,17 +99,15 @@ class Carrier:
         # what follows is not quite linear: the mean of both directions
         return (self._carried(mode, grows=True) - self._carried(-mode, grows=True)) / 2
 
-    def expression(self, shape: FloatArray, turned_eyes: tuple[bool, bool]) -> FloatArray:
-        """Displacement float64 [V, 3] of an expression [26719, 3]; the left and the right eyeball turn where
-        said."""
+    def expression(self, shape: FloatArray, eye_turns: tuple[FloatArray, FloatArray]) -> FloatArray:
+        """Displacement float64 [V, 3] of an expression [26719, 3]; the left and the right eyeball turn about
+        their centres by the rotations ``eye_turns`` [3, 3]: the kit's are still.
+        """
         carried = self._carried(shape, grows=False)
-        for eyeball, sclera, turns in zip(self._eyeballs, SCLERAS, turned_eyes, strict=True):
-            carried[eyeball.vertices] = 0.0
-            if turns:
-                own = self.mean[eyeball.vertices]
-                centre = sphere(own)[0]
-                turn = RigidMotion.of(self._kit[sclera], (self._kit + shape)[sclera], scaled=False)
-                carried[eyeball.vertices] = (own - centre) @ turn.rotation.T + centre - own
+        for eyeball, turn in zip(self._eyeballs, eye_turns, strict=True):
+            own = self.mean[eyeball.vertices]
+            centre = sphere(own)[0]
+            carried[eyeball.vertices] = (own - centre) @ turn.T + centre - own
         return carried
 
     def _carried(self, shape: FloatArray, grows: bool) -> FloatArray:

@@ -12,7 +12,8 @@ from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.ict_prior.correspondences import SeenFace, lid_lines
 from facewright_export.open_head.ict_prior.prior import PRIOR_FILE, ShapePrior
 from facewright_export.open_head.ict_prior.registration import Matches, Template, register, turned_over
-from facewright_export.open_head.ict_prior.surface import Surface, similarity
+from facewright_export.open_head.ict_prior.surface import Surface, similarity, triangle_normals
+from facewright_kernels.rasterize import rasterize
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -122,3 +123,21 @@ def test_a_blink_hides_the_eyeball(open_head: HeadModel, side: int) -> None:
 
     assert columns_seen(1.0) <= 2
     assert columns_seen(0.5) > 300
+
+
+def test_no_expression_turns_skin_over_or_shows_what_lies_behind_it(open_head: HeadModel) -> None:
+    """Seen from the front at full weight, alone: nostrils, corners of the mouth, linings of eye sockets."""
+    triangles = open_head.triangles
+    skin = open_head.part_triangles("skin")
+    inside = open_head.region("mouth_inside")[triangles].max(axis=1) > 0
+    regions = [i for i, name in enumerate(open_head.region_names) if name not in ("mouth_inside", "eyeballs")]
+    lining = open_head.region_weights[regions][:, triangles].max(axis=(0, 2)) == 0
+    for row, name in enumerate(EXPRESSION_NAMES):
+        vertices = (open_head.vertices_mean + open_head.expression_basis[row]).astype(np.float64)
+        x, y, z = (vertices - [0, -0.03, -0.02]).T
+        clip = np.stack([x / 0.12, -y / 0.12, -z / 0.4, np.ones(len(x))], axis=1).astype(np.float32)
+        seen = rasterize(clip[None], triangles, 350, 350).triangle_id.ravel()
+        seen = seen[seen >= 0]
+        seen = seen[np.isin(seen, skin) & ~inside[seen]]
+        turned = triangle_normals(vertices, triangles)[seen, 2] < 0
+        assert np.count_nonzero(turned | lining[seen]) <= 6, name

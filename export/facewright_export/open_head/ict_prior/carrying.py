@@ -206,4 +206,5 @@ def place_teeth(head: MakeHumanHead, vertices: FloatArray, kit_mean: FloatArray)
 
 def _incisors(teeth: FloatArray) -> FloatArray:
     """The front teeth among vertices [N, 3]."""
-    return teeth[(np.abs(teeth[:, 0]) < 0.008) & (teeth[:, 2] > teeth[:, 2].max() - 0.012)]
+    incisors: FloatArray = teeth[(np.abs(teeth[:, 0]) < 0.008) & (teeth[:, 2] > teeth[:, 2].max() - 0.012)]
+    return incisors

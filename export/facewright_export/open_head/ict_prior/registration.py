@@ -145,7 +145,8 @@ def _deformed(
         for i in range(3)
     ]
     moved = splu(sparse.csc_matrix(sparse.block_array(rows))).solve(pull.T.ravel())
-    return start + moved.reshape(3, -1).T
+    deformed: FloatArray = start + moved.reshape(3, -1).T
+    return deformed
 
 
 def _unfolded(template: Template, placed: FloatArray, energy: sparse.csr_array) -> FloatArray:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
-from facewright_export.open_head.ict_prior.blink import closed_lids
 from facewright_export.open_head.ict_prior.carrying import (
     SHIFTS,
     Carrier,
@@ -18,6 +17,7 @@ from facewright_export.open_head.ict_prior.carrying import (
     place_eyeballs,
     place_teeth,
 )
+from facewright_export.open_head.ict_prior.closing import closed_lids, closed_lips
 from facewright_export.open_head.ict_prior.correspondences import (
     LANDMARKS,
     MOUTH_CORNERS,
@@ -165,6 +165,7 @@ def carrier(head: MakeHumanHead, kit: FaceKit, registration: Registration) -> Ca
     mean = mean.copy()
     mean[skin_vertices] = (posed + Fill(posed, skin, registration.outer)(moved))[skin_vertices]
     mean = place_teeth(head, place_eyeballs(head, mean, kit.mean), kit.mean)
+    mean += closed_lips(open_face(head, mean))
     mean = (mean + mean[head.topology.mirror] * [-1, 1, 1]) / 2
     return Carrier(head, mean, kit.mean, carried, registration.points.taken(near))
 

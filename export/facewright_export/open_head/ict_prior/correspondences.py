@@ -71,18 +71,15 @@ def seen_curves(face: SeenFace) -> list[SurfacePoints]:
     """Both lids of either eye, both lips, each as points in even steps from one corner to the other, and the
     corners of the mouth.
     """
-    loops = border_loops(face.outer)
     curves = []
     for eye in face.eyes:
         curves += [_resampled(face, lid, _LID_POINTS, _LID_SHARE) for lid in lid_lines(face, eye)]
-    corners = face.vertices[list(face.corners)]
-    middle = corners.mean(axis=0)
-    rim = min(loops, key=lambda loop: np.linalg.norm(face.vertices[loop].mean(axis=0) - middle))
-    # the corners themselves, and the last of the outer skin behind them
+    # the corners of the mouth themselves, and the last of the outer skin behind them
+    rim = _mouth_rim(face)
     ends = [rim[face.vertices[rim, 0].argmin()], rim[face.vertices[rim, 0].argmax()]]
     curves.append(vertex_points(np.array([*face.corners, *ends])))
-    right, left = sorted(corners[:, 0] * _LIP_SHARE)
-    for lip in _lips(face, rim, middle):
+    right, left = sorted(face.vertices[list(face.corners), 0] * _LIP_SHARE)
+    for lip in lip_lines(face):
         across = lip.of(face.vertices)[:, 0]
         between = lip.taken(np.flatnonzero((across >= right) & (across <= left)))
         curves.append(_resampled(face, between, _LIP_POINTS, (0.0, 1.0)))
@@ -143,8 +140,17 @@ def lid_lines(face: SeenFace, eye: IntArray) -> tuple[SurfacePoints, SurfacePoin
     )
 
 
-def _lips(face: SeenFace, rim: IntArray, centre: FloatArray) -> tuple[SurfacePoints, SurfacePoints]:
-    """Where the upper and the lower lip are last seen before they meet."""
+def _mouth_rim(face: SeenFace) -> IntArray:
+    """The border of the outer skin around the mouth, vertices in order."""
+    middle = face.vertices[list(face.corners)].mean(axis=0)
+    loops = border_loops(face.outer)
+    return min(loops, key=lambda loop: float(np.linalg.norm(face.vertices[loop].mean(axis=0) - middle)))
+
+
+def lip_lines(face: SeenFace) -> tuple[SurfacePoints, SurfacePoints]:
+    """Where the upper and the lower lip are last seen before they meet, column by column."""
+    rim = _mouth_rim(face)
+    centre = face.vertices[list(face.corners)].mean(axis=0)
     across = face.vertices[rim, 0]
     turned = np.roll(rim, -int(across.argmax()))
     split = int(face.vertices[turned, 0].argmin())
@@ -164,7 +170,7 @@ def _lips(face: SeenFace, rim: IntArray, centre: FloatArray) -> tuple[SurfacePoi
         if len(upper) and len(lower) and 0 < lower.min() - upper.max() <= 80:
             places[0].append((int(upper.max()), column))
             places[1].append((int(lower.min()), column))
-    upper_line, lower_line = (tuple(np.array(line).T) for line in places)
+    upper_line, lower_line = (tuple(np.array(line, np.int64).reshape(-1, 2).T) for line in places)
     return (
         SurfacePoints(corners[upper_line], weights[upper_line]),
         SurfacePoints(corners[lower_line], weights[lower_line]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,6 +12,7 @@ from scipy import sparse
 from facewright.head.head_model import HeadModel
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.ict_prior.correspondences import SeenFace, lid_lines
+from facewright_export.open_head.ict_prior.face_kit import read_face_kit
 from facewright_export.open_head.ict_prior.prior import PRIOR_FILE, ShapePrior
 from facewright_export.open_head.ict_prior.registration import Matches, Template, register, turned_over
 from facewright_export.open_head.ict_prior.surface import Surface, similarity, triangle_normals
@@ -42,8 +45,9 @@ def _deformed(points: FloatArray) -> FloatArray:
 
 
 def test_registration_finds_a_known_deformation() -> None:
-    vertices, triangles, mirror = _mask(25)
-    fine, fine_triangles, _ = _mask(61)
+    side = 17
+    vertices, triangles, mirror = _mask(side)
+    fine, fine_triangles, _ = _mask(45)
     truth = _deformed(vertices)
     target = Surface(_deformed(fine), fine_triangles)
     template = Template(vertices, triangles, mirror, np.ones(len(vertices)))
@@ -54,7 +58,7 @@ def test_registration_finds_a_known_deformation() -> None:
         )
         return Matches(maps, truth[rows])
 
-    line, landmarks = 25 * 6 + np.arange(4, 21), np.array([25 * 11 + 12, 25 * 18 + 6, 25 * 18 + 18])
+    line, landmarks = side * 4 + np.arange(3, 14), side * np.array([7, 12, 12]) + [8, 4, 12]
     placed = register(template, target, matches(line), matches(landmarks))
     error = np.linalg.norm(placed - truth, axis=1) * 1e3
     before = np.linalg.norm(vertices - truth, axis=1) * 1e3
@@ -141,3 +145,11 @@ def test_no_expression_turns_skin_over_or_shows_what_lies_behind_it(open_head: H
         seen = seen[np.isin(seen, skin) & ~inside[seen]]
         turned = triangle_normals(vertices, triangles)[seen, 2] < 0
         assert np.count_nonzero(turned | lining[seen]) <= 6, name
+
+
+def test_a_folder_that_is_no_face_kit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"generic_neutral_mesh\.obj is missing; give the folder"):
+        read_face_kit(tmp_path)
+    (tmp_path / "generic_neutral_mesh.obj").write_text("v 0 0 0\nv 1 0 0\n")
+    with pytest.raises(ValueError, match="has 2 vertices, not the 26719 of ICT-FaceKit"):
+        read_face_kit(tmp_path)

@@ -45,6 +45,9 @@ BoolArray = npt.NDArray[np.bool_]
 
 #: How far the ears, whose folds differ, follow the kit's.
 EAR_TRUST: Final = 0.3
+#: Skin that an expression moves by less than the first stays still, beyond the second it moves all the way,
+#: metres.
+STILL: Final = (0.0001, 0.0002)
 #: A vertex is carried where the kit's surface is this near, in metres, and its normal within this cosine.
 CARRIED_WITHIN: Final = 0.0004
 CARRIED_COSINE: Final = 0.3
@@ -195,6 +198,10 @@ def carried_expressions(head: MakeHumanHead, kit: FaceKit, carrier: Carrier) -> 
     mirrored = [np.array(shapes[EXPRESSION_NAMES.index(_mirrored(name))]) for name in EXPRESSION_NAMES]
     flipped = np.stack(mirrored)[:, head.topology.mirror] * [-1, 1, 1]
     symmetric: FloatArray = (np.stack(shapes) + flipped) / 2
+    # what nobody sees would make every avatar's file a third larger
+    skin = head.topology.part_vertices(0)
+    moved = np.linalg.norm(symmetric[:, skin], axis=2, keepdims=True)
+    symmetric[:, skin] *= np.clip((moved - STILL[0]) / (STILL[1] - STILL[0]), 0, 1)
     # one eye's lids are closed, the other's are their mirror image
     left, right = (EXPRESSION_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight"))
     face = open_face(head, carrier.mean)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos.chaos_report import chaos_section
+from benchmarks.geometry.geometry_report import geometry_section
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
 from benchmarks.gradients.gradients_report import gradients_section
 from benchmarks.kernels.kernels_report import kernels_section
@@ -37,6 +38,7 @@ the number; *private* ones may not be redistributed, but the same command measur
 #: In the report's order. A result of another name is an error: it would silently be missing.
 _SECTIONS = {
     "likeness": likeness_section,
+    "geometry": geometry_section,
     "ablation": ablation_section,
     "serving": serving_section,
     "chaos": chaos_section,

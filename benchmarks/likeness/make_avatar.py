@@ -80,7 +80,15 @@ class AvatarMaker:
         """
         png = io.BytesIO()
         Image.fromarray(picture).save(png, "PNG", compress_level=1)
-        return FittedFace(*_fitted(self._run(png.getvalue(), contract.LANDMARKS)))
+        return self.fit_photo(png.getvalue())
+
+    def fit_photo(self, photo: bytes) -> FittedFace:
+        """All stages up to the fit.
+
+        Raises:
+            FacewrightError: as the stages do.
+        """
+        return FittedFace(*_fitted(self._run(photo, contract.LANDMARKS)))
 
     def make(self, photo: bytes) -> MadeAvatar:
         """All stages up to the texture.

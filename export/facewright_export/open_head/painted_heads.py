@@ -72,10 +72,16 @@ def random_look(random: np.random.Generator) -> Look:
 
 
 class HeadPainter:
-    """Renders painted heads of one head model."""
+    """Renders painted heads of one head model.
 
-    def __init__(self, head: HeadModel) -> None:
+    Args:
+        head: the head model.
+        side: of the images, pixels.
+    """
+
+    def __init__(self, head: HeadModel, side: int = IMAGE_SIZE) -> None:
         self._head = head
+        self._side = side
         self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
         masks = [head.region(name) for name in _REGIONS]
         self._attributes = np.concatenate(
@@ -84,10 +90,10 @@ class HeadPainter:
         self._baked = np.stack([_lid_edge(head), ambient_light(head)], axis=1)[None]
 
     def paint(self, vertices: Float32Array, camera: PinholeCamera, looks: list[Look]) -> Float32Array:
-        """sRGB images [B, 3, 192, 192] in 0–1 of posed ``vertices`` [B, V, 3]; the camera has the size of the
+        """sRGB images [B, 3, S, S] in 0–1 of posed ``vertices`` [B, V, 3]; the camera has the size of the
         image.
         """
-        side = IMAGE_SIZE * SUPERSAMPLING
+        side = self._side * SUPERSAMPLING
         clip = pinhole_clip_positions(vertices, camera)
         raster = rasterize(clip, self._head.triangles, side, side)
         normals = vertex_normals(vertices, self._head.triangles, self._vertex_triangles)
@@ -102,7 +108,7 @@ class HeadPainter:
             edge, ambient = baked[i][seen].T
             albedo = self._albedo(look, part, surface[i][seen], edge)
             linear[i][seen] = _shade(look, part, albedo, normal[i][seen], ambient)
-        averaged = linear.reshape(-1, IMAGE_SIZE, SUPERSAMPLING, IMAGE_SIZE, SUPERSAMPLING, 3).mean(
+        averaged = linear.reshape(-1, self._side, SUPERSAMPLING, self._side, SUPERSAMPLING, 3).mean(
             axis=(2, 4)
         )
         srgb = np.where(

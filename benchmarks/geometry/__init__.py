@@ -1,0 +1,1 @@
+"""Shape against truth: avatars of photos of heads that are known."""

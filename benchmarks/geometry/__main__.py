@@ -1,0 +1,152 @@
+"""Measures the shape of avatars on heads that are known.
+
+    .venv/bin/python -m benchmarks.geometry --heads 20
+
+People are drawn from the open head's own prior (ICT-FaceKit's), painted and photographed; the stages run in
+this process. So this is a regression check: what counts as truth is a scan of somebody who is in no prior.
+Compared is the skin within 95 mm of the tip of the nose. The mean head, fitted to nobody, is measured beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.geometry.geometry_report import geometry_section
+from benchmarks.geometry.known_heads import EXPRESSIONS, HeadPhotographer, KnownHead
+from benchmarks.geometry.measures import FaceMeasures
+from benchmarks.likeness.make_avatar import AvatarMaker, FittedFace
+from benchmarks.run_conditions import RunConditions, write_result
+from facewright.core.errors import FacewrightError
+
+FloatArray = npt.NDArray[np.float64]
+#: Of the people; nothing is trained or tuned on these.
+_SEED = 20261130
+_YAW = 30.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; 0."""
+    options = _parse(arguments)
+    console = Console(stderr=True)
+    conditions = RunConditions()
+    maker = AvatarMaker()
+    photographer = HeadPhotographer(maker.head, options.seed)
+    people = [photographer.draw() for _ in range(options.heads)]
+    measured = _measure(maker, photographer, people, options.expressive, console)
+    result = {"heads": options.heads, "seed": options.seed, **measured, "conditions": conditions.as_row()}
+    print(geometry_section(result))
+    if not options.no_result:
+        console.print(f"wrote {write_result('geometry', result)}")
+    return 0
+
+
+def _measure(
+    maker: AvatarMaker,
+    photographer: HeadPhotographer,
+    people: Sequence[KnownHead],
+    expressive: int,
+    console: Console,
+) -> dict[str, Any]:
+    measures = FaceMeasures(maker.head)
+    mean = maker.head.vertices_mean.astype(np.float64)
+    taken: list[KnownHead] = []
+    frontal: list[FittedFace] = []
+    turned: list[FittedFace] = []
+    for person in track(people, "neutral", console=console):
+        try:
+            faces = [maker.fit_photo(photographer.photo(person, yaw=yaw)) for yaw in (0.0, _YAW)]
+        except FacewrightError as error:
+            console.print(f"refused: {error}", markup=False)
+            continue
+        taken.append(person)
+        frontal.append(faces[0])
+        turned.append(faces[1])
+    truths = [person.neutral for person in taken]
+    rows = {
+        "avatars": _against(measures, [_neutral(face) for face in frontal], truths),
+        f"avatars of photos at yaw {_YAW:.0f}": _against(
+            measures, [_neutral(face) for face in turned], truths
+        ),
+        "the mean head": _against(measures, [mean] * len(taken), truths),
+    }
+    apart = [measures.rms(_neutral(b), _neutral(a)) for a, b in zip(frontal, turned, strict=True)]
+    strangers = [measures.rms(_neutral(b), _neutral(a)) for a, b in pairwise(frontal)]
+    return {
+        "refused": len(people) - len(taken),
+        "rows": rows,
+        "yaw 30 against yaw 0, rms mm": _mm(apart),
+        "strangers, rms mm": _mm(strangers),
+        "yaw error at 0, degrees": float(np.mean([abs(face.fit.info.yaw) for face in frontal])),
+        "yaw error at 30, degrees": float(np.mean([abs(abs(face.fit.info.yaw) - _YAW) for face in turned])),
+        "weight found in neutral photos, mean": float(np.mean([face.fit.expression for face in frontal])),
+        "expressions": {
+            name: _expression(maker, photographer, measures, taken[:expressive], frontal, name)
+            for name in track(EXPRESSIONS, "expressions", console=console)
+        },
+    }
+
+
+def _against(
+    measures: FaceMeasures, avatars: Sequence[FloatArray], truths: Sequence[FloatArray]
+) -> dict[str, Any]:
+    distance = [measures.to_surface(a, t) for a, t in zip(avatars, truths, strict=True)]
+    return {
+        "median mm": _mm([float(np.median(one)) for one in distance]),
+        "mean mm": _mm([float(np.mean(one)) for one in distance]),
+        "rms at unit scale mm": _mm([measures.rms(a, t) for a, t in zip(avatars, truths, strict=True)]),
+        "captured": measures.captured(avatars, truths),
+    }
+
+
+def _expression(
+    maker: AvatarMaker,
+    photographer: HeadPhotographer,
+    measures: FaceMeasures,
+    people: Sequence[KnownHead],
+    calm: Sequence[FittedFace],
+    name: str,
+) -> dict[str, Any]:
+    """The weight found, mean of its shapes, and what stays in the neutral."""
+    weights = photographer.weights(EXPRESSIONS[name])
+    displacement = np.einsum("e,evc->vc", weights, maker.head.expression_basis.astype(np.float64))
+    found, left = [], []
+    for person, neutral in zip(people, calm, strict=False):
+        try:
+            face = maker.fit_photo(photographer.photo(person, EXPRESSIONS[name]))
+        except FacewrightError:
+            continue
+        found.append(float(face.fit.expression[weights > 0].mean()))
+        left.append(measures.left_behind(_neutral(neutral), _neutral(face), displacement))
+    return {"people": len(found), "found": float(np.mean(found)), "left in the neutral": float(np.mean(left))}
+
+
+def _neutral(face: FittedFace) -> FloatArray:
+    return face.fit.neutral_vertices.astype(np.float64)
+
+
+def _mm(metres: Sequence[float]) -> float:
+    return float(np.mean(metres)) * 1e3
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.geometry", description=__doc__.splitlines()[0])
+    parser.add_argument("--heads", type=int, default=20, help="people that are drawn (default: %(default)s)")
+    parser.add_argument(
+        "--expressive", type=int, default=8, help="of whom so many show expressions (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=_SEED, help="of the people (default: %(default)s)")
+    parser.add_argument("--no-result", action="store_true", help="only print, write no result file")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

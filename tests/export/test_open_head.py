@@ -135,7 +135,6 @@ def test_components_are_ranked_and_stay_where_they_belong(open_head: HeadModel) 
     face = open_head.region("face") > 0.5
     size = np.sqrt((open_head.identity_basis[:, face] ** 2).sum(axis=2).mean(axis=1))
     assert size[0] > 2 * size[9] > 4 * size[79] > 0
-    assert open_head.metadata["identity_variance_explained"] > 0.99
     # pose is not identity: no component turns or shifts the eyes' midpoint
     eyes = np.einsum("jv,ivc->ijc", open_head.joint_regressor[4:6], open_head.identity_basis)
     assert np.abs(eyes.mean(axis=1)).max() < 1e-6

@@ -117,9 +117,10 @@ def synthetic_head(seed: int = 0) -> Arrays:
     contour, candidates = _contour(landmark_positions, skin)
     uv = np.stack(np.divmod(np.arange(total), 64), axis=1) / 64.0
     return {
-        "format_version": np.array(1),
+        "format_version": np.array(2),
         "metadata": np.array(json.dumps({"source": "synthetic", "licence": "Apache-2.0"})),
         "vertices_mean": vertices.astype(np.float32),
+        "vertices_canonical": vertices.astype(np.float32),
         "identity_basis": identity.astype(np.float32),
         "expression_names": np.array(arkit_names()),
         "expression_basis": _expressions(vertices, count, eye_count).astype(np.float32),

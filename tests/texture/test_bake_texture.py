@@ -142,7 +142,7 @@ def test_occluder_on_the_cheek_is_left_out(
     head: HeadModel, baker: TextureBaker, points: TexelPoints, frontal: RenderedPhoto
 ) -> None:
     cheek = head.vertices_mean[np.argmin(np.linalg.norm(head.vertices_mean - [0.035, -0.04, 0.01], axis=1))]
-    crop = paint_ellipse(frontal, cheek, 34.0, (0.004, 0.004, 0.005))
+    crop = paint_ellipse(frontal, cheek, 37.0, (0.004, 0.004, 0.005))
     clean, covered = bake(baker, frontal), bake(baker, frontal, crop)
     distance = np.linalg.norm(points.interpolate(head.vertices_mean) - cheek, axis=1)
     under = (distance < 0.008) & points.covered
@@ -378,7 +378,7 @@ def test_lashes_do_not_cover_a_closed_eye(
 def test_hair_ends_at_the_ear_without_a_comb(head: HeadModel, points: TexelPoints) -> None:
     surface = SurfaceDiffusion(head.triangles[head.part_triangles("skin")], head.vertices_mean)
     zones = interpolated_zones(vertex_zones(head, surface, ZoneSettings()), points)
-    line = hair_line(points.interpolate(head.vertices_mean), zones, HairCoverSettings())
+    line = hair_line(points.interpolate(head.vertices_canonical), zones, HairCoverSettings())
     assert (line[zones.pinna > 0.7] == 0.0).all()
     beside = points.covered & (zones.pinna > 0.05) & (zones.pinna < 0.3) & (zones.scalp > 0.8)
     assert beside.sum() > 50

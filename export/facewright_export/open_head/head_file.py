@@ -17,8 +17,12 @@ _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)
 LENGTH_DECIMALS: Final = 7
 
 
-def write_head_file(arrays: Mapping[str, npt.NDArray[Any]], out: Path) -> None:
-    """Write ``arrays`` in their order, uncompressed (fast to load); the file appears in one step."""
+def write_head_file(
+    arrays: Mapping[str, npt.NDArray[Any]], out: Path, compression: int = zipfile.ZIP_STORED
+) -> None:
+    """Write ``arrays`` in their order, uncompressed (fast to load) if not asked otherwise; the file appears
+    in one step.
+    """
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
@@ -28,7 +32,7 @@ def write_head_file(arrays: Mapping[str, npt.NDArray[Any]], out: Path) -> None:
             )
             info = zipfile.ZipInfo(f"{name}.npy", _TIMESTAMP)
             info.external_attr = 0o644 << 16
-            archive.writestr(info, member.getvalue())
+            archive.writestr(info, member.getvalue(), compression)
     partial.replace(out)
 
 

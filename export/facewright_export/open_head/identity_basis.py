@@ -1,38 +1,32 @@
-"""Principal components of head shape, scaled so that coefficients are N(0, 1).
+"""The identity basis: the modes of the shape prior and what MakeHuman adds; coefficients are N(0, 1).
 
-A head is a linear map of target weights, so its mean and covariance follow exactly from those of the weights;
-the eigenproblem has the size of the number of targets instead of the number of drawn people times vertices.
-Rigid motion is taken out of every target first (the origin stays between the eyeballs, the infinitesimal
-rotation of the face is projected out), because pose is estimated separately.
+The first 100 components are ICT-FaceKit's modes. The other 60 are the largest principal components of
+MakeHuman's people that are left when the prior's modes are projected out. Their directions are MakeHuman's,
+their size is not: of ICT-FaceKit's modes from the 71st on, 30 % of the variance lies in such a space of 60
+left by the first 70 (38 % with 50, 47 % with 30), spread evenly over them, 0.035 mm (root mean square over
+the head) in each, where MakeHuman's people vary by 1.2 mm along the first. Hence all get the same
+`RESIDUAL_SIGMA`, a little more than that because not everybody is like the kit's people.
+
+Rigid motion is taken out of all of them (the origin stays between the eyeballs, the infinitesimal rotation of
+the face is projected out), because pose is estimated separately.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from facewright_client.contract import IDENTITY_SIZE
 from facewright_export.open_head.identity_parameters import TargetWeights
 from facewright_export.open_head.makehuman_data import Target
 from facewright_export.open_head.neck_cut import HeadTopology
 
 FloatArray = npt.NDArray[np.float64]
 
-IDENTITY_SIZE: Final = 160
-
-
-@dataclass(frozen=True)
-class IdentityBasis:
-    """``mean`` float64 [V, 3], ``basis`` float64 [160, V, 3], metres.
-
-    ``explained`` float64 [160]: cumulative share of the weighted variance.
-    """
-
-    mean: FloatArray
-    basis: FloatArray
-    explained: FloatArray
+#: 1 sigma of a component from MakeHuman, metres, root mean square over the head.
+RESIDUAL_SIGMA: Final = 0.00005
 
 
 def target_matrix(targets: list[Target], topology: HeadTopology) -> FloatArray:
@@ -47,44 +41,52 @@ def target_matrix(targets: list[Target], topology: HeadTopology) -> FloatArray:
     return matrix
 
 
-def fit_identity_basis(
-    population: TargetWeights,
-    displacements: FloatArray,
-    base: FloatArray,
+def identity_basis(
+    mean: FloatArray,
+    modes: FloatArray,
+    residuals: FloatArray,
     metric: FloatArray,
     origin: FloatArray,
-) -> IdentityBasis:
-    """Mean and principal components of ``base + w @ displacements``.
+) -> FloatArray:
+    """Components float64 [160, V, 3] around ``mean`` [V, 3], metres.
 
-    ``displacements`` [K, V, 3], ``base`` [V, 3], ``metric`` [V] vertex weights of the norm in which
-    components are ranked (they also say which vertices define the face's rotation), ``origin`` [V] weights
-    whose sum of vertices is the origin of head space.
+    ``modes`` [M, V, 3], 1 sigma each; ``residuals`` [K, V, 3], fields whose principal components fill up the
+    basis; ``metric`` [V] vertex weights of the norm in which these are ranked (they also say which vertices
+    define the face's rotation); ``origin`` [V] weights whose sum of vertices is the origin of head space.
     """
-    count = len(displacements)
-    moved = displacements - np.einsum("v,kvc->kc", origin, displacements)[:, None]
-    mean_weights = population.weights.mean(axis=0)
-    mean = base + np.einsum("k,kvc->vc", mean_weights, moved)
-    mean = mean - origin @ mean
+    root_metric = np.sqrt(metric / metric.sum())[:, None]
 
-    moved = _without_rotation(moved, mean, metric)
-    root_metric = np.sqrt(metric / metric.sum())
-    flat = (moved * root_metric[:, None]).reshape(count, -1)
-    gram = flat @ flat.T
-    covariance = np.cov(population.weights, rowvar=False)
-    # principal axes of w @ D under cov(w): eigenvectors of the symmetric C½ G C½
-    values, vectors = np.linalg.eigh(covariance)
-    half = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    variance, axes = np.linalg.eigh(half @ gram @ half)
-    order = np.argsort(variance)[::-1]
-    variance = np.maximum(variance[order], 0.0)
-    # one σ along component i moves the weights by C½ a_i, hence the vertices by (C½ a_i) @ D
-    directions = half @ axes[:, order[:IDENTITY_SIZE]]
-    basis = np.einsum("ki,kvc->ivc", directions, moved, optimize=True)
+    def without_pose(fields: FloatArray) -> FloatArray:
+        shifted = fields - np.einsum("v,kvc->kc", origin, fields)[:, None]
+        return _without_rotation(shifted, mean, metric)
+
+    modes, residuals = without_pose(modes), without_pose(residuals)
+    spanned = np.linalg.qr((modes * root_metric).reshape(len(modes), -1).T)[0]
+    flat = (residuals * root_metric).reshape(len(residuals), -1)
+    left = flat - (flat @ spanned) @ spanned.T
+    variance, axes = np.linalg.eigh(left @ left.T)
+    count = IDENTITY_SIZE - len(modes)
+    axes = axes[:, ::-1][:, :count] / np.sqrt(variance[::-1][:count])
+    # the combination of residuals and, where the metric says nothing (cavities), of modes: fields on all
+    # vertices
+    share = np.linalg.lstsq((modes * root_metric).reshape(len(modes), -1).T, (axes.T @ flat).T, rcond=None)[0]
+    further = np.einsum("ki,kvc->ivc", axes, residuals, optimize=True)
+    further -= np.einsum("mi,mvc->ivc", share, modes, optimize=True)
+    further *= RESIDUAL_SIGMA
     # eigenvectors have no sign of their own: the largest coordinate is made positive
-    flat_basis = basis.reshape(IDENTITY_SIZE, -1)
-    largest = np.abs(np.round(flat_basis, 7)).argmax(axis=1)
-    flat_basis *= np.sign(flat_basis[np.arange(IDENTITY_SIZE), largest])[:, None]
-    return IdentityBasis(mean, basis, np.cumsum(variance)[:IDENTITY_SIZE] / variance.sum())
+    rows = further.reshape(count, -1)
+    largest = np.abs(np.round(rows, 7)).argmax(axis=1)
+    further *= np.sign(rows[np.arange(count), largest])[:, None, None]
+    return np.concatenate([modes, further])
+
+
+def population_axes(population: TargetWeights, displacements: FloatArray) -> FloatArray:
+    """Fields float64 [K, V, 3] with independent N(0, 1) weights that vary as ``w @ displacements`` [K, V,
+    3]."""
+    values, vectors = np.linalg.eigh(np.cov(population.weights, rowvar=False))
+    half = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    axes: FloatArray = np.tensordot(half, displacements, axes=1)
+    return axes
 
 
 def _without_rotation(moved: FloatArray, mean: FloatArray, metric: FloatArray) -> FloatArray:

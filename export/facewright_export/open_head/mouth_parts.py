@@ -38,8 +38,15 @@ def lift_tongue_out(topology: HeadTopology, mean: FloatArray, expressions: Float
     Otherwise the lowered tongue would leave the mouth through the lower teeth.
     """
     lifted = expressions.copy()
+    lifted[EXPRESSION_NAMES.index("tongueOut")] -= tongue_shift(topology, mean, SHIFTS["tongue"])
+    return lifted
+
+
+def tongue_shift(topology: HeadTopology, mean: FloatArray, shift: tuple[float, float, float]) -> FloatArray:
+    """A displacement float64 [V, 3] of the tongue alone: all of ``shift`` at its tip, none at its root."""
+    displacement = np.zeros_like(mean)
     tongue = topology.part_vertices(list(PART_GROUPS).index("tongue"))
     depth = mean[tongue, 2]
     towards_tip = np.clip((depth - depth.min()) / np.ptp(depth) * 1.5, 0, 1)
-    lifted[EXPRESSION_NAMES.index("tongueOut"), tongue] -= towards_tip[:, None] * SHIFTS["tongue"]
-    return lifted
+    displacement[tongue] = towards_tip[:, None] * shift
+    return displacement

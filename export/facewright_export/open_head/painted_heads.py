@@ -1,8 +1,9 @@
 """Render the open head with procedural skin, lips, brows, eyes and hair, so that a face network takes it for
 a face.
 
-Paint is a function of where a pixel's surface point lies on the *mean* head (brows, limbus) and of region
-masks (lips, scalp), so it does not depend on any texture layout and moves with every identity and expression.
+Paint is a function of where a pixel's surface point lies on the canonical head (brows) and on the mean head
+(limbus), and of region masks (lips, scalp), so it does not depend on any texture layout and moves with every
+identity and expression.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ class HeadPainter:
         self._head = head
         self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
         masks = [head.region(name) for name in _REGIONS]
-        self._attributes = np.concatenate([head.vertices_mean, np.stack(masks, axis=1)], axis=1)[None]
+        self._attributes = np.concatenate(
+            [head.vertices_mean, head.vertices_canonical, np.stack(masks, axis=1)], axis=1
+        )[None]
         self._baked = np.stack([_lid_edge(head), ambient_light(head)], axis=1)[None]
 
     def paint(self, vertices: Float32Array, camera: PinholeCamera, looks: list[Look]) -> Float32Array:
@@ -108,18 +111,14 @@ class HeadPainter:
         return np.ascontiguousarray(np.clip(srgb, 0, 1).transpose(0, 3, 1, 2), np.float32)
 
     def _albedo(self, look: Look, part: PartArray, surface: Float32Array, edge: Float32Array) -> FloatArray:
-        """Linear albedo [N, 3] of points with interpolated ``surface`` attributes [N, 6] and lid distance
+        """Linear albedo [N, 3] of points with interpolated ``surface`` attributes [N, 9] and lid distance
         [N].
         """
-        on_mean, lips, scalp, inside = (
-            surface[..., :3],
-            surface[..., 3:4],
-            surface[..., 4:5],
-            surface[..., 5:6],
-        )
+        on_mean, canonical = surface[..., :3], surface[..., 3:6]
+        lips, scalp, inside = surface[..., 6:7], surface[..., 7:8], surface[..., 8:9]
         albedo = look.skin * (1 - lips) + look.lips * lips
         albedo = albedo * (1 - scalp) + look.hair * scalp
-        brow = brow_mask(on_mean.astype(np.float64))[..., None] * 0.85
+        brow = brow_mask(canonical.astype(np.float64))[..., None] * 0.85
         albedo = albedo * (1 - brow) + look.hair * brow
         lashes = np.clip(1.5 - edge / 0.0012, 0, 1)[..., None] * 0.8
         albedo = albedo * (1 - lashes) + look.hair * 0.5 * lashes

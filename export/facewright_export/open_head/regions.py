@@ -35,8 +35,8 @@ REGION_NAMES: Final = (
     "eyeballs",
 )
 
-#: Middle height and half width of a brow over the distance from the midline, all in millimetres on the mean
-#: head.
+#: Middle height and half width of a brow over the distance from the midline, all in millimetres on the
+#: canonical head.
 BROW_HEIGHT: Final = ((8, 14, 24, 38, 50, 56), (11, 13.5, 16.5, 19.5, 15.5, 12))
 BROW_HALF_WIDTH: Final = ((8, 14, 40, 56), (4.0, 4.5, 3.5, 1.5))
 
@@ -160,7 +160,8 @@ def region_weights(
 
 
 def brow_mask(points: FloatArray) -> FloatArray:
-    """Where the hairs of either brow grow, 0–1 [...], from points [..., 3] of the mean head in metres."""
+    """Where the hairs of either brow grow, 0–1 [...], from points [..., 3] of the canonical head in
+    metres."""
     across, up, front = np.abs(points[..., 0]) * 1e3, points[..., 1] * 1e3, points[..., 2] * 1e3
     height = np.interp(across, *BROW_HEIGHT)
     width = np.interp(across, *BROW_HALF_WIDTH)

@@ -107,12 +107,11 @@ def vertex_zones(head: HeadModel, surface: SurfaceDiffusion, settings: ZoneSetti
     skin_part = np.zeros(head.vertex_count, np.float32)
     skin_part[np.unique(head.triangles[head.part_triangles("skin")])] = 1.0
     skin_part *= 1.0 - head.region("mouth_inside")
-    mean = head.vertices_mean
     # The auricle is meshed several times finer than the side of the head it stands on.
     fine = 1.0 - smooth_step(surface.edge_length, *settings.pinna_edge)
     stands_off = fine * head.region("ears")
     pinna = widened(stands_off.astype(np.float32), settings.pinna_rings)
-    scalp = smooth_step(hair_growth(mean), *settings.scalp) * (1.0 - pinna) * skin_part
+    scalp = smooth_step(hair_growth(head.vertices_canonical), *settings.scalp) * (1.0 - pinna) * skin_part
     inner_face = np.clip(sum(head.region(n) for n in ("nose", "eyelids", "lips")), 0.0, 1.0)
     beard = np.clip(head.region("chin") + head.region("jaw"), 0.0, 1.0) * (1.0 - features)
     core = core * (1.0 - features) * (1.0 - scalp)

@@ -179,14 +179,10 @@ def build_corrective_field(
     )
 
 
-def bilaplacian_energy(
-    vertices: NDArray[np.float64], triangles: NDArray[np.integer], length: float
-) -> sparse.csr_array:
-    """The precision matrix [V, V] of a unit-variance Gaussian process with the given correlation length.
-
-    ``x^T Q x = 1 / (8 k^2) * integral of (Laplacian x)^2 + k^4 x^2``, k = 1 / length: its inverse has
-    variance 1 on an infinite plane (the integral of d^2k / (2 pi)^2 over 1 / (k^4 + |k|^4) is 1 / (8 k^2)).
-    """
+def membrane(
+    vertices: NDArray[np.float64], triangles: NDArray[np.integer]
+) -> tuple[sparse.csr_array, NDArray[np.float64]]:
+    """Stiffness [V, V] of the surface as a membrane (cotangent weights), and the vertices' areas [V]."""
     corners = vertices[triangles]  # [F, 3, 3]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     double_area = np.maximum(np.linalg.norm(normals, axis=1), 1e-12)
@@ -206,6 +202,18 @@ def bilaplacian_energy(
     )
     area = np.bincount(triangles.ravel(), np.repeat(double_area / 6, 3), minlength=count)
     area = np.maximum(area, 0.05 * np.median(area))
+    return stiffness, np.asarray(area)
+
+
+def bilaplacian_energy(
+    vertices: NDArray[np.float64], triangles: NDArray[np.integer], length: float
+) -> sparse.csr_array:
+    """The precision matrix [V, V] of a unit-variance Gaussian process with the given correlation length.
+
+    ``x^T Q x = 1 / (8 k^2) * integral of (Laplacian x)^2 + k^4 x^2``, k = 1 / length: its inverse has
+    variance 1 on an infinite plane (the integral of d^2k / (2 pi)^2 over 1 / (k^4 + |k|^4) is 1 / (8 k^2)).
+    """
+    stiffness, area = membrane(vertices, triangles)
     inverse = 1.0 / length
     return sparse.csr_array(
         (stiffness @ sparse.diags_array(1 / area) @ stiffness + inverse**4 * sparse.diags_array(area))

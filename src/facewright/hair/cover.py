@@ -56,7 +56,7 @@ def hair_line(position: Floats, zones: ZoneWeights, settings: HairCoverSettings)
     """How likely a filled texel is hair, 0–1 f32 ``[N]``; strands fray the border when texels are composed.
 
     Args:
-        position: f32 ``[N, 3]``, the texels' points on the mean head, metres.
+        position: f32 ``[N, 3]``, the texels' points on the canonical head, metres.
         zones: at the texels.
         settings: where it ends.
     """

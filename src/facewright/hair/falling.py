@@ -20,8 +20,8 @@ from facewright.core.arrays import Floats
 from facewright.core.settings import BY_EYE, Range, Triple
 from facewright.head.head_model import HeadModel
 
-#: How far forward hair may fall, drawn by eye: (height y, depth z) in metres on the mean head; cheeks and
-#: throat stay bare.
+#: How far forward hair may fall, drawn by eye: (height y, depth z) in metres on the canonical head; cheeks
+#: and throat stay bare.
 _FRONT: Final = np.array(
     [(-0.15, -0.085), (-0.12, -0.07), (-0.09, -0.055), (-0.06, -0.035), (-0.02, -0.02), (0.03, -0.004)]
 )
@@ -41,8 +41,8 @@ class FallingHairSettings:
     unlike_skin: Annotated[Range, "sigmas", BY_EYE] = (2.0, 3.5)
     skin_sigma: Annotated[Triple, "ln", BY_EYE] = (0.45, 0.15, 0.2)
     unlike_tone: Annotated[Range, "skin_sigma", BY_EYE] = (1.0, 2.0)
-    #: Depths below the mean head's origin between which an ear begins to be its lower half: curls that cover
-    #: the upper half end there.
+    #: Depths below the canonical head's origin between which an ear begins to be its lower half: curls that
+    #: cover the upper half end there.
     lower_ear: Annotated[Range, "metres", BY_EYE] = (0.012, 0.024)
     #: Share of it that is hair from which hair falls over the ear, and from which it surely does; and what
     #: hair below and beside the ear adds to that share. Close together: half a decision would be streaks of
@@ -58,8 +58,8 @@ class FallingHairSettings:
     more_side: Annotated[Range, "share", BY_EYE] = (0.7, 0.8)
     #: How many vertices of it must be seen; else the other ear tells.
     least_seen: Annotated[float, "vertices", BY_EYE] = 12.0
-    #: Depths behind the mean head's origin between which the back begins: hair that falls over one ear only
-    #: was pushed behind the other.
+    #: Depths behind the canonical head's origin between which the back begins: hair that falls over one ear
+    #: only was pushed behind the other.
     back: Annotated[Range, "metres", BY_EYE] = (0.075, 0.095)
     #: Half-width of the passage at the front of the hair, and of the one between the sides at the back.
     edge: Annotated[float, "metres", BY_EYE] = 0.004
@@ -136,16 +136,16 @@ class HairOverEars:
         settings: FallingHairSettings,
     ) -> None:
         self._settings = settings
-        mean = head.vertices_mean
+        place = head.vertices_canonical
         ears = head.region("ears") > 0.5
-        self._ears = (np.flatnonzero(ears & (mean[:, 0] > 0)), np.flatnonzero(ears & (mean[:, 0] < 0)))
+        self._ears = (np.flatnonzero(ears & (place[:, 0] > 0)), np.flatnonzero(ears & (place[:, 0] < 0)))
         self._scalp = zones.scalp
         self._diffusion = diffusion
-        left = smooth_step(mean[:, 0], -settings.middle, settings.middle)
-        self._back = smooth_step(-mean[:, 2], *settings.back)
+        left = smooth_step(place[:, 0], -settings.middle, settings.middle)
+        self._back = smooth_step(-place[:, 2], *settings.back)
         #: f32 ``[V]`` of the left and of the right half of the head, and of the lower ear on it.
         self._sides = (left, 1.0 - left)
-        lower = zones.pinna * smooth_step(-mean[:, 1], *settings.lower_ear)
+        lower = zones.pinna * smooth_step(-place[:, 1], *settings.lower_ear)
         self._lower_ears = tuple((side * lower).astype(np.float32) for side in self._sides)
 
     def look_beside(self, view: PhotoView, vertices: Floats) -> BesideEars:
@@ -218,7 +218,7 @@ def room_for_hair(position: Floats, zones: ZoneWeights, settings: FallingHairSet
     """Where falling hair may hide the skin, 0–1 f32 ``[N]``: not on the face and the throat.
 
     Args:
-        position: f32 ``[N, 3]``, points on the mean head, metres.
+        position: f32 ``[N, 3]``, points on the canonical head, metres.
         zones: at the points.
         settings: how softly it ends.
     """

@@ -42,11 +42,11 @@ def hair_strands(
 
     Args:
         head: the head model.
-        position: f32 ``[N, 3]``, points on the mean head, metres.
+        position: f32 ``[N, 3]``, points on the canonical head, metres.
         rng: decides where they lie.
         settings: their pattern.
     """
-    scalp = head.vertices_mean[head.region("scalp") > 0.5]
+    scalp = head.vertices_canonical[head.region("scalp") > 0.5]
     top, bottom = scalp[:, 1].max(), scalp[:, 1].min()
     middle = 0.5 * (scalp[:, 2].min() + scalp[:, 2].max())
     crown = np.array([0.0, top, middle - settings.crown_behind * (scalp[:, 2].max() - middle)], np.float32)

@@ -6,8 +6,9 @@ import numpy as np
 
 from facewright.core.arrays import Floats
 
-#: The hairline in side view, drawn by eye on the open head: (height y, depth z) in metres on the mean head;
-#: hair grows behind it. From the nape around the ear, down to the sideburn, up the temple to the forehead.
+#: The hairline in side view, drawn by eye on the open head: (height y, depth z) in metres on the canonical
+#: head; hair grows behind it. From the nape around the ear, down to the sideburn, up the temple to the
+#: forehead.
 HAIR_LINE = np.array(
     [
         (-0.080, -0.116),
@@ -29,7 +30,7 @@ NAPE = (-0.078, -0.060)
 
 
 def hair_growth(position: Floats) -> Floats:
-    """Signed distance to the hairline, metres f32 ``[N]``, of points on the mean head; > 0 where hair
+    """Signed distance to the hairline, metres f32 ``[N]``, of points on the canonical head; > 0 where hair
     grows."""
     start, along = HAIR_LINE[:-1], np.diff(HAIR_LINE, axis=0)
     offset = position[:, None, 1:] - start

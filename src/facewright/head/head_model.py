@@ -24,12 +24,13 @@ IntArray = npt.NDArray[np.int32]
 ByteArray = npt.NDArray[np.uint8]
 StrArray = npt.NDArray[np.str_]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 #: Key → dtype kind and shape; letters are sizes that must agree across keys, numbers are exact.
 _LAYOUT: Final[dict[str, tuple[str, tuple[str | int, ...]]]] = {
     "metadata": ("U", ()),
     "vertices_mean": ("f4", ("V", 3)),
+    "vertices_canonical": ("f4", ("V", 3)),
     "identity_basis": ("f4", (IDENTITY_SIZE, "V", 3)),
     "expression_names": ("U", (EXPRESSION_SIZE,)),
     "expression_basis": ("f4", (EXPRESSION_SIZE, "V", 3)),
@@ -82,6 +83,7 @@ class HeadModel:
 
     metadata: dict[str, Any]
     vertices_mean: Floats
+    vertices_canonical: Floats
     identity_basis: Floats
     expression_names: StrArray
     expression_basis: Floats

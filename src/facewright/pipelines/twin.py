@@ -14,7 +14,7 @@ from facewright.pipelines import tensors
 from facewright.pipelines.stages import Network, Pipeline, Stage, Weights
 from facewright_client import contract
 
-HEAD: Final = Weights("head.npz", "CC0-1.0")
+HEAD: Final = Weights("head.npz", "CC0-1.0 AND MIT")
 
 FIND_FACE: Final = Stage(
     "find_face",

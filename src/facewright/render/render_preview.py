@@ -159,10 +159,15 @@ class PreviewRenderer:
         return np.asarray(picture)
 
 
+#: How much of the neck is left out below, metres: its open border is slanted.
+_NECK_BORDER: Final = 0.018
+
+
 def _portrait(neutral_vertices: Floats, yaw: float) -> View:
     """Head and neck fill the picture, whatever the head's size."""
-    top = float(neutral_vertices[:, 1].max())
-    span = 1.03 * (top + 0.155)
+    height = neutral_vertices[:, 1]
+    top, bottom = float(height.max()), float(height.min()) + _NECK_BORDER
+    span = 1.03 * (top - bottom)
     return View.turned(yaw, size=_STYLE.tile, span=span, pivot=(0.0, top - 0.42 * span, -0.055))
 
 

@@ -130,7 +130,7 @@ class TextureBaker:
         self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
         self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
         template = head_template(head, settings.template)
-        position = self._points.interpolate(head.vertices_mean)
+        position = self._points.interpolate(head.vertices_canonical)
         hair = settings.hair
         hair_texels = HairTexels.of(position, self._texel_zones, hair.cover, hair.falling)
         self._layers = LayerBuilder(self._points, template, hair_texels, settings.layers)

@@ -52,7 +52,7 @@ def fine_detail(
     """u8 ``[S, S, 2]``: strands and pores, 128 is neutral, ±127 the strongest. On teeth, the second channel
     darkens the gaps between them.
 
-    All of it is computed from the texel's place on the mean head, so UV cuts do not show.
+    All of it is computed from the texel's place on the canonical head, so UV cuts do not show.
     """
     if texels.size > LARGEST_GENERATED:
         small = fine_detail(head, padded_texel_map(head, LARGEST_GENERATED), settings, strands)
@@ -63,7 +63,7 @@ def fine_detail(
         ]
         return np.stack(enlarged, axis=-1)
     points = TexelPoints(head, texels)
-    position = points.interpolate(head.vertices_mean)
+    position = points.interpolate(head.vertices_canonical)
     rng = np.random.default_rng(1)
     hair = hair_strands(head, position, rng, strands)
     pores = ndimage.gaussian_filter(

@@ -42,7 +42,14 @@ def _smiley(draw: Draw) -> None:
 
 @pytest.mark.parametrize(
     "lay",
-    [_tiled((0, 0, 0, 170)), _tiled((30, 60, 220, 170)), _tiled((20, 200, 60, 170)), _dots, _subtitle, _smiley],
+    [
+        _tiled((0, 0, 0, 170)),
+        _tiled((30, 60, 220, 170)),
+        _tiled((20, 200, 60, 170)),
+        _dots,
+        _subtitle,
+        _smiley,
+    ],
     ids=["black text", "blue text", "green text", "dots", "subtitle", "sticker"],
 )
 def test_what_is_laid_over_a_face_is_named(

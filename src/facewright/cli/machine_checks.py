@@ -105,7 +105,11 @@ def check_runtime() -> Finding:
     """Both programs are started, which say how they are called."""
     subject = f"Triton {VERSION}"
     if not is_unpacked():
-        return Finding(subject, f"the Triton runtime is not installed in {runtime_folder()}", "facewright doctor --install")
+        return Finding(
+            subject,
+            f"the Triton runtime is not installed in {runtime_folder()}",
+            "facewright doctor --install",
+        )
     if missing_python_library():
         return Finding(subject, "its stages do not start without Python's shared library", "see above")
     runtime = installed_runtime()

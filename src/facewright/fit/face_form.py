@@ -1,7 +1,9 @@
-"""Faces whose form is no person's: swirled, melted, bulged, pinched, with one eye enlarged, of two mirrored halves.
+"""Faces whose form is no person's: swirled, melted, bulged, pinched, with one eye enlarged, of two mirrored
+halves.
 
-The model of heads explains what people differ in, and its corrective field the rest. What both need to explain a
-face's landmarks, and how far these are from their own mirror image, tells what a filter has distorted.
+The model of heads explains what people differ in, and its corrective field the rest. What both need to
+explain a face's landmarks, and how far these are from their own mirror image, tells what a filter has
+distorted.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from facewright.fit.camera import similarity
 
 F64 = NDArray[np.float64]
 
-#: Where the limits are from: 270 photos of faces from the front (turned by less than `FROM_THE_FRONT`), and 14 of
-#: them in 21 distortions each; no photo is beyond any limit.
+#: Where the limits are from: 270 photos of faces from the front (turned by less than `FROM_THE_FRONT`), and
+#: 14 of them in 21 distortions each; no photo is beyond any limit.
 STUDIED: Final = "measured on 270 photos and 294 distorted copies of 14"
 
 
@@ -25,15 +27,15 @@ STUDIED: Final = "measured on 270 photos and 294 distorted copies of 14"
 class FormLimits:
     """From when a form counts as distorted."""
 
-    #: Norm of the coefficients of identity and corrective field: photos 7.3 at most; swirled, melted and slanted
-    #: ones 7 to 13.
+    #: Norm of the coefficients of identity and corrective field: photos 7.3 at most; swirled, melted and
+    #: slanted ones 7 to 13.
     distance: Annotated[float, "sigma", STUDIED] = 7.7
-    #: Median error that the model leaves without the corrective field, of the pupils' distance: photos 4.9 at most
-    #: (a broad grin); bulged and pinched ones 4 to 9.
+    #: Median error that the model leaves without the corrective field, of the pupils' distance: photos 4.9 at
+    #: most (a broad grin); bulged and pinched ones 4 to 9.
     median_error: Annotated[float, "%", STUDIED] = 5.3
-    #: Distance of landmarks from their mirror image, 90th percentile, of the pupils' distance: photos 10.1 at most
-    #: from the front and 14.8 at 19 degrees, as the network's depths are less sure there. Of mirrored halves 0.1 to
-    #: 0.9; photos 1.03 and more.
+    #: Distance of landmarks from their mirror image, 90th percentile, of the pupils' distance: photos 10.1 at
+    #: most from the front and 14.8 at 19 degrees, as the network's depths are less sure there. Of mirrored
+    #: halves 0.1 to 0.9; photos 1.03 and more.
     asymmetry: Annotated[float, "%", STUDIED] = 11.5
     mirrored: Annotated[float, "%", STUDIED] = 0.75
     #: Length of one eye over the other's: photos 0.13 at most from the front and 0.19 at 19 degrees.
@@ -69,7 +71,9 @@ class MirroredLandmarks:
         self._partners = partner[self._points]
 
     def asymmetry(self, landmarks: NDArray[np.floating]) -> float:
-        """How far landmarks ``[478, 3]`` are from their mirror image, 90th percentile, % of the pupils' distance."""
+        """How far landmarks ``[478, 3]`` are from their mirror image: 90th percentile, % of the pupils'
+        distance.
+        """
         seen = np.asarray(landmarks[self._points], np.float64)
         mirrored = np.asarray(landmarks[self._partners] * (-1, 1, 1), np.float64)
         weights = np.ones(len(seen))
@@ -95,17 +99,17 @@ def form_warnings(
     if abs(yaw) >= FROM_THE_FRONT:
         return []
     turned = max(0.0, abs(yaw) - SURE_DEPTH)
-    eyes = abs(np.log(_length(landmarks, _RIGHT_EYE) / max(_length(landmarks, _LEFT_EYE), 1e-6) + 1e-6))
+    right, left = (max(_length(landmarks, eye), 1e-6) for eye in (_RIGHT_EYE, _LEFT_EYE))
     if asymmetry < LIMITS.mirrored:
         return [
-            "the halves of the face are each other's mirror image, as no person's are (an effect?): the avatar's "
-            "are, too"
+            "the halves of the face are each other's mirror image, as no person's are (an effect?): the "
+            "avatar's are, too"
         ]
     if (
         distance > LIMITS.distance
         or median_error > LIMITS.median_error
         or asymmetry > LIMITS.asymmetry + LIMITS.more_asymmetry * turned
-        or eyes > LIMITS.eyes + LIMITS.more_eyes * turned
+        or abs(np.log(right / left)) > LIMITS.eyes + LIMITS.more_eyes * turned
     ):
         return [
             "the face has a form that no person's has (a distorting filter, effect or lens?): the avatar is "

@@ -19,8 +19,8 @@ from facewright.core.settings import INSENSITIVE
 from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_angles, similarity
 from facewright.fit.confidence import FitConfidence
 from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigid_followers
-from facewright.fit.face_form import MirroredLandmarks, form_warnings
 from facewright.fit.expression_prior import build_expression_prior
+from facewright.fit.face_form import MirroredLandmarks, form_warnings
 from facewright.fit.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, LandmarkError
 from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution
 from facewright.fit.gaze import Gaze, SeenIris, seen_irises

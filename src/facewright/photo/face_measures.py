@@ -272,8 +272,9 @@ def _areas(landmarks: F64, shape: tuple[int, ...]) -> tuple[Mask, Mask]:
 
 
 def hues_of(colours: Floats, dark_floor: float = 0.01) -> tuple[Floats, Floats]:
-    """ln(R/G) and ln(B/G) of linear light, from codes ``[3, ...]``; what is darker than ``dark_floor`` (0.01: code
-    30) has hardly a hue."""
+    """ln(R/G) and ln(B/G) of linear light, from codes ``[3, ...]``; below ``dark_floor`` (0.01: code 30)
+    there is hardly a hue.
+    """
     # A power close to sRGB's curve.
     red, green, blue = np.log((colours / np.float32(255)) ** np.float32(2.2) + np.float32(dark_floor))
     return red - green, blue - green

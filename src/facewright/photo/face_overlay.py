@@ -1,8 +1,8 @@
 """What was laid over a picture of a face: a watermark, a caption, a subtitle, a pattern, a sticker.
 
-Skin changes slowly, or from hair to hair: lines that are all of a stroke's width, in all parts of a face, are no
-skin's. A highlight is pale, too, and a beard dark, but neither is on forehead, cheeks and chin alike. Edges of a
-colour that no skin has, and white beside black, as outlined letters have them, tell by themselves.
+Skin changes slowly, or from hair to hair: lines that are all of a stroke's width, in all parts of a face, are
+no skin's. A highlight is pale, too, and a beard dark, but neither is on forehead, cheeks and chin alike.
+Edges of a colour that no skin has, and white beside black, as outlined letters have them, tell by themselves.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from facewright.core.arrays import Floats
-from facewright.photo.face_measures import MeasuredFace, Mask, hues_of
+from facewright.photo.face_measures import Mask, MeasuredFace, hues_of
 
-#: Where the limits are from: the faces of 293 photos, 690 copies of 84 of them (small, compressed, noisy, grey;
-#: and with exaggerated contrast, brightness, saturation or sharpness), and of 14 of them copies with 36 sorts of
-#: text, patterns and stickers over them. No photo and no plain copy is beyond a limit, of those that exaggerate 4 %.
+#: Where the limits are from: the faces of 293 photos, 690 copies of 84 of them (small, compressed, noisy,
+#: grey; and with exaggerated contrast, brightness, saturation or sharpness), and of 14 of them copies with 36
+#: sorts of text, patterns and stickers over them. No photo and no plain copy is beyond a limit, of those that
+#: exaggerate 5 %.
 STUDIED: Final = "measured on 293 photos, 690 copies and 450 with something laid over"
 
 
@@ -26,8 +27,8 @@ STUDIED: Final = "measured on 293 photos, 690 copies and 450 with something laid
 class OverlayLimits:
     """From when something counts as laid over. The shares are of pixels of skin."""
 
-    #: How far a hue may be from the skin's (ln R/G and ln B/G, summed), and what is too dark to have one; share of
-    #: edges beyond that: photos 0.001 at most, exaggerated ones 0.018.
+    #: How far a hue may be from the skin's (ln R/G and ln B/G, summed), and what is too dark to have one;
+    #: share of edges beyond that: photos 0.001 at most, exaggerated ones 0.018.
     hue_edge: Annotated[float, "ln", STUDIED] = 1.5
     hueless: Annotated[float, "codes", STUDIED] = 80.0
     coloured: Annotated[float, "share", STUDIED] = 0.01
@@ -36,12 +37,12 @@ class OverlayLimits:
     white: Annotated[float, "codes", STUDIED] = 225.0
     black: Annotated[float, "codes", STUDIED] = 50.0
     outlined: Annotated[float, "share", STUDIED] = 0.06
-    #: Strokes darker by more than this than both sides, and their share in all parts of the face but one: photos
-    #: 0.049 at most.
+    #: Strokes darker by more than this than both sides, and their share in all parts of the face but one:
+    #: photos 0.049 at most.
     darker: Annotated[float, "of the contrast", STUDIED] = 0.3
     dark: Annotated[float, "share", STUDIED] = 0.055
-    #: Strokes brighter by more than this, and paler (ln R/G and ln B/G, summed) by more than this and twice what
-    #: noise does, which is the median; their share likewise: photos and noisy copies 0.043 at most.
+    #: Strokes brighter by more than this, and paler (ln R/G and ln B/G, summed) by more than this and twice
+    #: what noise does, which is the median; their share likewise: photos and noisy copies 0.043 at most.
     brighter: Annotated[float, "of the contrast", STUDIED] = 0.15
     paler: Annotated[float, "ln", STUDIED] = 0.1
     pale: Annotated[float, "share", STUDIED] = 0.055
@@ -49,8 +50,8 @@ class OverlayLimits:
 
 LIMITS: Final = OverlayLimits()
 
-#: Width of what counts as a stroke, and of an edge, between white and black too; pixels of the view, in which a
-#: face is about 128 high.
+#: Width of what counts as a stroke, and of an edge, between white and black too; pixels of the view, in which
+#: a face is about 128 high.
 _STROKE_PX: Final = 9
 _EDGE_PX: Final = 5
 #: Added to linear light before logarithms: in the dark, and in JPEG's, hue is noise.

@@ -93,8 +93,8 @@ def _overlaid(face: MeasuredFace) -> list[str]:
     if not (clear and overlaid(face)):
         return []
     return [
-        "Something seems to be laid over the face (a watermark, text, a pattern, a sticker?): it is painted on the "
-        "avatar."
+        "Something seems to be laid over the face (a watermark, text, a pattern, a sticker?): it is painted "
+        "on the avatar."
     ]
 
 

@@ -97,7 +97,9 @@ def installed_runtime() -> TritonRuntime:
     runtime = TritonRuntime(runtime_folder(), Path(sys.executable))
     if not is_unpacked():
         require_cache()
-        raise RuntimeMissingError(f"the Triton runtime is not installed in {runtime.folder}", "facewright doctor --install")
+        raise RuntimeMissingError(
+            f"the Triton runtime is not installed in {runtime.folder}", "facewright doctor --install"
+        )
     package = missing_python_library()
     if package:
         raise RuntimeMissingError(

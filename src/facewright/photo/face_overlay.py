@@ -103,7 +103,8 @@ def _all_but_one(strokes: Mask, parts: list[Mask]) -> float:
 def _parts(face: MeasuredFace) -> list[Mask]:
     """Skin of forehead, right and left cheek, nose with what is around it, and chin."""
     points = face.landmarks
-    rows, columns = np.indices(face.brightness.shape, sparse=True)
+    height, width = face.brightness.shape
+    rows, columns = np.arange(height)[:, None], np.arange(width)
     brows, eyes, mouth = (points[list(pair), 1].mean() for pair in (_BROWS, _BELOW_EYES, _MOUTH))
     right, left = points[_RIGHT_WING, 0], points[_LEFT_WING, 0]
     cheeks = (rows > eyes) & (rows < mouth)

@@ -31,12 +31,30 @@ def test_a_full_disk_ends_the_batch(
     monkeypatch.setattr(Path, "write_bytes", full)
     status, said = say(f"create me.jpg you.jpg -o out --parallel 1 --server {scripted[1]}")
     assert status == 1
-    kept = "make room or give another --output, and run it again: what was made is kept"
+    again = "make room or give another --output, and run it again"
     assert said.splitlines() == [
-        f"error: out/me.glb cannot be written: No space left on device; mend: {kept}",
+        f"error: out/me.glb cannot be written: No space left on device; mend: {again}",
         "0 made, 0 already there, 1 failed, 1 not tried",
     ]
     assert not list(Path("out").iterdir())
+    monkeypatch.setattr(Path, "write_bytes", whole)
+    scripted[0].contents["GLB"] = b"glTF" + bytes((2, 0, 0, 0, 12, 0, 0, 0))
+    assert say(f"create me.jpg -o out --server {scripted[1]}")[0] == 0
+    monkeypatch.setattr(Path, "write_bytes", full)
+    said = say(f"create me.jpg you.jpg -o out --parallel 1 --server {scripted[1]}")[1]
+    assert f"mend: {again}: what was made is kept\n" in said
+
+
+def test_a_file_that_may_not_be_as_long_as_an_avatar(
+    scripted: tuple[Scripted, str], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(path: Path, _content: bytes) -> int:
+        raise OSError(errno.EFBIG, "File too large", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", limited)
+    said = say(f"create me.jpg -o me.glb --server {scripted[1]}")[1]
+    mend = "raise the limit of a file's size (ulimit -f) or give another --output, and run it again"
+    assert said == f"error: me.glb cannot be written: File too large; mend: {mend}\n"
 
 
 def test_a_folder_is_made_with_the_first_avatar(scripted: tuple[Scripted, str], say: Say) -> None:

@@ -42,7 +42,7 @@ def test_a_half_installed_triton_is_found_and_mended(
     (runtime.backends / "python" / "libtriton_python.so").unlink()
     finding = machine_checks.check_runtime()
     assert (finding.problem, finding.mend) == (
-        "the Triton runtime is not installed",
+        f"the Triton runtime is not installed in {runtime.folder}",
         "facewright doctor --install",
     )
     monkeypatch.setattr(doctor, "fetch_wheel", lambda _wheel, _progress: copied_cache)

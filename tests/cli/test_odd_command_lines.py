@@ -43,6 +43,7 @@ LINES = {
     f"create me.jpg -o {5000 * 'a'}.png": "File name too long",
     "create me.jpg -o me.fbx": "avatars are written as .glb",
     "create me.jpg -o me.gbl": "'me.gbl': avatars are written as .glb; give me.glb, or a folder: me.gbl/",
+    "create me.jpg -o me.jpg": "'me.jpg': avatars are written as .glb; give me.glb, or a folder (usage",
     "create me.jpg you.jpg -o hero.v2": "give hero.v2.glb, or a folder: hero.v2/",
     "create me.jpg -o me.glb/": "'me.glb/' is the name of a folder and of an avatar; give me.glb, or",
     "create me.jpg -o -": "'-' is no file",

@@ -1,10 +1,13 @@
 """The fit on the open head: a real photo, and made-up views of random people with a known answer."""
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from facewright.fit.camera import Camera
 from facewright.fit.fit_head import HeadFitter
@@ -23,13 +26,21 @@ def fitter(open_head: HeadModel) -> HeadFitter:
 
 
 @pytest.fixture(scope="module")
-def astronaut(fitter: HeadFitter) -> HeadFit:
-    networks = FaceNetworks.load()
-    found = find_face(ASTRONAUT.read_bytes(), networks)
+def networks() -> FaceNetworks:
+    return FaceNetworks.load()
+
+
+def fit(photo: bytes, fitter: HeadFitter, networks: FaceNetworks) -> HeadFit:
+    found = find_face(photo, networks)
     landmarks, score = networks.landmarks(found.landmark_input)
     return fitter.fit(
         landmarks, score, found.landmark_to_crop, found.crop_to_photo, found.info, found.person_mask
     )
+
+
+@pytest.fixture(scope="module")
+def astronaut(fitter: HeadFitter, networks: FaceNetworks) -> HeadFit:
+    return fit(ASTRONAUT.read_bytes(), fitter, networks)
 
 
 def test_the_astronaut_fits(astronaut: HeadFit, open_head: HeadModel) -> None:
@@ -45,6 +56,64 @@ def test_the_astronaut_fits(astronaut: HeadFit, open_head: HeadModel) -> None:
     assert weights["mouthSmileRight"] > 0.2
     assert weights["eyeBlinkLeft"] < 0.2
     assert not any("poor fit" in warning for warning in info.warnings)
+
+
+#: Between the eyes and the mouth of the astronaut, the height of her face, and her right eye; photo pixels.
+FACE, FACE_HEIGHT, RIGHT_EYE = 224 + 123j, 109.0, 205 + 102j
+
+
+def swirled(point: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    turned = 1.6 * np.clip(1 - np.abs(point - FACE) / (0.75 * FACE_HEIGHT), 0, 1) ** 2
+    return FACE + (point - FACE) * np.exp(1j * turned)
+
+
+def melted(point: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    aside, below = (point - FACE).real / FACE_HEIGHT, (point - FACE).imag / FACE_HEIGHT
+    sunk = 0.13 * np.clip(0.5 + 2 * aside, 0, 1) * np.clip(1 - (below / 0.8) ** 2, 0, 1)
+    return point - 1j * FACE_HEIGHT * sunk
+
+
+def with_one_large_eye(point: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    aside = point - RIGHT_EYE
+    return RIGHT_EYE + aside * (1 - 0.5 * np.clip(1 - np.abs(aside / (0.25 * FACE_HEIGHT)) ** 2, 0, 1))
+
+
+def bulged(point: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    return FACE + (point - FACE) * np.clip(np.abs(point - FACE) / (0.65 * FACE_HEIGHT), 0, 1)
+
+
+def of_mirrored_halves(point: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    return FACE.real - np.abs((point - FACE).real) + 1j * point.imag
+
+
+@pytest.mark.parametrize(
+    ("from_where", "what"),
+    [
+        (swirled, "a form that no person's has"),
+        (melted, "a form that no person's has"),
+        (with_one_large_eye, "a form that no person's has"),
+        (bulged, "a form that no person's has"),
+        (of_mirrored_halves, "each other's mirror image"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_face_that_a_filter_distorted_is_warned_of(
+    from_where: Callable[[NDArray[np.complex128]], NDArray[np.complex128]],
+    what: str,
+    fitter: HeadFitter,
+    networks: FaceNetworks,
+) -> None:
+    pixels = np.asarray(Image.open(ASTRONAUT).convert("RGB"))
+    rows, columns = np.indices(pixels.shape[:2])
+    there = from_where(columns + 1j * rows)
+    file = io.BytesIO()
+    Image.fromarray(pixels[there.imag.round().astype(int), there.real.round().astype(int)]).save(file, "PNG")
+    (warning,) = fit(file.getvalue(), fitter, networks).info.warnings
+    assert what in warning
+
+
+def test_the_astronauts_form_is_a_persons(astronaut: HeadFit) -> None:
+    assert astronaut.info.warnings == []
 
 
 def test_the_astronauts_head_has_a_human_size(astronaut: HeadFit, fitter: HeadFitter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -224,8 +225,9 @@ def _output(text: str) -> Path:
         return path
     instead = glb_instead(text)
     if instead:  # or it would become a folder
+        folder = "a folder" if os.path.lexists(text) else f"a folder: {text}/"
         raise argparse.ArgumentTypeError(
-            f"{text!r}: avatars are written as .glb; give {instead}, or a folder: {text}/"
+            f"{text!r}: avatars are written as .glb; give {instead}, or {folder}"
         )
     return path
 

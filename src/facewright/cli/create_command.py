@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -143,8 +144,8 @@ class _Creation:
             self._give_up(
                 photo,
                 f"error: {error.filename or target} cannot be written: {reason(error)}; mend: "
-                f"{make_folder_first(target) or 'make room'} or give another --output, and run it again: "
-                "what was made is kept",
+                f"{make_folder_first(target) or _room(error)} or give another --output, and run it again"
+                f"{': what was made is kept' if progress.made + progress.skipped else ''}",
             )
             return
         progress.made += 1
@@ -181,6 +182,11 @@ class _Creation:
         else:
             self._given_up = True
             self._progress.say(line)
+
+
+def _room(error: OSError) -> str:
+    limited = error.errno == errno.EFBIG
+    return "raise the limit of a file's size (ulimit -f)" if limited else "make room"
 
 
 async def _served(client: AsyncClient) -> list[str] | None:

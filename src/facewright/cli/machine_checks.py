@@ -18,7 +18,13 @@ from facewright.core.errors import FacewrightError
 from facewright.core.onnx_runtime import ort
 from facewright.engines.onnx_engine import INSTALL_GPU
 from facewright.engines.tensorrt_plan import compute_capability
-from facewright.server.triton_runtime import VERSION, installed_runtime, is_unpacked, missing_python_library
+from facewright.server.triton_runtime import (
+    VERSION,
+    installed_runtime,
+    is_unpacked,
+    missing_python_library,
+    runtime_folder,
+)
 from facewright.server.written_places import passed_over, require_kernels, require_places
 from facewright_kernels._runtime.cpu_library import CompilerError, try_compiler
 
@@ -99,7 +105,11 @@ def check_runtime() -> Finding:
     """Both programs are started, which say how they are called."""
     subject = f"Triton {VERSION}"
     if not is_unpacked():
-        return Finding(subject, "the Triton runtime is not installed", "facewright doctor --install")
+        return Finding(
+            subject,
+            f"the Triton runtime is not installed in {runtime_folder()}",
+            "facewright doctor --install",
+        )
     if missing_python_library():
         return Finding(subject, "its stages do not start without Python's shared library", "see above")
     runtime = installed_runtime()

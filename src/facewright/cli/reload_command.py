@@ -34,16 +34,17 @@ def _reload(parsed: argparse.Namespace) -> int:
     from facewright.server.running_servers import ServerStatus, running_servers
 
     def status(pid: int | None) -> ServerStatus:
-        found = [server for server in running_servers() if pid in (None, server.pid)]
+        running = list(running_servers())
+        named = ", ".join(f"{server.pid} ({server.url})" for server in running)
+        found = [server for server in running if pid in (None, server.pid)]
         if not found:
             which = "" if pid is None else f" as process {pid}"
             raise FacewrightError(
                 ErrorCode.UNAVAILABLE,
                 f"no server of this user runs here{which}",
-                "facewright serve starts one",
+                f"name one that runs: {named}" if running else "facewright serve starts one",
             )
         if len(found) > 1:
-            named = ", ".join(f"{server.pid} ({server.url})" for server in found)
             raise FacewrightError(
                 ErrorCode.BAD_OPTION, f"{len(found)} servers run here: {named}", "name one by --pid"
             )

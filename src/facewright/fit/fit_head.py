@@ -20,6 +20,7 @@ from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, focal_prior, pose_ang
 from facewright.fit.confidence import FitConfidence
 from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigid_followers
 from facewright.fit.expression_prior import build_expression_prior
+from facewright.fit.face_form import MirroredLandmarks, form_warnings
 from facewright.fit.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, LandmarkError
 from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution
 from facewright.fit.gaze import Gaze, SeenIris, seen_irises
@@ -107,6 +108,7 @@ class HeadFitter:
         self.optimiser = GaussNewton(
             self.basis, build_expression_prior(list(head.expression_names)), settings.optimiser
         )
+        self._mirrored = MirroredLandmarks(self.basis.landmarks.mean)
         self._confidence = FitConfidence(head, self.basis)
         self._followers = rigid_followers(head)
         self._mean_joints = head.joints(head.vertices_mean)
@@ -190,6 +192,14 @@ class HeadFitter:
         yaw, pitch, roll = pose_angles(camera.rotation)
         pupils = self._pupil_distance(fit.neutral) * camera.pixels_per_metre
         before, after = self._errors(solution, seen, pupils)
+        shape = np.delete(solution.coefficients, self.optimiser.expression)
+        form = form_warnings(
+            network_landmarks,
+            self._mirrored.asymmetry(network_landmarks),
+            float(np.linalg.norm(shape)),
+            before.median,
+            yaw,
+        )
         fit_info = FitInfo(
             yaw=yaw,
             pitch=pitch,
@@ -205,7 +215,7 @@ class HeadFitter:
             right_eye=_eye(irises[1], fit.eyes[1]),
             face_score=float(face_score),
             iterations=solution.steps,
-            warnings=[*warnings, *_warnings(yaw, after, irises)],
+            warnings=[*warnings, *form, *_warnings(yaw, after, irises)],
             milliseconds=clock.milliseconds,
         )
         coefficients = solution.coefficients.astype(np.float32)

@@ -149,7 +149,7 @@ class MeasuredFace:
     @cached_property
     def hue(self) -> tuple[float, float]:
         """ln(R/G), ln(B/G)."""
-        red, blue = _hue(self.colour)
+        red, blue = hues_of(self.colour)
         return float(red), float(blue)
 
     @cached_property
@@ -172,7 +172,7 @@ class MeasuredFace:
         return self._change_of_hue(rows=max(_LEAST_ROWS, int(self.landmarks[_NOSE_TIP, 1]) // _CELL_PX))
 
     def _change_of_hue(self, rows: int) -> float:
-        hues = np.stack(_hue(self.cells[:, :rows]))
+        hues = np.stack(hues_of(self.cells[:, :rows]))
         change = np.abs(hues[:, 1:, :-1] - hues[:, :-1, :-1]) + np.abs(hues[:, :-1, 1:] - hues[:, :-1, :-1])
         down, across = change.shape[1:]
         inside = self.face[_CELL_PX // 2 :: _CELL_PX, _CELL_PX // 2 :: _CELL_PX][:down, :across]
@@ -271,8 +271,10 @@ def _areas(landmarks: F64, shape: tuple[int, ...]) -> tuple[Mask, Mask]:
     return face, np.array(picture) > 0
 
 
-def _hue(colours: Floats) -> tuple[Floats, Floats]:
-    """ln(R/G) and ln(B/G) of linear light, from codes ``[3, ...]``."""
-    # A power close to sRGB's curve; what is darker than code 30 has hardly a hue.
-    red, green, blue = np.log((colours / np.float32(255)) ** np.float32(2.2) + np.float32(0.01))
+def hues_of(colours: Floats, dark_floor: float = 0.01) -> tuple[Floats, Floats]:
+    """ln(R/G) and ln(B/G) of linear light, from codes ``[3, ...]``; below ``dark_floor`` (0.01: code 30)
+    there is hardly a hue.
+    """
+    # A power close to sRGB's curve.
+    red, green, blue = np.log((colours / np.float32(255)) ** np.float32(2.2) + np.float32(dark_floor))
     return red - green, blue - green

@@ -11,6 +11,7 @@ from facewright.core.errors import FacewrightError
 from facewright.photo.face_cover import check_cover
 from facewright.photo.face_limits import LIMITS
 from facewright.photo.face_measures import F64, Mask, MeasuredFace
+from facewright.photo.face_overlay import overlaid
 from facewright.photo.person_mask import LEAST_AGREEMENT, FoundPerson
 from facewright_client.contract import ErrorCode
 
@@ -57,7 +58,8 @@ def check_face(
     if not (face.from_aside or painted):
         _refuse_negative(face)
     pixelated = face.smoothness < LIMITS.pixelated or face.smoothness_of_means < LIMITS.noisy_pixels
-    return [*painted, *_faults_of_light(face, pixelated), *_faults_of_colour(face)]
+    laid_over = [] if painted or not covers else _overlaid(face)
+    return [*painted, *laid_over, *_faults_of_light(face, pixelated), *_faults_of_colour(face)]
 
 
 def _refuse_light(face: MeasuredFace) -> None:
@@ -84,6 +86,16 @@ def _painted(face: MeasuredFace) -> list[str]:
         return []
     what = "{:.0f} % of the face is one flat colour, rgb({:.0f}, {:.0f}, {:.0f})".format(100 * share, *colour)
     return [f"{what}, as of a bar or a mask painted over it: it is painted on the avatar."]
+
+
+def _overlaid(face: MeasuredFace) -> list[str]:
+    clear = face.contrast >= LIMITS.low_contrast and not (face.dark or face.over_exposed or face.from_aside)
+    if not (clear and overlaid(face)):
+        return []
+    return [
+        "Something seems to be laid over the face (a watermark, text, a pattern, a sticker?): it is painted "
+        "on the avatar."
+    ]
 
 
 def _refuse_pictures(face: MeasuredFace) -> None:

@@ -94,10 +94,12 @@ def installed_runtime() -> TritonRuntime:
         RuntimeMissingError: not unpacked yet, or Python's shared library is missing.
         FacewrightError: INTERNAL: as `require_cache`.
     """
-    runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
+    runtime = TritonRuntime(runtime_folder(), Path(sys.executable))
     if not is_unpacked():
         require_cache()
-        raise RuntimeMissingError("the Triton runtime is not installed", "facewright doctor --install")
+        raise RuntimeMissingError(
+            f"the Triton runtime is not installed in {runtime.folder}", "facewright doctor --install"
+        )
     package = missing_python_library()
     if package:
         raise RuntimeMissingError(
@@ -109,7 +111,7 @@ def installed_runtime() -> TritonRuntime:
 
 def is_unpacked() -> bool:
     """Whether the cache holds the runtime, for this Python."""
-    runtime = TritonRuntime(_runtime_folder(), Path(sys.executable))
+    runtime = TritonRuntime(runtime_folder(), Path(sys.executable))
     files = (runtime.binary, runtime.stub, runtime.backends / "python" / "libtriton_python.so")
     return all(path.is_file() for path in files)
 
@@ -120,7 +122,7 @@ def install_runtime(wheel: Path) -> TritonRuntime:
     Raises:
         RuntimeMissingError: the wheel has no stub for this Python.
     """
-    folder = _runtime_folder()
+    folder = runtime_folder()
     runtime = TritonRuntime(folder, Path(sys.executable))
     if not runtime.binary.is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +149,8 @@ def missing_python_library() -> str:
     return "" if name in known else f"libpython{_python_version()}"
 
 
-def _runtime_folder() -> Path:
+def runtime_folder() -> Path:
+    """Where the runtime is looked for, be it there or not."""
     return cache_folder() / f"triton-{VERSION}"
 
 

@@ -38,14 +38,12 @@ def test_a_head_that_was_moved_and_scaled_is_the_same(
 ) -> None:
     turn = rotation_matrix(0.4, -0.2, 0.1).astype(np.float64)
     moved = 1.1 * people[0] @ turn.T + [0.1, 0.2, 0.3]
-    assert measures.to_surface(moved, people[0]).max() < 1e-9
-    assert measures.rms(moved, people[0], scaled=True) < 1e-9
+    assert measures.to_surface(moved, people[0]).max() < 1e-7
+    assert measures.rms(moved, people[0], scaled=True) < 1e-7
     assert measures.rms(moved, people[0]) > 1e-3, "its size is another"
 
 
-def test_a_raised_face_is_as_far_as_it_was_raised(
-    head: HeadModel, measures: FaceMeasures, people: list[np.ndarray]
-) -> None:
+def test_a_raised_face_is_as_far_as_it_was_raised(measures: FaceMeasures, people: list[np.ndarray]) -> None:
     bump = people[0].copy()
     bump[measures.near[::2], 2] += 0.002
     assert 0.0005 < measures.rms(bump, people[0]) < 0.002

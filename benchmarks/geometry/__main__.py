@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     photographer = HeadPhotographer(maker.head, options.seed)
     people = [photographer.draw() for _ in range(options.heads)]
     measured = _measure(maker, photographer, people, options.expressive, console)
-    result = {"heads": options.heads, "seed": options.seed, **measured, "conditions": conditions.as_row()}
+    told = {"benchmark": "geometry", "heads": options.heads, "seed": options.seed}
+    result = {**told, **measured, **conditions.as_row()}
     print(geometry_section(result))
     if not options.no_result:
         console.print(f"wrote {write_result('geometry', result)}")

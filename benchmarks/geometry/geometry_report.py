@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+#: Numbers that stand alone.
+_SINGLE: Final = frozenset(
+    {
+        "yaw 30 against yaw 0, rms mm",
+        "strangers, rms mm",
+        "yaw error at 0, degrees",
+        "yaw error at 30, degrees",
+        "weight found in neutral photos, mean",
+    }
+)
 
 
 def geometry_section(result: dict[str, Any]) -> str:
@@ -28,7 +39,7 @@ def geometry_section(result: dict[str, Any]) -> str:
         )
     lines += ["", "| | |", "|---|---|"]
     for name, value in result.items():
-        if isinstance(value, float):
+        if name in _SINGLE:
             lines.append(f"| {name} | {value:.2f} |")
     lines += ["", "| expression in the photo | weight found | left in the neutral |", "|---|---|---|"]
     for name, row in result["expressions"].items():

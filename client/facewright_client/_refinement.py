@@ -116,7 +116,8 @@ def unfit(shape: tuple[int, ...], dtype: np.dtype[Any], tensor: contract.Tensor)
     """What keeps an array of a shape and type from being a tensor of the contract, and the mend."""
     wanted = _KINDS[tensor.dtype][1]
     if dtype != np.dtype(wanted):
-        return f"is {dtype}", f"convert it to {wanted}"
+        scaled = ": 0 to 255, what is 0 to 1 times 255" if wanted == "uint8" and dtype.kind == "f" else ""
+        return f"is {dtype}", f"convert it to {wanted}{scaled}"
     return None if shape == tensor.shape else (f"has shape {list(shape)}", f"it takes {list(tensor.shape)}")
 
 

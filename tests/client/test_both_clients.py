@@ -484,7 +484,11 @@ def test_what_cannot_be_asked_is_named(
         ("w_plus", np.zeros((14, 512)), "w_plus is float64 (convert it to float32)"),
         ("w_plus", [[0] * 512] * 14, "w_plus is int64 (convert it to float32)"),
         ("w_plus", [[0], [0, 1]], "w_plus is no array: "),
-        ("face_mask", np.zeros((256, 256), np.float32), "face_mask is float32 (convert it to uint8)"),
+        (
+            "face_mask",
+            np.zeros((256, 256), np.float32),
+            "face_mask is float32 (convert it to uint8: 0 to 255, what is 0 to 1 times 255)",
+        ),
         ("face_crop", None, "face_crop is a NoneType, no array of numbers (give a NumPy array)"),
     ],
 )

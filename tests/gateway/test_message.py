@@ -53,6 +53,22 @@ def test_another_id(identity: str) -> None:
     assert changed == answer
 
 
+def test_more_is_asked_for_and_taken_away_again() -> None:
+    asked = service_pb2.ModelInferRequest.FromString(
+        message.with_wanted(request().SerializeToString(), ("IDENTITY", "LANDMARKS"))
+    )
+    assert [output.name for output in asked.outputs] == ["GLB", "IDENTITY", "LANDMARKS"]
+    answer = service_pb2.ModelInferResponse(model_name="avatar_twin", id="mine")
+    for number, output in enumerate(asked.outputs):
+        answer.outputs.add(name=output.name, datatype="UINT8", shape=[1, number])
+        answer.raw_output_contents.append(b"g" * number)
+    kept = service_pb2.ModelInferResponse.FromString(
+        message.only_outputs(answer.SerializeToString(), {"GLB", "LANDMARKS"})
+    )
+    del answer.outputs[1], answer.raw_output_contents[1]
+    assert kept == answer
+
+
 def test_streamed_answers_and_errors() -> None:
     answer = service_pb2.ModelInferResponse(id="mine", raw_output_contents=[b"g" * 300]).SerializeToString()
     parsed = service_pb2.ModelStreamInferResponse.FromString(message.streamed(answer))

@@ -197,7 +197,7 @@ def test_the_door_knows_until_when_a_stream_is_waited_for(uses: Any) -> None:
     asked(house, uses(lambda c: c.create(b"p", timeout_s=50, progress=lambda _stage: None), Connection()))
     (call,) = house.calls
     assert call.deadline is not None
-    assert 0 < call.deadline - call.arrived <= 50
+    assert 0 < call.deadline - call.arrived < 50.1  # gRPC rounds what is left
 
 
 def _known(headers: Any, _peer: str) -> Caller:

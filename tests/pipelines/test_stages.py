@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -127,6 +128,54 @@ def test_only_steps_up_to_what_is_wanted_run() -> None:
     names = [step.name for step in AVATAR_TWIN.steps_for({FACE_LANDMARKS.gives[0]})]
     assert names == ["find_face", "face_landmarks"]
     assert AVATAR_TWIN.steps_for(AVATAR_TWIN.gives) == AVATAR_TWIN.steps
+
+
+def _run_by_triton(pipeline: Pipeline, asked: set[str]) -> list[str]:
+    """The steps that are left when Triton 2.51 has left out what nobody wants.
+
+    Source: ``EnsembleContext::EnsembleContext`` of triton-inference-server/core.
+    """
+    givers = {tensor.name: step for step in pipeline.steps for tensor in step.gives}
+    takers = {name: {step.name for step in pipeline.steps if name in _names(step.takes)} for name in givers}
+    counts = {step.name: len(step.gives) for step in pipeline.steps}
+    ignored = {tensor.name for tensor in pipeline.gives} - asked
+    left_out: set[str] = set()
+    while ignored:
+        newly = set()
+        for name in sorted(ignored):
+            step = givers[name]
+            counts[step.name] -= 1
+            if counts[step.name] == 0:
+                left_out.add(step.name)
+                for taken in _names(step.takes) & givers.keys():
+                    takers[taken].discard(step.name)
+                    if not takers[taken]:
+                        newly.add(taken)
+        ignored = newly
+    return [step.name for step in pipeline.steps if step.name not in left_out]
+
+
+def _names(tensors: Iterable[Tensor]) -> set[str]:
+    return {tensor.name for tensor in tensors}
+
+
+def _needed(pipeline: Pipeline, name: str) -> set[str]:
+    """The step that gives a tensor, and those that it hangs on."""
+    for step in pipeline.steps:
+        if name in _names(step.gives):
+            return {step.name}.union(*(_needed(pipeline, taken) for taken in _names(step.takes)))
+    return set()
+
+
+def test_what_is_asked_for_beside_keeps_the_steps_that_are_needed() -> None:
+    lost = 0
+    for wanted in AVATAR_TWIN.gives:
+        needed = _needed(AVATAR_TWIN, wanted.name)
+        lost += not needed <= set(_run_by_triton(AVATAR_TWIN, {wanted.name}))
+        also = AVATAR_TWIN.also_wanted({wanted.name})
+        assert needed <= set(_run_by_triton(AVATAR_TWIN, {wanted.name, *also}))
+        assert _names(AVATAR_TWIN.gives) >= set(also)
+    assert lost > 3, "of what is wanted alone"
 
 
 def test_weights_are_listed_once() -> None:

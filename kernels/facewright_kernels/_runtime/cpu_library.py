@@ -121,7 +121,12 @@ def try_compiler() -> None:
         done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = done.stderr.strip() or f"exit status {done.returncode}"
-        raise CompilerError(f"{compiler} cannot compile C++: {said.splitlines()[-1]}", _INSTALL_COMPILER)
+        lines = said.splitlines()  # the last one says that it has ended, one before it why
+        why = next((line for line in lines if "error" in line), lines[-1])
+        raise CompilerError(
+            f"{compiler} cannot compile C++: {why}",
+            _INSTALL_COMPILER if os.environ.get("PATH") else "set PATH: a compiler finds its parts by it",
+        )
 
 
 def _compile(compiler: str, path: Path, text: str, library: Path) -> None:

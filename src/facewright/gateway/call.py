@@ -96,6 +96,8 @@ class Call:
         arrived: `time.monotonic` seconds.
         began: told the name of each stage that begins to work on it, on the event loop.
         trace: see there.
+        wanted: names of the outputs that the caller wants, where Triton is asked for more; None: all that it
+            gives.
     """
 
     pipeline: str
@@ -107,6 +109,7 @@ class Call:
     arrived: float = field(default_factory=time.monotonic)
     began: Callable[[str], None] = _nobody
     trace: CallTrace = UNTRACED
+    wanted: frozenset[str] | None = None
 
     def digest(self) -> bytes:
         """Of the request, whatever its ``id``."""

@@ -178,7 +178,8 @@ class _KServe:
                 raise FacewrightError(
                     ErrorCode.BAD_REQUEST, "progress is told on streams", "call ModelStreamInfer"
                 )
-            answer = await self._door.house.answer(self._call(request, head, asked, caller, context))
+            call = self._call(request, head, asked, caller, context)
+            answer = _wanted(await self._door.house.answer(call), call)
         except Exception as error:  # gRPC would tell a fault's words, which may quote what was sent
             await refuse(context, _told(error))
         return message.with_id(answer, head.request.id) if head.request.id else answer
@@ -204,6 +205,7 @@ class _KServe:
                 pipeline = self._door.served[call.pipeline]
                 async with aclosing(stream(self._door.house, pipeline, call)) as answers:
                     async for answer in answers:
+                        answer = _wanted(answer, call)
                         with self._reading.unread(answer, address):
                             async with writing:
                                 await context.write(message.streamed(message.with_id(answer, identity)))
@@ -233,16 +235,19 @@ class _KServe:
         check_tensors(head, self._door.served[name])
         if any(head.typed):
             check_typed_contents(request, head.request.inputs)
+        wanted = frozenset(output.name for output in head.request.outputs)
+        also = self._door.served[name].also_wanted(wanted) if wanted else ()
         house_id = uuid.uuid4().hex
         limits_s = [left for left in (context.time_remaining(), asked.timeout_s) if left is not None]
         return Call(
             pipeline=name,
-            request=message.with_id(request, house_id),
+            request=message.with_id(message.with_wanted(request, also), house_id),
             request_id=house_id,
             caller=caller,
             deadline=time.monotonic() + min(limits_s) if limits_s else None,
             trace=self._door.begin_trace(name, _metadata(context)),
             priority=max(asked.priority, caller.best_priority),
+            wanted=wanted if also else None,
         )
 
     def _caller(self, context: Any) -> Caller:
@@ -305,6 +310,11 @@ class _KServe:
             return await passed(question)
 
         return answer
+
+
+def _wanted(answer: bytes, call: Call) -> bytes:
+    """What the caller wants of an answer."""
+    return answer if call.wanted is None else message.only_outputs(answer, call.wanted)
 
 
 def _told(error: Exception) -> FacewrightError:

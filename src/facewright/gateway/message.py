@@ -7,7 +7,7 @@ by bytes put behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -18,7 +18,10 @@ from facewright_client.contract import STAGE_PARAMETER, ErrorCode
 
 #: Field numbers: of requests and their tensors, of answers and of streamed answers.
 INPUTS: Final = 5
+WANTED_OUTPUTS: Final = 6
 RAW_CONTENTS: Final = 7
+ANSWERED_OUTPUTS: Final = 5
+RAW_ANSWERS: Final = 6
 CONTENTS: Final = 5
 ID: Final = 3
 _STREAMED_ERROR: Final = 1
@@ -118,6 +121,33 @@ def head_of(request: bytes) -> Head:
 def with_id(message: bytes, identity: str) -> bytes:
     """A ``ModelInferRequest`` or ``ModelInferResponse`` with another ``id``."""
     return message + _delimited(ID, identity.encode())
+
+
+def with_wanted(request: bytes, names: Iterable[str]) -> bytes:
+    """A ``ModelInferRequest`` that asks for some outputs more."""
+    more = (service_pb2.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in names)
+    return request + b"".join(_delimited(WANTED_OUTPUTS, output.SerializeToString()) for output in more)
+
+
+def only_outputs(answer: bytes, names: Collection[str]) -> bytes:
+    """A ``ModelInferResponse`` with no outputs but those of some names."""
+    kept: list[bool] = []
+    parts: list[bytes] = []
+    raw = 0
+    for number, start, value, end in fields(answer):
+        if number == ANSWERED_OUTPUTS:
+            kept.append(
+                service_pb2.ModelInferResponse.InferOutputTensor.FromString(answer[value:end]).name in names
+            )
+            stays = kept[-1]
+        elif number == RAW_ANSWERS:  # in the order of the outputs, which stand before them
+            stays = kept[raw]
+            raw += 1
+        else:
+            stays = True
+        if stays:
+            parts.append(answer[start:end])
+    return b"".join(parts)
 
 
 def final(answer: bytes) -> bytes:

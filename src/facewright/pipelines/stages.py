@@ -242,6 +242,33 @@ class Pipeline:
         last = max((n for n, step in enumerate(self.steps) if set(step.gives) & set(wanted)), default=-1)
         return self.steps[: last + 1]
 
+    def also_wanted(self, names: Collection[str]) -> tuple[str, ...]:
+        """What has to be asked for beside some of its tensors, for Triton 2.51 to give them.
+
+        Triton leaves out the steps whose outputs nobody wants. It counts down a step's outputs: each that the
+        caller may have and does not want, and each that only steps take which are left out, wanted or not.
+        So some are counted twice, and some that are wanted: a step seems to give nothing else, is left out
+        itself, and what was wanted of it never comes.
+
+        Args:
+            names: of the tensors that are wanted, some of `gives`.
+        """
+        public = {tensor.name for tensor in self.gives}
+        count = len(self.steps_for([tensor for tensor in self.gives if tensor.name in names]))
+        while True:
+            needed, others = self.steps[:count], self.steps[count:]
+            taken = {tensor.name for step in needed for tensor in step.takes}
+            only_by_others = {tensor.name for step in others for tensor in step.takes} - taken
+            given = [tensor.name for step in needed for tensor in step.gives if tensor.name in public]
+            counted_twice = [name for name in given if name in only_by_others and name not in names]
+            of_the_last = [tensor.name for tensor in needed[-1].gives if tensor.name in public]
+            never_counted = [name for name in of_the_last if name not in only_by_others]
+            if not others or set(never_counted) & set(names):
+                return tuple(counted_twice)
+            if never_counted:
+                return (*counted_twice, never_counted[0])
+            count += 1  # the last step's outputs are all for the next one
+
     def _loose_steps(self) -> Iterator[tuple[Stage, Stage]]:
         """Pairs of neighbours of which the second does not wait for the first."""
         for number, after in enumerate(self.steps[1:], 1):

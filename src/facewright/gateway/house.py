@@ -95,6 +95,7 @@ class TritonHouse:
                 try:
                     call.trace.sent()
                     answer = await triton.answer(call)
+                    await _marks_are_read()
                 except LostError as lost:
                     losses.append(lost)
                     await self._after_loss(call, triton, losses)
@@ -235,6 +236,13 @@ def _culprit() -> FacewrightError:
         "this request ended what worked on it, twice, and is not tried again",
         "send another photo, or the photo saved anew by another program",
     )
+
+
+async def _marks_are_read() -> None:
+    """What stages told before their answer is in a socket of its own, and read within two turns of the event
+    loop, of which the first is under way."""
+    for _ in range(2):
+        await asyncio.sleep(0)
 
 
 def _unavailable(what: str) -> FacewrightError:

@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from facewright.fit.camera import similarity
 from facewright.head.head_model import HeadModel
-from facewright_export.open_head.ict_prior.surface import Surface, similarity, unit_vertex_normals
+from facewright_export.open_head.ict_prior.surface import Surface, unit_vertex_normals
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class FaceMeasures:
 
     def aligned(self, avatar: FloatArray, truth: FloatArray, scaled: bool = True) -> FloatArray:
         """An avatar [V, 3] moved onto the truth [V, 3] by a similarity, or rigidly."""
-        scale, rotation, shift = similarity(avatar[self.near], truth[self.near], scaled)
+        scale, rotation, shift = similarity(avatar[self.near], truth[self.near], scaled=scaled)
         moved: FloatArray = scale * avatar @ rotation.T + shift
         return moved
 

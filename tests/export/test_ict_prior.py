@@ -9,13 +9,14 @@ import numpy.typing as npt
 import pytest
 from scipy import sparse
 
+from facewright.fit.camera import similarity
 from facewright.head.head_model import HeadModel
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.ict_prior.correspondences import SeenFace, lid_lines
 from facewright_export.open_head.ict_prior.face_kit import read_face_kit
 from facewright_export.open_head.ict_prior.prior import PRIOR_FILE, ShapePrior
 from facewright_export.open_head.ict_prior.registration import Matches, Template, register, turned_over
-from facewright_export.open_head.ict_prior.surface import Surface, similarity, triangle_normals
+from facewright_export.open_head.ict_prior.surface import Surface, triangle_normals
 from facewright_kernels.rasterize import rasterize
 
 FloatArray = npt.NDArray[np.float64]

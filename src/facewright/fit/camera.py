@@ -120,24 +120,27 @@ def pose_angles(rotation: Floats) -> tuple[float, float, float]:
 
 
 def similarity(
-    source: Floats, target: Floats, weights: Floats
+    source: Floats, target: Floats, weights: Floats | None = None, scaled: bool = True
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Scale, rotation and translation with least weighted squared error ``target - (s R source + t)``.
 
     Args:
         source: [N, 3].
         target: [N, 3].
-        weights: [N], not negative.
+        weights: [N], not negative; None: all the same.
+        scaled: whether the scale is free, or 1.
 
     Source: Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991.
     """
-    share = np.asarray(weights, np.float64) / float(np.sum(weights))
+    weights = np.ones(len(source)) if weights is None else np.asarray(weights, np.float64)
+    share = weights / float(np.sum(weights))
     mean_source, mean_target = share @ source, share @ target
     centred_source, centred_target = source - mean_source, target - mean_target
     u, singular, vt = np.linalg.svd((centred_target * share[:, None]).T @ centred_source)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = (u * sign) @ vt
-    scale = float(np.sum(singular * sign) / np.sum(share * np.sum(centred_source**2, axis=1)))
+    spread = np.sum(share * np.sum(centred_source**2, axis=1))
+    scale = float(np.sum(singular * sign) / spread) if scaled else 1.0
     return scale, rotation, mean_target - scale * rotation @ mean_source
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from facewright.fit.camera import similarity
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.ict_prior.carrying import (
     SHIFTS,
@@ -32,7 +33,6 @@ from facewright_export.open_head.ict_prior.registration import Matches, Template
 from facewright_export.open_head.ict_prior.surface import (
     Surface,
     SurfacePoints,
-    similarity,
     unit_vertex_normals,
 )
 from facewright_export.open_head.makehuman_head import MakeHumanHead

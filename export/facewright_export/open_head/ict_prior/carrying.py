@@ -16,10 +16,11 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
+from facewright.fit.camera import similarity
 from facewright.fit.corrective_field import membrane
 from facewright_export.open_head.eyeballs import RADIUS_SCALE
 from facewright_export.open_head.ict_prior.face_kit import LOWER_TEETH, SCLERAS, UPPER_TEETH
-from facewright_export.open_head.ict_prior.surface import SurfacePoints, similarity
+from facewright_export.open_head.ict_prior.surface import SurfacePoints
 from facewright_export.open_head.makehuman_head import MakeHumanHead
 from facewright_export.open_head.neck_cut import PART_GROUPS
 from facewright_export.open_head.rigging import JOINT_NAMES
@@ -56,7 +57,7 @@ class RigidMotion:
     @classmethod
     def of(cls, before: FloatArray, after: FloatArray, scaled: bool) -> RigidMotion:
         """The motion that takes points ``before`` [N, 3] nearest to ``after``."""
-        return cls(*similarity(before, after, scaled))
+        return cls(*similarity(before, after, scaled=scaled))
 
     def displacement(self, points: FloatArray) -> FloatArray:
         """How far ``points`` [N, 3] move."""

@@ -110,19 +110,3 @@ def unit_vertex_normals(vertices: FloatArray, triangles: IntArray) -> FloatArray
         np.add.at(normals, triangles[:, corner], triangle_normals(vertices, triangles))
     unit: FloatArray = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-15)
     return unit
-
-
-def similarity(
-    source: FloatArray, target: FloatArray, scaled: bool = True
-) -> tuple[float, FloatArray, FloatArray]:
-    """Scale, rotation [3, 3] and shift [3] that take ``source`` [N, 3] nearest to ``target``: s R x + t.
-
-    Source: Umeyama 1991, "Least-squares estimation of transformation parameters", eq. 39-42.
-    """
-    from_centre, to_centre = source.mean(axis=0), target.mean(axis=0)
-    moved = source - from_centre
-    u, singular, v = np.linalg.svd((target - to_centre).T @ moved)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ v))])
-    rotation = (u * sign) @ v
-    scale = float((singular * sign).sum() / (moved**2).sum()) if scaled else 1.0
-    return scale, rotation, to_centre - scale * rotation @ from_centre

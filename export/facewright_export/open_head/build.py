@@ -15,12 +15,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from facewright.fit.camera import similarity
 from facewright.head.head_model import FORMAT_VERSION, HeadModel
 from facewright_client.contract import LANDMARKS_COUNT
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.head_file import rounded, write_head_file
 from facewright_export.open_head.ict_prior.prior import PRIOR_FILE, ShapePrior
-from facewright_export.open_head.ict_prior.surface import similarity
 from facewright_export.open_head.identity_basis import identity_basis, population_axes, target_matrix
 from facewright_export.open_head.landmark_contour import OVAL, contour_candidates
 from facewright_export.open_head.landmark_embedding import embed_landmarks

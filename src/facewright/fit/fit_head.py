@@ -25,6 +25,7 @@ from facewright.fit.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, Landm
 from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution
 from facewright.fit.gaze import Gaze, SeenIris, seen_irises
 from facewright.fit.landmark_basis import MESH_COUNT, OPENING, build_landmark_basis
+from facewright.fit.shape_prior import ShapePrior
 from facewright.hair.volume import HairVolume, HairVolumeSettings
 from facewright.head.lip_seal import LipSeal, LipSealSettings
 from facewright_client.contract import IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
@@ -135,6 +136,7 @@ class HeadFitter:
         info: PhotoInfo,
         person_mask: NDArray[np.uint8] | None = None,
         focal_px: float = 0.0,
+        shape_prior: ShapePrior | None = None,
     ) -> HeadFit:
         """Fits the head to one face.
 
@@ -147,6 +149,7 @@ class HeadFitter:
             person_mask: u8 [M, M], probability of a person x 255 over the crop; gives the hair its volume.
                 None leaves the bare skull.
             focal_px: the caller's, photo pixels; 0: unknown. It goes before EXIF's.
+            shape_prior: what was regressed from this face; None: nothing.
 
         Raises:
             FacewrightError: NO_FACE where the score says so; BAD_OPTION for an impossible focal_px; INTERNAL
@@ -155,9 +158,11 @@ class HeadFitter:
         clock = LapClock()
         face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
         focal, warnings = _expected_focal(face, info, focal_px)
-        seen = Observation(face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma)
+        seen = Observation(
+            face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma, shape_prior
+        )
         start = Solution(
-            self._starting_camera(face, seen, crop_to_photo, info), np.zeros(self.optimiser.size)
+            self._starting_camera(face, seen, crop_to_photo, info), self.optimiser.expected(shape_prior)
         )
 
         # Pose and linear model first, then everything. The lids follow the gaze, so it is set before the

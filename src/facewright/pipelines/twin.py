@@ -44,11 +44,21 @@ FACE_LANDMARKS: Final = Network(
     expected_s=0.02,
     weights=(Weights("face_landmarks.onnx", "Apache-2.0"),),
 )
+FACE_SHAPE: Final = Network(
+    "face_shape",
+    (tensors.NETWORK_LANDMARKS,),
+    (tensors.IDENTITY_PRIOR, tensors.EXPRESSION_PRIOR, tensors.SHAPE_DISTANCE),
+    expected_s=0.003,
+    weights=(Weights("face_shape.onnx", "Apache-2.0"),),
+)
 FIT_HEAD: Final = Stage(
     "fit_head",
     (
         tensors.NETWORK_LANDMARKS,
         tensors.FACE_SCORE,
+        tensors.IDENTITY_PRIOR,
+        tensors.EXPRESSION_PRIOR,
+        tensors.SHAPE_DISTANCE,
         tensors.LANDMARK_TO_CROP,
         tensors.CROP_TO_PHOTO,
         tensors.PERSON_MASK,
@@ -136,7 +146,7 @@ FILE_OPTIONS: Final[Mapping[str, Option]] = {
 
 AVATAR_TWIN: Final = Pipeline(
     "avatar_twin",
-    (FIND_FACE, FACE_LANDMARKS, FIT_HEAD, BAKE_TEXTURE, PACKAGE_AVATAR, RENDER_PREVIEW),
+    (FIND_FACE, FACE_LANDMARKS, FACE_SHAPE, FIT_HEAD, BAKE_TEXTURE, PACKAGE_AVATAR, RENDER_PREVIEW),
     {**PHOTO_OPTIONS, **FILE_OPTIONS},
     summary="A rigged head by landmarks, Gauss-Newton and the photo's own texels, on open weights.",
 )

@@ -1,0 +1,241 @@
+"""What is drawn on a face's skin: brows, beards, freckles, moles, blush, creases, in millimetres of a chart.
+
+The chart unrolls the canonical head (``HeadModel.vertices_canonical``) onto a cylinder about a vertical axis,
+so what is drawn moves with every identity and expression. Its channels say what the skin has at a place:
+hair strokes, extra pigment, blood, height (creases, pores) and shine.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+from facewright.head.head_model import HeadModel
+from facewright_export.people.chart_patterns import noise
+from facewright_export.people.complexion import Complexion
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+#: Axis of the cylinder and its radius; extent of the chart; all in millimetres.
+AXIS_DEPTH: Final = -60.0
+RADIUS: Final = 90.0
+HALF_WIDTH: Final = 135.0
+TOP: Final = 75.0
+BOTTOM: Final = -150.0
+PER_MM: Final = 2  # texels
+WIDTH: Final = int(2 * HALF_WIDTH * PER_MM)
+HEIGHT: Final = int((TOP - BOTTOM) * PER_MM)
+#: Channels; 128 is "none" for blood, height and shine.
+STROKES, PIGMENT, BLOOD, RELIEF, SHINE = range(5)
+_NOISES: Final = 6
+
+BEARDS: Final[dict[str, tuple[tuple[tuple[float, float], ...], ...]]] = {
+    # polygons of one half of the face, canonical millimetres: across, up
+    "moustache": (((0, -47), (14, -48), (27, -60), (24, -67), (0, -60)),),
+    "goatee": (
+        ((0, -47), (14, -48), (27, -60), (24, -67), (0, -60)),
+        ((0, -83), (15, -84), (24, -66), (30, -68), (27, -105), (0, -125)),
+    ),
+    "chin": (((0, -84), (13, -86), (22, -100), (15, -120), (0, -125)),),
+    "full": (
+        ((0, -47), (14, -48), (27, -60), (24, -67), (0, -60)),
+        ((0, -83), (14, -82), (25, -64), (36, -55), (58, -40), (68, 0), (80, 0), (80, -75), (40, -150), (0, -150)),
+    ),
+}
+#: Lines that age draws: canonical millimetres of one half of the face.
+_CREASES: Final = (
+    ((0, 36), (18, 38), (36, 35)),
+    ((0, 44), (20, 46), (40, 42)),
+    ((0, 52), (16, 53), (30, 51)),
+    ((7, 12), (8, 19), (7, 27)),
+    ((20, -33), (27, -44), (31, -58), (32, -66)),
+    ((29, -72), (31, -82), (30, -92)),
+    ((47, 2), (54, 6), (60, 9)),
+    ((47, -1), (55, -2), (62, -2)),
+    ((46, -5), (53, -10), (59, -13)),
+    ((17, -9), (26, -14), (38, -12)),
+    ((0, -90), (10, -91), (18, -89)),
+)
+
+
+class FaceChart:
+    """Places on the chart of one head, and charts of people.
+
+    Args:
+        head: whose canonical shape is unrolled.
+        random: draws the patterns that people share (noise, beards' strokes).
+    """
+
+    def __init__(self, head: HeadModel, random: np.random.Generator) -> None:
+        canonical = head.vertices_canonical.astype(np.float64) * 1e3
+        face = (head.region("face") > 0.3) | (head.region("forehead") > 0.1)
+        self._front = canonical[face & (head.region("mouth_inside") < 0.5)]
+        #: float32 [V, 2], where each vertex lies on the chart, 0-1.
+        self.uv = self._uv(canonical[:, [0, 2]], canonical[:, 1])
+        self._noises = [noise(random, (HEIGHT, WIDTH), octaves) for octaves in (3, 4, 5) * (_NOISES // 3)]
+        self._stubble = self._stubble_pattern(random)
+        self._beards = {name: self._beard(polygons, random) for name, polygons in BEARDS.items()}
+        self._creases = [self._crease(line) for line in _CREASES]
+        self._freckles = self._freckle_pattern(random)
+        self._blush = self._blobs([(48, -28, 17), (0, -36, 10), (0, -104, 14)], 7)
+        self._shine = self._blobs([(0, 40, 24), (0, -12, 7), (0, -36, 9), (0, -104, 9), (50, -15, 8)], 5)
+
+    def draw(self, skin: Complexion, random: np.random.Generator) -> Bytes:
+        """A person's chart, uint8 [HEIGHT, WIDTH, 5]; the same ``random`` draws the same."""
+        chart = np.empty((HEIGHT, WIDTH, 5), np.uint8)
+        first, second, third = (self._varied(random) for _ in range(3))
+        strokes = self._brows(skin, random)
+        if skin.beard_kind:
+            np.maximum(strokes, self._beards[skin.beard_kind], out=strokes)
+        if skin.stubble:
+            np.maximum(strokes, (self._stubble * (skin.stubble * 0.6)).astype(np.uint8), out=strokes)
+        chart[..., STROKES] = strokes
+        spots = first * (14 * skin.mottling) + 20
+        if skin.freckles:
+            np.maximum(spots, self._freckles * (skin.freckles * (0.7 + second)), out=spots)
+        chart[..., PIGMENT] = np.clip(self._with_moles(spots, skin, random), 0, 255)
+        chart[..., BLOOD] = np.clip(128 + second * (26 * skin.mottling) + self._blush * (70 * skin.blush), 0, 255)
+        relief = 128 + third * (12 + 10 * skin.age)
+        for crease in self._creases:
+            strength = skin.age * random.uniform(0.2, 1.2)
+            if strength > 0.15:
+                rows, columns, pattern = crease
+                relief[rows, columns] -= pattern * (70 * strength)
+        chart[..., RELIEF] = np.clip(relief, 0, 255)
+        chart[..., SHINE] = np.clip(110 + self._shine * 110 + first * 25, 0, 255)
+        return chart
+
+    def _uv(self, across_and_depth: npt.NDArray[np.float64], up: npt.NDArray[np.float64]) -> Floats:
+        angle = np.arctan2(across_and_depth[:, 0], across_and_depth[:, 1] - AXIS_DEPTH)
+        u = 0.5 + RADIUS * angle / (2 * HALF_WIDTH)
+        return np.stack([u, (TOP - up) / (TOP - BOTTOM)], axis=1).astype(np.float32)
+
+    def _texels(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Texels [N, 2] (x, y) of canonical places [N, 2] (across, up; millimetres) on the front."""
+        places = np.asarray(points, np.float64)
+        apart = ((self._front[None, :, :2] - places[:, None]) ** 2).sum(axis=2)
+        nearest = np.argpartition(apart, 3, axis=1)[:, :3]
+        weight = 1 / (np.take_along_axis(apart, nearest, 1) + 1)
+        depth = (self._front[nearest, 2] * weight).sum(1) / weight.sum(1)
+        uv = self._uv(np.stack([places[:, 0], depth], axis=1), places[:, 1])
+        return uv.astype(np.float64) * [WIDTH, HEIGHT]
+
+    def _brows(self, skin: Complexion, random: np.random.Generator) -> Bytes:
+        """Brows as strokes: upright near the nose, then along the arch."""
+        zoom = 2
+        middle = np.array([[9, 10.5], [15, 13.0], [25, 16.5], [38, 19.0], [50, 15.5], [57, 11.5]])
+        arch = random.normal(0, 1.0)
+        middle[:, 1] += skin.brow_lift + arch * np.array([0, 0, 0.5, 1, 0, -1])
+        half = np.interp(np.linspace(0, 1, 6), [0, 0.15, 0.6, 1], [3.4, 4.2, 3.3, 1.0]) * skin.brow_width
+        picture = Image.new("L", (WIDTH * zoom, int(60 * PER_MM * zoom)))
+        pen = ImageDraw.Draw(picture)
+        count = int(170 * skin.brow_density)
+        for side in (-1, 1):
+            spine = self._texels(middle * [side, 1]) * zoom
+            along = np.sqrt(random.uniform(0, 1, count)) * 0.0 + random.uniform(0, 1, count)
+            at = np.linspace(0, 1, 6)
+            across = random.uniform(-1, 1, count)
+            root = np.stack([np.interp(along, at, spine[:, k]) for k in (0, 1)], axis=1)
+            root[:, 1] -= across * np.interp(along, at, half) * PER_MM * zoom
+            # degrees from outwards: up at the inner end, slightly down at the outer end
+            lean = np.radians(np.interp(along, [0, 0.25, 0.6, 1], [70, 35, 5, -20]) - 18 * across)
+            lean += random.normal(0, 0.15, count)
+            length = random.uniform(4, 8.5, count) * np.interp(along, [0, 1], [0.8, 0.7]) * PER_MM * zoom
+            tip = root + np.stack([side * np.cos(lean) * length, -np.sin(lean) * length], axis=1)
+            shade = random.integers(130, 235, count)
+            for a, b, tone in zip(root.tolist(), tip.tolist(), shade.tolist(), strict=True):
+                pen.line((*a, *b), fill=tone, width=2)
+        brows = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.9)).reduce(zoom))
+        strokes = np.zeros((HEIGHT, WIDTH), np.uint8)
+        strokes[: len(brows)] = np.minimum(brows * np.float32(1.45), 250)
+        return strokes
+
+    def _with_moles(self, spots: Floats, skin: Complexion, random: np.random.Generator) -> Floats:
+        for _ in range(skin.moles):
+            x, y = int(random.uniform(0.15, 0.85) * WIDTH), int(random.uniform(0.1, 0.9) * HEIGHT)
+            size = random.uniform(0.7, 1.9) * PER_MM
+            reach = int(size * 2) + 2
+            rows, columns = np.mgrid[y - reach : y + reach + 1, x - reach : x + reach + 1]
+            round_ = np.clip(1.5 - np.hypot(rows - y, columns - x) / size, 0, 1) * random.uniform(120, 230)
+            patch = spots[y - reach : y + reach + 1, x - reach : x + reach + 1]
+            np.maximum(patch, round_[: patch.shape[0], : patch.shape[1]], out=patch)
+        return spots
+
+    def _varied(self, random: np.random.Generator) -> Floats:
+        """One of the shared noises, turned and shifted; about -1 to 1."""
+        chosen = self._noises[random.integers(len(self._noises))]
+        flips = chosen[:: random.choice([-1, 1]), :: random.choice([-1, 1])]
+        return np.roll(flips, tuple(random.integers(0, 400, 2)), axis=(0, 1))
+
+    def _filled(self, polygons: tuple[tuple[tuple[float, float], ...], ...], blur: float) -> Floats:
+        picture = Image.new("L", (WIDTH, HEIGHT))
+        pen = ImageDraw.Draw(picture)
+        for polygon in polygons:
+            for side in (-1, 1):
+                corners = self._texels(np.array(polygon) * [side, 1])
+                pen.polygon([tuple(corner) for corner in corners.tolist()], fill=255)
+        soft = picture.filter(ImageFilter.GaussianBlur(blur * PER_MM))
+        return np.asarray(soft, np.float32) / 255
+
+    def _beard(
+        self, polygons: tuple[tuple[tuple[float, float], ...], ...], random: np.random.Generator
+    ) -> Bytes:
+        """Dense strokes that hang down and outwards, thinner at the edge."""
+        mask = self._filled(polygons, 2.5)
+        picture = Image.new("L", (WIDTH, HEIGHT))
+        pen = ImageDraw.Draw(picture)
+        rows, columns = np.nonzero(mask > random.uniform(0.05, 0.9, mask.shape))
+        for pick in random.integers(0, len(rows), 26 * int(mask.sum()) // 100):
+            x, y = float(columns[pick]), float(rows[pick])
+            lean = (x - WIDTH / 2) / WIDTH * 1.2 + random.normal(0, 0.35)
+            length = random.uniform(4, 9) * PER_MM * 0.6
+            ends = (x, y, x + np.sin(lean) * length, y + np.cos(lean) * length)
+            pen.line(ends, fill=int(random.integers(110, 255)), width=1)
+        strokes = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.6)), np.float32)
+        return np.clip(0.8 * strokes + 130 * mask * mask, 0, 250).astype(np.uint8)
+
+    def _stubble_pattern(self, random: np.random.Generator) -> Floats:
+        grain = random.uniform(0, 1, (HEIGHT, WIDTH)).astype(np.float32) ** 2
+        return self._filled(BEARDS["full"], 5) * (110 + 145 * grain)
+
+    def _crease(self, line: tuple[tuple[float, float], ...]) -> tuple[slice, slice, Floats]:
+        """A soft line on both sides of the face: where it lies on the chart, and 0-1 there."""
+        picture = Image.new("L", (WIDTH, HEIGHT))
+        pen = ImageDraw.Draw(picture)
+        for side in (-1, 1):
+            dense = np.stack(
+                [np.interp(np.linspace(0, 1, 12), np.linspace(0, 1, len(line)), np.array(line)[:, k]) for k in (0, 1)],
+                axis=1,
+            )
+            texels = self._texels(dense * [side, 1])
+            pen.line([tuple(texel) for texel in texels.tolist()], fill=255, width=2)
+        soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(1.6)), np.float32) / 110
+        rows, columns = np.flatnonzero(soft.max(1) > 0.02), np.flatnonzero(soft.max(0) > 0.02)
+        where = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        return (*where, np.ascontiguousarray(soft[where]))
+
+    def _freckle_pattern(self, random: np.random.Generator) -> Floats:
+        picture = Image.new("L", (WIDTH, HEIGHT))
+        pen = ImageDraw.Draw(picture)
+        places = np.concatenate(
+            [random.normal([0, -15], [34, 13], (420, 2)), random.uniform([-60, -100], [60, 60], (160, 2))]
+        )
+        for x, y in self._texels(places).tolist():
+            size = random.uniform(0.25, 0.8) * PER_MM
+            pen.ellipse((x - size, y - size, x + size, y + size), fill=int(random.integers(60, 170)))
+        return np.asarray(picture.filter(ImageFilter.GaussianBlur(0.7)), np.float32)
+
+    def _blobs(self, places: list[tuple[float, float, float]], blur: float) -> Floats:
+        """Soft discs (across, up, radius; millimetres) on both sides; 0-1."""
+        picture = Image.new("L", (WIDTH, HEIGHT))
+        pen = ImageDraw.Draw(picture)
+        for across, up, size in places:
+            for side in (-1, 1):
+                x, y = self._texels([(across * side, up)])[0]
+                reach = size * PER_MM
+                pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=255)
+        return np.asarray(picture.filter(ImageFilter.GaussianBlur(blur * PER_MM)), np.float32) / 255

@@ -1,0 +1,112 @@
+"""Light drawn at random, and the shadows that lamps cast."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from facewright_export.people.truth import Lamp, Light, harmonics, lamp_harmonics
+from facewright_kernels import rasterize
+
+Floats = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float64]
+
+#: Side of a lamp's depth image, and the half extent of the scene that it shows, metres.
+SHADOW_SIDE: Final = 160
+SHADOW_REACH: Final = 0.25
+#: How far before a surface its shadow begins, metres; the mesh's triangles are coarse.
+_BIAS: Final = 0.004
+_TAPS: Final = np.array(
+    [[0, 0], [1, 0.3], [-1, -0.3], [-0.3, 1], [0.3, -1], [0.6, 0.6], [-0.6, 0.6], [0.6, -0.6], [-0.6, -0.6]]
+)
+
+
+def draw_light(random: np.random.Generator, turn: Floats, luminance: float) -> Light:
+    """Light on a head, in head space.
+
+    Args:
+        random: draws it.
+        turn: [3, 3], head space to camera.
+        luminance: of the skin's albedo; a camera exposes dark skin more, though not to the full.
+    """
+    to_head = turn.T.astype(np.float64)
+    environment = np.zeros((9, 3))
+    fill = random.uniform(0.1, 1.0)
+    # from above, from the camera's side, from a window or wall, from the ground
+    for direction, strength in (
+        ([0, -1, -0.2], random.uniform(0.2, 1.0)),
+        ([0, 0, -1], random.uniform(0.1, 0.8)),
+        ([random.choice([-1, 1]), random.normal(0, 0.4), random.normal(-0.2, 0.4)], random.uniform(0, 0.9)),
+        ([random.normal(0, 0.3), 1, -0.3], random.uniform(0.0, 0.45)),
+    ):
+        unit = np.array(direction) / np.linalg.norm(direction)
+        environment += lamp_harmonics(to_head @ unit, strength * _tint(random, 0.12))
+    environment[0] += random.uniform(0.1, 0.5) * _tint(random, 0.06) / harmonics(np.array([0, 0, 1.0]))[0]
+    environment *= fill
+    lamps = []
+    for number in range(random.integers(1, 4)):
+        around, above = random.normal(0, 0.75), random.normal(0.45, 0.35)
+        unit = np.array([np.sin(around) * np.cos(above), -np.sin(above), -np.cos(around) * np.cos(above)])
+        strength = random.uniform(0.25, 1.1) * (1.0 if number == 0 else 0.45)
+        lamps.append((to_head @ unit, strength * _tint(random, 0.15), random.uniform(0.003, 0.02)))
+    exposure = _exposure(random, environment, lamps, to_head, luminance)
+    return Light(
+        (environment * exposure).astype(np.float32),
+        tuple(
+            Lamp(unit.astype(np.float32), (colour * exposure).astype(np.float32), float(soft))
+            for unit, colour, soft in lamps
+        ),
+    )
+
+
+def _tint(random: np.random.Generator, sigma: float) -> FloatArray:
+    """A light's colour [3] of luminance about 1: warm or cold, hardly green or pink."""
+    warm, green = random.normal(0, sigma), random.normal(0, sigma / 5)
+    tint: FloatArray = np.exp(np.array([warm, green, -1.2 * warm]))
+    return tint
+
+
+def _exposure(
+    random: np.random.Generator,
+    environment: FloatArray,
+    lamps: list[tuple[FloatArray, FloatArray, float]],
+    to_head: FloatArray,
+    luminance: float,
+) -> float:
+    """What brings a face to the brightness that photos have."""
+    normals = np.array([[0, -0.2, -1], [0.6, 0, -0.8], [-0.6, 0, -0.8]])
+    normals = (normals / np.linalg.norm(normals, axis=1, keepdims=True)) @ to_head.T
+    light = (harmonics(normals) @ environment).mean()
+    light += sum(float((np.clip(normals @ unit, 0, 1)).mean() * colour.mean()) for unit, colour, _ in lamps)
+    wanted = 0.40 * (luminance / 0.42) ** 0.6 * random.lognormal(0, 0.25)
+    return float(wanted / luminance / max(light, 0.05))
+
+
+def lamp_visibility(
+    lamp: Lamp, vertices: Floats, triangles: IntArray, points: Floats, normals: Floats
+) -> Floats:
+    """Share [N] of a lamp's light that reaches surface ``points`` [N, 3] with unit ``normals`` [N, 3].
+
+    ``vertices`` [V, 3] and ``triangles`` [F, 3] cast the shadows; all in head space.
+    """
+    direction = lamp.direction.astype(np.float64)
+    across = np.cross(direction, [0.0, 1.0, 0.0])
+    across /= np.linalg.norm(across) + 1e-9
+    # columns: right, down and away from the lamp
+    axes = np.stack([across, np.cross(across, direction), -direction], axis=1).astype(np.float32)
+    centre = np.array([0, -0.03, -0.05], np.float32)
+    clip = np.ones((1, len(vertices), 4), np.float32)
+    clip[0, :, :3] = (vertices - centre) @ (axes / np.float32(SHADOW_REACH))
+    depth = rasterize(clip, triangles, SHADOW_SIDE, SHADOW_SIDE).depth[0].ravel()
+    seen = (points + normals * np.float32(_BIAS) - centre) @ (axes / np.float32(SHADOW_REACH))
+    place = (seen[:, :2] + 1) * np.float32(SHADOW_SIDE / 2)
+    nearest = seen[:, 2] - np.float32(_BIAS / SHADOW_REACH)
+    reach = max(lamp.softness / SHADOW_REACH * SHADOW_SIDE / 2, 0.8)
+    visible = np.zeros(len(points), np.float32)
+    for tap in _TAPS:
+        pixel = np.clip(place + (tap * reach).astype(np.float32), 0, SHADOW_SIDE - 1).astype(np.int32)
+        visible += nearest <= depth[pixel[:, 1] * SHADOW_SIDE + pixel[:, 0]]
+    return visible / np.float32(len(_TAPS))

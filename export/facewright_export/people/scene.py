@@ -1,0 +1,135 @@
+"""One mesh of a person: the head, hair, glasses, hat, shoulders and what covers the face.
+
+Its topology is the same for everybody, so all of it is drawn by one call of the rasteriser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from facewright.head.head_model import HeadModel
+from facewright_export.open_head.painted_heads import ambient_light, lid_edge
+from facewright_export.people import worn
+from facewright_export.people.hair import POINTS, STRIPS, Hair, strip_triangles
+from facewright_kernels import make_edge_topology, make_vertex_triangles, vertex_normals
+
+Floats = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+
+class Material(IntEnum):
+    """What a triangle is made of; the first are the head's parts."""
+
+    SKIN = 0
+    EYE_LEFT = 1
+    EYE_RIGHT = 2
+    TEETH_UPPER = 3
+    TEETH_LOWER = 4
+    TONGUE = 5
+    HAIR = 6
+    THING = 7
+
+
+#: Attributes of a vertex, by column. Skin: where on the chart, lips, scalp, inside of the mouth, distance from
+#: the lids' edge (metres), ambient visibility, place on the mean head. Hair has its tangent and a factor of its
+#: colour instead of the last four, things their colour.
+NORMAL, PLACE, CHART = slice(0, 3), slice(3, 6), slice(6, 8)
+LIPS, SCALP, INSIDE, LID_EDGE, AMBIENT = range(8, 13)
+MEAN = TANGENT = COLOUR = slice(13, 16)
+SHADE: Final = LID_EDGE
+COLUMNS: Final = 16
+
+
+@dataclass(frozen=True)
+class Dressed:
+    """What somebody has beside the head, in head space; None is absent."""
+
+    hair: Hair | None
+    glasses: worn.Glasses | None
+    hat: worn.Surface | None
+    body: worn.Surface
+    occluder: worn.Surface | None
+
+
+class SceneMesh:
+    """The mesh of one head model's people.
+
+    Args:
+        head: the head model.
+        chart: float32 [V, 2], of ``FaceChart.uv``.
+    """
+
+    def __init__(self, head: HeadModel, chart: Floats) -> None:
+        parts = [
+            (head.vertex_count, head.triangles),
+            (STRIPS * POINTS * 2, strip_triangles()),
+            *(
+                (int(triangles.max()) + 1, triangles)
+                for triangles in (
+                    worn.GLASSES_TRIANGLES,
+                    worn.HAT_TRIANGLES,
+                    worn.BODY_TRIANGLES,
+                    worn.OCCLUDER_TRIANGLES,
+                )
+            ),
+        ]
+        starts = np.cumsum([0, *(count for count, _ in parts)])
+        self._slices = [slice(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        self.triangles: IntArray = np.concatenate(
+            [triangles + start for (_, triangles), start in zip(parts, starts[:-1], strict=True)]
+        ).astype(np.int32)
+        others = len(self.triangles) - len(head.triangles) - len(parts[1][1])
+        self.material = np.concatenate(
+            [
+                head.triangle_part,
+                np.full(len(parts[1][1]), Material.HAIR, np.uint8),
+                np.full(others, Material.THING, np.uint8),
+            ]
+        )
+        self.topology = make_edge_topology(self.triangles)
+        self._vertex_triangles = make_vertex_triangles(self.triangles, int(starts[-1]))
+        self._blank = np.zeros((int(starts[-1]), COLUMNS), np.float32)
+        own = self._blank[: head.vertex_count]
+        own[:, CHART] = chart
+        for column, name in ((LIPS, "lips"), (SCALP, "scalp"), (INSIDE, "mouth_inside")):
+            own[:, column] = head.region(name)
+        own[:, LID_EDGE], own[:, AMBIENT] = lid_edge(head), ambient_light(head)
+        own[:, MEAN] = head.vertices_mean
+        self._blank[head.vertex_count :, AMBIENT] = 1.0
+        self._mean = np.concatenate([head.vertices_mean, np.ones((head.vertex_count, 1), np.float32)], axis=1)
+        outside = (head.region("scalp") > 0.3) | (head.region("ears") > 0.5) | (head.region("neck") > 0.5)
+        self._outside = np.flatnonzero(outside | (head.region("forehead") > 0.5))
+        self._solve = np.linalg.pinv(self._mean[self._outside].astype(np.float64))
+
+    def carried(self, neutral: Floats) -> npt.NDArray[np.float64]:
+        """The affine map [4, 3] from the mean head's outside to that of a ``neutral`` head [V, 3]."""
+        found: npt.NDArray[np.float64] = self._solve @ neutral[self._outside].astype(np.float64)
+        return found
+
+    def attributes(self, vertices: Floats, worn_things: Dressed) -> Floats:
+        """Vertex attributes [W, 16]; their ``PLACE`` is what is drawn. ``vertices`` [V, 3] is the posed head."""
+        head, hair, glasses, hat, body, occluder = self._slices
+        all_ = self._blank.copy()
+        all_[head, PLACE] = vertices
+        if worn_things.hair is not None:
+            grown = worn_things.hair
+            aside = np.cross(grown.tangents, grown.normals)
+            aside *= (0.5 * grown.width / np.maximum(np.linalg.norm(aside, axis=2), 1e-9))[..., None]
+            ends = np.stack([grown.points - aside, grown.points + aside], axis=2)
+            all_[hair, PLACE] = ends.reshape(-1, 3)
+            all_[hair, TANGENT] = np.repeat(grown.tangents.reshape(-1, 3), 2, axis=0)
+            all_[hair, SHADE] = np.repeat(grown.shade, POINTS * 2)
+        frame = worn_things.glasses.frame if worn_things.glasses else None
+        for part, surface in ((glasses, frame), (hat, worn_things.hat), (body, worn_things.body), (occluder, worn_things.occluder)):
+            if surface is not None:
+                all_[part, PLACE], all_[part, COLOUR] = surface.vertices, surface.colour
+        places = np.ascontiguousarray(all_[:, PLACE])
+        all_[:, NORMAL] = vertex_normals(places[None], self.triangles, self._vertex_triangles)[0]
+        if worn_things.hair is not None:
+            all_[hair, NORMAL] = np.repeat(worn_things.hair.normals.reshape(-1, 3), 2, axis=0)
+        return all_

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
@@ -9,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from facewright_export.people.chart_patterns import noise
 
 Floats = npt.NDArray[np.float32]
-_SIDE = 64  # pixels; enlarged, it is blurred
+_SIDE: Final = 64  # pixels; enlarged, it is blurred
+_LINEAR: Final = ((np.arange(256) / 255) ** 2.2).astype(np.float32)
 
 
 def draw_background(random: np.random.Generator, side: int) -> Floats:
@@ -18,7 +21,7 @@ def draw_background(random: np.random.Generator, side: int) -> Floats:
     across, down = np.meshgrid(ramp, ramp)
     lean = random.uniform(-1, 1, 2)
     slope = np.clip(0.5 + lean[0] * (across - 0.5) + lean[1] * (down - 0.5), 0, 1)[..., None]
-    ends = random.uniform(0.02, 1.0) * (0.35 + 0.65 * random.uniform(0, 1, (2, 3)))
+    ends = random.uniform(0.02, 1.0) * (1 - random.uniform(0, 0.6) * random.uniform(0, 1, (2, 3)))
     if random.random() < 0.5:
         ends = ends.mean(axis=1, keepdims=True) * random.uniform(0.9, 1.1, (2, 3))
     picture = ends[0] + (ends[1] - ends[0]) * slope
@@ -30,9 +33,9 @@ def draw_background(random: np.random.Generator, side: int) -> Floats:
         for _ in range(random.integers(2, 12)):
             x, y = random.uniform(0, _SIDE, 2)
             w, h = random.uniform(3, 40, 2)
-            colour = tuple(int(value) for value in random.integers(0, 256, 3))
+            grey = random.uniform(0, 255)
+            colour = tuple(int(grey + random.uniform(0, 0.5) * (value - grey)) for value in random.integers(0, 256, 3))
             draw = pen.rectangle if random.random() < 0.6 else pen.ellipse
             draw((x - w / 2, y - h / 2, x + w / 2, y + h / 2), fill=colour)
         image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 4)))
-    large = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), np.float32) / 255
-    return large ** np.float32(2.2)
+    return _LINEAR[np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))]

@@ -29,9 +29,12 @@ BOTTOM: Final = -150.0
 PER_MM: Final = 2  # texels
 WIDTH: Final = int(2 * HALF_WIDTH * PER_MM)
 HEIGHT: Final = int((TOP - BOTTOM) * PER_MM)
-#: Channels; 128 is "none" for blood, height and shine.
-STROKES, PIGMENT, BLOOD, RELIEF, SHINE = range(5)
+#: Channels of the skin, whose texels are twice as large; 128 is "none" for blood, height and shine.
+PIGMENT, BLOOD, RELIEF, SHINE = range(4)
+_COARSE: Final = (HEIGHT // 2, WIDTH // 2)
 _NOISES: Final = 6
+#: Millimetres of the strip in which brows are drawn: half its width, top and bottom.
+_BROW_BOX: Final = (75.0, 36.0, -2.0)
 
 BEARDS: Final[dict[str, tuple[tuple[tuple[float, float], ...], ...]]] = {
     # polygons of one half of the face, canonical millimetres: across, up
@@ -76,7 +79,9 @@ class FaceChart:
         self._front = canonical[face & (head.region("mouth_inside") < 0.5)]
         #: float32 [V, 2], where each vertex lies on the chart, 0-1.
         self.uv = self._uv(canonical[:, [0, 2]], canonical[:, 1])
-        self._noises = [noise(random, (HEIGHT, WIDTH), octaves) for octaves in (3, 4, 5) * (_NOISES // 3)]
+        # larger than a chart: people get a part of one
+        larger = (_COARSE[0] + 100, _COARSE[1] + 100)
+        self._noises = [noise(random, larger, octaves) for octaves in (3, 4, 5) * (_NOISES // 3)]
         self._stubble = self._stubble_pattern(random)
         self._beards = {name: self._beard(polygons, random) for name, polygons in BEARDS.items()}
         self._creases = [self._crease(line) for line in _CREASES]
@@ -84,30 +89,30 @@ class FaceChart:
         self._blush = self._blobs([(48, -28, 17), (0, -36, 10), (0, -104, 14)], 7)
         self._shine = self._blobs([(0, 40, 24), (0, -12, 7), (0, -36, 9), (0, -104, 9), (50, -15, 8)], 5)
 
-    def draw(self, skin: Complexion, random: np.random.Generator) -> Bytes:
-        """A person's chart, uint8 [HEIGHT, WIDTH, 5]; the same ``random`` draws the same."""
-        chart = np.empty((HEIGHT, WIDTH, 5), np.uint8)
+    def draw(self, skin: Complexion, random: np.random.Generator) -> tuple[Bytes, Bytes]:
+        """A person's hair strokes, uint8 [HEIGHT, WIDTH, 1], and skin, uint8 [HEIGHT / 2, WIDTH / 2, 4]."""
         first, second, third = (self._varied(random) for _ in range(3))
         strokes = self._brows(skin, random)
         if skin.beard_kind:
             np.maximum(strokes, self._beards[skin.beard_kind], out=strokes)
         if skin.stubble:
-            np.maximum(strokes, (self._stubble * (skin.stubble * 0.6)).astype(np.uint8), out=strokes)
-        chart[..., STROKES] = strokes
-        spots = first * (14 * skin.mottling) + 20
+            strength = np.float32(skin.stubble * 0.6)
+            np.maximum(strokes, (self._stubble * strength).astype(np.uint8), out=strokes)
+        chart = np.empty((*_COARSE, 4), np.uint8)
+        spots = first * np.float32(14 * skin.mottling) + np.float32(20)
         if skin.freckles:
-            np.maximum(spots, self._freckles * (skin.freckles * (0.7 + second)), out=spots)
+            np.maximum(spots, self._freckles * (np.float32(skin.freckles) * (0.7 + second)), out=spots)
         chart[..., PIGMENT] = np.clip(self._with_moles(spots, skin, random), 0, 255)
-        chart[..., BLOOD] = np.clip(128 + second * (26 * skin.mottling) + self._blush * (70 * skin.blush), 0, 255)
-        relief = 128 + third * (12 + 10 * skin.age)
-        for crease in self._creases:
+        blood = second * np.float32(26 * skin.mottling) + self._blush * np.float32(70 * skin.blush) + 128
+        chart[..., BLOOD] = np.clip(blood, 0, 255)
+        relief = third * np.float32(10 + 10 * skin.age) + 128
+        for rows, columns, pattern in self._creases:
             strength = skin.age * random.uniform(0.2, 1.2)
             if strength > 0.15:
-                rows, columns, pattern = crease
-                relief[rows, columns] -= pattern * (70 * strength)
+                relief[rows, columns] -= pattern * np.float32(75 * strength)
         chart[..., RELIEF] = np.clip(relief, 0, 255)
-        chart[..., SHINE] = np.clip(110 + self._shine * 110 + first * 25, 0, 255)
-        return chart
+        chart[..., SHINE] = np.clip(self._shine * 110 + first * 25 + 110, 0, 255)
+        return strokes[..., None], chart
 
     def _uv(self, across_and_depth: npt.NDArray[np.float64], up: npt.NDArray[np.float64]) -> Floats:
         angle = np.arctan2(across_and_depth[:, 0], across_and_depth[:, 1] - AXIS_DEPTH)
@@ -125,51 +130,53 @@ class FaceChart:
         return uv.astype(np.float64) * [WIDTH, HEIGHT]
 
     def _brows(self, skin: Complexion, random: np.random.Generator) -> Bytes:
-        """Brows as strokes: upright near the nose, then along the arch."""
+        """Brows as strokes: upright near the nose, then along the arch; uint8 [HEIGHT, WIDTH]."""
         zoom = 2
         middle = np.array([[9, 10.5], [15, 13.0], [25, 16.5], [38, 19.0], [50, 15.5], [57, 11.5]])
-        arch = random.normal(0, 1.0)
-        middle[:, 1] += skin.brow_lift + arch * np.array([0, 0, 0.5, 1, 0, -1])
+        middle[:, 1] += skin.brow_lift + random.normal(0, 1.0) * np.array([0, 0, 0.5, 1, 0, -1])
         half = np.interp(np.linspace(0, 1, 6), [0, 0.15, 0.6, 1], [3.4, 4.2, 3.3, 1.0]) * skin.brow_width
-        picture = Image.new("L", (WIDTH * zoom, int(60 * PER_MM * zoom)))
+        reach, above, below = _BROW_BOX
+        corner = int((HALF_WIDTH - reach) * PER_MM), int((TOP - above) * PER_MM)
+        picture = Image.new("L", (int(2 * reach * PER_MM * zoom), int((above - below) * PER_MM * zoom)))
         pen = ImageDraw.Draw(picture)
-        count = int(170 * skin.brow_density)
-        for side in (-1, 1):
-            spine = self._texels(middle * [side, 1]) * zoom
-            along = np.sqrt(random.uniform(0, 1, count)) * 0.0 + random.uniform(0, 1, count)
-            at = np.linspace(0, 1, 6)
-            across = random.uniform(-1, 1, count)
+        count = int(190 * skin.brow_density)
+        places = self._texels(np.concatenate([middle * [-1, 1], middle])) - corner
+        for side, spine in zip((-1, 1), np.split(places * zoom, 2), strict=True):
+            at, along, across = np.linspace(0, 1, 6), random.uniform(0, 1, count), random.uniform(-1, 1, count)
             root = np.stack([np.interp(along, at, spine[:, k]) for k in (0, 1)], axis=1)
             root[:, 1] -= across * np.interp(along, at, half) * PER_MM * zoom
-            # degrees from outwards: up at the inner end, slightly down at the outer end
+            # from outwards: up at the inner end, slightly down at the outer end
             lean = np.radians(np.interp(along, [0, 0.25, 0.6, 1], [70, 35, 5, -20]) - 18 * across)
             lean += random.normal(0, 0.15, count)
-            length = random.uniform(4, 8.5, count) * np.interp(along, [0, 1], [0.8, 0.7]) * PER_MM * zoom
-            tip = root + np.stack([side * np.cos(lean) * length, -np.sin(lean) * length], axis=1)
+            length = random.uniform(3.2, 6.8, count) * np.interp(along, [0, 1], [1, 0.88]) * PER_MM * zoom
+            tip = root + np.stack([side * np.cos(lean), -np.sin(lean)], axis=1) * length[:, None]
             shade = random.integers(130, 235, count)
-            for a, b, tone in zip(root.tolist(), tip.tolist(), shade.tolist(), strict=True):
-                pen.line((*a, *b), fill=tone, width=2)
-        brows = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.9)).reduce(zoom))
+            for ends, tone in zip(np.hstack([root, tip]).tolist(), shade.tolist(), strict=True):
+                pen.line(ends, fill=tone, width=2)
+        brows = np.asarray(picture.reduce(zoom), np.float32) * np.float32(1.45)
         strokes = np.zeros((HEIGHT, WIDTH), np.uint8)
-        strokes[: len(brows)] = np.minimum(brows * np.float32(1.45), 250)
+        rows, columns = slice(corner[1], corner[1] + len(brows)), slice(corner[0], corner[0] + brows.shape[1])
+        strokes[rows, columns] = np.minimum(brows, 250)
         return strokes
 
     def _with_moles(self, spots: Floats, skin: Complexion, random: np.random.Generator) -> Floats:
+        height, width = _COARSE
         for _ in range(skin.moles):
-            x, y = int(random.uniform(0.15, 0.85) * WIDTH), int(random.uniform(0.1, 0.9) * HEIGHT)
-            size = random.uniform(0.7, 1.9) * PER_MM
+            x, y = int(random.uniform(0.15, 0.85) * width), int(random.uniform(0.1, 0.9) * height)
+            size = random.uniform(0.7, 1.9)
             reach = int(size * 2) + 2
             rows, columns = np.mgrid[y - reach : y + reach + 1, x - reach : x + reach + 1]
             round_ = np.clip(1.5 - np.hypot(rows - y, columns - x) / size, 0, 1) * random.uniform(120, 230)
             patch = spots[y - reach : y + reach + 1, x - reach : x + reach + 1]
-            np.maximum(patch, round_[: patch.shape[0], : patch.shape[1]], out=patch)
+            np.maximum(patch, round_, out=patch)
         return spots
 
     def _varied(self, random: np.random.Generator) -> Floats:
-        """One of the shared noises, turned and shifted; about -1 to 1."""
+        """A part of one of the shared noises, turned; about -1 to 1."""
         chosen = self._noises[random.integers(len(self._noises))]
-        flips = chosen[:: random.choice([-1, 1]), :: random.choice([-1, 1])]
-        return np.roll(flips, tuple(random.integers(0, 400, 2)), axis=(0, 1))
+        row, column = random.integers(0, 100, 2)
+        part = chosen[row : row + _COARSE[0], column : column + _COARSE[1]]
+        return part[:: random.choice([-1, 1]), :: random.choice([-1, 1])]
 
     def _filled(self, polygons: tuple[tuple[tuple[float, float], ...], ...], blur: float) -> Floats:
         picture = Image.new("L", (WIDTH, HEIGHT))
@@ -213,7 +220,7 @@ class FaceChart:
             )
             texels = self._texels(dense * [side, 1])
             pen.line([tuple(texel) for texel in texels.tolist()], fill=255, width=2)
-        soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(1.6)), np.float32) / 110
+        soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(1.6)).reduce(2), np.float32) / 110
         rows, columns = np.flatnonzero(soft.max(1) > 0.02), np.flatnonzero(soft.max(0) > 0.02)
         where = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
         return (*where, np.ascontiguousarray(soft[where]))
@@ -227,7 +234,7 @@ class FaceChart:
         for x, y in self._texels(places).tolist():
             size = random.uniform(0.25, 0.8) * PER_MM
             pen.ellipse((x - size, y - size, x + size, y + size), fill=int(random.integers(60, 170)))
-        return np.asarray(picture.filter(ImageFilter.GaussianBlur(0.7)), np.float32)
+        return np.asarray(picture.filter(ImageFilter.GaussianBlur(0.7)).reduce(2), np.float32)
 
     def _blobs(self, places: list[tuple[float, float, float]], blur: float) -> Floats:
         """Soft discs (across, up, radius; millimetres) on both sides; 0-1."""
@@ -238,4 +245,4 @@ class FaceChart:
                 x, y = self._texels([(across * side, up)])[0]
                 reach = size * PER_MM
                 pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=255)
-        return np.asarray(picture.filter(ImageFilter.GaussianBlur(blur * PER_MM)), np.float32) / 255
+        return np.asarray(picture.filter(ImageFilter.GaussianBlur(blur * PER_MM)).reduce(2), np.float32) / 255

@@ -60,10 +60,8 @@ class FaceShapes:
         moved = head.expression_basis.copy()
         for eye in self._gaze.eyes:
             moved[:, eye.vertices] = 0  # eyeballs turn; a linear addition would shrink them
-        # one product takes identity and expression to vertices
-        self._basis = np.concatenate([head.identity_basis, moved]).reshape(
-            IDENTITY_SIZE + EXPRESSION_SIZE, -1
-        )
+        self._identity_basis = head.identity_basis.reshape(IDENTITY_SIZE, -1)
+        self._expression_basis = moved.reshape(EXPRESSION_SIZE, -1)
 
     def draw_identity(self, random: np.random.Generator) -> Floats:
         """Identity coefficients [160]."""
@@ -98,15 +96,21 @@ class FaceShapes:
             weights[self._index[name]] = weight * (1 - closed)
         return weights
 
-    def posed(self, identity: Floats, expression: Floats, eye_rotation: Floats) -> Floats:
-        """Vertices [V, 3] of a head with expression and turned eyes."""
-        moved = np.concatenate([identity, expression]) @ self._basis
-        vertices: Floats = self._head.vertices_mean + moved.reshape(-1, 3)
-        neutral = self._head.vertices_mean + (
-            identity @ self._basis[:IDENTITY_SIZE]
-        ).reshape(-1, 3)
-        self._gaze.turn(vertices, self._head.joints(neutral), eye_rotation)
-        return vertices
+    def posed(self, identities: Floats, expressions: Floats, eye_rotations: Floats) -> tuple[Floats, Floats]:
+        """Neutral vertices [N, V, 3] of N people, and those with expression and turned eyes.
+
+        Args:
+            identities: [N, 160].
+            expressions: [N, 52].
+            eye_rotations: [N, 2, 2].
+        """
+        count = len(identities)
+        moved = identities @ self._identity_basis
+        neutral: Floats = self._head.vertices_mean + moved.reshape(count, -1, 3)
+        vertices: Floats = neutral + (expressions @ self._expression_basis).reshape(count, -1, 3)
+        for own, still, angles in zip(vertices, neutral, eye_rotations, strict=True):
+            self._gaze.turn(own, self._head.joints(still), angles)
+        return neutral, vertices
 
     def _sides(self, name: str) -> list[str]:
         return [name] if name in self._index else [name + "Left", name + "Right"]

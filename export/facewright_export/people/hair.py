@@ -109,41 +109,41 @@ class HairGrower:
 
     def grow(self, style: HairStyle, random: np.random.Generator) -> Hair:
         """Hair of a style; the same ``random`` grows the same."""
-        shape = (STRIPS, POINTS, 3)
-        points, tangents = np.zeros(shape), np.zeros(shape)
+        points, tangents = np.zeros((2, STRIPS, POINTS, 3))
         root, outward = self._roots(random)
         heading = self._first_heading(style, root, outward, random)
-        layer = style.thickness * random.uniform(0.35, 1.0, STRIPS)
-        length = style.length * random.uniform(0.75, 1.1, STRIPS)
-        step = length / (POINTS - 1)
-        alive = root[:, 2] + style.recession * 4 < 0.09 - np.abs(root[:, 0]) * 0.2
-        alive &= ~((root[:, 2] > 0.0 - style.recession) & (np.abs(root[:, 0]) > 0.035))
+        layer = style.thickness * random.uniform(0.3, 1.0, STRIPS)
+        step = style.length * random.uniform(0.75, 1.1, STRIPS) / (POINTS - 1)
+        alive = (root[:, 2] < 0.016 - 1.5 * style.recession) | (np.abs(root[:, 0]) < 0.02)
+        alive &= (root[:, 2] < -style.recession) | (np.abs(root[:, 0]) < 0.04)
         width = np.zeros((STRIPS, POINTS))
         place = root + 0.001 * outward
-        bend = random.normal(0, 1, (STRIPS, 3)) * style.curl
+        # neighbours bend alike: locks
+        waves = random.normal(0, 70, (3, 3)), random.uniform(0, 7, 3)
+        bend = np.sin(root @ waves[0] + waves[1]) * (0.15 + style.curl)
         for number in range(POINTS):
             points[:, number], tangents[:, number] = place, heading
             width[:, number] = alive
-            turn = random.normal(0, 0.25 + 0.5 * style.curl, (STRIPS, 3)) * (0.3 + style.curl)
-            fall = (0.12 + 0.5 * number / POINTS) * (1 - 0.75 * style.curl)
-            heading = heading + fall * _GRAVITY + 0.35 * (turn + bend * np.sin(1.7 * number))
+            turn = random.normal(0, 0.1 + 0.9 * style.curl**2, (STRIPS, 3))
+            fall = (0.15 + 0.6 * number / POINTS) * (1 - 0.8 * style.curl)
+            heading = heading + fall * _GRAVITY + 0.3 * turn + 0.3 * bend * np.sin(1.7 * number)
             heading /= np.linalg.norm(heading, axis=1, keepdims=True)
-            rise = layer * min(1.0, 0.35 + number / 3)
+            rise = layer * min(1.0, 0.4 + number / 3)
             moved = self._pushed_out(place + heading * step[:, None], rise)
             ahead = moved - place
             heading = ahead / np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-9)
             place = moved
             alive = alive & ~self._on_face(place, style)
-        taper = np.linspace(1, 0.25, POINTS) ** 0.7
-        wide = (0.0052 if style.length > 0.02 else 0.004) * random.uniform(0.6, 1.3, STRIPS)
+        taper = np.interp(np.linspace(0, 1, POINTS), [0, 0.6, 1], [1, 0.95, 0.15])
+        wide = np.interp(style.length, [0.01, 0.05, 0.12, 0.3], [0.005, 0.008, 0.012, 0.016])
         away = points - _CENTRE
         away[:, :, 1] *= np.clip(1 + 4 * away[:, :, 1] / 0.1, 0.15, 1)  # long hair hangs as a curtain
         return Hair(
             points=points,
             normals=away / np.linalg.norm(away, axis=2, keepdims=True),
             tangents=tangents,
-            shade=random.lognormal(0, 0.22, STRIPS),
-            width=width * taper * wide[:, None],
+            shade=random.lognormal(0, 0.28, STRIPS),
+            width=width * taper * (wide * random.uniform(0.4, 1.2, STRIPS))[:, None],
         )
 
     def _roots(self, random: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -165,8 +165,8 @@ class HairGrower:
         heading = heading * (1 - style.back) + np.array([0, -0.02, -0.1]) * style.back
         heading -= (heading * outward).sum(1, keepdims=True) * outward
         heading /= np.linalg.norm(heading, axis=1, keepdims=True) + 1e-9
-        lift = 0.25 + 1.2 * style.curl + random.uniform(0, 0.2, STRIPS)
-        heading = heading + lift[:, None] * outward + random.normal(0, 0.12, (STRIPS, 3))
+        lift = min(0.2, 20 * style.thickness) * (1 + 5 * style.curl) + random.uniform(0, 0.15, STRIPS)
+        heading = heading + lift[:, None] * outward + random.normal(0, 0.08, (STRIPS, 3))
         return heading / np.linalg.norm(heading, axis=1, keepdims=True)
 
     def _pushed_out(self, place: FloatArray, rise: FloatArray) -> FloatArray:

@@ -19,6 +19,8 @@ SHADOW_SIDE: Final = 160
 SHADOW_REACH: Final = 0.25
 #: How far before a surface its shadow begins, metres; the mesh's triangles are coarse.
 _BIAS: Final = 0.004
+#: Of what the lamps' depth images show, head space.
+_MIDDLE: Final = np.array([0, -0.03, -0.05], np.float32)
 _TAPS: Final = np.array(
     [[0, 0], [1, 0.3], [-1, -0.3], [-0.3, 1], [0.3, -1], [0.6, 0.6], [-0.6, 0.6], [0.6, -0.6], [-0.6, -0.6]]
 )
@@ -85,27 +87,29 @@ def _exposure(
     return float(wanted / luminance / max(light, 0.05))
 
 
-def lamp_visibility(
-    lamp: Lamp, vertices: Floats, triangles: IntArray, points: Floats, normals: Floats
-) -> Floats:
-    """Share [N] of a lamp's light that reaches surface ``points`` [N, 3] with unit ``normals`` [N, 3].
+def lamp_visibility(lamp: Lamp, vertices: Floats, normals: Floats, triangles: IntArray) -> Floats:
+    """Share [V] of a lamp's light that reaches each vertex past the rest of the mesh.
 
-    ``vertices`` [V, 3] and ``triangles`` [F, 3] cast the shadows; all in head space.
+    Args:
+        lamp: the lamp.
+        vertices, normals: float32 [V, 3], head space; normals of any length.
+        triangles: int32 [F, 3], that cast shadows.
     """
     direction = lamp.direction.astype(np.float64)
     across = np.cross(direction, [0.0, 1.0, 0.0])
     across /= np.linalg.norm(across) + 1e-9
     # columns: right, down and away from the lamp
-    axes = np.stack([across, np.cross(across, direction), -direction], axis=1).astype(np.float32)
-    centre = np.array([0, -0.03, -0.05], np.float32)
+    axes = np.stack([across, np.cross(across, direction), -direction], axis=1) / SHADOW_REACH
     clip = np.ones((1, len(vertices), 4), np.float32)
-    clip[0, :, :3] = (vertices - centre) @ (axes / np.float32(SHADOW_REACH))
+    clip[0, :, :3] = (vertices - _MIDDLE) @ axes.astype(np.float32)
     depth = rasterize(clip, triangles, SHADOW_SIDE, SHADOW_SIDE).depth[0].ravel()
-    seen = (points + normals * np.float32(_BIAS) - centre) @ (axes / np.float32(SHADOW_REACH))
-    place = (seen[:, :2] + 1) * np.float32(SHADOW_SIDE / 2)
-    nearest = seen[:, 2] - np.float32(_BIAS / SHADOW_REACH)
+    place = (clip[0, :, :2] + 1) * np.float32(SHADOW_SIDE / 2)
+    # from a point before the surface, and more so where it is seen at a slant
+    length = np.linalg.norm(normals, axis=1) + np.float32(1e-9)
+    slant = 1 - np.abs(normals @ lamp.direction) / length
+    nearest = clip[0, :, 2] - (_BIAS / SHADOW_REACH * (1 + 2 * slant)).astype(np.float32)
     reach = max(lamp.softness / SHADOW_REACH * SHADOW_SIDE / 2, 0.8)
-    visible = np.zeros(len(points), np.float32)
+    visible = np.zeros(len(vertices), np.float32)
     for tap in _TAPS:
         pixel = np.clip(place + (tap * reach).astype(np.float32), 0, SHADOW_SIDE - 1).astype(np.int32)
         visible += nearest <= depth[pixel[:, 1] * SHADOW_SIDE + pixel[:, 0]]

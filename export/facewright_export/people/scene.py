@@ -5,7 +5,6 @@ Its topology is the same for everybody, so all of it is drawn by one call of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -15,7 +14,8 @@ import numpy.typing as npt
 from facewright.head.head_model import HeadModel
 from facewright_export.open_head.painted_heads import ambient_light, lid_edge
 from facewright_export.people import worn
-from facewright_export.people.hair import POINTS, STRIPS, Hair, strip_triangles
+from facewright_export.people.hair import POINTS, STRIPS, strip_triangles
+from facewright_export.people.wardrobe import Dressed
 from facewright_kernels import make_edge_topology, make_vertex_triangles, vertex_normals
 
 Floats = npt.NDArray[np.float32]
@@ -42,18 +42,8 @@ NORMAL, PLACE, CHART = slice(0, 3), slice(3, 6), slice(6, 8)
 LIPS, SCALP, INSIDE, LID_EDGE, AMBIENT = range(8, 13)
 MEAN = TANGENT = COLOUR = slice(13, 16)
 SHADE: Final = LID_EDGE
+MEAN_UP: Final = 14
 COLUMNS: Final = 16
-
-
-@dataclass(frozen=True)
-class Dressed:
-    """What somebody has beside the head, in head space; None is absent."""
-
-    hair: Hair | None
-    glasses: worn.Glasses | None
-    hat: worn.Surface | None
-    body: worn.Surface
-    occluder: worn.Surface | None
 
 
 class SceneMesh:
@@ -101,35 +91,26 @@ class SceneMesh:
         own[:, LID_EDGE], own[:, AMBIENT] = lid_edge(head), ambient_light(head)
         own[:, MEAN] = head.vertices_mean
         self._blank[head.vertex_count :, AMBIENT] = 1.0
-        self._mean = np.concatenate([head.vertices_mean, np.ones((head.vertex_count, 1), np.float32)], axis=1)
-        outside = (head.region("scalp") > 0.3) | (head.region("ears") > 0.5) | (head.region("neck") > 0.5)
-        self._outside = np.flatnonzero(outside | (head.region("forehead") > 0.5))
-        self._solve = np.linalg.pinv(self._mean[self._outside].astype(np.float64))
 
-    def carried(self, neutral: Floats) -> npt.NDArray[np.float64]:
-        """The affine map [4, 3] from the mean head's outside to that of a ``neutral`` head [V, 3]."""
-        found: npt.NDArray[np.float64] = self._solve @ neutral[self._outside].astype(np.float64)
-        return found
-
-    def attributes(self, vertices: Floats, worn_things: Dressed) -> Floats:
+    def attributes(self, vertices: Floats, dressed: Dressed) -> Floats:
         """Vertex attributes [W, 16]; their ``PLACE`` is what is drawn. ``vertices`` [V, 3] is the posed head."""
         head, hair, glasses, hat, body, occluder = self._slices
         all_ = self._blank.copy()
         all_[head, PLACE] = vertices
-        if worn_things.hair is not None:
-            grown = worn_things.hair
+        if dressed.hair is not None:
+            grown = dressed.hair
             aside = np.cross(grown.tangents, grown.normals)
             aside *= (0.5 * grown.width / np.maximum(np.linalg.norm(aside, axis=2), 1e-9))[..., None]
             ends = np.stack([grown.points - aside, grown.points + aside], axis=2)
             all_[hair, PLACE] = ends.reshape(-1, 3)
             all_[hair, TANGENT] = np.repeat(grown.tangents.reshape(-1, 3), 2, axis=0)
             all_[hair, SHADE] = np.repeat(grown.shade, POINTS * 2)
-        frame = worn_things.glasses.frame if worn_things.glasses else None
-        for part, surface in ((glasses, frame), (hat, worn_things.hat), (body, worn_things.body), (occluder, worn_things.occluder)):
+        frame = dressed.glasses.frame if dressed.glasses else None
+        for part, surface in ((glasses, frame), (hat, dressed.hat), (body, dressed.body), (occluder, dressed.occluder)):
             if surface is not None:
                 all_[part, PLACE], all_[part, COLOUR] = surface.vertices, surface.colour
         places = np.ascontiguousarray(all_[:, PLACE])
         all_[:, NORMAL] = vertex_normals(places[None], self.triangles, self._vertex_triangles)[0]
-        if worn_things.hair is not None:
-            all_[hair, NORMAL] = np.repeat(worn_things.hair.normals.reshape(-1, 3), 2, axis=0)
+        if dressed.hair is not None:
+            all_[hair, NORMAL] = np.repeat(dressed.hair.normals.reshape(-1, 3), 2, axis=0)
         return all_

@@ -18,7 +18,7 @@ _AROUND: Final = 28  # points of a rim
 _TUBE: Final = 5  # corners of a frame's cross-section
 _TEMPLE: Final = 4  # points along a temple
 _HAT_ROWS, _HAT_COLUMNS = 9, 28
-_BODY_RINGS, _BODY_COLUMNS = 6, 32
+_BODY_RINGS, _BODY_COLUMNS = 7, 32
 FINGERS: Final = 5
 _FINGER_POINTS, _FINGER_SIDES = 7, 8
 
@@ -123,7 +123,9 @@ def draw_glasses(
     middle = np.stack([span, np.full(_TEMPLE, eyes[:, 1].mean() - drop + 0.3 * height) + arch, np.full(_TEMPLE, front)], 1)
     parts.append(_tube(middle, thick, _TUBE))
     for hinge, ear in zip(hinges, ears, strict=True):
-        parts.append(_tube(np.linspace(hinge, ear, _TEMPLE), thick, _TUBE))
+        temple = np.linspace(hinge, ear, _TEMPLE)
+        temple[1:-1, 0] += np.sign(ear[0]) * 0.004  # around the head
+        parts.append(_tube(temple, thick, _TUBE))
     frame = np.concatenate(parts)
     metal = random.random() < 0.3
     colour = random.uniform(0.25, 0.6) if metal else random.uniform(0.005, 0.12, 3) * random.choice([0.3, 1, 2])
@@ -177,11 +179,12 @@ def draw_body(random: np.random.Generator, skin: npt.NDArray[np.floating]) -> Su
     #                 height, half width, half depth, centre's depth
     rings = np.array(
         [
-            [-0.150, 0.058, 0.055, -0.080],
-            [-0.172, 0.080, 0.066, -0.078],
-            [-0.195, 0.115, 0.078, -0.078],
-            [-0.225, broad, 0.092, -0.080],
-            [-0.330, broad + 0.03, 0.115, -0.070],
+            [-0.135, 0.056, 0.054, -0.086],
+            [-0.156, 0.098, 0.056, -0.088],
+            [-0.168, 0.122, 0.068, -0.086],
+            [-0.190, 0.165, 0.082, -0.084],
+            [-0.235, broad, 0.096, -0.080],
+            [-0.340, broad + 0.03, 0.115, -0.070],
             [-0.600, broad + 0.02, 0.130, -0.060],
         ]
     )
@@ -191,7 +194,7 @@ def draw_body(random: np.random.Generator, skin: npt.NDArray[np.floating]) -> Su
     vertices = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     cloth = random.uniform(0.01, 0.7, 3) * random.choice([0.15, 0.5, 1.0])
     colour = np.broadcast_to(cloth, vertices.shape).copy()
-    collar = random.uniform(-0.235, -0.155) - 0.05 * random.random() * np.clip(np.cos(np.tile(turn, _BODY_RINGS)), 0, 1)
+    collar = random.uniform(-0.200, -0.130) - 0.05 * random.random() * np.clip(np.cos(np.tile(turn, _BODY_RINGS)), 0, 1)
     colour[vertices[:, 1] > collar] = skin
     return Surface(vertices, colour)
 
@@ -220,7 +223,7 @@ def draw_occluder(random: np.random.Generator, skin: npt.NDArray[np.floating]) -
         reach = length * random.uniform(0.8, 1.1)
         path = centre + np.outer(ends * reach, along) + shift * aside + np.outer(bow, [0, 0, 1.0])
         tube = _tube(path, 1.0, _FINGER_SIDES).reshape(_FINGER_POINTS, _FINGER_SIDES, 3) - path[:, None]
-        round_ = thick * np.clip(1.02 - (2 * np.abs(ends)) ** 4, 0.05, 1) ** 0.5
+        round_ = thick * np.sqrt(np.clip(1.001 - np.clip((2 * np.abs(ends) - 0.75) / 0.25, 0, 1) ** 2, 0, 1))
         fingers.append((path[:, None] + tube * round_[:, None, None]).reshape(-1, 3))
     vertices = np.concatenate(fingers)
     colour = skin if hand else random.uniform(0.01, 0.6, 3) * random.choice([0.1, 1.0])

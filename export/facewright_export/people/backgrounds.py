@@ -34,8 +34,11 @@ def draw_background(random: np.random.Generator, side: int) -> Floats:
             x, y = random.uniform(0, _SIDE, 2)
             w, h = random.uniform(3, 40, 2)
             grey = random.uniform(0, 255)
-            colour = tuple(int(grey + random.uniform(0, 0.5) * (value - grey)) for value in random.integers(0, 256, 3))
+            colour = tuple(
+                int(grey + random.uniform(0, 0.5) * (value - grey)) for value in random.integers(0, 256, 3)
+            )
             draw = pen.rectangle if random.random() < 0.6 else pen.ellipse
             draw((x - w / 2, y - h / 2, x + w / 2, y + h / 2), fill=colour)
         image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 4)))
-    return _LINEAR[np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))]
+    background: Floats = _LINEAR[np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))]
+    return background

@@ -44,7 +44,9 @@ def photographed(linear: Floats, random: np.random.Generator) -> Bytes:
     image = Image.fromarray(srgb_bytes(linear * gains, curve))
     if random.random() < 0.35:
         small = int(side * random.uniform(0.35, 0.9))
-        image = image.resize((small, small), Image.Resampling.BOX if small > side / 2 else Image.Resampling.HAMMING)
+        image = image.resize(
+            (small, small), Image.Resampling.BOX if small > side / 2 else Image.Resampling.HAMMING
+        )
         image = image.resize((side, side), Image.Resampling.BICUBIC)
     if random.random() < 0.5:
         image = image.filter(ImageFilter.GaussianBlur(side / 256 * random.uniform(0.2, 1.1)))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
-#: Linear RGB of skin without pigment, and what melanin and blood absorb of it (natural logarithm) at amount 1.
+#: Linear RGB of skin without pigment, and what melanin and blood absorb of it (natural logarithm; amount 1).
 BARE_SKIN: Final = np.array([0.80, 0.66, 0.57])
 MELANIN_ABSORPTION: Final = np.array([1.55, 2.05, 2.40])
 BLOOD_ABSORPTION: Final = np.array([0.12, 0.55, 0.52])
@@ -25,7 +25,7 @@ class Complexion:
 
     Attributes:
         melanin, blood: of the skin; ``skin`` follows from them.
-        lips, hair, beard, iris, sclera, teeth: colours.
+        lips, hair, brow, beard, iris, sclera, teeth: colours.
         pupil: radius over the iris' radius.
         freckles, moles (count), mottling, blush, age: of the skin.
         brow_density, brow_width: 1 is usual; ``brow_lift`` millimetres.
@@ -39,6 +39,7 @@ class Complexion:
     skin: Floats
     lips: Floats
     hair: Floats
+    brow: Floats
     beard: Floats
     iris: Floats
     sclera: Floats
@@ -76,6 +77,9 @@ def draw_complexion(random: np.random.Generator, beard_kinds: tuple[str, ...]) -
     bearded = not made_up and random.random() < 0.45
     age = float(random.beta(1.2, 1.8))
     hair = _hair_colour(random, melanin, age)
+    natural = hair
+    if random.random() < 0.03:
+        hair = random.uniform(0.02, 0.4, 3)  # dyed
     lip_blood = blood + random.uniform(0.35, 0.8) * (1 - 0.4 * melanin)
     lips = skin_colour(melanin * random.uniform(0.85, 1.0) + 0.03, lip_blood)
     if made_up and random.random() < 0.7:
@@ -91,7 +95,8 @@ def draw_complexion(random: np.random.Generator, beard_kinds: tuple[str, ...]) -
         skin=skin.astype(np.float32),
         lips=lips.astype(np.float32),
         hair=hair.astype(np.float32),
-        beard=(hair * random.uniform(0.7, 1.1) + [0.01, 0.004, 0.0]).astype(np.float32),
+        brow=(natural * random.uniform(0.5, 0.9)).astype(np.float32),
+        beard=(natural * random.uniform(0.7, 1.1) + [0.01, 0.004, 0.0]).astype(np.float32),
         iris=(iris * random.uniform(0.7, 1.3)).astype(np.float32),
         sclera=(sclera * random.uniform(0.85, 1.05)).astype(np.float32),
         teeth=(np.array([0.56, 0.50, 0.41]) * random.uniform(0.75, 1.1)).astype(np.float32),
@@ -103,7 +108,7 @@ def draw_complexion(random: np.random.Generator, beard_kinds: tuple[str, ...]) -
         age=age,
         brow_density=float(random.uniform(0.5, 1.5)),
         brow_width=float(random.uniform(0.65, 1.3)) * (0.8 if made_up else 1.0),
-        brow_lift=float(random.normal(0, 1.0)),
+        brow_lift=float(random.normal(0.8, 1.0)),
         stubble=float(random.uniform(0.2, 1)) if bearded else 0.0,
         beard_kind=str(random.choice(beard_kinds)) if bearded and random.random() < 0.7 else "",
         shine=float(random.lognormal(0, 0.4)),
@@ -114,14 +119,13 @@ def draw_complexion(random: np.random.Generator, beard_kinds: tuple[str, ...]) -
 
 
 def _hair_colour(random: np.random.Generator, melanin: float, age: float) -> npt.NDArray[np.float64]:
-    """From black over brown to blond and red; grey with age; dyed now and then."""
+    """From black over brown to blond and red; grey with age."""
     pale = max(0.0, 1 - melanin / 0.45)
     depth = float(random.beta(1.0, 1.5)) * pale + 0.08 * random.random()  # 0: black, 1: blond
     colour = np.array([0.012, 0.009, 0.008]) + depth**1.5 * np.array([0.40, 0.26, 0.12])
     if random.random() < 0.12 * pale:
         colour = np.array([0.25, 0.075, 0.025]) * random.uniform(0.5, 1.2)
-    if random.random() < 0.05:
-        colour = random.uniform(0.02, 0.4, 3)
     grey = float(np.clip((age - 0.55) / 0.35 + random.normal(0, 0.2), 0, 1))
     white = np.array([0.42, 0.41, 0.40]) * random.uniform(0.5, 1.1)
-    return colour + (white - colour) * grey
+    greyed: npt.NDArray[np.float64] = colour + (white - colour) * grey
+    return greyed

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from facewright.head.head_model import HeadModel
-from facewright_export.people.chart_patterns import noise
+from facewright_export.people.chart_patterns import BEARDS, CREASES, Line, noise
 from facewright_export.people.complexion import Complexion
 
 Floats = npt.NDArray[np.float32]
@@ -36,34 +36,6 @@ _NOISES: Final = 6
 #: Millimetres of the strip in which brows are drawn: half its width, top and bottom.
 _BROW_BOX: Final = (75.0, 36.0, -2.0)
 
-BEARDS: Final[dict[str, tuple[tuple[tuple[float, float], ...], ...]]] = {
-    # polygons of one half of the face, canonical millimetres: across, up
-    "moustache": (((0, -47), (14, -48), (27, -60), (24, -67), (0, -60)),),
-    "goatee": (
-        ((0, -47), (14, -48), (27, -60), (24, -67), (0, -60)),
-        ((0, -83), (15, -84), (24, -66), (30, -68), (27, -105), (0, -125)),
-    ),
-    "chin": (((0, -84), (13, -86), (22, -100), (15, -120), (0, -125)),),
-    "full": (
-        ((0, -47), (14, -48), (27, -60), (24, -67), (0, -60)),
-        ((0, -83), (14, -82), (25, -64), (36, -55), (58, -40), (68, 0), (80, 0), (80, -75), (40, -150), (0, -150)),
-    ),
-}
-#: Lines that age draws: canonical millimetres of one half of the face.
-_CREASES: Final = (
-    ((0, 36), (18, 38), (36, 35)),
-    ((0, 44), (20, 46), (40, 42)),
-    ((0, 52), (16, 53), (30, 51)),
-    ((7, 12), (8, 19), (7, 27)),
-    ((20, -33), (27, -44), (31, -58), (32, -66)),
-    ((29, -72), (31, -82), (30, -92)),
-    ((47, 2), (54, 6), (60, 9)),
-    ((47, -1), (55, -2), (62, -2)),
-    ((46, -5), (53, -10), (59, -13)),
-    ((17, -9), (26, -14), (38, -12)),
-    ((0, -90), (10, -91), (18, -89)),
-)
-
 
 class FaceChart:
     """Places on the chart of one head, and charts of people.
@@ -81,10 +53,10 @@ class FaceChart:
         self.uv = self._uv(canonical[:, [0, 2]], canonical[:, 1])
         # larger than a chart: people get a part of one
         larger = (_COARSE[0] + 100, _COARSE[1] + 100)
-        self._noises = [noise(random, larger, octaves) for octaves in (3, 4, 5) * (_NOISES // 3)]
+        self._noises = [noise(random, larger, octaves, 9) for octaves in (3, 4, 5) * (_NOISES // 3)]
         self._stubble = self._stubble_pattern(random)
         self._beards = {name: self._beard(polygons, random) for name, polygons in BEARDS.items()}
-        self._creases = [self._crease(line) for line in _CREASES]
+        self._creases = [self._crease(line) for line in CREASES]
         self._freckles = self._freckle_pattern(random)
         self._blush = self._blobs([(48, -28, 17), (0, -36, 10), (0, -104, 14)], 7)
         self._shine = self._blobs([(0, 40, 24), (0, -12, 7), (0, -36, 9), (0, -104, 9), (50, -15, 8)], 5)
@@ -96,8 +68,8 @@ class FaceChart:
         if skin.beard_kind:
             np.maximum(strokes, self._beards[skin.beard_kind], out=strokes)
         if skin.stubble:
-            strength = np.float32(skin.stubble * 0.6)
-            np.maximum(strokes, (self._stubble * strength).astype(np.uint8), out=strokes)
+            short = self._stubble * np.float32(0.6 * skin.stubble)
+            np.maximum(strokes, short.astype(np.uint8), out=strokes)
         chart = np.empty((*_COARSE, 4), np.uint8)
         spots = first * np.float32(14 * skin.mottling) + np.float32(20)
         if skin.freckles:
@@ -142,7 +114,11 @@ class FaceChart:
         count = int(190 * skin.brow_density)
         places = self._texels(np.concatenate([middle * [-1, 1], middle])) - corner
         for side, spine in zip((-1, 1), np.split(places * zoom, 2), strict=True):
-            at, along, across = np.linspace(0, 1, 6), random.uniform(0, 1, count), random.uniform(-1, 1, count)
+            at, along, across = (
+                np.linspace(0, 1, 6),
+                random.uniform(0, 1, count),
+                random.uniform(-1, 1, count),
+            )
             root = np.stack([np.interp(along, at, spine[:, k]) for k in (0, 1)], axis=1)
             root[:, 1] -= across * np.interp(along, at, half) * PER_MM * zoom
             # from outwards: up at the inner end, slightly down at the outer end
@@ -178,19 +154,16 @@ class FaceChart:
         part = chosen[row : row + _COARSE[0], column : column + _COARSE[1]]
         return part[:: random.choice([-1, 1]), :: random.choice([-1, 1])]
 
-    def _filled(self, polygons: tuple[tuple[tuple[float, float], ...], ...], blur: float) -> Floats:
+    def _filled(self, polygons: tuple[Line, ...], blur: float) -> Floats:
         picture = Image.new("L", (WIDTH, HEIGHT))
         pen = ImageDraw.Draw(picture)
         for polygon in polygons:
             for side in (-1, 1):
                 corners = self._texels(np.array(polygon) * [side, 1])
                 pen.polygon([tuple(corner) for corner in corners.tolist()], fill=255)
-        soft = picture.filter(ImageFilter.GaussianBlur(blur * PER_MM))
-        return np.asarray(soft, np.float32) / 255
+        return _soft(picture, blur * PER_MM, 1)
 
-    def _beard(
-        self, polygons: tuple[tuple[tuple[float, float], ...], ...], random: np.random.Generator
-    ) -> Bytes:
+    def _beard(self, polygons: tuple[Line, ...], random: np.random.Generator) -> Bytes:
         """Dense strokes that hang down and outwards, thinner at the edge."""
         mask = self._filled(polygons, 2.5)
         picture = Image.new("L", (WIDTH, HEIGHT))
@@ -209,18 +182,16 @@ class FaceChart:
         grain = random.uniform(0, 1, (HEIGHT, WIDTH)).astype(np.float32) ** 2
         return self._filled(BEARDS["full"], 5) * (110 + 145 * grain)
 
-    def _crease(self, line: tuple[tuple[float, float], ...]) -> tuple[slice, slice, Floats]:
+    def _crease(self, line: Line) -> tuple[slice, slice, Floats]:
         """A soft line on both sides of the face: where it lies on the chart, and 0-1 there."""
+        corners, at = np.array(line), np.linspace(0, len(line) - 1, 12)
+        dense = np.stack([np.interp(at, np.arange(len(line)), corners[:, k]) for k in (0, 1)], axis=1)
         picture = Image.new("L", (WIDTH, HEIGHT))
         pen = ImageDraw.Draw(picture)
         for side in (-1, 1):
-            dense = np.stack(
-                [np.interp(np.linspace(0, 1, 12), np.linspace(0, 1, len(line)), np.array(line)[:, k]) for k in (0, 1)],
-                axis=1,
-            )
             texels = self._texels(dense * [side, 1])
             pen.line([tuple(texel) for texel in texels.tolist()], fill=255, width=2)
-        soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(1.6)).reduce(2), np.float32) / 110
+        soft = _soft(picture, 1.6, 2) * np.float32(2.3)
         rows, columns = np.flatnonzero(soft.max(1) > 0.02), np.flatnonzero(soft.max(0) > 0.02)
         where = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
         return (*where, np.ascontiguousarray(soft[where]))
@@ -234,7 +205,7 @@ class FaceChart:
         for x, y in self._texels(places).tolist():
             size = random.uniform(0.25, 0.8) * PER_MM
             pen.ellipse((x - size, y - size, x + size, y + size), fill=int(random.integers(60, 170)))
-        return np.asarray(picture.filter(ImageFilter.GaussianBlur(0.7)).reduce(2), np.float32)
+        return _soft(picture, 0.7, 2) * np.float32(255)
 
     def _blobs(self, places: list[tuple[float, float, float]], blur: float) -> Floats:
         """Soft discs (across, up, radius; millimetres) on both sides; 0-1."""
@@ -245,4 +216,10 @@ class FaceChart:
                 x, y = self._texels([(across * side, up)])[0]
                 reach = size * PER_MM
                 pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=255)
-        return np.asarray(picture.filter(ImageFilter.GaussianBlur(blur * PER_MM)).reduce(2), np.float32) / 255
+        return _soft(picture, blur * PER_MM, 2)
+
+
+def _soft(picture: Image.Image, blur: float, reduction: int) -> Floats:
+    """A grey picture blurred by ``blur`` texels and averaged down by a whole number; 0-1."""
+    blurred = picture.filter(ImageFilter.GaussianBlur(blur)).reduce(reduction)
+    return np.asarray(blurred).astype(np.float32) / np.float32(255)

@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float32]
 NEUTRAL_SHARE: Final = 0.3
 #: A person's identity is drawn at one of these multiples of the prior's standard deviation.
 IDENTITY_SPREADS: Final = (0.8, 1.0, 1.2)
+#: Heads that are posed by one product.
+GROUP: Final = 16
 GAZE_SIGMA: Final = np.radians([9.0, 6.0])  # yaw, pitch
 #: Shapes that people show together; a side's name stands for both sides.
 EXPRESSION_GROUPS: Final[tuple[tuple[str, ...], ...]] = (
@@ -66,7 +68,8 @@ class FaceShapes:
     def draw_identity(self, random: np.random.Generator) -> Floats:
         """Identity coefficients [160]."""
         spread = random.choice(IDENTITY_SPREADS)
-        return (random.standard_normal(IDENTITY_SIZE) * spread).astype(np.float32)
+        identity: Floats = (random.standard_normal(IDENTITY_SIZE) * spread).astype(np.float32)
+        return identity
 
     def draw_expression(self, random: np.random.Generator) -> Floats:
         """Weights [52] of one to three groups of shapes, left and right nearly alike, or a neutral face."""
@@ -96,18 +99,26 @@ class FaceShapes:
             weights[self._index[name]] = weight * (1 - closed)
         return weights
 
-    def posed(self, identities: Floats, expressions: Floats, eye_rotations: Floats) -> tuple[Floats, Floats]:
+    def posed(
+        self, row: int, identities: Floats, expressions: Floats, eye_rotations: Floats
+    ) -> tuple[Floats, Floats]:
         """Neutral vertices [N, V, 3] of N people, and those with expression and turned eyes.
 
         Args:
+            row: of the first of them in a product of ``GROUP`` rows. Products of other sizes round otherwise,
+                and a person's shape shall not depend on who is asked for with it.
             identities: [N, 160].
             expressions: [N, 52].
             eye_rotations: [N, 2, 2].
         """
         count = len(identities)
-        moved = identities @ self._identity_basis
+        rows = np.zeros((GROUP, IDENTITY_SIZE + EXPRESSION_SIZE), np.float32)
+        rows[row : row + count, :IDENTITY_SIZE] = identities
+        rows[row : row + count, IDENTITY_SIZE:] = expressions
+        moved = (rows[:, :IDENTITY_SIZE] @ self._identity_basis)[row : row + count]
+        expressed = (rows[:, IDENTITY_SIZE:] @ self._expression_basis)[row : row + count]
         neutral: Floats = self._head.vertices_mean + moved.reshape(count, -1, 3)
-        vertices: Floats = neutral + (expressions @ self._expression_basis).reshape(count, -1, 3)
+        vertices: Floats = neutral + expressed.reshape(count, -1, 3)
         for own, still, angles in zip(vertices, neutral, eye_rotations, strict=True):
             self._gaze.turn(own, self._head.joints(still), angles)
         return neutral, vertices

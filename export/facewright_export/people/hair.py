@@ -38,6 +38,7 @@ class HairStyle:
         curl: 0-1; 1 stands away from the head.
         paint: opacity of the scalp's colour under it.
         recession: metres that the hairline has gone back.
+        under_hat: only hair below a hat's edge is there.
     """
 
     length: float
@@ -48,6 +49,7 @@ class HairStyle:
     curl: float
     paint: float
     recession: float
+    under_hat: bool
 
     @property
     def grows(self) -> bool:
@@ -77,7 +79,8 @@ def draw_hair_style(random: np.random.Generator, hat: bool) -> HairStyle:
         back=float(random.random() < 0.35) * float(random.uniform(0.5, 1)),
         curl=float(random.uniform(0.6, 1)) if kind == "curly" else float(random.beta(1, 3)) * 0.4,
         paint=0.0 if kind == "bald" else float(random.uniform(0.5, 0.9)) if kind == "buzz" else 1.0,
-        recession=float(random.exponential(0.006)),
+        recession=float(random.exponential(0.005)),
+        under_hat=hat,
     )
 
 
@@ -113,9 +116,14 @@ class HairGrower:
         root, outward = self._roots(random)
         heading = self._first_heading(style, root, outward, random)
         layer = style.thickness * random.uniform(0.3, 1.0, STRIPS)
-        step = style.length * random.uniform(0.75, 1.1, STRIPS) / (POINTS - 1)
+        # who has short hair has it shorter still towards the nape
+        cut = np.clip((root[:, 1] + 0.05) / 0.07, 0, 1) if style.length < 0.2 else np.ones(STRIPS)
+        step = style.length * cut * random.uniform(0.75, 1.1, STRIPS) / (POINTS - 1)
         alive = (root[:, 2] < 0.016 - 1.5 * style.recession) | (np.abs(root[:, 0]) < 0.02)
         alive &= (root[:, 2] < -style.recession) | (np.abs(root[:, 0]) < 0.04)
+        alive &= cut > 0.2
+        if style.under_hat:
+            alive &= root[:, 1] < 0.035 - 0.25 * (0.03 - root[:, 2])
         width = np.zeros((STRIPS, POINTS))
         place = root + 0.001 * outward
         # neighbours bend alike: locks
@@ -165,9 +173,12 @@ class HairGrower:
         heading = heading * (1 - style.back) + np.array([0, -0.02, -0.1]) * style.back
         heading -= (heading * outward).sum(1, keepdims=True) * outward
         heading /= np.linalg.norm(heading, axis=1, keepdims=True) + 1e-9
-        lift = min(0.2, 20 * style.thickness) * (1 + 5 * style.curl) + random.uniform(0, 0.15, STRIPS)
+        lift = min(0.2, 20 * style.thickness) * (1 + 5 * style.curl) + random.uniform(
+            0, min(0.15, 10 * style.thickness), STRIPS
+        )
         heading = heading + lift[:, None] * outward + random.normal(0, 0.08, (STRIPS, 3))
-        return heading / np.linalg.norm(heading, axis=1, keepdims=True)
+        unit: FloatArray = heading / np.linalg.norm(heading, axis=1, keepdims=True)
+        return unit
 
     def _pushed_out(self, place: FloatArray, rise: FloatArray) -> FloatArray:
         """Points outside the head by at least ``rise``."""
@@ -175,12 +186,13 @@ class HairGrower:
         distance = np.linalg.norm(away, axis=1)
         row, column = _direction_cell(away / distance[:, None])
         least = self._skull[row, column] + rise
-        return _CENTRE + away * np.maximum(1, least / distance)[:, None]
+        outside: FloatArray = _CENTRE + away * np.maximum(1, least / distance)[:, None]
+        return outside
 
     def _on_face(self, place: FloatArray, style: HairStyle) -> npt.NDArray[np.bool_]:
         """Whether hair has come where the face is to be seen."""
         across, up, depth = np.abs(place[:, 0]), place[:, 1], place[:, 2]
-        front = (depth > -0.02) & (across < 0.06) & (up < style.fringe)
+        front = (depth > -0.03) & (across < 0.08) & (up < style.fringe)
         cheek = (depth > -0.045) & (up < 0.02)
         return front | cheek
 
@@ -213,6 +225,6 @@ def _direction_cell(unit: FloatArray) -> tuple[npt.NDArray[np.int64], npt.NDArra
 def strip_triangles() -> npt.NDArray[np.int32]:
     """Triangles [N, 3] of the strips' vertices, which are ordered strip, point, left and right."""
     first = np.arange(STRIPS * POINTS).reshape(STRIPS, POINTS)[:, :-1].reshape(-1, 1) * 2
-    pair = np.concatenate([first + [0, 1, 2], first + [2, 1, 3]])
-    triangles: npt.NDArray[np.int32] = pair.astype(np.int32)
+    corners = [first + np.array(three) for three in ([0, 1, 2], [2, 1, 3])]
+    triangles: npt.NDArray[np.int32] = np.concatenate(corners).astype(np.int32)
     return triangles

@@ -26,13 +26,18 @@ _TAPS: Final = np.array(
 )
 
 
-def draw_light(random: np.random.Generator, turn: Floats, luminance: float) -> Light:
+def luminance(colour: Floats) -> float:
+    """Of linear RGB [3]."""
+    return float(colour @ np.array([0.2126, 0.7152, 0.0722], np.float32))
+
+
+def draw_light(random: np.random.Generator, turn: Floats, skin_luminance: float) -> Light:
     """Light on a head, in head space.
 
     Args:
         random: draws it.
         turn: [3, 3], head space to camera.
-        luminance: of the skin's albedo; a camera exposes dark skin more, though not to the full.
+        skin_luminance: of the skin's albedo; a camera exposes dark skin more, though not to the full.
     """
     to_head = turn.T.astype(np.float64)
     environment = np.zeros((9, 3))
@@ -42,7 +47,7 @@ def draw_light(random: np.random.Generator, turn: Floats, luminance: float) -> L
         ([0, -1, -0.2], random.uniform(0.2, 1.0)),
         ([0, 0, -1], random.uniform(0.1, 0.8)),
         ([random.choice([-1, 1]), random.normal(0, 0.4), random.normal(-0.2, 0.4)], random.uniform(0, 0.9)),
-        ([random.normal(0, 0.3), 1, -0.3], random.uniform(0.0, 0.45)),
+        ([random.normal(0, 0.3), 1, -0.3], random.uniform(0.0, 0.3)),
     ):
         unit = np.array(direction) / np.linalg.norm(direction)
         environment += lamp_harmonics(to_head @ unit, strength * _tint(random, 0.12))
@@ -54,7 +59,7 @@ def draw_light(random: np.random.Generator, turn: Floats, luminance: float) -> L
         unit = np.array([np.sin(around) * np.cos(above), -np.sin(above), -np.cos(around) * np.cos(above)])
         strength = random.uniform(0.25, 1.1) * (1.0 if number == 0 else 0.45)
         lamps.append((to_head @ unit, strength * _tint(random, 0.15), random.uniform(0.003, 0.02)))
-    exposure = _exposure(random, environment, lamps, to_head, luminance)
+    exposure = _exposure(random, environment, lamps, to_head, skin_luminance)
     return Light(
         (environment * exposure).astype(np.float32),
         tuple(
@@ -76,15 +81,15 @@ def _exposure(
     environment: FloatArray,
     lamps: list[tuple[FloatArray, FloatArray, float]],
     to_head: FloatArray,
-    luminance: float,
+    skin_luminance: float,
 ) -> float:
     """What brings a face to the brightness that photos have."""
     normals = np.array([[0, -0.2, -1], [0.6, 0, -0.8], [-0.6, 0, -0.8]])
     normals = (normals / np.linalg.norm(normals, axis=1, keepdims=True)) @ to_head.T
     light = (harmonics(normals) @ environment).mean()
     light += sum(float((np.clip(normals @ unit, 0, 1)).mean() * colour.mean()) for unit, colour, _ in lamps)
-    wanted = 0.40 * (luminance / 0.42) ** 0.6 * random.lognormal(0, 0.25)
-    return float(wanted / luminance / max(light, 0.05))
+    wanted = 0.40 * (skin_luminance / 0.42) ** 0.6 * random.lognormal(0, 0.2)
+    return float(wanted / skin_luminance / max(light, 0.05))
 
 
 def lamp_visibility(lamp: Lamp, vertices: Floats, normals: Floats, triangles: IntArray) -> Floats:

@@ -13,17 +13,14 @@ from facewright.head.head_model import HeadModel
 from facewright.photo.landmark_crop import MESH_COUNT
 from facewright_export.people.camera_effects import photographed
 from facewright_export.people.cameras import Framing, View, draw_view
-from facewright_export.people.face_shapes import FaceShapes
-from facewright_export.people.lighting import draw_light
+from facewright_export.people.face_shapes import GROUP, FaceShapes
+from facewright_export.people.lighting import draw_light, luminance
 from facewright_export.people.person import Person, draw_person
 from facewright_export.people.rendering import PersonRenderer
 from facewright_export.people.truth import Light, PersonTruth
 
 Floats = npt.NDArray[np.float32]
 
-#: Heads that are posed at once.
-_GROUP: Final = 16
-_LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722])
 SMALLEST_SIDE: Final = 32  # pixels
 
 
@@ -71,17 +68,15 @@ class PeopleGenerator:
             raise ValueError(f"a photo has {SMALLEST_SIDE} pixels per side or more, not {side}")
         images = np.empty((count, 3, side, side), np.float32)
         truths: list[PersonTruth] = []
-        for start in range(0, count, _GROUP):
-            indices = range(first + start, first + min(start + _GROUP, count))
+        for start in range(first - first % GROUP, first + count, GROUP):
+            indices = range(max(first, start), min(first + count, start + GROUP))
             people = [self.draw(index) for index in indices]
-            heads = self._posed(people)
+            heads = self._posed(people, indices.start - start)
             for index, person, neutral, vertices in zip(indices, people, *heads, strict=True):
                 random = np.random.Generator(np.random.PCG64([self._seed, index, 2]))
                 landmarks = self._head.landmarks(vertices)[:MESH_COUNT]
                 view = draw_view(random, landmarks, side, framing or Framing())
-                light = draw_light(
-                    random, view.head_to_camera[:, :3], float(person.skin.skin @ _LUMINANCE)
-                )
+                light = draw_light(random, view.head_to_camera[:, :3], luminance(person.skin.skin))
                 linear, truth = self._portrait(person, neutral, vertices, view, light, side)
                 images[len(truths)] = photographed(linear, random).transpose(2, 0, 1) / np.float32(255)
                 truths.append(truth)
@@ -92,8 +87,9 @@ class PeopleGenerator:
         neutral, vertices = self._posed([person])
         return self._portrait(person, neutral[0], vertices[0], view, light, side)
 
-    def _posed(self, people: Sequence[Person]) -> tuple[Floats, Floats]:
+    def _posed(self, people: Sequence[Person], row: int = 0) -> tuple[Floats, Floats]:
         return self._shapes.posed(
+            row,
             np.stack([person.identity for person in people]),
             np.stack([person.expression for person in people]),
             np.stack([person.eye_rotation for person in people]),

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from facewright_export.people.chart_patterns import BEARDS
 from facewright_export.people.complexion import Complexion, draw_complexion
-from facewright_export.people.face_chart import BEARDS
 from facewright_export.people.face_shapes import FaceShapes
 from facewright_export.people.hair import HairStyle, draw_hair_style
 

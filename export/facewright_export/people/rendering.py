@@ -18,7 +18,14 @@ from facewright_export.people.scene import SceneMesh
 from facewright_export.people.shading import PersonShader, SeenSurface
 from facewright_export.people.truth import Light
 from facewright_export.people.wardrobe import Dressed, Wardrobe
-from facewright_kernels import PinholeCamera, Raster, antialias, interpolate, pinhole_clip_positions, rasterize
+from facewright_kernels import (
+    PinholeCamera,
+    Raster,
+    antialias,
+    interpolate,
+    pinhole_clip_positions,
+    rasterize,
+)
 
 Floats = npt.NDArray[np.float32]
 
@@ -60,8 +67,9 @@ class PersonRenderer:
         dressed = self._wardrobe.dress(person, neutral, vertices, random)
         attributes = self._mesh.attributes(vertices, dressed)
         places = np.ascontiguousarray(attributes[:, scene.PLACE])
-        lamps = [lamp_visibility(lamp, places, attributes[:, scene.NORMAL], self._mesh.triangles) for lamp in light.lamps]
-        attributes = np.concatenate([attributes, np.stack(lamps, axis=1)], axis=1)
+        normals = attributes[:, scene.NORMAL]
+        lit = [lamp_visibility(lamp, places, normals, self._mesh.triangles) for lamp in light.lamps]
+        attributes = np.column_stack([attributes, *lit])
         camera = PinholeCamera(view.intrinsics[None], view.head_to_camera[None], side, side)
         clip = pinhole_clip_positions(places[None], camera)
         raster = rasterize(clip, self._mesh.triangles, side, side)
@@ -107,4 +115,6 @@ def _see_through(
     glass = (raster.triangle_id[0] >= 0) & (raster.depth[0] <= depth)
     rows = np.nonzero(glass)[0]
     sky = np.linspace(1.8, 0.2, len(depth), dtype=np.float32)[rows, None] * light.total()[0]
-    picture[glass] += (glasses.tint.astype(np.float32) - picture[glass]) * np.float32(glasses.opacity) + 0.01 * sky
+    picture[glass] += (glasses.tint.astype(np.float32) - picture[glass]) * np.float32(
+        glasses.opacity
+    ) + 0.01 * sky

@@ -59,7 +59,12 @@ class PersonShader:
         self._iris_centre, self._iris_radius = head.iris_centre, head.iris_radius
 
     def shade(
-        self, surface: SeenSurface, skin: Complexion, hair: HairStyle, chart: tuple[Bytes, Bytes], light: Light
+        self,
+        surface: SeenSurface,
+        skin: Complexion,
+        hair: HairStyle,
+        chart: tuple[Bytes, Bytes],
+        light: Light,
     ) -> Floats:
         """Linear radiance [N, 3] of what is seen of a person; ``chart`` is of ``FaceChart.draw``."""
         material, values = surface.material, surface.values
@@ -75,13 +80,17 @@ class PersonShader:
         drawn = np.ascontiguousarray(texture_sample(chart[1][None], places)[0].T)
         albedo[:, on_skin] = _skin(own, strokes, drawn, skin, hair)
         gloss[on_skin] = drawn[SHINE] * np.float32(0.9 * skin.shine) * (1 - 0.8 * strokes)
-        albedo[:, on_hair] = skin.hair[:, None] * values[scene.SHADE, on_hair]
+        strands = 1 + np.float32(0.3) * np.sin(values[scene.ACROSS, on_hair])
+        albedo[:, on_hair] = skin.hair[:, None] * (values[scene.SHADE, on_hair] * strands)
+        bare = np.flatnonzero((material == Material.THING) & (values[scene.BARE] > 0))
+        albedo[:, bare] = skin.skin[:, None]
         albedo[:, eyes] = self._eyes(values[:, eyes], material[eyes], skin)
         albedo[:, mouth] = np.where(material[mouth] == Material.TONGUE, _TONGUE[:, None], skin.teeth[:, None])
         ambient = values[scene.AMBIENT].copy()
         ambient[on_hair] = 1.0
         for cavity in (eyes, mouth):
             ambient[cavity] = _cavity(surface, cavity)
+        ambient[mouth] *= np.float32(0.8)
         wet = np.concatenate([eyes, on_skin[own[scene.INSIDE] > 0.5]])
         return _lit(surface, albedo, gloss, ambient, wet, on_hair, light)
 
@@ -102,19 +111,26 @@ class PersonShader:
 
 
 def _skin(values: Floats, strokes: Floats, drawn: Floats, skin: Complexion, hair: HairStyle) -> Floats:
-    """Albedo [3, N] of skin with hair ``strokes`` [N] and what the chart says of it, ``drawn`` [4, N] (0-1)."""
+    """Albedo [3, N] of skin with hair ``strokes`` [N] and the chart's channels ``drawn`` [4, N]; 0-1 each."""
     melanin = drawn[PIGMENT] * np.float32(0.25 + 0.5 * skin.melanin) + np.float32(skin.melanin)
     blood = drawn[BLOOD] + np.float32(skin.blood - 0.5)
-    lips, inside, edge, up = (values[row] for row in (scene.LIPS, scene.INSIDE, scene.LID_EDGE, scene.MEAN_UP))
+    lips, inside, edge = values[scene.LIPS], values[scene.INSIDE], values[scene.LID_EDGE]
+    across, up, depth = values[scene.MEAN]
     height = drawn[RELIEF] - np.float32(0.5)
     lid = np.clip(1.2 - edge / np.float32(0.008), 0, 1) * (up > -0.002) * np.float32(skin.eyeshadow)
     line = np.where(up > -0.003, np.float32(skin.lash), np.float32(0.45 * skin.lash))
     lashes = np.clip(1.5 - edge / np.float32(0.0011), 0, 1) * line
     strokes = strokes * (1 - np.float32(0.95) * lips) * (1 - inside)
     on_brow = up > -0.012
-    hairline = values[scene.SCALP] + height * np.float32(1.6)
+    # hairs are told apart by where they are: the fractions of large numbers, -0.5 to 0.5
+    hairs = np.sin(
+        across * np.float32(1.3e4) + up * np.float32(7.1e3) + depth * np.float32(9.7e3)
+    ) * np.float32(4e2)
+    hairs -= np.round(hairs)
+    hairline = values[scene.SCALP]
+    hairline = hairline + (height + np.float32(0.8) * hairs) * np.minimum(5 * hairline, 1)
     hairline -= np.float32(25 * hair.recession / 0.05) * np.clip(up - np.float32(0.03), 0, 0.05)
-    covered = np.clip((hairline - np.float32(0.3)) / np.float32(0.5), 0, 1) * np.float32(hair.paint)
+    covered = np.clip((hairline - np.float32(0.2)) / np.float32(0.7), 0, 1) * np.float32(hair.paint)
     albedo = np.empty((3, len(up)), np.float32)
     for channel, plane in enumerate(albedo):
         absorbed = melanin * np.float32(-MELANIN_ABSORPTION[channel])
@@ -127,7 +143,7 @@ def _skin(values: Floats, strokes: Floats, drawn: Floats, skin: Complexion, hair
             plane += (skin.shadow[channel] - plane) * lid
         tone = skin.hair[channel]
         plane += (np.float32(0.35) * tone - plane) * lashes
-        plane += (np.where(on_brow, np.float32(0.8) * tone, skin.beard[channel]) - plane) * strokes
+        plane += (np.where(on_brow, skin.brow[channel], skin.beard[channel]) - plane) * strokes
         plane += (np.float32(0.7) * tone - plane) * covered
         plane += (_MOUTH[channel] - plane) * inside
     return albedo
@@ -147,7 +163,8 @@ def _cavity(surface: SeenSurface, cavity: IntArray) -> Floats:
     around = uniform_filter(open_, size=2 * half + 1, mode="constant")
     lower = np.roll(around, round(half * 0.5), axis=0)  # what is above shades more than what is below
     share = (around + lower)[rows - top, columns - left]
-    return np.clip(np.float32(0.28) + np.float32(0.575) * share, 0, 1)
+    visible: Floats = np.clip(np.float32(0.28) + np.float32(0.575) * share, 0, 1)
+    return visible
 
 
 def _lit(
@@ -186,7 +203,7 @@ def _lit(
         for channel, scatter in enumerate(_SCATTER):
             wrapped = np.clip((cosine + np.float32(scatter)) / np.float32((1 + scatter) ** 2), 0, 1) * reached
             radiance[channel] += (albedo[channel] * wrapped + lobe) * lamp.irradiance[channel]
-    return np.ascontiguousarray(radiance.T)
+    return np.ascontiguousarray(radiance.T, np.float32)
 
 
 def _dot(first: Floats, second: Floats) -> Floats:

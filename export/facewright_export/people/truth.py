@@ -36,7 +36,7 @@ class Light:
     """Radiance of a matte surface = albedo x (SH(normal) x ambient visibility + lamps x their visibility).
 
     Attributes:
-        environment: float32 [9, 3], SH of everything but the lamps, convolved with the cosine lobe, head space.
+        environment: float32 [9, 3], SH of all but the lamps, convolved with the cosine lobe, head space.
         lamps: those that cast shadows.
     """
 
@@ -45,9 +45,10 @@ class Light:
 
     def total(self) -> Floats:
         """SH [9, 3] of the environment and the lamps together, as if nothing cast a shadow."""
-        lit = [lamp_harmonics(lamp.direction, lamp.irradiance) for lamp in self.lamps]
-        whole: Floats = np.sum([self.environment, *lit], axis=0, dtype=np.float32)
-        return whole
+        whole = self.environment.astype(np.float64)
+        for lamp in self.lamps:
+            whole += lamp_harmonics(lamp.direction, lamp.irradiance)
+        return whole.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -113,5 +114,5 @@ def harmonics(directions: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 def lamp_harmonics(
     direction: npt.NDArray[np.floating], irradiance: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:
-    """SH [9, 3], convolved with the cosine lobe, of a far lamp of ``irradiance`` [3] from ``direction`` [3]."""
+    """SH [9, 3], convolved with the cosine lobe, of a lamp of ``irradiance`` [3] from ``direction`` [3]."""
     return np.outer(_LOBE * harmonics(direction), irradiance)

@@ -41,7 +41,9 @@ class Wardrobe:
         outside = (head.region("scalp") > 0.3) | (head.region("ears") > 0.5) | (head.region("neck") > 0.5)
         self._outside = np.flatnonzero(outside | (head.region("forehead") > 0.5))
         self._solve = np.linalg.pinv(np.concatenate([mean, np.ones((len(mean), 1))], 1)[self._outside])
-        self._eyes = [np.unique(head.triangles[head.part_triangles(f"eye_{side}")]) for side in ("left", "right")]
+        self._eyes = [
+            np.unique(head.triangles[head.part_triangles(f"eye_{side}")]) for side in ("left", "right")
+        ]
         self._ears = [self._ear_top(side) for side in (1.0, -1.0)]
 
     def dress(
@@ -57,16 +59,16 @@ class Wardrobe:
         hair = self._grower.grow(person.hair, random) if person.hair.grows else None
         return Dressed(
             hair=replace(hair, points=hair.points @ carry[:3] + carry[3]) if hair else None,
-            body=carried(worn.draw_body(random, person.skin.skin)),
+            body=carried(worn.draw_body(random)),
             hat=carried(worn.draw_hat(random)) if person.hat else None,
             glasses=self._glasses(neutral, vertices, random) if person.glasses else None,
-            occluder=carried(worn.draw_occluder(random, person.skin.skin)) if person.occluder else None,
+            occluder=carried(worn.draw_occluder(random)) if person.occluder else None,
         )
 
     def _glasses(self, neutral: Floats, vertices: Floats, random: np.random.Generator) -> worn.Glasses:
         eyes = np.stack([vertices[eye].mean(axis=0) for eye in self._eyes]).astype(np.float64)
         eyes[:, 2] += 0.012  # the eyeball's centre lies behind the pupil
-        ears = neutral[self._ears].astype(np.float64) + [[0.005, 0.004, 0], [-0.005, 0.004, 0]]
+        ears = neutral[self._ears].astype(np.float64) + np.array([[0.005, 0.004, 0], [-0.005, 0.004, 0]])
         bridge = self._head.landmarks(neutral)[_BRIDGE].astype(np.float64)
         return worn.draw_glasses(random, eyes, bridge, ears)
 

@@ -18,17 +18,20 @@ _AROUND: Final = 28  # points of a rim
 _TUBE: Final = 5  # corners of a frame's cross-section
 _TEMPLE: Final = 4  # points along a temple
 _HAT_ROWS, _HAT_COLUMNS = 9, 28
-_BODY_RINGS, _BODY_COLUMNS = 7, 32
+_BODY_RINGS, _BODY_COLUMNS = 7, 40
 FINGERS: Final = 5
 _FINGER_POINTS, _FINGER_SIDES = 7, 8
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Vertices float64 [N, 3] (metres, head space) and their linear RGB [N, 3]."""
+    """Vertices float64 [N, 3] (metres, head space), their linear RGB [N, 3], and where it is bare skin: above
+    0 of a height [N] in millimetres over the edge of the cloth, or everywhere (1) or nowhere (-1).
+    """
 
     vertices: FloatArray
     colour: FloatArray
+    bare: FloatArray | float = -1.0
 
 
 def sheet_triangles(rows: int, columns: int, closed: bool) -> IntArray:
@@ -56,13 +59,15 @@ def _tube(path: FloatArray, radius: float, sides: int) -> FloatArray:
     second = np.cross(ahead, first)
     angle = np.arange(sides) / sides * 2 * np.pi
     around = np.cos(angle)[:, None] * first[:, None] + np.sin(angle)[:, None] * second[:, None]
-    return (path[:, None] + radius * around).reshape(-1, 3)
+    tube: FloatArray = (path[:, None] + radius * around).reshape(-1, 3)
+    return tube
 
 
 GLASSES_TRIANGLES: Final = _joined(
     [sheet_triangles(_AROUND + 1, _TUBE, True)] * 2 + [sheet_triangles(_TEMPLE, _TUBE, True)] * 3,
     [(_AROUND + 1) * _TUBE] * 2 + [_TEMPLE * _TUBE] * 3,
 )
+_BEHIND_RIM: Final = np.array([0, 0, 0.0005])  # metres that a lens' edge lies behind its rim's middle
 _FAN: Final = np.array([[_AROUND, k, (k + 1) % _AROUND] for k in range(_AROUND)], np.int32)
 LENS_TRIANGLES: Final = _joined([_FAN, _FAN], [_AROUND + 1, _AROUND + 1])
 
@@ -108,19 +113,23 @@ def draw_glasses(
         ],
         axis=1,
     )
-    parts, lenses, hinges = [], [], []
+    parts: list[FloatArray] = []
+    lenses: list[FloatArray] = []
+    hinges: list[FloatArray] = []
     for side in (1, -1):
         x = side * (apart + rim[:, 0])
         # the front bends back a little towards the temples
         z = front - 0.012 * np.clip((np.abs(x) - 0.02) / 0.05, 0, 1.4) ** 2
         ring = np.stack([x, eyes[:, 1].mean() - drop + rim[:, 1], z], axis=1)
         parts.append(_tube(ring, thick, _TUBE))
-        lenses += [ring[:-1] - [0, 0, 0.0005], ring[:-1].mean(axis=0, keepdims=True) + [0, 0, 0.001]]
-        hinges.append(ring[0] + [0, height * 0.3, 0])
+        lenses += [ring[:-1] - _BEHIND_RIM, ring[:-1].mean(axis=0, keepdims=True) + 2 * _BEHIND_RIM]
+        hinges.append(ring[0] + np.array([0, height * 0.3, 0]))
     inner = apart - width
     span = np.linspace(-inner, inner, _TEMPLE)
     arch = 0.004 * (1 - (span / inner) ** 2)
-    middle = np.stack([span, np.full(_TEMPLE, eyes[:, 1].mean() - drop + 0.3 * height) + arch, np.full(_TEMPLE, front)], 1)
+    middle = np.stack(
+        [span, np.full(_TEMPLE, eyes[:, 1].mean() - drop + 0.3 * height) + arch, np.full(_TEMPLE, front)], 1
+    )
     parts.append(_tube(middle, thick, _TUBE))
     for hinge, ear in zip(hinges, ears, strict=True):
         temple = np.linspace(hinge, ear, _TEMPLE)
@@ -128,7 +137,9 @@ def draw_glasses(
         parts.append(_tube(temple, thick, _TUBE))
     frame = np.concatenate(parts)
     metal = random.random() < 0.3
-    colour = random.uniform(0.25, 0.6) if metal else random.uniform(0.005, 0.12, 3) * random.choice([0.3, 1, 2])
+    colour = (
+        random.uniform(0.25, 0.6) if metal else random.uniform(0.005, 0.12, 3) * random.choice([0.3, 1, 2])
+    )
     sun = random.random() < 0.15
     tint = random.uniform(0.0, 0.05, 3) if sun else random.uniform(0.2, 0.5, 3)
     opacity = random.uniform(0.75, 0.97) if sun else random.uniform(0.0, 0.12)
@@ -138,7 +149,7 @@ def draw_glasses(
 
 
 HAT_TRIANGLES: Final = _joined(
-    [sheet_triangles(_HAT_ROWS, _HAT_COLUMNS, True), sheet_triangles(3, _HAT_COLUMNS, False)],
+    [sheet_triangles(_HAT_ROWS, _HAT_COLUMNS, True), sheet_triangles(3, _HAT_COLUMNS, True)],
     [_HAT_ROWS * _HAT_COLUMNS, 3 * _HAT_COLUMNS],
 )
 
@@ -148,13 +159,12 @@ def draw_hat(random: np.random.Generator) -> Surface:
     low = random.uniform(0.04, 0.055)  # of the front edge above the pupils
     tilt = random.uniform(-0.35, -0.15)  # the edge is lower at the back
     turn = np.arange(_HAT_COLUMNS) / _HAT_COLUMNS * 2 * np.pi
-    steep = np.linspace(1, 0, _HAT_ROWS) ** 1.3  # 1 at the edge, 0 at the top
-    rise = np.sqrt(1 - steep**2) * random.uniform(0.085, 0.12)
-    round_ = np.sin(np.clip(steep, 0, 1) * np.pi / 2) ** 0.8
-    across, along = 0.083, 0.107
+    steep = np.linspace(0, np.pi / 2, _HAT_ROWS)  # from the edge to the top
+    round_ = np.cos(steep) ** random.uniform(0.45, 0.8)
+    across, along = random.uniform(0.089, 0.095), random.uniform(0.112, 0.118)
     x = np.outer(round_, np.sin(turn)) * across
     z = np.outer(round_, np.cos(turn)) * along - 0.072
-    y = low + tilt * (0.03 - z) + rise[:, None]
+    y = low + tilt * (0.03 - z) + (np.sin(steep) * random.uniform(0.09, 0.12))[:, None]
     crown = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     brim = np.repeat(crown[None, :_HAT_COLUMNS], 3, axis=0)
     if random.random() < 0.5:
@@ -172,16 +182,16 @@ def draw_hat(random: np.random.Generator) -> Surface:
 BODY_TRIANGLES: Final = sheet_triangles(_BODY_RINGS, _BODY_COLUMNS, True)
 
 
-def draw_body(random: np.random.Generator, skin: npt.NDArray[np.floating]) -> Surface:
-    """Shoulders under the mean head's neck, clothed from some height on."""
+def draw_body(random: np.random.Generator) -> Surface:
+    """Shoulders under the mean head's neck, clothed up to a collar."""
     turn = np.arange(_BODY_COLUMNS) / _BODY_COLUMNS * 2 * np.pi
     broad = random.uniform(0.17, 0.23)
     #                 height, half width, half depth, centre's depth
     rings = np.array(
         [
             [-0.135, 0.056, 0.054, -0.086],
-            [-0.156, 0.098, 0.056, -0.088],
-            [-0.168, 0.122, 0.068, -0.086],
+            [-0.156, 0.098, 0.064, -0.087],
+            [-0.168, 0.122, 0.073, -0.086],
             [-0.190, 0.165, 0.082, -0.084],
             [-0.235, broad, 0.096, -0.080],
             [-0.340, broad + 0.03, 0.115, -0.070],
@@ -190,21 +200,24 @@ def draw_body(random: np.random.Generator, skin: npt.NDArray[np.floating]) -> Su
     )
     x = np.outer(rings[:, 1], np.sin(turn))
     z = np.outer(rings[:, 2], np.cos(turn)) + rings[:, 3:]
-    y = np.repeat(rings[:, :1], _BODY_COLUMNS, 1) - 0.02 * np.cos(turn) * np.linspace(0.3, 1, _BODY_RINGS)[:, None]
+    y = (
+        np.repeat(rings[:, :1], _BODY_COLUMNS, 1)
+        - 0.02 * np.cos(turn) * np.linspace(0.3, 1, _BODY_RINGS)[:, None]
+    )
     vertices = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     cloth = random.uniform(0.01, 0.7, 3) * random.choice([0.15, 0.5, 1.0])
-    colour = np.broadcast_to(cloth, vertices.shape).copy()
-    collar = random.uniform(-0.200, -0.130) - 0.05 * random.random() * np.clip(np.cos(np.tile(turn, _BODY_RINGS)), 0, 1)
-    colour[vertices[:, 1] > collar] = skin
-    return Surface(vertices, colour)
+    collar = random.uniform(-0.185, -0.125) - random.uniform(0, 0.07) * np.clip(np.cos(turn), 0, 1) ** 2
+    bare = (vertices[:, 1] - np.tile(collar, _BODY_RINGS)) * 1e3
+    return Surface(vertices, np.broadcast_to(cloth, vertices.shape), bare)
 
 
 OCCLUDER_TRIANGLES: Final = _joined(
-    [sheet_triangles(_FINGER_POINTS, _FINGER_SIDES, True)] * FINGERS, [_FINGER_POINTS * _FINGER_SIDES] * FINGERS
+    [sheet_triangles(_FINGER_POINTS, _FINGER_SIDES, True)] * FINGERS,
+    [_FINGER_POINTS * _FINGER_SIDES] * FINGERS,
 )
 
 
-def draw_occluder(random: np.random.Generator, skin: npt.NDArray[np.floating]) -> Surface:
+def draw_occluder(random: np.random.Generator) -> Surface:
     """A hand's fingers, or a bar, before a part of the mean head's face."""
     hand = random.random() < 0.65
     centre = np.array([random.normal(0, 0.035), random.uniform(-0.1, 0.03), random.uniform(0.055, 0.08)])
@@ -226,5 +239,5 @@ def draw_occluder(random: np.random.Generator, skin: npt.NDArray[np.floating]) -
         round_ = thick * np.sqrt(np.clip(1.001 - np.clip((2 * np.abs(ends) - 0.75) / 0.25, 0, 1) ** 2, 0, 1))
         fingers.append((path[:, None] + tube * round_[:, None, None]).reshape(-1, 3))
     vertices = np.concatenate(fingers)
-    colour = skin if hand else random.uniform(0.01, 0.6, 3) * random.choice([0.1, 1.0])
-    return Surface(vertices, np.broadcast_to(colour, vertices.shape))
+    colour = random.uniform(0.01, 0.6, 3) * random.choice([0.1, 1.0])
+    return Surface(vertices, np.broadcast_to(colour, vertices.shape), 1.0 if hand else -1.0)

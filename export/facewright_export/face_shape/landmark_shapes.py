@@ -14,7 +14,12 @@ TO_HEAD_AXES = np.array([1.0, -1.0, -1.0])
 
 
 def landmark_shapes(landmarks: npt.NDArray[np.floating], reference: FloatArray) -> FloatArray:
-    """Mesh landmarks [N, 468, 3], millimetres, turned, moved and scaled onto a reference one by one.
+    """Mesh landmarks [N, 468, 3], millimetres, turned, moved and scaled onto a reference one by one."""
+    return posed_shapes(landmarks, reference)[0]
+
+
+def posed_shapes(landmarks: npt.NDArray[np.floating], reference: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """`landmark_shapes`, and the rotations [N, 3, 3] from the reference's axes to the camera's.
 
     Args:
         landmarks: [N, 478, 3] as the landmark network gives them, pixels.
@@ -29,7 +34,7 @@ def landmark_shapes(landmarks: npt.NDArray[np.floating], reference: FloatArray) 
     rotation = (u * sign[:, None]) @ vt
     scale = (singular * sign).sum(axis=1) / (centred**2).sum(axis=(1, 2))
     shapes: FloatArray = scale[:, None, None] * centred @ rotation.transpose(0, 2, 1)
-    return shapes
+    return shapes, TO_HEAD_AXES[:, None] * rotation.transpose(0, 2, 1)
 
 
 def reference_shape(landmarks: npt.NDArray[np.floating], radius: float) -> FloatArray:

@@ -2,7 +2,8 @@
 
 ``NETWORK_LANDMARKS [B, 478, 3]`` → ``IDENTITY_PRIOR [B, 160, 2]`` and ``EXPRESSION_PRIOR [B, 52, 2]`` (mean
 and standard deviation of each coefficient) and ``SHAPE_DISTANCE [B, 1]`` (how far the form of these landmarks
-lies from those of training, 1 being as far as one in a thousand of these).
+lies from those of training, 1 being as far as one in a thousand of these). ``LANDMARK_BIAS [B, 468, 2]``:
+what the landmark network is off on average at this pose, pixels: found minus true.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def face_shape_network(weights: FaceShapeWeights, blendshapes: bytes) -> onnx.Mo
     """The network of trained ``weights`` around ``face_blendshapes.tflite``."""
     graph = OnnxGraph()
     scores = write_face_blendshapes(graph, blendshapes)
-    shape = _landmark_shape(graph, weights.reference)
+    shape, rotation, scale = _landmark_shape(graph, weights.reference)
+    _bias(graph, weights.landmark_bias, rotation, scale)
     centred = graph.add("Sub", shape, graph.constant(weights.mean_shape))
     features = graph.add("Concat", centred, scores, axis=1)
 
@@ -60,13 +62,15 @@ def face_shape_network(weights: FaceShapeWeights, blendshapes: bytes) -> onnx.Mo
             "IDENTITY_PRIOR": (IDENTITY_SIZE, 2),
             "EXPRESSION_PRIOR": (EXPRESSION_SIZE, 2),
             "SHAPE_DISTANCE": (1,),
+            "LANDMARK_BIAS": (MESH_COUNT, 2),
         },
         _LICENCE,
     )
 
 
-def _landmark_shape(graph: OnnxGraph, reference: FloatArray) -> str:
-    """`landmark_shapes` without a singular value decomposition: ``[B, 1404]``."""
+def _landmark_shape(graph: OnnxGraph, reference: FloatArray) -> tuple[str, str, str]:
+    """`landmark_shapes` without a singular value decomposition: the shapes ``[B, 1404]``, the rotations onto
+    the reference ``[B, 3, 3]`` and the millimetres of a pixel ``[B, 1, 1]``."""
     mesh = graph.add("Mul", graph.slice("NETWORK_LANDMARKS", 1, 0, MESH_COUNT), graph.constant(TO_HEAD_AXES))
     centred = graph.add("Sub", mesh, graph.add("ReduceMean", mesh, axes=[1], keepdims=1))
     moment = graph.add("MatMul", graph.constant(reference.T), centred)  # [B, 3, 3]
@@ -81,7 +85,24 @@ def _landmark_shape(graph: OnnxGraph, reference: FloatArray) -> str:
     length = _norm(graph, centred)
     scale = graph.add("Div", alike, graph.add("Mul", length, length))
     turned = graph.add("MatMul", centred, graph.add("Transpose", rotation, perm=[0, 2, 1]))
-    return graph.reshape(graph.add("Mul", turned, scale), (-1, 3 * MESH_COUNT))
+    return graph.reshape(graph.add("Mul", turned, scale), (-1, 3 * MESH_COUNT)), rotation, scale
+
+
+def _bias(graph: OnnxGraph, by_term: FloatArray, rotation: str, scale: str) -> None:
+    """LANDMARK_BIAS: what the landmarks are off at this pose (`pose_terms`), pixels."""
+    to_reference = graph.slice(
+        rotation, 1, 2, 3
+    )  # its last row: the head's forward axis, as the camera sees it
+    aside = graph.reshape(graph.slice(to_reference, 2, 0, 1), (-1, 1))
+    down = graph.reshape(graph.slice(to_reference, 2, 1, 2), (-1, 1))
+    up = graph.add("Mul", down, graph.constant(TO_HEAD_AXES[1]))
+    both = graph.add("Concat", aside, up, axis=1)
+    squares, product = graph.add("Mul", both, both), graph.add("Mul", aside, up)
+    one = graph.add("Add", graph.add("Mul", aside, graph.constant(0.0)), graph.constant(1.0))
+    terms = graph.add("Concat", one, both, squares, product, axis=1)
+    millimetres = graph.add("MatMul", terms, graph.constant(by_term.reshape(len(by_term), -1)))
+    flat = graph.reshape(millimetres, (-1, MESH_COUNT, 2))
+    graph.add("Div", flat, scale, output="LANDMARK_BIAS")
 
 
 def _norm(graph: OnnxGraph, matrix: str) -> str:

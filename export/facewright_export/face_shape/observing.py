@@ -53,6 +53,8 @@ class PeopleObserver:
             landmarks=np.concatenate(found)[kept],
             identity=np.array([batch.truths[i].identity for i in kept]),
             expression=np.array([batch.truths[i].expression for i in kept]),
+            intrinsics=np.array([batch.truths[i].intrinsics for i in kept]),
+            head_to_camera=np.array([batch.truths[i].head_to_camera for i in kept]),
         )
 
 
@@ -75,7 +77,7 @@ def read_people(folder: Path) -> ObservedPeople:
         landmarks,
         _blendshape_scores(landmarks, folder / "face_blendshapes.onnx"),
         joined["identity"].astype(np.float64),
-        joined["expression"].astype(np.float64),
+        *(joined[name].astype(np.float64) for name in ("expression", "intrinsics", "head_to_camera")),
     )
 
 

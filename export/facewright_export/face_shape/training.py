@@ -19,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from facewright.fit.camera import Camera
 from facewright.fit.landmark_basis import MESH_COUNT
 from facewright.head.head_model import HeadModel
 from facewright_client.contract import EXPRESSION_SIZE
-from facewright_export.face_shape.landmark_shapes import landmark_shapes, reference_shape
+from facewright_export.face_shape.landmark_bias import landmark_bias, pose_terms
+from facewright_export.face_shape.landmark_shapes import posed_shapes, reference_shape
 from facewright_export.face_shape.weights import IDENTITY_REGRESSED, FaceShapeWeights
 
 FloatArray = npt.NDArray[np.float64]
@@ -74,12 +76,22 @@ class ObservedPeople:
         scores: float32 [N, 52], the blendshape network's of these.
         identity: float64 [N, 160].
         expression: float64 [N, 52].
+        intrinsics, head_to_camera: float64 [N, 3, 3] and [N, 3, 4], of the landmark network's input.
     """
 
     landmarks: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     identity: FloatArray
     expression: FloatArray
+    intrinsics: FloatArray
+    head_to_camera: FloatArray
+
+    def cameras(self) -> list[Camera]:
+        """Of each."""
+        return [
+            Camera(pose[:, :3], pose[:, 3], float(lens[0, 0]), lens[:2, 2])
+            for lens, pose in zip(self.intrinsics, self.head_to_camera, strict=True)
+        ]
 
 
 def train_face_shape(
@@ -89,7 +101,8 @@ def train_face_shape(
     count = len(people.landmarks)
     known = np.arange(count) < round(count * (1 - HELD_OUT))
     reference = _upright(head, reference_shape(people.landmarks[known], RADIUS))
-    shapes = landmark_shapes(people.landmarks, reference).reshape(count, -1)
+    turned, rotation = posed_shapes(people.landmarks, reference)
+    shapes = turned.reshape(count, -1)
     mean_shape = shapes[known].mean(axis=0)
     centred = shapes - mean_shape
     noise = np.kron(ERROR.shared_covariance(reference) + ERROR.own**2 * np.eye(MESH_COUNT), np.eye(3))
@@ -106,6 +119,13 @@ def train_face_shape(
     return FaceShapeWeights(
         reference=reference,
         mean_shape=mean_shape,
+        landmark_bias=landmark_bias(
+            head,
+            people.landmarks,
+            np.concatenate([people.identity, people.expression], axis=1),
+            people.cameras(),
+            pose_terms(rotation),
+        ),
         identity_weights=identity,
         identity_bias=bias,
         identity_common=np.zeros(IDENTITY_REGRESSED),

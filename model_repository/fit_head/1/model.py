@@ -40,6 +40,7 @@ class TritonPythonModel(StageModel):
             ShapePrior.regressed(
                 request.array(tensors.IDENTITY_PRIOR),
                 request.array(tensors.EXPRESSION_PRIOR),
+                request.array(tensors.LANDMARK_BIAS),
                 float(request.array(tensors.SHAPE_DISTANCE)[0]),
             ),
         )

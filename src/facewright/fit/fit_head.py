@@ -22,7 +22,7 @@ from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigi
 from facewright.fit.expression_prior import build_expression_prior
 from facewright.fit.face_form import MirroredLandmarks, form_warnings
 from facewright.fit.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, LandmarkError
-from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution
+from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution, box_quadratic
 from facewright.fit.gaze import Gaze, SeenIris, seen_irises
 from facewright.fit.landmark_basis import MESH_COUNT, OPENING, build_landmark_basis
 from facewright.fit.shape_prior import ShapePrior
@@ -55,6 +55,11 @@ EXIF_LOG_FOCAL_SIGMA: Final = 0.05
 GIVEN_LOG_FOCAL_SIGMA: Final = 0.01
 #: Median reprojection error, % of the pupil distance, above which the fit is called poor.
 POOR_MEDIAN_PERCENT: Final = 2.0
+#: An expression that is shown this much may be shown more, by so much (1 sigma), and the corrective field
+#: hold the rest; what it holds beside is of this size.
+LEAST_SHOWN: Final = 0.1
+EXPLAINED_SIGMA: Final = 0.3
+FIELD_ERROR: Final = 0.001  # metres
 #: Shapes of which small weights stay in the neutral (`HeadFitSettings.largest_habitual`). What parts the lips
 #: (`landmark_basis.OPENING`) always goes.
 HABITUAL_SHAPES: Final = ("brow", "cheek", "mouth", "nose")
@@ -158,9 +163,10 @@ class HeadFitter:
         clock = LapClock()
         face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
         focal, warnings = _expected_focal(face, info, focal_px)
-        seen = Observation(
-            face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma, shape_prior
-        )
+        pixels = face.crop[:MESH_COUNT]
+        if shape_prior is not None:
+            pixels = pixels - shape_prior.landmark_bias @ np.asarray(landmark_to_crop, np.float64)[:2, :2].T
+        seen = Observation(pixels, focal.pixels / face.photo_scale, focal.log_sigma, shape_prior)
         start = Solution(
             self._starting_camera(face, seen, crop_to_photo, info), self.optimiser.expected(shape_prior)
         )
@@ -223,11 +229,10 @@ class HeadFitter:
             warnings=[*warnings, *form, *_warnings(yaw, after, irises)],
             milliseconds=clock.milliseconds,
         )
-        coefficients = solution.coefficients.astype(np.float32)
         return HeadFit(
             landmarks=face.photo.astype(np.float32),
             identity=self._identity(solution),
-            expression=coefficients[self.optimiser.expression],
+            expression=fit.expression,
             eye_rotation=fit.eyes.astype(np.float32),
             intrinsics=camera.intrinsics(),
             head_to_camera=camera.extrinsics(),
@@ -286,6 +291,9 @@ class HeadFitter:
         correction = coefficients[self.optimiser.linear_size :]
         field = self.basis.field.displacement(correction)
         opening = self.basis.field.displacement(self.basis.opening @ (self.basis.opening.T @ correction))
+        explained = self._explained(expression, correction)
+        field -= np.tensordot(explained, self.head.expression_basis, 1)
+        expression = expression + explained
         moved = np.tensordot(expression, self.head.expression_basis, 1)
         for eye in self.gaze.eyes:
             moved[eye.vertices] = 0.0  # eyeballs turn, below; a linear addition would shrink them
@@ -305,7 +313,23 @@ class HeadFitter:
             joints[eye.joint, 0] += shift
         fitted += moved
         self.gaze.turn(fitted, joints, angles)
-        return _Assembled(fitted, neutral, angles)
+        return _Assembled(fitted, neutral, expression, angles)
+
+    def _explained(
+        self, expression: NDArray[np.float32], correction: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """What more of the shapes [52] that are shown the corrective field holds: it is no person's form."""
+        shown = np.flatnonzero((expression > LEAST_SHOWN) & self.optimiser.prior.free)
+        if len(shown) == 0:
+            return np.zeros_like(expression)
+        landmarks = self.basis.landmarks.basis.astype(np.float64)
+        moved = landmarks[:, :, self.optimiser.expression][:, :, shown].reshape(-1, len(shown))
+        field = (landmarks[:, :, self.optimiser.linear_size :] @ correction).ravel()
+        gram = moved.T @ moved + (FIELD_ERROR / EXPLAINED_SIGMA) ** 2 * np.eye(len(shown))
+        more = box_quadratic(gram, moved.T @ field, np.zeros(len(shown)), 1.0 - expression[shown])
+        explained = np.zeros_like(expression)
+        explained[shown] = more
+        return explained
 
     def _pupil_distance(self, neutral: NDArray[np.float32]) -> float:
         joints = self.head.joints(neutral)
@@ -331,6 +355,7 @@ class HeadFitter:
 class _Assembled:
     fitted: NDArray[np.float32]
     neutral: NDArray[np.float32]
+    expression: NDArray[np.float32]
     eyes: NDArray[np.float64]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facewright.core.errors import FacewrightError
-from facewright.core.settings import BY_EYE
+from facewright.core.settings import BY_GEOMETRY
 from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, ErrorCode
 
 
@@ -25,8 +25,8 @@ class ShapePriorSettings:
     neighbours. The fit takes them for independent, so what it has to say of the same person counts less.
     """
 
-    identity_share: Annotated[float, "times the regression's own sigma", BY_EYE] = 0.3
-    expression_share: Annotated[float, "times the regression's own sigma", BY_EYE] = 0.5
+    identity_share: Annotated[float, "times the regression's own sigma", BY_GEOMETRY] = 0.2
+    expression_share: Annotated[float, "times the regression's own sigma", BY_GEOMETRY] = 0.35
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,31 @@ class ShapePrior:
     Args:
         identity: float64 [160, 2]: mean and standard deviation.
         expression: float64 [52, 2]: the same. A mean of zero says that nothing is known.
+        landmark_bias: float64 [468, 2], what the landmark network is off on average where the head looks so,
+            pixels of its input: found minus true.
         distance: how far the face is from those that the regression was trained on, 1 being as far as one in
             a thousand of these.
     """
 
     identity: NDArray[np.float64]
     expression: NDArray[np.float64]
-    distance: float = 0.0
+    landmark_bias: NDArray[np.float64]
+    distance: float
 
     @staticmethod
     def regressed(
-        identity: NDArray[np.floating], expression: NDArray[np.floating], distance: float
+        identity: NDArray[np.floating],
+        expression: NDArray[np.floating],
+        landmark_bias: NDArray[np.floating],
+        distance: float,
     ) -> ShapePrior:
         """What a network's tensors say."""
-        return ShapePrior(np.asarray(identity, np.float64), np.asarray(expression, np.float64), distance)
+        return ShapePrior(
+            np.asarray(identity, np.float64),
+            np.asarray(expression, np.float64),
+            np.asarray(landmark_bias, np.float64),
+            distance,
+        )
 
     def __post_init__(self) -> None:
         for name, array, size in (

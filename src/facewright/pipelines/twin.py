@@ -47,7 +47,7 @@ FACE_LANDMARKS: Final = Network(
 FACE_SHAPE: Final = Network(
     "face_shape",
     (tensors.NETWORK_LANDMARKS,),
-    (tensors.IDENTITY_PRIOR, tensors.EXPRESSION_PRIOR, tensors.SHAPE_DISTANCE),
+    (tensors.IDENTITY_PRIOR, tensors.EXPRESSION_PRIOR, tensors.LANDMARK_BIAS, tensors.SHAPE_DISTANCE),
     expected_s=0.003,
     weights=(Weights("face_shape.onnx", "Apache-2.0"),),
 )
@@ -58,6 +58,7 @@ FIT_HEAD: Final = Stage(
         tensors.FACE_SCORE,
         tensors.IDENTITY_PRIOR,
         tensors.EXPRESSION_PRIOR,
+        tensors.LANDMARK_BIAS,
         tensors.SHAPE_DISTANCE,
         tensors.LANDMARK_TO_CROP,
         tensors.CROP_TO_PHOTO,

@@ -13,7 +13,6 @@ from typing import Final
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway.exposition import family
-from facewright.gateway.faults import log_fault
 from facewright.gateway.rest.errors import RequestError
 from facewright.gateway.rest.job import Job, Key, Work
 from facewright_client.contract import ErrorCode
@@ -67,18 +66,25 @@ class Jobs:
         self._gone: OrderedDict[str, tuple[str, str]] = OrderedDict()  # by id: whose it was, and why
         self._changed = asyncio.Event()
 
-    def start(self, caller: str, work: Work, key: Key | None = None) -> Job:
-        """Begin some work, or join what was begun under the same key.
+    def begun_under(self, caller: str, key: Key) -> Job | None:
+        """What a caller has begun under a key.
 
         Raises:
-            FacewrightError: BAD_REQUEST (422): the key stands for another request; OVERLOADED: too many run.
+            RequestError: 422: the key stands for another request.
         """
-        if key is not None and (known := self._by_key.get((caller, key.text))) is not None:
-            if known.key != key:
-                raise RequestError(
-                    422, "this Idempotency-Key was sent with another request", "make a new key for each"
-                )
-            return known
+        job = self._by_key.get((caller, key.text))
+        if job is not None and job.key != key:
+            raise RequestError(
+                422, "this Idempotency-Key was sent with another request", "make a new key for each"
+            )
+        return job
+
+    def start(self, caller: str, work: Work, key: Key | None = None) -> Job:
+        """Begin some work, under a key that nothing was begun under.
+
+        Raises:
+            FacewrightError: OVERLOADED: too many run.
+        """
         self._make_room(caller)
         job = Job(caller, work, key)
         self._jobs[job.id] = job
@@ -147,9 +153,6 @@ class Jobs:
 
     def _end(self, job: Job) -> None:
         """A job's work is over."""
-        error = None if job.task.cancelled() else job.task.exception()
-        if error is not None and not isinstance(error, FacewrightError):
-            log_fault(f"job {job.id}", error)
         if self._jobs.get(job.id) is job:
             settings = self._settings
             if job.failure is not None and job.failure.code not in _LASTING:

@@ -59,8 +59,8 @@ class Tracing:
         """What the standard variables ask for; None: no traces.
 
         Raises:
-            FacewrightError: BAD_OPTION: there is no such package, the protocol is another, or a variable is not
-                what it should be.
+            FacewrightError: BAD_OPTION: there is no such package, or a variable is not what it should be, the
+                protocol among them.
         """
         asked = next((name for name in ENDPOINTS if environment.get(name)), None)
         disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"

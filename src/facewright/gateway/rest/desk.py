@@ -65,10 +65,11 @@ class Desk:
             answer = await while_awaited(request.receive, self._done(work, form))
             return HeldResponse(lambda _share: nullcontext(answer), self._memory, first.caller.name)
         # What is returned holds no calls: of those who join a job, nobody's photos are kept.
-        job = await self._job(first.caller.name, calls, work, handling.key)
+        job, joined = await self._job(calls, work, handling.key)
         if handling.asynchronous:
             return self._held(job, partial(self._accepted, request, job, form, handling.wait_s))
-        return self._held(job, partial(self._end, request, job, form, first.deadline))
+        deadline = first.deadline if joined else None  # else it is the job's own
+        return self._held(job, partial(self._end, request, job, form, deadline))
 
     async def job(self, request: Request, caller: str) -> Response:
         """How far a job is: JSON, or events until its end."""
@@ -87,20 +88,20 @@ class Desk:
         self._jobs.delete(self._jobs.of(caller, request.path_params["id"]))
         return Response(None, 204)
 
-    async def _job(self, caller: str, calls: Sequence[Call], work: Work, text: str | None) -> Job:
-        """One that was begun under the same key, or a new one."""
-        key = None
+    async def _job(self, calls: Sequence[Call], work: Work, text: str | None) -> tuple[Job, bool]:
+        """One that was begun under the same key, or a new one; and whether it was begun before."""
+        caller, key = calls[0].caller.name, None
         if text is not None:
             key = Key(text, await asyncio.to_thread(_digest, calls))  # a megabyte takes milliseconds
             known = self._jobs.begun_under(caller, key)
             if known is not None:
-                return known
+                return known, True
         job = self._jobs.start(caller, work, key)
         await asyncio.sleep(0)  # it has begun: what is refused at once is no job
         if job.failure is not None:
             self._jobs.delete(job)
             raise job.failure
-        return job
+        return job, False
 
     def _held(self, job: Job, make: Making) -> Response:
         return HeldResponse(make, self._memory, job.caller)

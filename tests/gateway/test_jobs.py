@@ -174,6 +174,21 @@ def test_a_deleted_job_is_stopped_and_its_followers_are_told() -> None:
     run_in_virtual_time(scenario())
 
 
+def test_refusals_do_not_push_out_what_is_known_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facewright.gateway.rest.jobs._MOST_GONE", 1)
+
+    async def scenario() -> None:
+        jobs = Jobs()
+        job = jobs.start("ann", _work())
+        jobs.delete(job)
+        refused = jobs.start("ann", _work(0.0))
+        jobs.discard(refused)
+        await refused.ended_within(1.0)
+        assert (_status(jobs, "ann", job.id), _status(jobs, "ann", refused.id)) == (410, 404)
+
+    run_in_virtual_time(scenario())
+
+
 def test_a_stop_waits_until_every_end_was_told() -> None:
     async def scenario() -> None:
         jobs = Jobs(JobSettings(kept_s=60))

@@ -99,7 +99,7 @@ class Desk:
         job = self._jobs.start(caller, work, key)
         await asyncio.sleep(0)  # it has begun: what is refused at once is no job
         if job.failure is not None:
-            self._jobs.delete(job)
+            self._jobs.discard(job)
             raise job.failure
         return job, False
 

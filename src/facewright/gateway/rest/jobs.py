@@ -112,6 +112,10 @@ class Jobs:
         job.task.cancel()
         self._drop(job, "was deleted")
 
+    def discard(self, job: Job) -> None:
+        """Forget a job that nobody was told of: refusals come by the thousand."""
+        self._drop(job, None)
+
     def collect(self, job: Job) -> None:
         """Note that a job's end was told."""
         job.collected = job.task.done()
@@ -166,7 +170,8 @@ class Jobs:
                 self._drop(first, f"was dropped: {settings.kept_bytes} bytes of results are kept")
         self._announce()
 
-    def _drop(self, job: Job, why: str) -> None:
+    def _drop(self, job: Job, why: str | None) -> None:
+        """Keep no more of a job than why; None: not even that."""
         if self._jobs.pop(job.id, None) is None:
             return
         self._forget_key(job)
@@ -176,9 +181,10 @@ class Jobs:
             self._held[job.caller] -= _size(job)
             if not self._held[job.caller]:
                 del self._held[job.caller]
-        self._gone[job.id] = job.caller, why
-        if len(self._gone) > _MOST_GONE:
-            self._gone.popitem(last=False)
+        if why is not None:
+            self._gone[job.id] = job.caller, why
+            if len(self._gone) > _MOST_GONE:
+                self._gone.popitem(last=False)
         self._announce()
 
     def _forget_key(self, job: Job) -> None:

@@ -24,7 +24,7 @@ from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import Encryption
 from facewright.gateway.figures_page import door_text, house_text, triton_text
 from facewright.gateway.followed_files import Reloadable, follow
-from facewright.gateway.heap import give_back_memory
+from facewright.gateway.heap import give_back_memory, keep_memory
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import Doorway, GrpcDoor
 from facewright.gateway.marks import Instance, Marks
@@ -191,6 +191,7 @@ class Gateway:
             self._departures.close()
             raise
         followed: list[Reloadable] = [self._callers, *([encryption] if encryption else [])]
+        keep_memory()
         self._chores = asyncio.gather(follow(*followed), give_back_memory())
         await self._grpc.start()
         await self._rest.start()

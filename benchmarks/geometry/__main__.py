@@ -2,8 +2,9 @@
 
     .venv/bin/python -m benchmarks.geometry --heads 20
 
-People are drawn from the open head's own prior (ICT-FaceKit's), painted and photographed; the stages run in
-this process. So this is a regression check: what counts as truth is a scan of somebody who is in no prior.
+People (`facewright_export.people`) are drawn from the open head's own prior, ICT-FaceKit's, and photographed;
+the stages run in this process. So this is a regression check: what counts as truth is a scan of somebody who
+is in no prior.
 Compared is the skin within 95 mm of the tip of the nose. The mean head, fitted to nobody, is measured beside.
 """
 

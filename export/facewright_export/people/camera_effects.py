@@ -18,7 +18,8 @@ _LINEAR: Final = np.arange(_STEPS, dtype=np.float64) / (_STEPS - 1)
 _SRGB: Final = np.where(
     _LINEAR <= 0.0031308, 12.92 * _LINEAR, 1.055 * np.maximum(_LINEAR, 1e-6) ** (1 / 2.4) - 0.055
 )
-#: Noise of unit variance.
+#: A sheet of noise of unit variance, and how many places on it a photo's may begin at, each way.
+_SHIFTS: Final = 120
 _GRAIN: Final = np.random.Generator(np.random.PCG64(0)).standard_normal((509, 509, 3), np.float32)
 
 
@@ -42,6 +43,8 @@ def photographed(linear: Floats, random: np.random.Generator) -> Bytes:
     contrast = random.uniform(0, 0.35)
     curve = bent + contrast * (bent * bent * (3 - 2 * bent) - bent)
     image = Image.fromarray(srgb_bytes(linear * gains, curve))
+    if random.random() < 0.04:
+        image = image.convert("L").convert("RGB")
     if random.random() < 0.35:
         small = int(side * random.uniform(0.35, 0.9))
         image = image.resize(
@@ -62,12 +65,14 @@ def photographed(linear: Floats, random: np.random.Generator) -> Bytes:
 def _noisy(image: Image.Image, random: np.random.Generator) -> Image.Image:
     """Grain, partly common to the colours."""
     pixels = np.asarray(image)
-    height, width = pixels.shape[:2]
-    sigma = random.uniform(1, 7)
-    row, column = random.integers(0, _GRAIN.shape[0], 2)
-    # parts of a sheet that is large enough not to repeat within a picture
-    rows = np.arange(row, row + height)[:, None] % _GRAIN.shape[0]
-    grain = _GRAIN[rows, np.arange(column, column + width) % _GRAIN.shape[1]] * np.float32(sigma)
-    shared = grain[..., :1] if random.random() < 0.5 else np.float32(0)
-    noisy = pixels + (grain + shared) * np.float32(0.7)
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+    sheet = _GRAIN
+    if len(pixels) + _SHIFTS > len(sheet):
+        repeats = -(-(len(pixels) + _SHIFTS) // len(sheet))
+        sheet = np.tile(sheet, (repeats, repeats, 1))
+    sigma = np.float32(random.uniform(1, 7))
+    row, column = random.integers(0, _SHIFTS, 2)
+    grain = sheet[row : row + len(pixels), column : column + pixels.shape[1]] * (np.float32(0.7) * sigma)
+    if random.random() < 0.5:
+        grain += grain[..., :1].copy()
+    grain += pixels
+    return Image.fromarray(np.clip(grain, 0, 255, out=grain).astype(np.uint8))

@@ -36,6 +36,8 @@ BEARDS: Final[dict[str, tuple[Line, ...]]] = {
         ),
     ),
 }
+#: The middle of a brow, from its inner end.
+BROW: Final[Line] = ((9, 10.5), (15, 13.0), (25, 16.5), (38, 19.0), (50, 15.5), (57, 11.5))
 #: Lines that age draws: canonical millimetres of one half of the face.
 CREASES: Final = (
     ((0, 36), (18, 38), (36, 35)),

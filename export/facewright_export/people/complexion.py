@@ -86,7 +86,7 @@ def draw_complexion(random: np.random.Generator, beard_kinds: tuple[str, ...]) -
         stick = np.array([random.uniform(0.25, 0.6), random.uniform(0.02, 0.15), random.uniform(0.03, 0.2)])
         lips = lips + (stick * (1 - 0.5 * melanin) - lips) * random.uniform(0.3, 0.9)
     # eyes of dark people are darker and warmer: a white sclera in a dark face reads as a negative
-    sclera = np.array([0.60, 0.55, 0.51]) * (1 - 0.45 * melanin) * [1, 1 - 0.08 * melanin, 1 - 0.2 * melanin]
+    sclera = np.array([0.60, 0.55, 0.51]) * (1 - 0.52 * melanin) * [1, 1 - 0.08 * melanin, 1 - 0.2 * melanin]
     dark_eyes = melanin > 0.45 or random.random() < 0.3
     iris = _IRISES[random.integers(2) if dark_eyes else random.integers(len(_IRISES))]
     return Complexion(
@@ -97,7 +97,7 @@ def draw_complexion(random: np.random.Generator, beard_kinds: tuple[str, ...]) -
         hair=hair.astype(np.float32),
         brow=(natural * random.uniform(0.5, 0.9)).astype(np.float32),
         beard=(natural * random.uniform(0.7, 1.1) + [0.01, 0.004, 0.0]).astype(np.float32),
-        iris=(iris * random.uniform(0.7, 1.3)).astype(np.float32),
+        iris=(iris * random.uniform(0.7, 1.3) * (1 - 0.4 * melanin)).astype(np.float32),
         sclera=(sclera * random.uniform(0.85, 1.05)).astype(np.float32),
         teeth=(np.array([0.56, 0.50, 0.41]) * random.uniform(0.75, 1.1)).astype(np.float32),
         pupil=float(random.uniform(0.3, 0.55)),
@@ -126,6 +126,6 @@ def _hair_colour(random: np.random.Generator, melanin: float, age: float) -> npt
     if random.random() < 0.12 * pale:
         colour = np.array([0.25, 0.075, 0.025]) * random.uniform(0.5, 1.2)
     grey = float(np.clip((age - 0.55) / 0.35 + random.normal(0, 0.2), 0, 1))
-    white = np.array([0.42, 0.41, 0.40]) * random.uniform(0.5, 1.1)
+    white = np.array([0.45, 0.42, 0.385]) * random.uniform(0.5, 1.1)
     greyed: npt.NDArray[np.float64] = colour + (white - colour) * grey
     return greyed

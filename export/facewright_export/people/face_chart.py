@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from facewright.head.head_model import HeadModel
-from facewright_export.people.chart_patterns import BEARDS, CREASES, Line, noise
+from facewright_export.people.chart_patterns import BEARDS, BROW, CREASES, Line, noise
 from facewright_export.people.complexion import Complexion
 
 Floats = npt.NDArray[np.float32]
@@ -54,6 +54,7 @@ class FaceChart:
         # larger than a chart: people get a part of one
         larger = (_COARSE[0] + 100, _COARSE[1] + 100)
         self._noises = [noise(random, larger, octaves, 9) for octaves in (3, 4, 5) * (_NOISES // 3)]
+        self._brow_middles = [self._texels(np.array(BROW) * [side, 1]) for side in (-1, 1)]
         self._stubble = self._stubble_pattern(random)
         self._beards = {name: self._beard(polygons, random) for name, polygons in BEARDS.items()}
         self._creases = [self._crease(line) for line in CREASES]
@@ -104,16 +105,15 @@ class FaceChart:
     def _brows(self, skin: Complexion, random: np.random.Generator) -> Bytes:
         """Brows as strokes: upright near the nose, then along the arch; uint8 [HEIGHT, WIDTH]."""
         zoom = 2
-        middle = np.array([[9, 10.5], [15, 13.0], [25, 16.5], [38, 19.0], [50, 15.5], [57, 11.5]])
-        middle[:, 1] += skin.brow_lift + random.normal(0, 1.0) * np.array([0, 0, 0.5, 1, 0, -1])
         half = np.interp(np.linspace(0, 1, 6), [0, 0.15, 0.6, 1], [3.4, 4.2, 3.3, 1.0]) * skin.brow_width
         reach, above, below = _BROW_BOX
         corner = int((HALF_WIDTH - reach) * PER_MM), int((TOP - above) * PER_MM)
         picture = Image.new("L", (int(2 * reach * PER_MM * zoom), int((above - below) * PER_MM * zoom)))
         pen = ImageDraw.Draw(picture)
         count = int(190 * skin.brow_density)
-        places = self._texels(np.concatenate([middle * [-1, 1], middle])) - corner
-        for side, spine in zip((-1, 1), np.split(places * zoom, 2), strict=True):
+        lift = skin.brow_lift + random.normal(0, 1.0) * np.array([0, 0, 0.5, 1, 0, -1])
+        for side, middle in zip((-1, 1), self._brow_middles, strict=True):
+            spine = (middle - np.stack([np.zeros(6), lift * PER_MM], axis=1) - corner) * zoom
             at, along, across = (
                 np.linspace(0, 1, 6),
                 random.uniform(0, 1, count),

@@ -70,7 +70,7 @@ def draw_hair_style(random: np.random.Generator, hat: bool) -> HairStyle:
         "long": (0.22, 0.36),
         "curly": (0.05, 0.16),
     }[kind]
-    volume = {"curly": (0.02, 0.05), "short": (0.006, 0.02)}.get(str(kind), (0.006, 0.016))
+    volume = {"curly": (0.02, 0.05), "short": (0.003, 0.01)}.get(str(kind), (0.004, 0.013))
     return HairStyle(
         length=float(random.uniform(low, high)),
         thickness=float(random.uniform(*volume)) if not hat else 0.003,

@@ -21,9 +21,7 @@ SHADOW_REACH: Final = 0.25
 _BIAS: Final = 0.004
 #: Of what the lamps' depth images show, head space.
 _MIDDLE: Final = np.array([0, -0.03, -0.05], np.float32)
-_TAPS: Final = np.array(
-    [[0, 0], [1, 0.3], [-1, -0.3], [-0.3, 1], [0.3, -1], [0.6, 0.6], [-0.6, 0.6], [0.6, -0.6], [-0.6, -0.6]]
-)
+_TAPS: Final = np.array([[0, 0], [1, 0.2], [-1, -0.2], [-0.2, 1], [0.2, -1], [0.5, 0.5], [-0.5, -0.5]])
 
 
 def luminance(colour: Floats) -> float:
@@ -92,13 +90,16 @@ def _exposure(
     return float(wanted / skin_luminance / max(light, 0.05))
 
 
-def lamp_visibility(lamp: Lamp, vertices: Floats, normals: Floats, triangles: IntArray) -> Floats:
-    """Share [V] of a lamp's light that reaches each vertex past the rest of the mesh.
+def lamp_visibility(
+    lamp: Lamp, vertices: Floats, normals: Floats, triangles: IntArray, lit: npt.NDArray[np.int64]
+) -> Floats:
+    """Share [V] of a lamp's light that reaches vertices past the rest of the mesh.
 
     Args:
         lamp: the lamp.
         vertices, normals: float32 [V, 3], head space; normals of any length.
         triangles: int32 [F, 3], that cast shadows.
+        lit: int64 [L], the vertices that matter; all others get 1.
     """
     direction = lamp.direction.astype(np.float64)
     across = np.cross(direction, [0.0, 1.0, 0.0])
@@ -108,14 +109,17 @@ def lamp_visibility(lamp: Lamp, vertices: Floats, normals: Floats, triangles: In
     clip = np.ones((1, len(vertices), 4), np.float32)
     clip[0, :, :3] = (vertices - _MIDDLE) @ axes.astype(np.float32)
     depth = rasterize(clip, triangles, SHADOW_SIDE, SHADOW_SIDE).depth[0].ravel()
-    place = (clip[0, :, :2] + 1) * np.float32(SHADOW_SIDE / 2)
+    seen, facing = clip[0, lit].T.copy(), normals[lit] @ lamp.direction
     # from a point before the surface, and more so where it is seen at a slant
-    length = np.linalg.norm(normals, axis=1) + np.float32(1e-9)
-    slant = 1 - np.abs(normals @ lamp.direction) / length
-    nearest = clip[0, :, 2] - (_BIAS / SHADOW_REACH * (1 + 2 * slant)).astype(np.float32)
+    slant = 1 - np.abs(facing) / (np.linalg.norm(normals[lit], axis=1) + np.float32(1e-9))
+    nearest = seen[2] - np.float32(_BIAS / SHADOW_REACH) * (1 + 2 * slant)
     reach = max(lamp.softness / SHADOW_REACH * SHADOW_SIDE / 2, 0.8)
-    visible = np.zeros(len(vertices), np.float32)
-    for tap in _TAPS:
-        pixel = np.clip(place + (tap * reach).astype(np.float32), 0, SHADOW_SIDE - 1).astype(np.int32)
-        visible += nearest <= depth[pixel[:, 1] * SHADOW_SIDE + pixel[:, 0]]
-    return visible / np.float32(len(_TAPS))
+    column, row = (seen[:2] + 1) * np.float32(SHADOW_SIDE / 2)
+    reached = np.zeros(len(lit), np.float32)
+    for right, down in (_TAPS * reach).astype(np.float32):
+        pixel = np.clip(row + down, 0, SHADOW_SIDE - 1).astype(np.int32) * SHADOW_SIDE
+        pixel += np.clip(column + right, 0, SHADOW_SIDE - 1).astype(np.int32)
+        reached += nearest <= depth[pixel]
+    visible = np.ones(len(vertices), np.float32)
+    visible[lit] = reached / np.float32(len(_TAPS))
+    return visible

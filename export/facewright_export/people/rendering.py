@@ -12,10 +12,9 @@ from facewright_export.people import scene, worn
 from facewright_export.people.backgrounds import draw_background
 from facewright_export.people.cameras import View
 from facewright_export.people.face_chart import FaceChart
-from facewright_export.people.lighting import lamp_visibility
 from facewright_export.people.person import Person
 from facewright_export.people.scene import SceneMesh
-from facewright_export.people.shading import PersonShader, SeenSurface
+from facewright_export.people.shading import PersonShader, SeenSurface, dot
 from facewright_export.people.truth import Light
 from facewright_export.people.wardrobe import Dressed, Wardrobe
 from facewright_kernels import (
@@ -65,15 +64,12 @@ class PersonRenderer:
         """
         random = np.random.Generator(np.random.PCG64(list(person.details)))
         dressed = self._wardrobe.dress(person, neutral, vertices, random)
-        attributes = self._mesh.attributes(vertices, dressed)
-        places = np.ascontiguousarray(attributes[:, scene.PLACE])
-        normals = attributes[:, scene.NORMAL]
-        lit = [lamp_visibility(lamp, places, normals, self._mesh.triangles) for lamp in light.lamps]
-        attributes = np.column_stack([attributes, *lit])
+        placed = self._mesh.place(vertices, dressed)
+        lit = [self._mesh.visibility(placed, lamp) for lamp in light.lamps]
         camera = PinholeCamera(view.intrinsics[None], view.head_to_camera[None], side, side)
-        clip = pinhole_clip_positions(places[None], camera)
+        clip = pinhole_clip_positions(placed.places[None], camera)
         raster = rasterize(clip, self._mesh.triangles, side, side)
-        surface = self._seen(attributes, raster, view)
+        surface = self._seen(np.column_stack([placed.attributes, *lit]), raster, view)
         chart = self._chart.draw(person.skin, random)
         picture = draw_background(random, side)
         picture[surface.seen] = self._shader.shade(surface, person.skin, person.hair, chart, light)
@@ -85,21 +81,33 @@ class PersonRenderer:
 
     def _seen(self, attributes: Floats, raster: Raster, view: View) -> SeenSurface:
         seen = raster.triangle_id[0] >= 0
-        values = np.ascontiguousarray(interpolate(attributes[None], self._mesh.triangles, raster)[0][seen].T)
-        turn, shift = view.head_to_camera[:, :3], view.head_to_camera[:, 3]
-        to_camera = (-turn.T @ shift)[:, None] - values[scene.PLACE]
-        to_camera /= np.sqrt((to_camera**2).sum(axis=0))
+        pixels = np.flatnonzero(seen)
+        values = interpolate(attributes[None], self._mesh.triangles, raster)[0]
+        values = np.ascontiguousarray(values.reshape(-1, values.shape[2])[pixels].T)
+        to_camera = _towards_camera(view, seen.shape[1], pixels)
         normal = values[scene.NORMAL]
-        normal /= np.maximum(np.sqrt((normal**2).sum(axis=0)), 1e-6)
-        normal *= np.where((normal * to_camera).sum(axis=0) < 0, np.float32(-1), np.float32(1))
+        # the surface's side that is seen
+        size = np.sqrt(dot(normal, normal)) + np.float32(1e-9)
+        normal /= np.copysign(size, dot(normal, to_camera))
         return SeenSurface(
             values=values,
-            material=self._mesh.material[raster.triangle_id[0][seen]],
+            material=self._mesh.material[raster.triangle_id.ravel()[pixels]],
             seen=seen,
             normal=normal,
             to_camera=to_camera,
-            pixel_size=float(shift[2] / view.intrinsics[0, 0]),
+            pixel_size=float(view.head_to_camera[2, 3] / view.intrinsics[0, 0]),
         )
+
+
+def _towards_camera(view: View, width: int, pixels: npt.NDArray[np.int64]) -> Floats:
+    """Unit vectors [3, N] in head space from what ``pixels`` [N] of an image see to the camera."""
+    rays = np.ones((3, len(pixels)), np.float32)
+    rays[0], rays[1] = pixels % width, pixels // width
+    rays[:2] += np.float32(0.5)
+    to_head = view.head_to_camera[:, :3].T @ np.linalg.inv(view.intrinsics)
+    towards: Floats = -to_head.astype(np.float32) @ rays
+    towards /= np.sqrt(dot(towards, towards))
+    return towards
 
 
 def _hides_eyes(dressed: Dressed) -> bool:

@@ -6,6 +6,7 @@ Its topology is the same for everybody, so all of it is drawn by one call of the
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -16,6 +17,8 @@ from facewright.head.head_model import HeadModel
 from facewright_export.open_head.painted_heads import ambient_light, lid_edge
 from facewright_export.people import worn
 from facewright_export.people.hair import POINTS, STRIPS, strip_triangles
+from facewright_export.people.lighting import lamp_visibility
+from facewright_export.people.truth import Lamp
 from facewright_export.people.wardrobe import Dressed
 from facewright_kernels import make_edge_topology, make_vertex_triangles, vertex_normals
 
@@ -40,15 +43,30 @@ class Material(IntEnum):
 #: from the lids' edge (metres), ambient visibility, place on the mean head. Hair has its tangent in the last
 #: three, where a pixel lies across strands (radians of ``ACROSS``) and a factor of its colour (``SHADE``);
 #: things have their colour, and ``BARE`` above 0 where they are bare skin.
-NORMAL, PLACE, CHART = slice(0, 3), slice(3, 6), slice(6, 8)
-LIPS, SCALP, INSIDE, LID_EDGE, AMBIENT = range(8, 13)
-MEAN = TANGENT = COLOUR = slice(13, 16)
+NORMAL, CHART = slice(0, 3), slice(3, 5)
+LIPS, SCALP, INSIDE, LID_EDGE, AMBIENT = range(5, 10)
+MEAN = TANGENT = COLOUR = slice(10, 13)
 BARE: Final = SCALP
 ACROSS: Final = LIPS
 SHADE: Final = LID_EDGE
-COLUMNS: Final = 16
+COLUMNS: Final = 13
 _TEETH_BACK: Final = np.float32(0.003)  # metres that teeth are drawn behind where they are
 _SOCKET_RADIUS: Final = 0.017  # metres, of an eye's socket
+
+
+@dataclass(frozen=True)
+class PlacedScene:
+    """A person's mesh.
+
+    Attributes:
+        places: float32 [W, 3], head space.
+        attributes: float32 [W, COLUMNS].
+        there: int64 [N], vertices of what is there; of a hair strip, one of the two at each point.
+    """
+
+    places: Floats
+    attributes: Floats
+    there: npt.NDArray[np.int64]
 
 
 class SceneMesh:
@@ -99,37 +117,44 @@ class SceneMesh:
         parts_of_mouth = (head.triangle_part >= 3) & (head.triangle_part <= 4)
         self._teeth = np.unique(head.triangles[parts_of_mouth])
 
-    def attributes(self, vertices: Floats, dressed: Dressed) -> Floats:
-        """Vertex attributes [W, 16] of the posed head ``vertices`` [V, 3] and all that it is dressed in."""
-        head, hair, glasses, hat, body, occluder = self._slices
-        all_ = self._blank.copy()
-        all_[head, PLACE] = vertices
-        all_[self._teeth, 5] -= _TEETH_BACK  # lips that roll in or tighten would let them through
+    def place(self, vertices: Floats, dressed: Dressed) -> PlacedScene:
+        """The posed head ``vertices`` [V, 3] and all that it is dressed in."""
+        head, hair, *things = self._slices
+        places = np.zeros((len(self._blank), 3), np.float32)
+        attributes = self._blank.copy()
+        places[head] = vertices
+        places[self._teeth, 2] -= _TEETH_BACK  # lips that roll in or tighten would let them through
+        there = [np.arange(head.stop)]
         if dressed.hair is not None:
             grown = dressed.hair
             aside = np.cross(grown.tangents, grown.normals)
             aside *= (0.5 * grown.width / np.maximum(np.linalg.norm(aside, axis=2), 1e-9))[..., None]
             ends = np.stack([grown.points - aside, grown.points + aside], axis=2)
-            all_[hair, PLACE] = ends.reshape(-1, 3)
-            all_[hair, TANGENT] = np.repeat(grown.tangents.reshape(-1, 3), 2, axis=0)
+            places[hair] = ends.reshape(-1, 3)
+            attributes[hair, TANGENT] = np.repeat(grown.tangents.reshape(-1, 3), 2, axis=0)
             across = np.stack([grown.shade * 30, grown.shade * 30 + 12], axis=1)
-            all_[hair, ACROSS] = np.repeat(across[:, None], POINTS, axis=1).ravel()
-            all_[hair, SHADE] = np.repeat(grown.shade, POINTS * 2)
+            attributes[hair, ACROSS] = np.repeat(across[:, None], POINTS, axis=1).ravel()
+            attributes[hair, SHADE] = np.repeat(grown.shade, POINTS * 2)
+            there.append(np.arange(hair.start, hair.stop, 2))
         frame = dressed.glasses.frame if dressed.glasses else None
-        for part, surface in (
-            (glasses, frame),
-            (hat, dressed.hat),
-            (body, dressed.body),
-            (occluder, dressed.occluder),
-        ):
+        surfaces = (frame, dressed.hat, dressed.body, dressed.occluder)
+        for part, surface in zip(things, surfaces, strict=True):
             if surface is not None:
-                all_[part, PLACE], all_[part, COLOUR] = surface.vertices, surface.colour
-                all_[part, BARE] = surface.bare
-        places = np.ascontiguousarray(all_[:, PLACE])
-        all_[:, NORMAL] = vertex_normals(places[None], self.triangles, self._vertex_triangles)[0]
+                places[part], attributes[part, COLOUR] = surface.vertices, surface.colour
+                attributes[part, BARE] = surface.bare
+                there.append(np.arange(part.start, part.stop))
+        attributes[:, NORMAL] = vertex_normals(places[None], self.triangles, self._vertex_triangles)[0]
         if dressed.hair is not None:
-            all_[hair, NORMAL] = np.repeat(dressed.hair.normals.reshape(-1, 3), 2, axis=0)
-        return all_
+            attributes[hair, NORMAL] = np.repeat(dressed.hair.normals.reshape(-1, 3), 2, axis=0)
+        return PlacedScene(places, attributes, np.concatenate(there))
+
+    def visibility(self, placed: PlacedScene, lamp: Lamp) -> Floats:
+        """Share [W] of a lamp's light that reaches each vertex."""
+        normals = placed.attributes[:, NORMAL]
+        reached = lamp_visibility(lamp, placed.places, normals, self.triangles, placed.there)
+        hair = self._slices[1]
+        reached[hair.start + 1 : hair.stop : 2] = reached[hair.start : hair.stop : 2]
+        return reached
 
 
 def _ambient(head: HeadModel) -> Floats:

@@ -128,7 +128,9 @@ def _skin(values: Floats, strokes: Floats, drawn: Floats, skin: Complexion, hair
     ) * np.float32(4e2)
     hairs -= np.round(hairs)
     hairline = values[scene.SCALP]
-    hairline = hairline + (height + np.float32(0.8) * hairs) * np.minimum(5 * hairline, 1)
+    # hair that is longer than stubble hides the skin between hairs but at its edge
+    sparse = np.minimum(5 * hairline, 1) * (1 - hairline if hair.grows else np.float32(1))
+    hairline = hairline + (height + np.float32(0.8) * hairs) * sparse
     hairline -= np.float32(25 * hair.recession / 0.05) * np.clip(up - np.float32(0.03), 0, 0.05)
     covered = np.clip((hairline - np.float32(0.2)) / np.float32(0.7), 0, 1) * np.float32(hair.paint)
     albedo = np.empty((3, len(up)), np.float32)
@@ -180,7 +182,7 @@ def _lit(
     normal, to_camera = surface.normal, surface.to_camera
     upright = np.ascontiguousarray(normal.T)[None]
     indirect = np.maximum(sh_shading(upright, light.environment[None])[0].T, 0.01) * ambient
-    facing = np.clip(_dot(normal, to_camera), 0, 1)
+    facing = np.clip(dot(normal, to_camera), 0, 1)
     mirrored = (np.float32(0.02) + np.float32(0.12) * _power(1 - facing, 2)) * np.minimum(gloss, 1)
     radiance = indirect * (albedo + mirrored)
     # a large lamp past a nearby edge: what sees little of the surroundings sees little of the lamp
@@ -188,17 +190,17 @@ def _lit(
     tangent = surface.values[scene.TANGENT][:, on_hair]
     for lamp, visible in zip(light.lamps, surface.values[scene.COLUMNS :], strict=True):
         direction = lamp.direction[:, None]
-        cosine = _dot(normal, direction)
+        cosine = dot(normal, direction)
         reached = visible * open_
         half = to_camera + direction
-        half /= np.sqrt(_dot(half, half))
-        along = np.clip(_dot(normal, half), 0, 1)
+        half /= np.sqrt(dot(half, half))
+        along = np.clip(dot(normal, half), 0, 1)
         broad = _power(along, 4)
         lobe = (np.float32(0.11) * broad + np.float32(0.09) * _power(broad, 2)) * gloss
         lobe[wet] = _power(along[wet], 8)
         lobe *= np.clip(4 * cosine, 0, 1) * reached
         if len(on_hair):
-            across = 1 - np.minimum(_dot(tangent, half[:, on_hair]) ** 2, 1)
+            across = 1 - np.minimum(dot(tangent, half[:, on_hair]) ** 2, 1)
             lobe[on_hair] = 0.05 * _power(across, 4) * (reached * np.clip(cosine + 0.3, 0, 1))[on_hair]
         for channel, scatter in enumerate(_SCATTER):
             wrapped = np.clip((cosine + np.float32(scatter)) / np.float32((1 + scatter) ** 2), 0, 1) * reached
@@ -206,7 +208,7 @@ def _lit(
     return np.ascontiguousarray(radiance.T, np.float32)
 
 
-def _dot(first: Floats, second: Floats) -> Floats:
+def dot(first: Floats, second: Floats) -> Floats:
     """Scalar products [N] of [3, N] and [3, N] or [3, 1]."""
     product: Floats = first[0] * second[0]
     product += first[1] * second[1]

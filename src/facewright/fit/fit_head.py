@@ -226,7 +226,7 @@ class HeadFitter:
             right_eye=_eye(irises[1], fit.eyes[1]),
             face_score=float(face_score),
             iterations=solution.steps,
-            warnings=[*warnings, *form, *_warnings(yaw, after, irises)],
+            warnings=[*warnings, *form, *_unlike(shape_prior), *_warnings(yaw, after, irises)],
             milliseconds=clock.milliseconds,
         )
         return HeadFit(
@@ -443,6 +443,15 @@ def _similarity_scale(name: str, matrix: NDArray[np.float64]) -> float:
             ErrorCode.INTERNAL, f"{name} is no similarity: {matrix.tolist()}", "see pipelines.twin.FIT_HEAD"
         )
     return scale
+
+
+def _unlike(shape_prior: ShapePrior | None) -> list[str]:
+    if shape_prior is None or shape_prior.distance <= 1.0:
+        return []
+    return [
+        "the face is unlike all that its shape was learnt from "
+        f"({shape_prior.distance:.1f} times as far as the farthest): the avatar is nearer to the mean head"
+    ]
 
 
 def _eye(iris: SeenIris, angles: NDArray[np.float64]) -> EyeFit:

@@ -35,7 +35,7 @@ class FaceMeasures:
         corners = mean[self._skin]
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
         np.add.at(weight, self._skin.ravel(), np.repeat(area / 6, 3))
-        self._area = weight[self.near] / weight[self.near].sum()
+        self.area = weight[self.near] / weight[self.near].sum()
 
     def aligned(self, avatar: FloatArray, truth: FloatArray, scaled: bool = True) -> FloatArray:
         """An avatar [V, 3] moved onto the truth [V, 3] by a similarity, or rigidly."""
@@ -53,7 +53,7 @@ class FaceMeasures:
     def rms(self, one: FloatArray, other: FloatArray, scaled: bool = False) -> float:
         """Root mean square distance of the same points of two heads, metres, one moved rigidly."""
         gap = (self.aligned(one, other, scaled) - other)[self.near]
-        return float(np.sqrt(self._area @ (gap**2).sum(axis=1)))
+        return float(np.sqrt(self.area @ (gap**2).sum(axis=1)))
 
     def captured(self, avatars: Sequence[FloatArray], truths: Sequence[FloatArray]) -> dict[str, float]:
         """Share of what sets people apart that avatars have: 1 - |Δavatar - Δtruth|² / |Δtruth|², by axis,
@@ -64,8 +64,8 @@ class FaceMeasures:
             for heads in (avatars, truths)
         )
         own, its = moved - moved.mean(axis=0), true - true.mean(axis=0)
-        missing = np.einsum("v,nvc->c", self._area, (own - its) ** 2)
-        there = np.einsum("v,nvc->c", self._area, its**2)
+        missing = np.einsum("v,nvc->c", self.area, (own - its) ** 2)
+        there = np.einsum("v,nvc->c", self.area, its**2)
         by_axis = 1 - missing / there
         return {
             "all": float(1 - missing.sum() / there.sum()),

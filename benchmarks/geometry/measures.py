@@ -16,9 +16,9 @@ FloatArray = npt.NDArray[np.float64]
 
 #: What is compared lies this near to the tip of the nose, metres.
 NEAR_NOSE: Final = 0.095
-_NOSE_TIP: Final = 1  # the landmark network's number
+NOSE_TIP: Final = 1  # the landmark network's number
 #: Surfaces whose normals differ by more than 60° are not the same skin.
-_LEAST_COSINE: Final = 0.5
+LEAST_COSINE: Final = 0.5
 
 
 class FaceMeasures:
@@ -26,7 +26,7 @@ class FaceMeasures:
 
     def __init__(self, head: HeadModel) -> None:
         self._mean = mean = head.vertices_mean.astype(np.float64)
-        tip = head.landmarks(head.vertices_mean)[_NOSE_TIP]
+        tip = head.landmarks(head.vertices_mean)[NOSE_TIP]
         outer = head.region("face") > 0.5
         self.near = np.flatnonzero(outer & (np.linalg.norm(mean - tip, axis=1) < NEAR_NOSE))
         skin = list(head.part_names).index("skin")
@@ -47,7 +47,7 @@ class FaceMeasures:
         """Distances [N] of the truth's points from an avatar's surface, metres, after a similarity."""
         avatar = self.aligned(avatar, truth)
         normals = unit_vertex_normals(truth, self._skin)[self.near]
-        _, distance, _ = Surface(avatar, self._skin).closest(truth[self.near], normals, _LEAST_COSINE)
+        _, distance, _ = Surface(avatar, self._skin).closest(truth[self.near], normals, LEAST_COSINE)
         return distance[np.isfinite(distance)]
 
     def rms(self, one: FloatArray, other: FloatArray, scaled: bool = False) -> float:

@@ -22,13 +22,10 @@ U8 = npt.NDArray[np.uint8]
 #: The iterated closest points are still when their mean distance changes by less, metres.
 _STILL: Final = 1e-7
 _MOST_STEPS: Final = 60
-#: Distances in millimetres and the linear colours they are shown in; grey is what was not compared.
-_SCALE: Final = (
-    (0.0, (0.02, 0.06, 0.25)),
-    (1.0, (0.02, 0.35, 0.35)),
-    (2.0, (0.15, 0.6, 0.08)),
-    (3.0, (0.9, 0.6, 0.03)),
-    (5.0, (0.75, 0.02, 0.02)),
+#: Distances in millimetres and the linear colours [5, 3] they are shown in; grey is what was not compared.
+_MILLIMETRES: Final = (0.0, 1.0, 2.0, 3.0, 5.0)
+_COLOURS: Final = np.array(
+    [[0.02, 0.06, 0.25], [0.02, 0.35, 0.35], [0.15, 0.6, 0.08], [0.9, 0.6, 0.03], [0.75, 0.02, 0.02]]
 )
 _UNCOMPARED: Final = (0.22, 0.22, 0.22)
 _YAWS: Final = (0, 45, 90)
@@ -107,11 +104,8 @@ class ScanMeasures:
     def error_map(self, errors: ScanErrors, name: str) -> U8:
         """The scan from 0, 45 and 90°, coloured by the distances: u8 [H, W, 3]."""
         colours = np.tile(np.array(_UNCOMPARED, np.float32), (len(self._scan.vertices), 1))
-        millimetres, scale = zip(*_SCALE, strict=True)
-        shown = np.stack(
-            [np.interp(errors.distance * 1e3, millimetres, channel) for channel in np.transpose(scale)],
-            axis=1,
-        )
+        millimetres = errors.distance * 1e3
+        shown = np.stack([np.interp(millimetres, _MILLIMETRES, channel) for channel in _COLOURS.T], axis=1)
         colours[errors.points] = shown
         pictures = []
         for yaw in _YAWS:

@@ -28,6 +28,8 @@ _COLOURS: Final = np.array(
     [[0.02, 0.06, 0.25], [0.02, 0.35, 0.35], [0.15, 0.6, 0.08], [0.9, 0.6, 0.03], [0.75, 0.02, 0.02]]
 )
 _UNCOMPARED: Final = (0.22, 0.22, 0.22)
+#: A scan's eyes are of one piece with its skin, open or closed.
+_SEEN: Final = ("skin", "eye_left", "eye_right")
 _YAWS: Final = (0, 45, 90)
 _STYLE: Final = SheetStyle(tile=320, gap=6, caption=22, font=13, corner=0)
 
@@ -37,7 +39,7 @@ class ScanErrors:
     """Of one avatar.
 
     Attributes:
-        distance: float64 [N], of the scan's points near the nose from the avatar's skin, metres.
+        distance: float64 [N], of the scan's points near the nose from the avatar's skin and eyes, metres.
         area: [N], the share of the compared surface that each of them stands for: scans have more points
             where a face has more form.
         points: [N], which vertices of the scan they are.
@@ -67,8 +69,8 @@ class ScanMeasures:
 
     def __init__(self, head: HeadModel, scan: Scan) -> None:
         self._head, self._scan = head, scan
-        skin = list(head.part_names).index("skin")
-        self._skin = head.triangles[head.triangle_part == skin].astype(np.int64)
+        seen = [list(head.part_names).index(name) for name in _SEEN]
+        self._outside = head.triangles[np.isin(head.triangle_part, seen)].astype(np.int64)
         outline = np.asarray(head.contour_landmarks, np.int64)
         self._inner = np.setdiff1d(np.arange(468), outline)
         tip = scan.landmarks[NOSE_TIP]
@@ -79,10 +81,10 @@ class ScanMeasures:
         self._area = area[self._near]
 
     def errors(self, vertices: npt.NDArray[np.floating]) -> ScanErrors:
-        """Of a head's ``vertices`` [V, 3]. The scan's points that have no skin of like direction near, such
-        as those inside of the nostrils, are left out."""
+        """Of a head's ``vertices`` [V, 3]. Left out are points of the scan that have no surface of like
+        direction near, such as those inside of the nostrils."""
         points, normals = self._scan.vertices[self._near], self._scan.normals[self._near]
-        surface = Surface(vertices.astype(np.float64), self._skin)
+        surface = Surface(vertices.astype(np.float64), self._outside)
         landmarks = self._head.landmarks(vertices.astype(np.float32)).astype(np.float64)
         scale, rotation, shift = similarity(landmarks[self._inner], self._scan.landmarks[self._inner])
         before = np.inf

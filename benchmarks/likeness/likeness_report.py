@@ -61,7 +61,7 @@ def likeness_section(result: dict[str, Any]) -> str:
     turned = tables.get("|yaw| ≥ 40°")
     if turned:
         lines += [
-            f"The other {turned['photos']} photos, turned 40° or more (the report warns of them):",
+            f"The other {turned['photos']}, turned 40° or more (the report warns of them):",
             "",
             "| measure, abs(yaw) ≥ 40° | measured |",
             "|---|---|",

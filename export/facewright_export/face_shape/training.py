@@ -105,9 +105,8 @@ def train_face_shape(
     shapes = turned.reshape(count, -1)
     mean_shape = shapes[known].mean(axis=0)
     centred = shapes - mean_shape
-    noise: FloatArray = np.kron(
-        ERROR.shared_covariance(reference) + ERROR.own**2 * np.eye(MESH_COUNT), np.eye(3)
-    )
+    one_axis = ERROR.shared_covariance(reference) + ERROR.own**2 * np.eye(MESH_COUNT)
+    noise = np.asarray(np.kron(one_axis, np.eye(3)), np.float64)
     covariance = centred[known].T @ centred[known] / known.sum() + noise
 
     identity, bias = _identity(people, centred, noise, known)

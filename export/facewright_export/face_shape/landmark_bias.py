@@ -2,9 +2,7 @@
 
 What the network calls the corner of a jaw or the tip of a nose wanders with the pose, the same way in
 everybody: rendered people whose points are known and photos of real ones show the same shift (correlation 0.7
-to 0.9). Left in, the fit takes it for the person's form, another at every pose. What is so from the front,
-too, is left out: it is how lips and brows are drawn on the rendered people, and the landmarks' places on the
-head were found without it.
+to 0.9). Left in, the fit takes it for the person's form, another at every pose.
 """
 
 from __future__ import annotations
@@ -30,10 +28,10 @@ FARTHEST_UP: Final = 0.34
 
 
 def pose_terms(rotation: FloatArray) -> FloatArray:
-    """[N, 5] of rotations [N, 3, 3] from the head's axes to the camera's: what the bias is linear in."""
+    """[N, 6] of rotations [N, 3, 3] from the head's axes to the camera's: what the bias is linear in."""
     aside = np.clip(rotation[:, 0, 2], -FARTHEST_ASIDE, FARTHEST_ASIDE)
     up = np.clip(rotation[:, 1, 2], -FARTHEST_UP, FARTHEST_UP)
-    return np.stack([aside, up, aside**2, up**2, aside * up], axis=1)
+    return np.stack([np.ones_like(aside), aside, up, aside**2, up**2, aside * up], axis=1)
 
 
 def landmark_bias(
@@ -43,14 +41,14 @@ def landmark_bias(
     cameras: list[Camera],
     terms: FloatArray,
 ) -> FloatArray:
-    """Bias [5, 468, 2] of the landmarks in the image, millimetres at the head's depth, by pose term.
+    """Bias [6, 468, 2] of the landmarks in the image, millimetres at the head's depth, by pose term.
 
     Args:
         head: the head model.
         landmarks: [N, 478, 3], pixels.
         coefficients: [N, 212], true identity and expression.
         cameras: the true ones.
-        terms: [N, 5], `pose_terms` of the rotations that are estimated, as at run time.
+        terms: [N, 6], `pose_terms` of the rotations that are estimated, as at run time.
     """
     settings = HeadFitSettings()
     basis = build_landmark_basis(head, settings.corrective)
@@ -63,6 +61,5 @@ def landmark_bias(
         seen = Observation(landmarks[index, :MESH_COUNT, :2].astype(np.float64), camera.focal)
         residual, _ = optimiser.residuals(Solution(camera, vector), seen)
         errors[index] = -1e3 * residual / camera.pixels_per_metre
-    constant = np.ones((len(terms), 1))
-    by_term, *_ = np.linalg.lstsq(np.c_[constant, terms], errors.reshape(len(errors), -1), rcond=None)
-    return np.asarray(by_term[1:].reshape(-1, MESH_COUNT, 2), np.float64)
+    by_term, *_ = np.linalg.lstsq(terms, errors.reshape(len(errors), -1), rcond=None)
+    return np.asarray(by_term.reshape(-1, MESH_COUNT, 2), np.float64)

@@ -28,7 +28,7 @@ class FaceShapeWeights:
     Args:
         reference: [468, 3], what landmarks are turned onto, millimetres, head axes.
         mean_shape: [1404], mean of what was turned so.
-        landmark_bias: [5, 468, 2], `landmark_bias`, millimetres in the image.
+        landmark_bias: [6, 468, 2], `landmark_bias`, millimetres in the image.
         identity_weights, identity_bias: [F, 100] and [100].
         identity_common: [100], mean of what is regressed from real photos, which is no person's own.
         identity_sigma: [100], of the error on people not trained on.

@@ -48,7 +48,7 @@ from scipy import sparse
 from scipy.linalg import eigh
 from scipy.sparse.linalg import splu
 
-from facewright.core.settings import BY_GEOMETRY, INSENSITIVE, NUMERICAL
+from facewright.core.settings import INSENSITIVE, NUMERICAL, WEIGHED
 from facewright.head.head_model import HeadModel
 
 #: How much of the field stays in the neutral where the expression moves the skin, and over what displacement.
@@ -64,8 +64,8 @@ class CorrectivePrior:
     """The corrective field's regularisation."""
 
     #: 1 sigma of the symmetric part of each coordinate, and of the asymmetric part.
-    sigma: Annotated[float, "metres", BY_GEOMETRY] = 0.0025
-    asymmetric_sigma: Annotated[float, "metres", BY_GEOMETRY] = 0.00125
+    sigma: Annotated[float, "metres", WEIGHED] = 0.0025
+    asymmetric_sigma: Annotated[float, "metres", WEIGHED] = 0.00125
     #: Distance over which the field decorrelates.
     length: Annotated[float, "metres", INSENSITIVE] = 0.009
     #: Modes of the symmetric part along x and y; half as many along z, which the camera hardly sees, and for

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facewright.core.errors import FacewrightError
-from facewright.core.settings import BY_GEOMETRY
+from facewright.core.settings import WEIGHED
 from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, ErrorCode
 
@@ -26,8 +26,8 @@ class ShapePriorSettings:
     neighbours. The fit takes them for independent, so what it has to say of the same person counts less.
     """
 
-    identity_share: Annotated[float, "times the regression's own sigma", BY_GEOMETRY] = 0.2
-    expression_share: Annotated[float, "times the regression's own sigma", BY_GEOMETRY] = 0.35
+    identity_share: Annotated[float, "times the regression's own sigma", WEIGHED] = 0.2
+    expression_share: Annotated[float, "times the regression's own sigma", WEIGHED] = 0.35
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,12 @@ class FaceTooSmallError(FacewrightClientError):
     code = ErrorCode.FACE_TOO_SMALL
 
 
+class BadCodeError(FacewrightClientError):
+    """A code is none, damaged, of a newer version, or of another head model."""
+
+    code = ErrorCode.BAD_CODE
+
+
 class BadOptionError(FacewrightClientError):
     """An option is unknown, of the wrong type or out of range."""
 

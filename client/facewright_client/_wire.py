@@ -32,7 +32,9 @@ _PHOTO_S_NAME: Final = re.compile(r"[/\\]|\.(jpe?g|png|webp|heic|heif|avif|gif|b
 #: For what a server says about itself, seconds.
 SHORT_S: Final = 5.0
 #: Everything an avatar has but the preview, which costs time.
-_OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR_OUTPUTS if tensor != contract.PREVIEW)
+_OUTPUTS: Final = tuple(
+    tensor for tensor in contract.AVATAR_OUTPUTS if tensor not in (contract.PREVIEW, contract.CODE)
+)
 
 
 def create_arguments(

@@ -34,6 +34,9 @@ MAX_PHOTO_BYTES: Final = 32 * 1024 * 1024  # of an encoded photo
 PHOTO_FORMATS: Final = "JPEG, PNG, WebP, AVIF or HEIC"
 MAX_CODE_BYTES: Final = 2 * 1024 * 1024
 MAX_CODES: Final = 8  # of one person in one request
+#: What makes one avatar of CODES, and those of a photo's options that it has, too.
+MERGE_PIPELINE: Final = "merge_avatars"
+MERGE_OPTIONS: Final = ("texture_size", "texture_format", "lods", "visemes")
 
 PHOTO: Final = Tensor("PHOTO", "TYPE_UINT8", (-1,))  # encoded bytes: PHOTO_FORMATS
 

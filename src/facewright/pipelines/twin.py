@@ -7,6 +7,7 @@ differ from it stands beside their code. Its stages are also those that other pi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from facewright.core.options import Option
@@ -124,7 +125,7 @@ WRITE_CODE: Final = Stage(
 RENDER_PREVIEW: Final = Stage(
     "render_preview",
     (
-        contract.FACE_CROP,
+        replace(contract.FACE_CROP, optional=True),  # without a photo, as of codes, the sheet shows profiles
         contract.INTRINSICS,
         contract.HEAD_TO_CAMERA,
         tensors.FITTED_VERTICES,

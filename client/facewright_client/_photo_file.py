@@ -13,6 +13,8 @@ from facewright_client._errors import BadPhotoError, PhotoTooLargeError
 from facewright_client._whole_file import check_name
 
 Photo = bytes | bytearray | memoryview | str | os.PathLike[str]
+#: One photo, or several of one person.
+Photos = Photo | list[Photo] | tuple[Photo, ...]
 
 _URL: Final = re.compile(r"(https?|ftps?|file|data|s3|gs|blob):", re.IGNORECASE)
 
@@ -41,6 +43,23 @@ def photo_bytes(photo: Photo) -> bytes:
     content = _encoded(photo)
     _check_size(len(content))
     return content
+
+
+def several(photos: Photos) -> list[Photo] | None:
+    """The photos of one person; None: it is one photo.
+
+    Raises:
+        BadPhotoError: there are none, or too many.
+    """
+    if not isinstance(photos, (list, tuple)):
+        return None
+    if not photos:
+        raise BadPhotoError("there is no photo in the list", "give one, or several of one person")
+    if len(photos) > contract.MAX_CODES:
+        raise BadPhotoError(
+            f"there are {len(photos)} photos of one person", f"give at most {contract.MAX_CODES}, the sharpest"
+        )
+    return list(photos)
 
 
 def check_photo_file(path: str | os.PathLike[str]) -> None:

@@ -57,13 +57,12 @@ CODE: Final = Tensor("CODE", "TYPE_UINT8", (-1,))
 #: Codes of one person's photos, one after the other: each says in its header how long it is.
 CODES: Final = Tensor("CODES", "TYPE_UINT8", (-1,))
 
-#: What every ``avatar_*`` pipeline gives for a PHOTO; PREVIEW, CODE and the tensors cost only when they are
-#: asked for.
+#: What every ``avatar_*`` pipeline gives for a PHOTO, and ours CODE, too; PREVIEW, CODE and the tensors cost only
+#: when they are asked for.
 AVATAR_OUTPUTS: Final = (
     GLB,
     REPORT,
     PREVIEW,
-    CODE,
     LANDMARKS,
     IDENTITY,
     EXPRESSION,

@@ -42,6 +42,5 @@ MERGE_AVATARS: Final = Pipeline(
         "texture_size": replace(FILE_OPTIONS["texture_size"], choices=TEXTURE_SIZES),
     },
     takes=(contract.CODES,),
-    gives=tuple(tensor for tensor in contract.AVATAR_OUTPUTS if tensor != contract.CODE),
     summary="One avatar of several photos of one person: one form fitted to all, textures blended; of their codes.",
 )

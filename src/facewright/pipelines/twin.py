@@ -164,5 +164,6 @@ AVATAR_TWIN: Final = Pipeline(
     "avatar_twin",
     (FIND_FACE, FACE_LANDMARKS, FIT_HEAD, BAKE_TEXTURE, PACKAGE_AVATAR, WRITE_CODE, RENDER_PREVIEW),
     {**PHOTO_OPTIONS, **FILE_OPTIONS},
+    gives=(*contract.AVATAR_OUTPUTS, contract.CODE),
     summary="A rigged head by landmarks, Gauss-Newton and the photo's own texels, on open weights.",
 )

@@ -45,10 +45,7 @@ def test_the_photo_that_fails_is_named(scripted: tuple[Scripted, str], say: Say)
     assert "nobody.jpg: No such file" in say(f"create me.jpg nobody.jpg --together -o o.glb --server {scripted[1]}")[1]
 
 
-def test_what_cannot_be_merged_is_told_before_anything_is_made(scripted: tuple[Scripted, str], say: Say) -> None:
-    status, said = say(f"create me.jpg you.jpg --together --texture-size 4096 -o o.glb --server {scripted[1]}")
-    assert status == 2
-    assert "texture" in said
+def test_too_many_are_told_before_anything_is_made(scripted: tuple[Scripted, str], say: Say) -> None:
     many = " ".join(f"{number}.jpg" for number in range(MAX_CODES + 1))
     assert f"at most {MAX_CODES}" in say(f"create {many} --together -o o.glb --server {scripted[1]}")[1]
     assert "--together" in say(f"create me.jpg you.jpg -o o.glb --server {scripted[1]}")[1]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from facewright.adapter.stage_model import StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
-from facewright.asset.write_code import code_origin, code_texture, known_focal
+from facewright.asset.write_code import code_origin, code_texture, photo_numbers
 from facewright.code.avatar_code import AvatarCode, packed_person, packed_vertices
 from facewright.code.code_file import written_code
 from facewright.photo.photo_info import PhotoInfo
@@ -32,9 +30,7 @@ class TritonPythonModel(StageModel):
             face_score=array(tensors.FACE_SCORE),
             landmark_to_crop=array(tensors.LANDMARK_TO_CROP),
             crop_to_photo=array(tensors.CROP_TO_PHOTO),
-            photo_size=np.array([info.photo_width, info.photo_height], np.int32),
-            valid_box=np.array(info.crop_valid_box, np.int32),
-            focal_px=known_focal(info.focal_px, request.option("focal_px")),
+            **photo_numbers(info, request.option("focal_px")),
             intrinsics=array(contract.INTRINSICS),
             head_to_camera=array(contract.HEAD_TO_CAMERA),
             identity=array(contract.IDENTITY),

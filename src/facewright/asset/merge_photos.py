@@ -16,8 +16,9 @@ from facewright.fit.fit_info import PoseReport, ShapeConfidence
 from facewright.fit.merge_heads import HeadMerger, MergedHead
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.section import Section
+from facewright.pipelines.tensors import CODE_TEXTURE_SIZES
 from facewright.texture.encoding import encode_texture
-from facewright.texture.merge_textures import MergedTexture, TextureMerger
+from facewright.texture.merge_textures import MergedTexture, TextureMerger, enlarged
 
 #: Landmark error (% of the pupil distance) x distance of shapes (mm) x root of the textures' difference (ln) from
 #: which a photo is told as perhaps another person's. Of 97 photos among others of the same 38 people 2 % are
@@ -45,7 +46,7 @@ class MergedTextureReport(TypedDict):
     bytes: int
 
 
-class MergeSection(TypedDict):
+class MergeSection(TypedDict, total=False):
     """Members of ``merge_photos``' section; docs/avatar_code.md explains each."""
 
     merge: MergeReport
@@ -110,12 +111,18 @@ class PhotoMerger:
         clock.lap("read")
         head = self._heads.merge(read)
         clock.lap("fit")
-        texture = self._textures.merge(read, head.reference, texture_size)
+        texture = self._textures.merge(read, head.reference, min(texture_size, CODE_TEXTURE_SIZES[-1]))
         clock.lap("blend")
-        encoded = encode_texture(texture.texture, texture_format)
+        encoded = encode_texture(enlarged(texture.texture, texture_size), texture_format)
         clock.lap("encode")
-        members = _members(head, texture, texture_format, len(encoded))
+        members = _members(head, texture)
+        members["texture"] = {"size": texture_size, "format": texture_format, "bytes": len(encoded)}
         warnings = [*_warnings(read), *another_person(members["merge"]["photos"])]
+        if texture_size > CODE_TEXTURE_SIZES[-1]:
+            warnings.append(
+                f"codes have textures of {CODE_TEXTURE_SIZES[-1]} x {CODE_TEXTURE_SIZES[-1]} texels: enlarged "
+                f"to {texture_size}"
+            )
         section = Section(members, warnings, clock.milliseconds)
         return MergedPhotos(head, encoded, read[head.reference].sh_light, section)
 
@@ -143,7 +150,7 @@ def _warnings(codes: Sequence[AvatarCode]) -> list[str]:
     ]
 
 
-def _members(head: MergedHead, texture: MergedTexture, texture_format: str, size: int) -> MergeSection:
+def _members(head: MergedHead, texture: MergedTexture) -> MergeSection:
     photos: list[MergedPhotoReport] = [
         {
             **fitted,
@@ -161,5 +168,4 @@ def _members(head: MergedHead, texture: MergedTexture, texture_format: str, size
         "confidence": {
             region: {"shape_sigma_mm": round(sigma, 3)} for region, sigma in head.region_sigma_mm.items()
         },
-        "texture": {"size": len(texture.texture), "format": texture_format, "bytes": size},
     }

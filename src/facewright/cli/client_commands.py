@@ -20,7 +20,7 @@ from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
 from facewright.pipelines.stages import Pipeline
 from facewright_client._avatar_name import glb_instead
-from facewright_client.contract import GLB, MAX_CODES, MERGE_PIPELINE, PHOTO, PHOTO_FORMATS, ErrorCode
+from facewright_client.contract import GLB, MAX_CODES, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
     pass
@@ -115,9 +115,6 @@ def _create(parsed: argparse.Namespace) -> int:
         from facewright_client import RetryPolicy
 
     options = pipeline(parsed.pipeline).options
-    if parsed.together:  # before anything is made of the photos
-        merged = pipeline(MERGE_PIPELINE).options
-        validated_options({n: v for n, v in _given(parsed, options).items() if n in merged}, merged)
     batch = Batch(
         photos=each_once(parsed.photos),
         output=parsed.output,

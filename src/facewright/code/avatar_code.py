@@ -15,8 +15,6 @@ from facewright_client.contract import CROP_SIZE, EXPRESSION_SIZE, IDENTITY_SIZE
 
 #: Metres that one step of a vertex's coordinate stands for: half of it is the most that is lost.
 VERTEX_STEP: Final = 1e-5
-#: Sides that a code's texture may have.
-TEXTURE_SIZES: Final = (512, 1024)
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class AvatarCode:
             in its highest bit.
         confidence: u8 ``[2, 256, 256]``, how well the photo shows each texel, and its mirror point where that
             stood in.
-        texture: a JPEG file, sRGB, of a side of `TEXTURE_SIZES`.
+        texture: a JPEG file, sRGB, of a side of `CODE_TEXTURE_SIZES`.
     """
 
     origin: Origin

@@ -18,8 +18,9 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from facewright.code.avatar_code import ARRAYS, TEXTURE_SIZES, AvatarCode, CodeArray, Origin, impossible
+from facewright.code.avatar_code import ARRAYS, AvatarCode, CodeArray, Origin, impossible
 from facewright.core.errors import FacewrightError
+from facewright.pipelines.tensors import CODE_TEXTURE_SIZES
 from facewright_client.contract import MAX_CODE_BYTES, MAX_CODES, ErrorCode
 
 MAGIC: Final = b"FWCODE\r\n"
@@ -203,7 +204,7 @@ class _Reader:
                 size, mode = picture.size, picture.mode
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             raise self.bad("has a texture that is no JPEG") from None
-        if size not in [(side, side) for side in TEXTURE_SIZES] or mode != "RGB":
+        if size not in [(side, side) for side in CODE_TEXTURE_SIZES] or mode != "RGB":
             raise self.bad(f"has a texture of {size[0]} x {size[1]} texels ({mode})")
 
     def origin(self, text: bytes) -> Origin:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-from facewright.code.avatar_code import TEXTURE_SIZES
 from facewright.pipelines import tensors
 from facewright.pipelines.stages import Pipeline, Stage
 from facewright.pipelines.twin import FILE_OPTIONS, HEAD, PACKAGE_AVATAR, PHOTO_OPTIONS, RENDER_PREVIEW
@@ -38,8 +36,6 @@ MERGE_AVATARS: Final = Pipeline(
     {
         "deadline_ms": PHOTO_OPTIONS["deadline_ms"],
         **{name: FILE_OPTIONS[name] for name in contract.MERGE_OPTIONS},
-        # A code's texture has no more.
-        "texture_size": replace(FILE_OPTIONS["texture_size"], choices=TEXTURE_SIZES),
     },
     takes=(contract.CODES,),
     summary="One avatar of several photos of one person: one form fitted to all, textures blended; of their codes.",

@@ -181,6 +181,11 @@ def _weights(coarse: Floats, confidence: Floats, reference: int) -> tuple[Floats
     return robust, unlikeness
 
 
+def enlarged(texture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A texture u8 ``[S, S, 3]`` at ``size`` texels per side, which may be what it has."""
+    return texture if len(texture) == size else _resized(Image.fromarray(texture), size)
+
+
 def _decoded(texture: bytes, number: int) -> Image.Image:
     """A code's texture, sRGB."""
     try:

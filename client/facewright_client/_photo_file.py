@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +14,8 @@ from facewright_client._errors import BadPhotoError, PhotoTooLargeError
 from facewright_client._whole_file import check_name
 
 Photo = bytes | bytearray | memoryview | str | os.PathLike[str]
-#: One photo, or several of one person.
-Photos = Photo | list[Photo] | tuple[Photo, ...]
+#: One photo, or a list or tuple of several of one person.
+Photos = Photo | Sequence[Photo]
 
 _URL: Final = re.compile(r"(https?|ftps?|file|data|s3|gs|blob):", re.IGNORECASE)
 
@@ -57,7 +58,8 @@ def several(photos: Photos) -> list[Photo] | None:
         raise BadPhotoError("there is no photo in the list", "give one, or several of one person")
     if len(photos) > contract.MAX_CODES:
         raise BadPhotoError(
-            f"there are {len(photos)} photos of one person", f"give at most {contract.MAX_CODES}, the sharpest"
+            f"there are {len(photos)} photos of one person",
+            f"give at most {contract.MAX_CODES}, the sharpest",
         )
     return list(photos)
 

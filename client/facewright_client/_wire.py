@@ -126,7 +126,7 @@ def with_progress(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def told(
     result: Any, read: Callable[[Any], _T], progress: Callable[[str], None], request: Request
 ) -> _T | None:
-    """What one answer of a stream brings: what ``read`` makes of the last, or a stage to tell ``progress``."""
+    """What one answer of a stream brings: what ``read`` makes of the last, or a stage for ``progress``."""
     response = result.get_response()
     if response.outputs:
         return read(result)

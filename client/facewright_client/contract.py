@@ -52,13 +52,13 @@ SH_LIGHT: Final = Tensor("SH_LIGHT", "TYPE_FP32", (9, 3))
 GLB: Final = Tensor("GLB", "TYPE_UINT8", (-1,))
 REPORT: Final = Tensor("REPORT", "TYPE_UINT8", (-1,))  # JSON
 PREVIEW: Final = Tensor("PREVIEW", "TYPE_UINT8", (-1,))  # PNG
-#: What an avatar was made of, without the photo; biometric data all the same. The format: docs/avatar_code.md.
+#: What an avatar was made of, without the photo: biometric data all the same. docs/avatar_code.md.
 CODE: Final = Tensor("CODE", "TYPE_UINT8", (-1,))
 #: Codes of one person's photos, one after the other: each says in its header how long it is.
 CODES: Final = Tensor("CODES", "TYPE_UINT8", (-1,))
 
-#: What every ``avatar_*`` pipeline gives for a PHOTO, and ours CODE, too; PREVIEW, CODE and the tensors cost only
-#: when they are asked for.
+#: What every ``avatar_*`` pipeline gives for a PHOTO, and ours CODE, too; PREVIEW, CODE and the tensors cost
+#: only when they are asked for.
 AVATAR_OUTPUTS: Final = (
     GLB,
     REPORT,

@@ -161,11 +161,7 @@ def test_a_server_without_the_pipeline_is_told_once_with_what_it_serves(
 def _own_pipeline() -> str:
     from facewright.pipelines.registry import pipelines
 
-    return next(
-        name
-        for name, row in pipelines().items()
-        if PHOTO in row.takes and name != "avatar_twin"
-    )
+    return next(name for name, row in pipelines().items() if PHOTO in row.takes and name != "avatar_twin")
 
 
 def test_warnings_are_printed_with_the_photo_s_name_where_there_are_several(

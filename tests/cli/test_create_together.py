@@ -42,7 +42,10 @@ def test_the_photo_that_fails_is_named(scripted: tuple[Scripted, str], say: Say)
     status, said = say(f"create me.jpg you.jpg --together -o one.glb --server {scripted[1]}")
     assert status == 1
     assert said.startswith("one.glb: NO_FACE: photo ")
-    assert "nobody.jpg: No such file" in say(f"create me.jpg nobody.jpg --together -o o.glb --server {scripted[1]}")[1]
+    assert (
+        "nobody.jpg: No such file"
+        in say(f"create me.jpg nobody.jpg --together -o o.glb --server {scripted[1]}")[1]
+    )
 
 
 def test_too_many_are_told_before_anything_is_made(scripted: tuple[Scripted, str], say: Say) -> None:

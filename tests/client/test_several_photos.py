@@ -89,4 +89,4 @@ def test_codes_are_merged_without_photos(caller: Caller, scripted: tuple[Scripte
 
 def test_what_the_client_passes_on_is_what_merging_has() -> None:
     assert set(contract.MERGE_OPTIONS) | {"deadline_ms"} == MERGE_AVATARS.options.keys()
-    assert contract.MERGE_PIPELINE == MERGE_AVATARS.name
+    assert MERGE_AVATARS.name == contract.MERGE_PIPELINE

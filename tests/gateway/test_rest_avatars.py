@@ -396,7 +396,8 @@ def test_what_is_no_photo_is_refused(door: Door, headers: dict[str, str], status
 def _files(*files: tuple[str, bytes], **fields: str) -> tuple[bytes, str]:
     """A form with files of any name."""
     parts = b"".join(
-        b'--edge\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n%s\r\n' % (name.encode(), content)
+        b'--edge\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n%s\r\n'
+        % (name.encode(), content)
         for name, content in files
     )
     for name, value in fields.items():
@@ -450,7 +451,9 @@ def test_codes_are_merged_as_a_body_and_as_a_form(door: Door) -> None:
         (("photo",), {"pipeline": "merge_avatars", "together": "true"}, "gives no codes"),
     ],
 )
-def test_files_that_are_not_taken(door: Door, files: tuple[str, ...], fields: dict[str, str], told: str) -> None:
+def test_files_that_are_not_taken(
+    door: Door, files: tuple[str, ...], fields: dict[str, str], told: str
+) -> None:
     body, kind = _files(*((name, b"x") for name in files), **fields)
     reply = door.create(photo=body, Content_Type=kind)
     assert (reply.status, told in reply.error["message"]) == (400, True)

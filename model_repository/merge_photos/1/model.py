@@ -1,4 +1,4 @@
-"""Codes of one person's photos to one head and texture; ``facewright.fit.merge_heads``, ``texture.merge_textures``."""
+"""Codes of one person's photos to one head and texture; ``facewright.asset.merge_photos``."""
 
 from __future__ import annotations
 

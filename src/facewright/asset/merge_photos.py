@@ -20,9 +20,9 @@ from facewright.pipelines.tensors import CODE_TEXTURE_SIZES
 from facewright.texture.encoding import encode_texture
 from facewright.texture.merge_textures import MergedTexture, TextureMerger, enlarged
 
-#: Landmark error (% of the pupil distance) x distance of shapes (mm) x root of the textures' difference (ln) from
-#: which a photo is told as perhaps another person's. Of 97 photos among others of the same 38 people 2 % are
-#: above it, of 76 strangers' 32 %: it is a hint, and no proof of anything.
+#: Landmark error (% of the pupil distance) x distance of shapes (mm) x root of the textures' difference (ln)
+#: from which a photo is told as perhaps another person's. Of 97 photos among others of the same 38 people 2 %
+#: are above it, of 76 strangers' 32 %: it is a hint, and no proof of anything.
 ANOTHER_PERSON: Final = 2.5
 
 
@@ -119,9 +119,9 @@ class PhotoMerger:
         members["texture"] = {"size": texture_size, "format": texture_format, "bytes": len(encoded)}
         warnings = [*_warnings(read), *another_person(members["merge"]["photos"])]
         if texture_size > CODE_TEXTURE_SIZES[-1]:
+            side = CODE_TEXTURE_SIZES[-1]
             warnings.append(
-                f"codes have textures of {CODE_TEXTURE_SIZES[-1]} x {CODE_TEXTURE_SIZES[-1]} texels: enlarged "
-                f"to {texture_size}"
+                f"codes have textures of {side} x {side} texels at most: enlarged to {texture_size}"
             )
         section = Section(members, warnings, clock.milliseconds)
         return MergedPhotos(head, encoded, read[head.reference].sh_light, section)

@@ -36,7 +36,9 @@ def code_texture(texture: bytes) -> bytes:
             decoded = picture.convert("RGB")
     except (OSError, SyntaxError) as error:
         raise FacewrightError(
-            ErrorCode.INTERNAL, f"the texture cannot be decoded: {error}", "an earlier stage made it: report it"
+            ErrorCode.INTERNAL,
+            f"the texture cannot be decoded: {error}",
+            "an earlier stage made it: report it",
         ) from error
     if decoded.width > CODE_TEXTURE_SIZES[-1]:
         decoded = decoded.reduce(decoded.width // CODE_TEXTURE_SIZES[-1])

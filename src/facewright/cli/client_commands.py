@@ -62,8 +62,8 @@ def add_create(commands: Any, asked: str | None) -> None:
     create.add_argument(
         "--code",
         action="store_true",
-        help="also write NAME.code, which makes the avatar again, or merges it with others, without the photo: "
-        "biometric data, to be kept as the photo would be",
+        help="also write NAME.code, of which the avatar is made again, or with others of the same person, "
+        "without the photo: biometric data, to be kept as the photo would be",
     )
     create.add_argument(
         "--together",

@@ -116,7 +116,7 @@ class _Creation:
     ) -> None:
         """One person's photos, or a line about them; ``tell`` is told their stages."""
         progress, together = self._progress, self._batch.together
-        contents = []
+        contents: list[bytes] = []
         try:
             for photo in photos:
                 contents.append(photo_bytes(photo))

@@ -31,10 +31,12 @@ class Finished:
 
     @staticmethod
     def fingerprint(photo: bytes, batch: Batch) -> str:
-        """Hash of everything that the avatar depends on, but the server's version, and that of the photo, or of
-        the photos of one person, one after the other."""
+        """Hash of everything that the avatar depends on, but the server's version, and that of the photo, or
+        of the photos of one person, one after the other."""
         more = ["code"] * batch.code + ["together"] * batch.together
-        asked = json.dumps([batch.pipeline, batch.options, batch.preview, batch.report, *more], sort_keys=True)
+        asked = json.dumps(
+            [batch.pipeline, batch.options, batch.preview, batch.report, *more], sort_keys=True
+        )
         of_photo = hashlib.sha256(photo)
         return f"{hashlib.sha256(of_photo.digest() + asked.encode()).hexdigest()} {of_photo.hexdigest()}"
 

@@ -174,9 +174,7 @@ def impossible(code: AvatarCode) -> str:
         "SIZE": ((code.photo_size > 0) & (code.photo_size < 1e6)).all(),
         "VBOX": 0 <= left < right <= CROP_SIZE and 0 <= top < bottom <= CROP_SIZE,
         "FOCL": ((code.focal_px >= 0) & (code.focal_px < 1e12)).all(),
-        "INTR": affine(code.intrinsics)
-        and code.intrinsics[0, 0] > 1
-        and np.abs(code.intrinsics).max() < 1e7,
+        "INTR": affine(code.intrinsics) and code.intrinsics[0, 0] > 1 and np.abs(code.intrinsics).max() < 1e7,
         "POSE": np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
         and np.linalg.det(rotation) > 0
         and 0.05 < z < 1e3

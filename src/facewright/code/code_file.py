@@ -62,7 +62,9 @@ def written_code(code: AvatarCode) -> bytes:
     return header + hashlib.sha256(header + body).digest() + body
 
 
-def read_code(content: bytes | memoryview, head_sha256: str, vertices: int, where: str = "the code") -> AvatarCode:
+def read_code(
+    content: bytes | memoryview, head_sha256: str, vertices: int, where: str = "the code"
+) -> AvatarCode:
     """One code's file, checked.
 
     Args:
@@ -193,7 +195,11 @@ class _Reader:
         wanted = int(np.prod(shape)) * array.dtype.itemsize
         if len(content) != wanted:
             raise self.bad(f"has a section {array.tag} of {len(content)} bytes, not {wanted}")
-        return np.frombuffer(content, array.dtype).reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
+        return (
+            np.frombuffer(content, array.dtype)
+            .reshape(shape)
+            .astype(array.dtype.newbyteorder("="), copy=False)
+        )
 
     def check_texture(self, content: bytes) -> None:
         """Whether a texture is a JPEG of an allowed size; its pixels are not decoded here."""
@@ -248,7 +254,7 @@ def _bytes(code: AvatarCode, array: CodeArray) -> bytes:
 
 
 def _text(origin: Origin) -> bytes:
-    """What is too long for a code, of a pipeline with very many weights or warnings, is left out at its end."""
+    """The section of text; of very many weights or warnings the last are left out."""
     warnings = [warning[:_LONGEST] for warning in origin.warnings if _is_line(warning[:_LONGEST])]
     members: Mapping[str, Any] = {
         "pipeline": origin.pipeline,

@@ -381,7 +381,9 @@ def checked_face(
             "the stage before failed on this photo; report it",
         )
     crop = landmarks[:, :2] @ to_crop[:2, :2].T + to_crop[:2, 2]
-    return DetectedFace(crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale)
+    return DetectedFace(
+        crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale
+    )
 
 
 def expected_focal(face: DetectedFace, info: PhotoInfo, focal_px: float) -> tuple[_ExpectedFocal, list[str]]:

@@ -196,7 +196,7 @@ class GaussNewton:
     def landmark_terms(
         self, solution: Solution, seen: Observation, size: int, robust_sigma: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """What the landmarks add to Hessian [7 + size, 7 + size] and gradient [7 + size]: pose, coefficients."""
+        """What the landmarks add to Hessian [7 + size, 7 + size] and gradient [7 + size]."""
         viewed, points = self.view(solution)
         whitening = self._whitening(solution, seen, viewed, points, robust_sigma)
         jacobian, residual = self._linearised(solution, seen, viewed, points, whitening, size)

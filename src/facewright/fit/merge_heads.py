@@ -30,7 +30,7 @@ from facewright_client.contract import ErrorCode
 #: ended, so the first are few.
 _LINEAR_STEPS: Final = 2
 _JOINT_STEPS: Final = 3
-#: Degrees that closed eyes count as, where the photo is chosen that hair, eyes and what no photo shows are of.
+#: Degrees that closed eyes count as, where the photo is chosen whose hair and eyes the avatar gets.
 _CLOSED_EYES: Final = 60.0
 
 
@@ -120,7 +120,7 @@ class HeadMerger:
             solution.camera.intrinsics(),
             solution.camera.extrinsics(),
             code.person_mask,
-            tuple(map(int, code.valid_box)),
+            _photo_info(code).crop_valid_box,
         )
         neutral = calm.neutral + hair
         return MergedHead(
@@ -180,9 +180,7 @@ class HeadMerger:
                 ErrorCode.BAD_CODE, f"the codes cannot be fitted together: {error}", "leave one out"
             ) from error
         if not all(np.isfinite(solution.coefficients).all() for solution in solutions):
-            raise FacewrightError(
-                ErrorCode.BAD_CODE, "the codes cannot be fitted together", "leave one out"
-            )
+            raise FacewrightError(ErrorCode.BAD_CODE, "the codes cannot be fitted together", "leave one out")
         return solutions
 
     def _calmest(self, solutions: Sequence[Solution], reference: int) -> Solution:

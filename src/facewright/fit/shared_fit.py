@@ -1,10 +1,10 @@
 """The joint fit of one person to several photos: one identity and corrective field, and for each photo its
 camera and expression.
 
-The energy is that of `gauss_newton`, with the mean of the photos' landmark terms and each prior once. Were the
-landmarks' errors independent, it would be their sum; but they are one network's, which errs alike in all photos,
-and most where a face is turned, so that turned photos weigh less. What benchmarks/geometry captured of ten heads'
-own shape, and the mean distance in mm:
+The energy is that of `gauss_newton`, with the mean of the photos' landmark terms and each prior once. Were
+the landmarks' errors independent, it would be their sum; but they are one network's, which errs alike in all
+photos, and most where a face is turned, so that turned photos weigh less. What benchmarks/geometry captured
+of ten heads' own shape, and the mean distance in mm:
 
 =========================  ===============  ===============================  =============================
 photos                     the first alone  sum of terms                     mean, turned ones weighing less
@@ -14,9 +14,9 @@ smile; jaw open, yaw 30;   .38, 1.55        .38, 1.63                        .47
 brow raise, yaw -30
 =========================  ===============  ===============================  =============================
 
-A combination of each photo's own posterior would be cheaper, but each was linearised where its photo alone led
-it: a smile that one photo takes for a form stays one. Here all photos say together, at every step, what is
-form and what is not.
+A combination of each photo's own posterior would be cheaper, but each was linearised where its photo alone
+led it: a smile that one photo takes for a form stays one. Here all photos say together, at every step, what
+is form and what is not.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ class SharedFit:
 
 def with_one_person(solutions: Sequence[Solution], optimiser: GaussNewton) -> list[Solution]:
     """Starts of a joint fit: the mean of the identities, no corrective field, each photo's own expression."""
-    identity = np.mean([solution.coefficients[: optimiser.expression.start] for solution in solutions], axis=0)
+    identity = np.mean(
+        [solution.coefficients[: optimiser.expression.start] for solution in solutions], axis=0
+    )
     starts = []
     for solution in solutions:
         coefficients = np.zeros(optimiser.size)

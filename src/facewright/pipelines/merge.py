@@ -38,5 +38,5 @@ MERGE_AVATARS: Final = Pipeline(
         **{name: FILE_OPTIONS[name] for name in contract.MERGE_OPTIONS},
     },
     takes=(contract.CODES,),
-    summary="One avatar of several photos of one person: one form fitted to all, textures blended; of their codes.",
+    summary="One avatar of several photos, by their codes: one form fitted to all, textures blended.",
 )

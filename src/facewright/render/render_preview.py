@@ -97,6 +97,7 @@ class PreviewRenderer:
             ValueError: arrays of another head, or not finite.
         """
         renderer = HeadRenderer(self._head, decode_texture(texture, largest=1024))
+
         def neutral(
             yaw: float = 0.0, expression: dict[str, float] | None = None, light: Light = STUDIO
         ) -> U8:

@@ -390,8 +390,8 @@ def _judge_visible(
 
 
 def _confidence(stack: LayerStack, texels: TexelEvidence) -> NDArray[np.uint8]:
-    """What a texel is worth beside other photos' of the same person: what is taken of it, by how squarely it is
-    seen."""
+    """What a texel is worth beside other photos' of the same person: what is taken of it, by how squarely it
+    is seen."""
     shares = [
         weight * np.clip(sighting.facing, 0.0, 1.0)
         for weight, sighting in (

@@ -1,9 +1,9 @@
 """Several photos' textures of one person to one: the appearance of the stage ``merge_photos``.
 
-Each texture comes with what its photo shows of every texel (TEXEL_CONFIDENCE). They are brought to one tone, then
-blended: the coarse colours over all photos by confidence, fine structure of the photo that shows it best, because
-brows and lashes that lie a millimetre apart would blur (multi-band blending: Burt and Adelson, "A multiresolution
-spline with application to image mosaics", 1983). What no photo shows is the reference's.
+Each texture comes with what its photo shows of every texel (TEXEL_CONFIDENCE). They are brought to one tone,
+then blended: the coarse colours over all photos by confidence, fine structure of the photo that shows it
+best, because brows and lashes that lie a millimetre apart would blur (multi-band blending: Burt and Adelson,
+"A multiresolution spline with application to image mosaics", 1983). What no photo shows is the reference's.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _FEWEST_WITNESSES: Final = 300
 _GAIN: Final = (0.4, 2.5)
 #: Pull of a gain to 1, of the witnesses of a pair: holds photos that share too few texels with the others.
 _PULL: Final = 0.02
-#: Share of a mirrored texel's confidence, and the reference's everywhere: what another photo shows at a slant is
-#: no better than what is continued.
+#: Share of a mirrored texel's confidence, and the reference's everywhere: what another photo shows at a slant
+#: is no better than what is continued.
 _MIRRORED: Final = 0.3
 _FILLED: Final = 0.2
 #: Exponents of confidence where coarse colours are blended, and where fine structure is chosen.
@@ -48,8 +48,8 @@ _COARSE_POWER: Final = 2.0
 _FINE_POWER: Final = 6.0
 #: How much the reference is preferred for fine structure: whole features, of one photo.
 _PREFERRED: Final = 1.25
-#: Distances to the hairline, metres, between which the reference alone begins to count: hair, and the ears that
-#: it covers or does not, are of one photo.
+#: Distances to the hairline, metres, between which the reference alone begins to count: hair, and the ears
+#: that it covers or does not, are of one photo.
 _HAIRLINE: Final = (-0.012, 0.002)
 #: Weights have no hard border: they are blurred by this, texels.
 _SOFT: Final = 1.5

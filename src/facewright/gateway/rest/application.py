@@ -268,7 +268,11 @@ def _require_its_files(wanted: Asked, body: Body) -> None:
     """Refuse photos where codes are taken, and codes where photos are, as far as a form names them."""
     if body.named and (body.named == CODE_FIELD) != wanted.takes_codes:
         needed = PHOTO_FIELD if body.named == CODE_FIELD else CODE_FIELD
-        hint = f"send pipeline={contract.MERGE_PIPELINE}" if needed == PHOTO_FIELD else f"name the files {needed!r}"
+        hint = (
+            f"send pipeline={contract.MERGE_PIPELINE}"
+            if needed == PHOTO_FIELD
+            else f"name the files {needed!r}"
+        )
         raise RequestError(400, f"{wanted.pipeline.name} takes no file {body.named!r}", hint)
 
 

@@ -205,9 +205,13 @@ def asked(
         return Asked(pipeline, options, _outputs(pipeline, door, bool(door["code"])), *limits)
     merging = avatars.get(contract.MERGE_PIPELINE)
     if merging is None or contract.CODE not in pipeline.gives:
-        what = f"{pipeline.name} gives no codes" if merging else f"{contract.MERGE_PIPELINE} is not served here"
+        what = (
+            f"{pipeline.name} gives no codes" if merging else f"{contract.MERGE_PIPELINE} is not served here"
+        )
         raise FacewrightError(ErrorCode.BAD_OPTION, what, "leave together out: each photo has its avatar")
-    shared = {name: options[name] for name in contract.MERGE_OPTIONS if name in options}
+    shared: dict[str, OptionValue] = {
+        name: options[name] for name in contract.MERGE_OPTIONS if name in options
+    }
     merged = Asked(merging, shared, _outputs(merging, door, code=False), *limits)
     return Asked(pipeline, options, (contract.CODE,), *limits, merged)
 

@@ -1,4 +1,4 @@
-"""The body of a request for avatars: one photo, or codes, or a form with them and options; read within bounds."""
+"""The body of a request for avatars: a photo, codes, or a form with them and options; read within bounds."""
 
 from __future__ import annotations
 
@@ -122,9 +122,7 @@ def _form(pieces: Sequence[bytes], boundary: bytes, limits: RestLimits) -> Body:
     # "code" is an option, too, where it is no file
     codes = [part.content for part in parts if part.name == CODE_FIELD and part.is_file]
     others = [
-        part
-        for part in parts
-        if part.name != PHOTO_FIELD and not (part.name == CODE_FIELD and part.is_file)
+        part for part in parts if part.name != PHOTO_FIELD and not (part.name == CODE_FIELD and part.is_file)
     ]
     if not photos and not codes:
         raise RequestError(400, "the form has no photo", f"add a file called {PHOTO_FIELD!r}")

@@ -18,8 +18,8 @@ from facewright.gateway.rest.job import Told
 from facewright.gateway.rest.refinements import Refined, progress_of
 from facewright.gateway.streams import stream_of
 from facewright.pipelines.stages import Pipeline
-from facewright_client._errors import TIME_HINT
 from facewright_client import contract
+from facewright_client._errors import TIME_HINT
 from facewright_client.contract import ErrorCode
 
 _CURL_HINT: Final = "curl -d drops line ends and names no file without @: use --data-binary @me.jpg"

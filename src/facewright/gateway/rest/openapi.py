@@ -29,8 +29,8 @@ _AVATARS: Final = (
     "with a file `{field}`, at most {photos} of them, and options as fields. At most {size:g} MiB. `Accept` "
     "chooses the answer; without it the GLB comes. Several photos are answered as `application/json`, "
     '`{{"avatars": […]}}` with an avatar or `{{"error": …}}` for each, or as `multipart/mixed` with `0.glb`, '
-    "`0.json`, `0.png` or `0.error.json` for the first and so on; the status is 200 then. With `together=true` they "
-    "are of one person, and are answered as one photo is. A request whose "
+    "`0.json`, `0.png` or `0.error.json` for the first and so on; the status is 200 then. With "
+    "`together=true` they are of one person, and are answered as one photo is. A request whose "
     "client leaves is cancelled."
 )
 _EVENTS: Final = (

@@ -66,7 +66,9 @@ def test_two_photos_of_one_person(codes: list[bytes], runner: PipelineRunner) ->
     assert second["texture_gain"][0] > 1.2 * first["texture_gain"][0], "it was darker"
     assert min(first["texture_share"], second["texture_share"]) > 0.2
     assert max(first["shape_distance_mm"], second["shape_distance_mm"]) < 2.0
-    assert not any("another person" in warning or "different people" in warning for warning in report["warnings"])
+    assert not any(
+        "another person" in warning or "different people" in warning for warning in report["warnings"]
+    )
     assert report["models"].keys() == {"head.npz"}
 
 
@@ -93,7 +95,9 @@ def test_a_code_of_another_head_is_named(codes: list[bytes], runner: PipelineRun
     assert (caught.value.code, caught.value.stage) == (ErrorCode.BAD_CODE, "merge_photos")
 
 
-def test_numbers_that_are_possible_and_no_face_end_in_words(codes: list[bytes], runner: PipelineRunner) -> None:
+def test_numbers_that_are_possible_and_no_face_end_in_words(
+    codes: list[bytes], runner: PipelineRunner
+) -> None:
     """Whatever a code says, the answer is an avatar or a refusal of the code."""
     code, random, refused = _read(codes[0]), np.random.default_rng(3), 0
     for number in range(24):

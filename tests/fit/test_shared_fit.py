@@ -1,4 +1,4 @@
-"""Several photos fitted together: as each alone where they are one, and better than one where they are several."""
+"""Several photos fitted together: one as it is alone, and several better than one of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def optimiser(tmp_path_factory: pytest.TempPathFactory) -> GaussNewton:
 
 
 def _camera(yaw: float) -> Camera:
-    return Camera(rotation_from_angles(yaw, 0.0, 0.0), np.array([0.0, 0.0, 0.6]), FOCAL, np.array([512.0, 512.0]))
+    return Camera(
+        rotation_from_angles(yaw, 0.0, 0.0), np.array([0.0, 0.0, 0.6]), FOCAL, np.array([512.0, 512.0])
+    )
 
 
 def _person(optimiser: GaussNewton) -> np.ndarray:
@@ -69,7 +71,7 @@ def test_all_photos_have_one_form_and_each_its_own_expression(optimiser: GaussNe
     jaws = [s.coefficients[optimiser.expression][optimiser.prior.jaw_open] for s in solutions]
     assert jaws[1] > 0.3 > 0.15 > max(jaws[0], jaws[2])
     for solution in solutions:
-        assert 0 <= solution.coefficients[optimiser.expression].min()
+        assert solution.coefficients[optimiser.expression].min() >= 0
         assert solution.coefficients[optimiser.expression].max() <= 1
 
     def away(solution: Solution) -> float:

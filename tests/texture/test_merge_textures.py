@@ -1,4 +1,4 @@
-"""Textures of one person: one tone, what each photo shows best, and nothing of what one alone shows wrongly."""
+"""Textures of one person: one tone, what each photo shows best, nothing that one alone shows wrongly."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import struct
+import tracemalloc
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -190,8 +191,13 @@ def test_sections_that_lie(code: AvatarCode, tag: str, content: bytes, told: str
 
 def test_a_bomb_is_never_unpacked(code: AvatarCode) -> None:
     """A section that says it is small and is not."""
-    bomb = zlib.compress(bytes(1 << 26))
-    assert "another length" in refused(with_section(written_code(code), "CONF", bomb, 2 * 256 * 256))
+    content = with_section(written_code(code), "CONF", zlib.compress(bytes(1 << 26)), 2 * 256 * 256)
+    tracemalloc.start()
+    try:
+        assert "another length" in refused(content)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_texture_of_another_size(code: AvatarCode) -> None:

@@ -59,6 +59,24 @@ def test_one_photo_is_fitted_as_it_is_alone(optimiser: GaussNewton) -> None:
     np.testing.assert_allclose(together.hessian, alone.hessian, rtol=1e-3, atol=1e-2 * alone.hessian.max())
 
 
+def test_the_same_photo_twice_tells_hardly_more_than_once(optimiser: GaussNewton) -> None:
+    seen, start = _photo(optimiser, _person(optimiser), 10.0, 0.0)
+    alone = optimiser.steps(start, seen, optimiser.size, 3)
+    twice = SharedFit(optimiser).steps([start] * 2, [seen] * 2, optimiser.size, 3)
+    form = np.delete(np.arange(optimiser.size), optimiser.expression)
+    gap = np.linalg.norm((twice[0].coefficients - alone.coefficients)[form])
+    assert gap < 0.08 * np.linalg.norm(alone.coefficients[form])
+
+
+def test_the_photo_from_the_front_decides(optimiser: GaussNewton) -> None:
+    truth = _person(optimiser)
+    photos = [_photo(optimiser, truth, 0.0, 0.0), _photo(optimiser, -truth, 30.0, 0.0)]
+    fit = SharedFit(optimiser)
+    solutions = fit.steps([one[1] for one in photos], [one[0] for one in photos], optimiser.linear_size, 4)
+    form = solutions[0].coefficients[: optimiser.expression.start]
+    assert form @ truth[: optimiser.expression.start] > 0.3 * np.linalg.norm(form) ** 2
+
+
 def test_all_photos_have_one_form_and_each_its_own_expression(optimiser: GaussNewton) -> None:
     truth, fit = _person(optimiser), SharedFit(optimiser)
     photos = [_photo(optimiser, truth, yaw, jaw) for yaw, jaw in ((-25.0, 0.0), (0.0, 0.5), (25.0, 0.0))]

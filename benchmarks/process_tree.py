@@ -10,6 +10,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 # and that of its ended and awaited children; counted from the field after the command's name.
 _PARENT = 1
 _PROCESSOR_TIMES = slice(11, 15)
+_OWN_PROCESSOR_TIMES = slice(11, 13)
 
 
 def descendants(root: int) -> list[int]:
@@ -21,6 +22,12 @@ def processor_seconds(root: int) -> float:
     """What ``root`` and the processes below it have used so far, those that ended included."""
     ticks = sum(sum(map(int, fields[_PROCESSOR_TIMES])) for fields in _family(root).values())
     return ticks / _TICKS_PER_SECOND
+
+
+def own_processor_seconds(pid: int) -> float:
+    """What one process has used so far, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[_OWN_PROCESSOR_TIMES])) / _TICKS_PER_SECOND
 
 
 def _family(root: int) -> dict[int, list[str]]:

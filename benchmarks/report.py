@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos.chaos_report import chaos_section
-from benchmarks.geometry.geometry_report import geometry_section
+from benchmarks.geometry.geometry_report import geometry_section, scans_section
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
 from benchmarks.gradients.gradients_report import gradients_section
 from benchmarks.kernels.kernels_report import kernels_section
@@ -39,6 +39,7 @@ the number; *private* ones may not be redistributed, but the same command measur
 _SECTIONS = {
     "likeness": likeness_section,
     "geometry": geometry_section,
+    "scans": scans_section,
     "ablation": ablation_section,
     "serving": serving_section,
     "chaos": chaos_section,

@@ -26,7 +26,7 @@ def processes(supervisor: int) -> dict[str, list[int]]:
             found[Path(first).parts[-3]].append(pid)
         elif Path(program).name == TRITON:
             found[TRITON].append(pid)
-    return {name: sorted(pids) for name, pids in found.items()}
+    return {name: sorted(pids, key=_began) for name, pids in found.items()}
 
 
 def triton_socket(supervisor: int) -> str:
@@ -85,6 +85,15 @@ def eventually(holds: Callable[[], bool], within_s: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def _began(pid: int) -> int:
+    """When a process was started, in ticks since the machine was; 0 of one that has ended. Process ids begin
+    again at the lowest."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    except OSError:
+        return 0
 
 
 def _command(pid: int) -> list[str]:

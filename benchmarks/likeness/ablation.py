@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.likeness.face_recognition_judge import FaceRecognitionJudge, JudgedFace
+from benchmarks.likeness.judged_face import Judge, JudgedFace
 from benchmarks.likeness.make_avatar import AvatarMaker, MadeAvatar
 from benchmarks.likeness.measures import judged_neutral, judged_photo, light_of
 from benchmarks.likeness.settings import AvatarSettings, Change, settings_by_name, with_change
@@ -56,7 +56,7 @@ class Ablation:
         self,
         photos: Sequence[bytes],
         options: Mapping[str, OptionValue],
-        judge: FaceRecognitionJudge,
+        judge: Judge,
         light: str,
     ) -> None:
         self._photos = photos

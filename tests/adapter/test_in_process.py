@@ -35,7 +35,7 @@ def test_an_avatar_and_its_report() -> None:
     assert report["pipeline"] == "avatar_twin"
     assert report["texture"]["size"] == 512
     assert report["models"].keys() == {weights.file for weights in AVATAR_TWIN.weights}
-    assert "face_landmarks.network_and_waiting" in report["milliseconds"]
+    assert "face_landmarks+face_shape.network_and_waiting" in report["milliseconds"]
     assert PREVIEW not in run.tensors
     assert list(run.milliseconds) == [step.name for step in AVATAR_TWIN.steps[:-2]]
 

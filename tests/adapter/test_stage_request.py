@@ -107,7 +107,7 @@ def test_a_stage_is_told_its_place_and_options() -> None:
     request = continued(_Sender(_travelling(_request(texture_size=512), earlier)), FIT_HEAD, TWIN)
     assert request.option("texture_size") == 512
     assert request.option("delight") == AVATAR_TWIN.options["delight"].default
-    assert request.place.networks_before == ["face_landmarks"]
+    assert request.place.networks_before == ["face_landmarks", "face_shape"]
     later = replace(request.place, earlier=(*request.place.earlier, Section(stage="fit_head")))
     assert later.networks_before == []
 
@@ -141,7 +141,7 @@ def test_the_wait_ends_when_the_stage_takes_over() -> None:
     earlier = (Section(stage="find_face", ended_unix_s=1000.0),)
     place = Place(AVATAR_TWIN, _request(), earlier, arrived_unix_s=1000.25)
     assert place.completed(Section(), "fit_head").milliseconds == {
-        "face_landmarks.network_and_waiting": 250.0
+        "face_landmarks+face_shape.network_and_waiting": 250.0
     }
 
 
@@ -166,7 +166,7 @@ def test_a_stage_adds_its_section_behind_the_earlier_ones() -> None:
     first, own = sections_from_json(written)
     assert first == earlier[0]
     assert (own.stage, own.members) == ("fit_head", {"fit": {}})
-    assert list(own.milliseconds) == ["face_landmarks.network_and_waiting", "optimise"]
+    assert list(own.milliseconds) == ["face_landmarks+face_shape.network_and_waiting", "optimise"]
     assert own.ended_unix_s > 1e9
     assert answer[IDENTITY] is outputs[IDENTITY]
 

@@ -99,7 +99,7 @@ def test_numbers_that_are_possible_and_no_face_end_in_words(
     codes: list[bytes], runner: PipelineRunner
 ) -> None:
     """Whatever a code says, the answer is an avatar or a refusal of the code."""
-    code, random, refused = _read(codes[0]), np.random.default_rng(3), 0
+    code, random = _read(codes[0]), np.random.default_rng(3)
     for number in range(24):
         name = ARRAYS[number % len(ARRAYS)].name
         value = getattr(code, name)
@@ -111,10 +111,16 @@ def test_numbers_that_are_possible_and_no_face_end_in_words(
             run = runner.run({CODES: codes[1] + written_code(strange)}, SMALL, (REPORT,))
         except FacewrightError as error:
             assert error.code is ErrorCode.BAD_CODE, (name, error)  # noqa: PT017
-            refused += 1
         else:
             assert np.isfinite(run.array(NEUTRAL_VERTICES)).all()
-    assert refused
+
+
+def test_landmarks_of_no_face_are_refused(codes: list[bytes], runner: PipelineRunner) -> None:
+    code = _read(codes[0])
+    dot = written_code(replace(code, network_landmarks=0.01 * code.network_landmarks))
+    with pytest.raises(FacewrightError, match="code 2 shows no face") as caught:
+        runner.run({CODES: codes[1] + dot}, SMALL, (REPORT,))
+    assert caught.value.code is ErrorCode.BAD_CODE
 
 
 def _photo(error: float, distance: float, unlike: float) -> MergedPhotoReport:

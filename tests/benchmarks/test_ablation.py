@@ -100,7 +100,7 @@ def test_baseline_and_changed_rows_are_printed(tmp_path: Path, capsys: pytest.Ca
     green_lips, hard_light = "bake.template.lip_tint=0.1,0.9,0.1", "bake.warnings.hard_light=9"
     changes = [green_lips, "fit.corrective.sigma=0.0005", hard_light]
     asked = [argument for change in changes for argument in ("--ablate", change)]
-    assert main([str(tmp_path), "--no-result", "--texture-size", "512", *asked]) == 0
+    assert main([str(tmp_path), "--no-result", "--texture-size", "512", "--judges", "dlib", *asked]) == 0
     _, baseline, lips, stiff, warned = capsys.readouterr().out.splitlines()
     assert baseline.split()[0] == "baseline"
     assert lips.split()[:2] == [changes[0], "1"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.likeness.face_recognition_judge import FaceBox, FaceRecognitionJudge
+from benchmarks.likeness.face_recognition_judge import FaceRecognitionJudge
+from benchmarks.likeness.judged_face import FaceBox
 
 pytestmark = pytest.mark.skipif(
     find_spec("dlib") is None, reason="the judge is an optional dependency: pip install -e '.[bench]'"

@@ -121,12 +121,7 @@ def _likeness() -> dict[str, Any]:
         "refound at 0": {"pictures": 2, "no face found": 1, **stats},
         "refound at ±30": {"pictures": 0, "no face found": 6, "count": 0},
         "jawOpen left where the photo has > 0.3": {"count": 0},
-        "strangers, photo to photo": stats,
-        "same person, photo to photo": stats,
-        "distance, render at 0 to the person's other photos": stats,
-        "distance, photo cut to the silhouette": stats,
-        **{f"distance at {pose}": stats for pose in poses},
-        **{f"right person nearest at {pose}": {"count": 3, "percent": 66.7} for pose in poses},
+        "distances": {"faceres": dict.fromkeys((*poses, "photo cut to the silhouette"), stats)},
     }
     photo = {
         "photo": 7,
@@ -135,11 +130,29 @@ def _likeness() -> dict[str, Any]:
         "reprojection_median": 0.71,
         "reprojection_p95": 3.1,
         "refound_median": {"0": None},
-        "distance": dict.fromkeys(("photo pose", "0", "-30", "30", "-45", "45"), 0.25),
+        "distance": {"faceres": dict.fromkeys(("photo pose", "0", "-30", "30", "-45", "45"), 0.25)},
         "jaw_open": 0.4,
         "jaw_open_left": None,
         "milliseconds": {"find_face": 100.0, "fit_head": 50.4},
     }
+    at = {
+        "cross_photo": 0.75,
+        "share": 0.13,
+        "tar": {"1 %": 0.955, ".1 %": 0.804},
+        "rank": 0.96,
+        "taken for each other": 0.0123,
+    }
+    judged = {
+        "photos": 3,
+        "pairs": 4,
+        "pairs lost": 2,
+        "same": 0.7,
+        "strangers": 1.1,
+        "auc": 0.9876,
+        "tar": {"1 %": 1.0, ".1 %": None},
+        "poses": dict.fromkeys(("0", "±30", "±45"), at),
+    }
+    agreement = {"pairs": 4, "same": 2.0, "strangers": 3.2, "ratio": 0.625, "auc": 0.78}
     return {
         "benchmark": "likeness",
         **_CONDITIONS,
@@ -147,6 +160,11 @@ def _likeness() -> dict[str, Any]:
         "persons": 3,
         "failed": {"2": "NO_FACE"},
         "smallest_face": 140,
+        "rule": " --smallest-face 140",
+        "judges": ["faceres"],
+        "verification": {"faceres": judged},
+        "agreement": {"shape, rms mm": agreement},
+        "groups": {"skin tone": {"dark": {"people": 1, "failed": 1, **judged}}},
         "left_out": {"3": 97},
         "texture_size": 1024,
         "delight": 0.5,
@@ -160,7 +178,13 @@ def test_likeness_numbers_reach_the_report() -> None:
     text = report({"likeness": _likeness()})
     assert "**0.65 / 0.99**" in text
     assert "**0.65 (no face in 1 of 3) / – (no face in 6 of 6)**" in text
-    assert "**66.7 / 66.7 / 66.7**" in text
+    assert "| real photos: AUC; TAR at FAR 1 % / .1 % | – | 0.9876; 100.0 / – % |" in text
+    assert "| avatars at yaw ±45°: share of the gap (mean distance) | ≤ 32 % | **13 %** (0.750) |" in text
+    assert "| … TAR at FAR 1 % / .1 %; rank 1 | ≥ 86 % | 95.5 / 80.4 %; 96 % |" in text
+    assert "| shape, rms mm | AUC ≥ .82 | 2.00 | 3.20 | 0.625 | 0.780 | 4 |" in text
+    dark = "| skin tone: dark | 1 | 3 | 1 | 0.70 / 1.10 | 13 % / 13 % / 13 % | 80 % / 80 % | 96 % | 1.23 % |"
+    assert dark in text
+    assert "2 more are lost" in text
     assert "photo 2 (NO_FACE)" in text
     assert "1 left out, faces below 140 pixels" in text
     assert "FOLDER --smallest-face 140\n" in text

@@ -175,7 +175,7 @@ def test_whatever_is_damaged_and_signed_is_refused_or_harmless(code: AvatarCode)
         ),
         ("IDEN", zlib.compress(np.full(160, np.nan, "<f4").tobytes()), "not finite"),
         ("POSE", zlib.compress(np.zeros(12, "<f4").tobytes()), "POSE is no face's"),
-        ("EXPR", zlib.compress(np.full(52, 7, "<f4").tobytes()), "EXPR is no face's"),
+        ("EXPN", zlib.compress(np.full(52, 7, "<f4").tobytes()), "EXPN is no face's"),
         ("NEUT", zlib.compress(bytes(6 * 39)), "has a section NEUT of 234 bytes, not 240"),
         ("LMKS", b"no zlib", "cannot be unpacked"),
         ("LMKS", zlib.compress(bytes(478 * 12)) + b"more", "another length"),

@@ -215,6 +215,7 @@ def test_the_networks_are_the_same_bytes_on_every_build(tmp_path: Path) -> None:
         "face_landmarks.onnx",
         "face_landmarks_fast.onnx",
         "person_mask.onnx",
+        "face_shape.onnx",
     ]
     for name in built:
         assert (tmp_path / name).read_bytes() == asset_path(name).read_bytes()

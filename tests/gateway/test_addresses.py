@@ -56,6 +56,17 @@ def test_a_proxy_is_believed_for_whom_it_calls(host: str, forwarded_for: str, ca
     assert Proxies().caller(host, forwarded_for) == host
 
 
+@pytest.mark.parametrize("text", ["::ffff:10.0.0.7", "::ffff:10.0.0.0/104"])
+def test_a_proxy_may_be_written_as_ipv6_has_it(text: str) -> None:
+    proxies = Proxies.of([text])
+    assert (
+        proxies.caller("10.0.0.7", "192.0.2.7")
+        == proxies.caller("::ffff:10.0.0.7", "192.0.2.7")
+        == "192.0.2.7"
+    )
+    assert proxies.caller("11.0.0.7", "192.0.2.7") == "11.0.0.7"
+
+
 @pytest.mark.parametrize("text", ["", "proxy.example", "10.0.0.1/8", "10.0.0.0/40"])
 def test_a_proxy_is_an_address_or_a_network(text: str) -> None:
     with pytest.raises(FacewrightError, match="--forwarded-by"):

@@ -18,7 +18,7 @@ from facewright.core.errors import FacewrightError
 from facewright.gateway.addresses import grpc_peer_name
 from facewright.gateway.api_keys import LONGEST_KEY, KeyHolder, key_hash, new_key
 from facewright.gateway.call import Caller
-from facewright.gateway.callers import KEYS_VARIABLE, Callers, Clocks
+from facewright.gateway.callers import KEYS_VARIABLE, Callers, Clocks, by_name
 from facewright.gateway.followed_files import follow
 from facewright.gateway.usage import Usage, usage_text
 from facewright_client.contract import ErrorCode
@@ -361,3 +361,8 @@ def test_grpc_says_who_calls_by_metadata_and_by_address(place: str, name: str, t
         return answers
 
     assert asyncio.run(names()) == [name.encode(), b"studio"]
+
+
+def test_headers_that_come_several_times_are_one() -> None:
+    headers = iter([("a", "1"), ("b", "2"), ("a", "3")])
+    assert by_name(headers) == {"a": "1, 3", "b": "2"}

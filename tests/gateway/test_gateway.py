@@ -36,7 +36,8 @@ class _Opened:
             ports = grpc.getsockname()[1], rest.getsockname()[1]
         settings = GatewaySettings("127.0.0.1", *ports, PageRules(None), proxies=Proxies.of(["127.0.0.1"]))
         self.port = ports[1]
-        self.gateway = Gateway(settings, pipelines(), Callers(), folder / "marks")
+        self.stage_ended = threading.Event()
+        self.gateway = Gateway(settings, pipelines(), Callers(), folder / "marks", self.stage_ended.set)
         self.gateway.open()
         self.gateway.use(folder / "triton", 1)
 
@@ -64,6 +65,14 @@ def opened(tmp_path: Path) -> Iterator[_Opened]:
     opened = _Opened(tmp_path)
     yield opened
     opened.close()
+
+
+def test_the_end_of_a_stage_is_told_at_once(opened: _Opened) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stage:
+        stage.connect(str(opened.gateway.marks_path))
+        stage.send(b"1 bake_texture bake_texture_0_0 1 held")
+        assert not opened.stage_ended.wait(0.2)
+    assert opened.stage_ended.wait(PATIENCE_S)
 
 
 def test_a_stop_finishes_jobs_and_lets_their_results_be_fetched(opened: _Opened) -> None:

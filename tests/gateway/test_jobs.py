@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from starlette.responses import Response
 
 from facewright.core.errors import FacewrightError
+from facewright.gateway.call import Call, Caller
 from facewright.gateway.rest.errors import RequestError
 from facewright.gateway.rest.job import Job, Key, Told, Work
 from facewright.gateway.rest.jobs import Jobs, JobSettings
+from facewright.gateway.rest.making import avatars
 from facewright_client.contract import ErrorCode
+from tests.support.scripted_house import ScriptedHouse
 from tests.support.virtual_time import run_in_virtual_time
 
 
@@ -81,20 +87,20 @@ def test_states_are_told() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_a_key_joins_what_runs_and_what_is_kept_and_takes_no_other_request() -> None:
+def test_a_key_stands_for_what_runs_and_what_is_kept_and_for_no_other_request() -> None:
     async def scenario() -> None:
-        jobs = Jobs()
-        job = jobs.start("ann", _work(), Key("k", b"1"))
-        assert jobs.start("ann", _work(), Key("k", b"1")) is job
-        assert jobs.start("bob", _work(), Key("k", b"1")) is not job
+        jobs, key = Jobs(), Key("k", b"1")
+        assert jobs.begun_under("ann", key) is None
+        job = jobs.start("ann", _work(), key)
+        assert jobs.begun_under("ann", key) is job
+        assert jobs.begun_under("bob", key) is None
         await asyncio.sleep(2)
-        assert jobs.start("ann", _work(), Key("k", b"1")) is job
+        assert jobs.begun_under("ann", key) is job
         with pytest.raises(RequestError, match="another request") as refused:
-            jobs.start("ann", _work(), Key("k", b"2"))
+            jobs.begun_under("ann", Key("k", b"2"))
         assert refused.value.status == 422
         await asyncio.sleep(600)
-        assert jobs.start("ann", _work(), Key("k", b"2")) is not job
-        await jobs.close()
+        assert jobs.begun_under("ann", Key("k", b"2")) is None
 
     run_in_virtual_time(scenario())
 
@@ -105,7 +111,7 @@ def test_a_key_keeps_failures_that_would_come_again(code: ErrorCode, kept: bool)
         jobs = Jobs()
         job = jobs.start("ann", _work(error=FacewrightError(code, "what", "mend")), Key("k", b"1"))
         await asyncio.sleep(2)
-        assert (jobs.start("ann", _work(), Key("k", b"1")) is job) == kept
+        assert jobs.begun_under("ann", Key("k", b"1")) is (job if kept else None)
         await jobs.close()
 
     run_in_virtual_time(scenario())
@@ -163,8 +169,22 @@ def test_a_deleted_job_is_stopped_and_its_followers_are_told() -> None:
         with pytest.raises(FacewrightError, match="CANCELLED"):
             await following
         assert (job.task.cancelled(), _status(jobs, "ann", job.id)) == (True, 410)
-        assert jobs.start("ann", _work(), Key("k", b"2")) is not job
-        await jobs.close()
+        assert jobs.begun_under("ann", Key("k", b"2")) is None
+
+    run_in_virtual_time(scenario())
+
+
+def test_refusals_do_not_push_out_what_is_known_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facewright.gateway.rest.jobs._MOST_GONE", 1)
+
+    async def scenario() -> None:
+        jobs = Jobs()
+        job = jobs.start("ann", _work())
+        jobs.delete(job)
+        refused = jobs.start("ann", _work(0.0))
+        jobs.discard(refused)
+        await refused.ended_within(1.0)
+        assert (_status(jobs, "ann", job.id), _status(jobs, "ann", refused.id)) == (410, 404)
 
     run_in_virtual_time(scenario())
 
@@ -186,6 +206,50 @@ def test_a_stop_waits_until_every_end_was_told() -> None:
         began_at = loop.time()
         await jobs.all_collected()
         assert loop.time() - began_at == pytest.approx(61.0)
+
+    run_in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("error", [FacewrightError(ErrorCode.NO_FACE, "none", "mend"), ValueError()])
+def test_a_failure_keeps_nothing_of_its_request(error: Exception) -> None:
+    """Frames of a traceback would: photos, for as long as results are kept, and more with every telling."""
+
+    class Photo:
+        pass
+
+    async def scenario() -> None:
+        photo = Photo()
+        kept = weakref.ref(photo)
+
+        async def work(photo: Photo, _told: Told) -> _Made:
+            assert photo
+            raise error
+
+        jobs = Jobs()
+        job = jobs.start("ann", partial(work, photo))
+        del photo
+        for _ in range(2):
+            with pytest.raises(FacewrightError):
+                await job.followed(lambda _name, _event: None)
+        error.__traceback__ = None
+        gc.collect()
+        assert kept() is None
+        assert job.failure is not None
+        assert job.failure.__traceback__ is None
+        await jobs.close()
+
+    run_in_virtual_time(scenario())
+
+
+def test_what_failed_among_several_keeps_nothing_of_its_request() -> None:
+    async def scenario() -> None:
+        house = ScriptedHouse()
+        house.failures.append(FacewrightError(ErrorCode.NO_FACE, "none", "mend"))
+        call = Call("avatar_twin", b"", "", Caller("ann"))
+        made = await avatars(house, [call], lambda _name, _event: None)
+        (failure,) = made.outcomes
+        assert isinstance(failure, FacewrightError)
+        assert (failure.code, failure.__traceback__) == (ErrorCode.NO_FACE, None)
 
     run_in_virtual_time(scenario())
 

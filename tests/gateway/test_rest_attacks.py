@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from starlette.datastructures import Headers
 
 from facewright.gateway.rest import RestLimits, RestSettings
 from tests.gateway.rest_door import PATIENCE_S, Door, open_door
@@ -208,3 +209,19 @@ def test_a_thousand_mutated_requests_break_nothing(door: Door, caplog: pytest.Lo
 
 def _says_nothing(raw: bytes) -> None:
     assert not [leak for leak in _LEAKS if leak in raw], raw[:500]
+
+
+def test_thousands_of_headers_are_looked_through_a_few_times(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for each of them, before anybody showed a key, held everybody up for half a second."""
+    getlist, passes = Headers.getlist, list[str]()
+
+    def counted(headers: Headers, name: str) -> list[str]:
+        passes.append(name)
+        return getlist(headers, name)
+
+    monkeypatch.setattr(Headers, "getlist", counted)
+    raw = door.raw(_request(b"GET", b"/v1/jobs/x", _CLOSING + b"a:\r\n" * 3000))
+    assert raw.startswith(b"HTTP/1.1 404")
+    assert len(passes) < 10

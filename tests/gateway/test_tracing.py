@@ -224,6 +224,31 @@ def test_another_protocol_and_a_missing_package_are_told(monkeypatch: pytest.Mon
         Tracing.from_environment(environment)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+    ],
+)
+def test_a_variable_that_means_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(FacewrightError, match="OTEL_"):
+        Tracing.from_environment(os.environ)
+
+
+def test_no_log_quotes_what_a_stranger_says_of_a_trace(caplog: pytest.LogCaptureFixture) -> None:
+    tracing = Tracing(TracerProvider())
+    for state in ("a secret", "k=1,k=1", "a" * 9000, ",".join(f"k{number}=1" for number in range(40))):
+        tracing.begin("avatar_twin", {"traceparent": _PARENT, "tracestate": state})
+    tracing.begin("avatar_twin", {"traceparent": "a secret"})
+    assert not caplog.records
+
+
 def test_spans_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     received: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
 

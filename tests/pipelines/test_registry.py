@@ -52,9 +52,9 @@ def test_a_name_that_is_none_gets_the_nearest_as_hint() -> None:
         ("raise KeyboardInterrupt", "cannot be run: KeyboardInterrupt"),
         ("raise GeneratorExit", "cannot be run: GeneratorExit"),
         (
-            MINE + "S = AVATAR_TWIN.steps[2]\n"
+            MINE + "S = AVATAR_TWIN.steps[3]\n"
             "S = replace(S, takes=tuple(replace(t, optional=True) for t in S.takes))\n"
-            "STEPS = (*AVATAR_TWIN.steps[:2], S, *AVATAR_TWIN.steps[3:])\n"
+            "STEPS = (*AVATAR_TWIN.steps[:3], S, *AVATAR_TWIN.steps[4:])\n"
             "OTHER = replace(AVATAR_TWIN, name='o', steps=STEPS)",
             "two different stages are called fit_head",
         ),

@@ -46,3 +46,13 @@ def test_a_header_of_gigabytes_is_not_read() -> None:
 def test_other_packing_is_refused(packed: int) -> None:
     with pytest.raises(FacewrightError, match="packed in another way"):
         read_start(_archive(packed), "a")
+
+
+def test_a_stranger_does_not_choose_how_much_is_said_of_a_file() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(9):
+            archive.writestr(f"{number}{'x' * 60_000}.npy", b"")
+    with pytest.raises(FacewrightError) as refused:
+        read_start(file, "a")
+    assert len(refused.value.message) < 1000

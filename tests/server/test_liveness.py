@@ -100,6 +100,20 @@ def test_what_the_probe_takes_for_life(
     assert probe(["--pipeline", "avatar_twin", "127.0.0.1:1", "5"]) == status
 
 
+def test_every_instance_is_warmed_up_for_what_callers_get_who_name_no_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A texture's tables are made at the first use of its size: half a second of it."""
+    asked: list[Any] = []
+
+    def create(_probe: LivenessProbe, _row: Any, _outputs: Any, options: Any, _timeout_s: float) -> None:
+        asked.append(options)
+
+    monkeypatch.setattr(LivenessProbe, "_create", create)
+    LivenessProbe(Path("/nowhere"), {"avatar_twin": AVATAR_TWIN}).warm_up(2, 1.0)
+    assert asked == [{}, {}]
+
+
 def test_every_pipeline_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """And is asked as small as its own options allow."""
     size = Option(int, 1024, choices=(1024, 2048))

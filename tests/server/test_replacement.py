@@ -43,6 +43,16 @@ def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert not list(Path("/dev/shm").glob(f"facewright-{os.getpid()}-*"))
 
 
+@pytest.fixture
+def nobody_looks(breakable: Server) -> Iterator[None]:
+    """While all is well the processes are not looked at: what ends must be told of."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("facewright.server.supervised_server._LOOK_CALMLY_EVERY_S", 600.0)
+        breakable._look.set()  # the last time
+        yield
+    breakable._look.set()
+
+
 class Players:
     """Ask for avatars, at once: who has been let in never hears of what breaks.
 
@@ -86,7 +96,7 @@ class Players:
             self.failures.append(failure)
 
 
-@pytest.mark.usefixtures("as_first_process")
+@pytest.mark.usefixtures("as_first_process", "nobody_looks")
 @pytest.mark.parametrize("victim", ["bake_texture", "triton"])
 def test_what_is_killed_is_replaced_and_everyone_is_answered(
     breakable: Server, photo: bytes, victim: str

@@ -87,7 +87,7 @@ class HeadPainter:
         self._attributes = np.concatenate(
             [head.vertices_mean, head.vertices_canonical, np.stack(masks, axis=1)], axis=1
         )[None]
-        self._baked = np.stack([_lid_edge(head), ambient_light(head)], axis=1)[None]
+        self._baked = np.stack([lid_edge(head), ambient_light(head)], axis=1)[None]
 
     def paint(self, vertices: Float32Array, camera: PinholeCamera, looks: list[Look]) -> Float32Array:
         """sRGB images [B, 3, S, S] in 0–1 of posed ``vertices`` [B, V, 3]; the camera has the size of the
@@ -197,7 +197,7 @@ def ambient_light(head: HeadModel) -> Float32Array:
     return ambient
 
 
-def _lid_edge(head: HeadModel) -> Float32Array:
+def lid_edge(head: HeadModel) -> Float32Array:
     """Distance [V] in metres of the skin from the edge of the lids (where the socket begins), large
     elsewhere.
     """

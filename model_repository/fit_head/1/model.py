@@ -6,6 +6,7 @@ from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.fit.fit_head import HeadFitSettings, HeadFitter
+from facewright.fit.shape_prior import ShapePrior
 from facewright.head.head_model import HeadModel
 from facewright.photo.photo_info import PhotoInfo
 from facewright.pipelines import tensors
@@ -36,6 +37,12 @@ class TritonPythonModel(StageModel):
             PhotoInfo.from_json(request.content(tensors.PHOTO_INFO)),
             request.array(tensors.PERSON_MASK),
             request.option("focal_px"),
+            ShapePrior.regressed(
+                request.array(tensors.IDENTITY_PRIOR),
+                request.array(tensors.EXPRESSION_PRIOR),
+                request.array(tensors.LANDMARK_BIAS),
+                float(request.array(tensors.SHAPE_DISTANCE)[0]),
+            ),
         )
         return {
             contract.LANDMARKS: fit.landmarks,

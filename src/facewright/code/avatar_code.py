@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facewright.core.arrays import Floats
-from facewright.pipelines.tensors import PERSON_MASK, TEXEL_CONFIDENCE
+from facewright.pipelines.tensors import (
+    EXPRESSION_PRIOR,
+    IDENTITY_PRIOR,
+    LANDMARK_BIAS,
+    PERSON_MASK,
+    SHAPE_DISTANCE,
+    TEXEL_CONFIDENCE,
+)
 from facewright_client.contract import CROP_SIZE, EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT
 
 #: Metres that one step of a vertex's coordinate stands for: half of it is the most that is lost.
@@ -45,6 +52,8 @@ class AvatarCode:
         head_sha256: of the head model's file; 64 hexadecimal digits.
         network_landmarks: f32 ``[478, 3]``, landmark-input pixels.
         face_score: f32 ``[1]``, the network's probability of a face.
+        identity_prior: f32 ``[160, 2]``, expression_prior: f32 ``[52, 2]``, landmark_bias: f32 ``[468, 2]``,
+            shape_distance: f32 ``[1]``: what was regressed from the face, the tensors of those names.
         landmark_to_crop, crop_to_photo: f32 ``[3, 3]``, similarities.
         photo_size: i32 ``[2]``, width and height of the upright photo, pixels.
         valid_box: i32 ``[4]``, the part of the crop that shows the photo, crop pixels.
@@ -68,6 +77,10 @@ class AvatarCode:
     head_sha256: str
     network_landmarks: Floats
     face_score: Floats
+    identity_prior: Floats
+    expression_prior: Floats
+    landmark_bias: Floats
+    shape_distance: Floats
     landmark_to_crop: Floats
     crop_to_photo: Floats
     photo_size: NDArray[np.int32]
@@ -133,6 +146,10 @@ def _array(tag: str, dtype: str, shape: tuple[int, ...], name: str) -> CodeArray
 ARRAYS: Final = (
     _array("LMKS", "<f4", (LANDMARKS_COUNT, 3), "network_landmarks"),
     _array("SCOR", "<f4", (1,), "face_score"),
+    _array("IDPR", "<f4", IDENTITY_PRIOR.shape, "identity_prior"),
+    _array("EXPP", "<f4", EXPRESSION_PRIOR.shape, "expression_prior"),
+    _array("BIAS", "<f4", LANDMARK_BIAS.shape, "landmark_bias"),
+    _array("AWAY", "<f4", SHAPE_DISTANCE.shape, "shape_distance"),
     _array("L2CR", "<f4", (3, 3), "landmark_to_crop"),
     _array("C2PH", "<f4", (3, 3), "crop_to_photo"),
     _array("SIZE", "<i4", (2,), "photo_size"),
@@ -141,7 +158,7 @@ ARRAYS: Final = (
     _array("INTR", "<f4", (3, 3), "intrinsics"),
     _array("POSE", "<f4", (3, 4), "head_to_camera"),
     _array("IDEN", "<f4", (IDENTITY_SIZE,), "identity"),
-    _array("EXPR", "<f4", (EXPRESSION_SIZE,), "expression"),
+    _array("EXPN", "<f4", (EXPRESSION_SIZE,), "expression"),
     _array("EYES", "<f4", (2, 2), "eye_rotation"),
     _array("NEUT", "<i2", (-1, 3), "neutral"),
     _array("LGHT", "<f4", (9, 3), "sh_light"),
@@ -169,6 +186,10 @@ def impossible(code: AvatarCode) -> str:
     limits = {
         "LMKS": np.abs(code.network_landmarks).max() < 1e4,
         "SCOR": 0 <= float(code.face_score[0]) <= 1,
+        "IDPR": _is_prior(code.identity_prior),
+        "EXPP": _is_prior(code.expression_prior),
+        "BIAS": np.abs(code.landmark_bias).max() < 100,
+        "AWAY": 0 <= float(code.shape_distance[0]) < 1e6,
         "L2CR": affine(code.landmark_to_crop) and np.abs(code.landmark_to_crop).max() < 1e5,
         "C2PH": affine(code.crop_to_photo) and np.abs(code.crop_to_photo).max() < 1e6,
         "SIZE": ((code.photo_size > 0) & (code.photo_size < 1e6)).all(),
@@ -180,9 +201,14 @@ def impossible(code: AvatarCode) -> str:
         and 0.05 < z < 1e3
         and max(abs(x), abs(y)) < z * 10,
         "IDEN": np.abs(code.identity).max() < 100,
-        "EXPR": ((code.expression >= 0) & (code.expression <= 1)).all(),
+        "EXPN": ((code.expression >= 0) & (code.expression <= 1)).all(),
         "EYES": np.abs(code.eye_rotation).max() < 4,
         "LGHT": np.abs(code.sh_light).max() < 1e4,
     }
     wrong = [tag for tag, holds in limits.items() if not holds]
     return f"{', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} no face's" if wrong else ""
+
+
+def _is_prior(prior: Floats) -> bool:
+    """Whether rows are a mean and a standard deviation that a coefficient may have."""
+    return bool(np.abs(prior[:, 0]).max() < 100 and prior[:, 1].min() > 1e-6 and prior[:, 1].max() < 100)

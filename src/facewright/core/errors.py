@@ -6,6 +6,7 @@ Where it is worth to come back, the wire form has ``retry_after_s``, too.
 from __future__ import annotations
 
 import json
+from typing import Self
 
 from facewright_client.contract import ErrorCode
 
@@ -51,6 +52,14 @@ class FacewrightError(Exception):
     def to_json(self) -> str:
         """The wire form, one line of JSON."""
         return json.dumps(self.members())
+
+    def afresh(self) -> Self:
+        """The same failure without where it came from: a traceback keeps what its frames hold, photos among
+        it, and grows each time that it is raised.
+        """
+        another = type(self).__new__(type(self), *self.args)
+        another.__dict__.update(self.__dict__)
+        return another
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message} ({self.hint})"

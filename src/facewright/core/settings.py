@@ -21,5 +21,7 @@ BY_EYE: Final = "set by eye on portraits, not measured"
 MEASURED: Final = "measured: benchmarks.likeness --ablate"
 #: The same, and it cannot: another value may look better or worse to people, but not to it.
 INSENSITIVE: Final = "measured: benchmarks.likeness --ablate, insensitive"
+#: On heads that are known, where likeness tells no difference.
+BY_GEOMETRY: Final = "measured: benchmarks.geometry, on heads that nobody trained on"
 #: A property of the method's arithmetic and not of what it shows.
 NUMERICAL: Final = "numerical: fine enough, no likeness in it"

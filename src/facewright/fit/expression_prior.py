@@ -94,12 +94,14 @@ class ExpressionPrior:
     Args:
         precision: float64 [E, E], positive definite.
         linear: float64 [E], not negative.
+        width: float64 [E], 1 sigma of each shape by itself; 0 where it is not free.
         free: bool [E], the shapes that the optimiser may use.
         jaw_open, mouth_close: indices; ``mouthClose`` only closes what ``jawOpen`` has opened.
     """
 
     precision: NDArray[np.float64]
     linear: NDArray[np.float64]
+    width: NDArray[np.float64]
     free: NDArray[np.bool_]
     jaw_open: int
     mouth_close: int
@@ -131,5 +133,5 @@ def build_expression_prior(names: Sequence[str]) -> ExpressionPrior:
             precision[[index, partner], [index, partner]] += pull
             precision[[index, partner], [partner, index]] -= pull
     return ExpressionPrior(
-        precision, SPARSITY / safe, free, order.index("jawOpen"), order.index("mouthClose")
+        precision, SPARSITY / safe, widths, free, order.index("jawOpen"), order.index("mouthClose")
     )

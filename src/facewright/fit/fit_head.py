@@ -22,9 +22,10 @@ from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigi
 from facewright.fit.expression_prior import build_expression_prior
 from facewright.fit.face_form import MirroredLandmarks, form_warnings
 from facewright.fit.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, LandmarkError
-from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution
+from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution, box_quadratic
 from facewright.fit.gaze import Gaze, SeenIris, seen_irises
 from facewright.fit.landmark_basis import MESH_COUNT, OPENING, build_landmark_basis
+from facewright.fit.shape_prior import ShapePrior
 from facewright.hair.volume import HairVolume, HairVolumeSettings
 from facewright.head.lip_seal import LipSeal, LipSealSettings
 from facewright_client.contract import IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
@@ -54,6 +55,11 @@ EXIF_LOG_FOCAL_SIGMA: Final = 0.05
 GIVEN_LOG_FOCAL_SIGMA: Final = 0.01
 #: Median reprojection error, % of the pupil distance, above which the fit is called poor.
 POOR_MEDIAN_PERCENT: Final = 2.0
+#: An expression that is shown this much may be shown more, by so much (1 sigma), and the corrective field
+#: hold the rest; what it holds beside is of this size.
+LEAST_SHOWN: Final = 0.1
+EXPLAINED_SIGMA: Final = 0.3
+FIELD_ERROR: Final = 0.001  # metres
 #: Shapes of which small weights stay in the neutral (`HeadFitSettings.largest_habitual`). What parts the lips
 #: (`landmark_basis.OPENING`) always goes.
 HABITUAL_SHAPES: Final = ("brow", "cheek", "mouth", "nose")
@@ -135,6 +141,7 @@ class HeadFitter:
         info: PhotoInfo,
         person_mask: NDArray[np.uint8] | None = None,
         focal_px: float = 0.0,
+        shape_prior: ShapePrior | None = None,
     ) -> HeadFit:
         """Fits the head to one face.
 
@@ -147,6 +154,7 @@ class HeadFitter:
             person_mask: u8 [M, M], probability of a person x 255 over the crop; gives the hair its volume.
                 None leaves the bare skull.
             focal_px: the caller's, photo pixels; 0: unknown. It goes before EXIF's.
+            shape_prior: what was regressed from this face; None: nothing.
 
         Raises:
             FacewrightError: NO_FACE where the score says so; BAD_OPTION for an impossible focal_px; INTERNAL
@@ -154,10 +162,9 @@ class HeadFitter:
         """
         clock = LapClock()
         face = checked_face(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
-        focal, warnings = expected_focal(face, info, focal_px)
-        seen = Observation(face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma)
+        seen, focal, warnings = observed(face, landmark_to_crop, info, focal_px, shape_prior)
         start = Solution(
-            self._starting_camera(face, seen, crop_to_photo, info), np.zeros(self.optimiser.size)
+            self._starting_camera(face, seen, crop_to_photo, info), self.optimiser.expected(shape_prior)
         )
 
         # Pose and linear model first, then everything. The lids follow the gaze, so it is set before the
@@ -215,14 +222,13 @@ class HeadFitter:
             right_eye=_eye(irises[1], fit.eyes[1]),
             face_score=float(face_score),
             iterations=solution.steps,
-            warnings=[*warnings, *form, *_warnings(yaw, after, irises)],
+            warnings=[*warnings, *form, *_unlike(shape_prior), *_warnings(yaw, after, irises)],
             milliseconds=clock.milliseconds,
         )
-        coefficients = solution.coefficients.astype(np.float32)
         return HeadFit(
             landmarks=face.photo.astype(np.float32),
             identity=self.identity(solution),
-            expression=coefficients[self.optimiser.expression],
+            expression=fit.expression,
             eye_rotation=fit.eyes.astype(np.float32),
             intrinsics=camera.intrinsics(),
             head_to_camera=camera.extrinsics(),
@@ -281,6 +287,9 @@ class HeadFitter:
         correction = coefficients[self.optimiser.linear_size :]
         field = self.basis.field.displacement(correction)
         opening = self.basis.field.displacement(self.basis.opening @ (self.basis.opening.T @ correction))
+        explained = self._explained(expression, correction)
+        field -= np.tensordot(explained, self.head.expression_basis, 1)
+        expression = expression + explained
         moved = np.tensordot(expression, self.head.expression_basis, 1)
         for eye in self.gaze.eyes:
             moved[eye.vertices] = 0.0  # eyeballs turn, below; a linear addition would shrink them
@@ -300,7 +309,23 @@ class HeadFitter:
             joints[eye.joint, 0] += shift
         fitted += moved
         self.gaze.turn(fitted, joints, angles)
-        return AssembledHead(fitted, neutral, angles)
+        return AssembledHead(fitted, neutral, expression, angles)
+
+    def _explained(
+        self, expression: NDArray[np.float32], correction: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """What more of the shapes [52] that are shown the corrective field holds: it is no person's form."""
+        shown = np.flatnonzero((expression > LEAST_SHOWN) & self.optimiser.prior.free)
+        if len(shown) == 0:
+            return np.zeros_like(expression)
+        landmarks = self.basis.landmarks.basis.astype(np.float64)
+        moved = landmarks[:, :, self.optimiser.expression][:, :, shown].reshape(-1, len(shown))
+        field = (landmarks[:, :, self.optimiser.linear_size :] @ correction).ravel()
+        gram = moved.T @ moved + (FIELD_ERROR / EXPLAINED_SIGMA) ** 2 * np.eye(len(shown))
+        more = box_quadratic(gram, moved.T @ field, np.zeros(len(shown)), 1.0 - expression[shown])
+        explained = np.zeros_like(expression)
+        explained[shown] = more
+        return explained
 
     def pupil_distance(self, neutral: NDArray[np.float32]) -> float:
         """Metres between the pupils of a head [V, 3] that looks straight ahead."""
@@ -329,11 +354,13 @@ class AssembledHead:
 
     Attributes:
         fitted, neutral: [V, 3], head space, with the expression and without.
+        expression: [52], with what the corrective field held of it.
         eyes: [2, 2], left and right: yaw, pitch; radians.
     """
 
     fitted: NDArray[np.float32]
     neutral: NDArray[np.float32]
+    expression: NDArray[np.float32]
     eyes: NDArray[np.float64]
 
 
@@ -386,7 +413,7 @@ def checked_face(
     )
 
 
-def expected_focal(face: DetectedFace, info: PhotoInfo, focal_px: float) -> tuple[_ExpectedFocal, list[str]]:
+def _expected_focal(face: DetectedFace, info: PhotoInfo, focal_px: float) -> tuple[_ExpectedFocal, list[str]]:
     """The option's focal length, else EXIF's where it is possible, else a guess; and warnings about it."""
     extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
     least, most = LEAST_FOCAL_PER_FACE * extent, MOST_FOCAL_PER_FACE * extent
@@ -415,6 +442,25 @@ def expected_focal(face: DetectedFace, info: PhotoInfo, focal_px: float) -> tupl
     return _ExpectedFocal(guess, LOG_FOCAL_SIGMA, "estimated"), warnings
 
 
+def observed(
+    face: DetectedFace,
+    landmark_to_crop: NDArray[np.floating],
+    info: PhotoInfo,
+    focal_px: float,
+    shape_prior: ShapePrior | None,
+) -> tuple[Observation, _ExpectedFocal, list[str]]:
+    """What the fit is told of a face, the focal length that it starts from, and warnings about that."""
+    focal, warnings = _expected_focal(face, info, focal_px)
+    pixels = face.crop[:MESH_COUNT]
+    if shape_prior is not None:
+        pixels = pixels - shape_prior.landmark_bias @ np.asarray(landmark_to_crop, np.float64)[:2, :2].T
+    return (
+        Observation(pixels, focal.pixels / face.photo_scale, focal.log_sigma, shape_prior),
+        focal,
+        warnings,
+    )
+
+
 def _similarity_scale(name: str, matrix: NDArray[np.float64]) -> float:
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
     affine = np.allclose(matrix[2], [0, 0, 1], atol=1e-6)
@@ -423,6 +469,15 @@ def _similarity_scale(name: str, matrix: NDArray[np.float64]) -> float:
             ErrorCode.INTERNAL, f"{name} is no similarity: {matrix.tolist()}", "see pipelines.twin.FIT_HEAD"
         )
     return scale
+
+
+def _unlike(shape_prior: ShapePrior | None) -> list[str]:
+    if shape_prior is None or shape_prior.distance <= 1.0:
+        return []
+    return [
+        "the face is unlike all that its shape was learnt from "
+        f"({shape_prior.distance:.1f} times as far as the farthest): the avatar is nearer to the mean head"
+    ]
 
 
 def _eye(iris: SeenIris, angles: NDArray[np.float64]) -> EyeFit:

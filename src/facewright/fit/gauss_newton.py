@@ -47,7 +47,7 @@ nothing                            the field is dear where it parts    an open m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Final
 
 import numpy as np
@@ -59,6 +59,7 @@ from facewright.fit.camera import LOG_FOCAL_SIGMA, Camera, nearest_rotation, pos
 from facewright.fit.contour import ViewedLandmarks, view_landmarks
 from facewright.fit.expression_prior import ExpressionPrior
 from facewright.fit.landmark_basis import LandmarkBasis
+from facewright.fit.shape_prior import ShapePrior, ShapePriorSettings
 
 _DODGSON: Final = "Dodgson, Variation and extrema of human interpupillary distance, 2004"
 #: Rotation (3), image position of the head's origin (2), log scale, log focal length.
@@ -92,6 +93,7 @@ class FitSettings:
     #: Adults'. A single view has no scale; this gives it one.
     pupil_distance: Annotated[float, "metres", _DODGSON] = 0.063
     pupil_distance_sigma: Annotated[float, "metres", _DODGSON] = 0.0036
+    regressed: ShapePriorSettings = field(default_factory=ShapePriorSettings)
     #: Stop when no coefficient moves by more than this.
     tolerance: Annotated[float, "sigma of a coefficient", NUMERICAL] = 0.05
 
@@ -104,11 +106,13 @@ class Observation:
         pixels: float64 [N, 2], detected mesh landmarks, crop pixels.
         focal_prior: expected focal length, crop pixels.
         log_focal_sigma: 1 sigma of its logarithm.
+        shape: what is known of the person's shape and expression beforehand; None: nothing.
     """
 
     pixels: NDArray[np.float64]
     focal_prior: float
     log_focal_sigma: float = LOG_FOCAL_SIGMA
+    shape: ShapePrior | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,14 @@ class Solution:
     hessian: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True)
+class CoefficientPrior:
+    """``0.5 c^T precision c + slope . c``: float32 [P, P], float64 [P]."""
+
+    precision: NDArray[np.float32]
+    slope: NDArray[np.float64]
+
+
 class GaussNewton:
     """Fits one head model to landmarks; holds only what does not depend on the photo."""
 
@@ -142,7 +154,7 @@ class GaussNewton:
         sigma = np.hypot(settings.embedding_share * basis.sigma, settings.landmark_sigma)
         self._inverse_sigma = 1.0 / sigma
         self._asymmetric = basis.field.asymmetric[basis.field.scale > 0].astype(np.float32)
-        self._precision, self._slope = self._shape_prior()
+        self._usual = self._usual_prior()
         # With room for the pose in front, and contiguous: twice as fast to multiply as a slice.
         self._bases = {
             size: tuple(
@@ -155,13 +167,22 @@ class GaussNewton:
     def steps(self, start: Solution, seen: Observation, size: int, count: int) -> Solution:
         """At most ``count`` steps over the first ``size`` coefficients (the linear model's, or all)."""
         solution = start
+        prior = self.prior_of(seen.shape)
         robust_sigma = self.settings.robust_sigma * (1.0 if size == self.size else 4.0)
         for _ in range(count):
             previous = solution.coefficients
-            solution = self._step(solution, seen, size, robust_sigma)
+            solution = self._step(solution, seen, prior, size, robust_sigma)
             if np.max(np.abs(solution.coefficients - previous)) < self.settings.tolerance:
                 break
         return solution
+
+    def expected(self, shape: ShapePrior | None) -> NDArray[np.float64]:
+        """The coefficients [P] to start from."""
+        coefficients = np.zeros(self.size)
+        if shape is not None:
+            coefficients[: self.basis.identity_size] = shape.identity[: self.basis.identity_size, 0]
+            coefficients[self.expression] = np.where(self.prior.free, shape.expression[:, 0], 0.0)
+        return coefficients
 
     def points(self, coefficients: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embedded landmark points [N, 3] and contour candidates [C * K, 3], head space."""
@@ -184,9 +205,11 @@ class GaussNewton:
         viewed, points = self.view(solution)
         return solution.camera.project(points) - seen.pixels, viewed
 
-    def _step(self, solution: Solution, seen: Observation, size: int, robust_sigma: float) -> Solution:
+    def _step(
+        self, solution: Solution, seen: Observation, prior: CoefficientPrior, size: int, robust_sigma: float
+    ) -> Solution:
         hessian, gradient = self.landmark_terms(solution, seen, size, robust_sigma)
-        self.add_priors(hessian, gradient, solution, seen, size)
+        self.add_priors(hessian, gradient, solution, seen, prior, size)
         place = np.arange(POSE_SIZE + self.expression.start, POSE_SIZE + self.expression.stop)
         step = bounded_step(hessian, gradient, place, *self.expression_bounds(solution))
         # All of it: coefficients that moved on alone would explain the turn that the pose did not take.
@@ -283,8 +306,8 @@ class GaussNewton:
         white = (whitening @ residual[:, :, None])[..., 0]
         return jacobian.reshape(-1, POSE_SIZE + size), white.reshape(-1).astype(np.float32)
 
-    def _shape_prior(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """The priors on the coefficients as ``0.5 c^T precision c + slope . c``: [P, P] and [P]."""
+    def _usual_prior(self) -> CoefficientPrior:
+        """What is expected before anything is known of a photo."""
         settings = self.settings
         precision, slope = np.eye(self.size), np.zeros(self.size)
         precision[self.expression, self.expression] = self.prior.precision
@@ -295,7 +318,27 @@ class GaussNewton:
         missing = self.basis.pupil_distance - settings.pupil_distance
         precision += np.outer(pupils, pupils)
         slope += pupils * missing / settings.pupil_distance_sigma
-        return precision.astype(np.float32), slope
+        return CoefficientPrior(precision.astype(np.float32), slope)
+
+    def prior_of(self, shape: ShapePrior | None) -> CoefficientPrior:
+        """The usual prior with what was regressed from the photo in the place of what all people share."""
+        if shape is None:
+            return self._usual
+        precision, slope = self._usual.precision.copy(), self._usual.slope.copy()
+        settings = self.settings.regressed
+        identity = np.arange(self.basis.identity_size)
+        mean, sigma = shape.identity[identity].T
+        weight = (settings.identity_share * sigma) ** -2
+        precision[identity, identity] += weight - 1.0  # the usual is N(0, 1)
+        slope[identity] -= weight * mean
+
+        mean, sigma = shape.expression.T
+        seen = np.flatnonzero((mean > 0) & self.prior.free)
+        place = self.expression.start + seen
+        weight = (settings.expression_share * sigma[seen]) ** -2
+        precision[place, place] += weight - self.prior.width[seen] ** -2
+        slope[place] = -weight * mean[seen]  # what is seen costs nothing
+        return CoefficientPrior(precision, slope)
 
     def add_priors(
         self,
@@ -303,13 +346,14 @@ class GaussNewton:
         gradient: NDArray[np.float64],
         solution: Solution,
         seen: Observation,
+        prior: CoefficientPrior,
         size: int,
     ) -> None:
         """Adds the priors' derivatives in place."""
-        precision = self._precision[:size, :size]
+        precision = prior.precision[:size, :size]
         hessian[POSE_SIZE:, POSE_SIZE:] += precision
         gradient[POSE_SIZE:] += precision @ solution.coefficients[:size].astype(np.float32)
-        gradient[POSE_SIZE:] += self._slope[:size]
+        gradient[POSE_SIZE:] += prior.slope[:size]
         if size == self.size:
             doubt = self._asymmetric * _asymmetry_doubt(solution.camera)
             place = np.arange(POSE_SIZE + self.linear_size, POSE_SIZE + size)

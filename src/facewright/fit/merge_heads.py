@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from facewright.code.avatar_code import AvatarCode
 from facewright.core.errors import FacewrightError
 from facewright.fit.camera import Camera, nearest_rotation, pose_angles, similarity
-from facewright.fit.fit_head import HeadFitSettings, HeadFitter, checked_face, expected_focal
+from facewright.fit.fit_head import HeadFitSettings, HeadFitter, checked_face, observed
 from facewright.fit.fit_info import PoseReport
 from facewright.fit.gauss_newton import Observation, Solution
 from facewright.fit.gaze import SeenIris, seen_irises
-from facewright.fit.landmark_basis import MESH_COUNT
+from facewright.fit.shape_prior import ShapePrior
 from facewright.fit.shared_fit import SharedFit, with_one_person
 from facewright.head.head_model import HeadModel
 from facewright.photo.photo_info import PhotoInfo
@@ -126,7 +126,7 @@ class HeadMerger:
         return MergedHead(
             reference=reference,
             identity=fitter.identity(solution),
-            expression=solution.coefficients[fitter.optimiser.expression].astype(np.float32),
+            expression=fit.expression,
             eye_rotation=fit.eyes.astype(np.float32),
             landmarks=photo.landmarks.astype(np.float32),
             intrinsics=solution.camera.intrinsics(),
@@ -145,7 +145,15 @@ class HeadMerger:
             face = checked_face(
                 code.network_landmarks, float(code.face_score[0]), code.landmark_to_crop, code.crop_to_photo
             )
-            focal, _ = expected_focal(face, _photo_info(code), float(code.focal_px[1]))
+            regressed = ShapePrior.regressed(
+                code.identity_prior,
+                code.expression_prior,
+                code.landmark_bias,
+                float(code.shape_distance[0]),
+            )
+            seen, _, _ = observed(
+                face, code.landmark_to_crop, _photo_info(code), float(code.focal_px[1]), regressed
+            )
         except FacewrightError as error:
             raise FacewrightError(
                 ErrorCode.BAD_CODE, f"code {number} shows no face: {error.message}", error.hint
@@ -163,7 +171,7 @@ class HeadMerger:
         return _SeenPhoto(
             face.crop,
             face.photo,
-            Observation(face.crop[:MESH_COUNT], focal.pixels / face.photo_scale, focal.log_sigma),
+            seen,
             Solution(camera, coefficients),
             seen_irises(face.crop),
         )

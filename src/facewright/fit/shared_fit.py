@@ -84,9 +84,10 @@ class SharedFit:
         hessian, gradient = np.zeros((total, total), np.float32), np.zeros(total)
         trusted = _trusted(solutions)
         for solution, observation, place, trust in zip(solutions, seen, places, trusted, strict=True):
+            expected = one.prior_of(observation.shape)
             own, slope = one.landmark_terms(solution, observation, size, robust_sigma)
             prior, pull = np.zeros_like(own), np.zeros_like(slope)
-            one.add_priors(prior, pull, solution, observation, size)
+            one.add_priors(prior, pull, solution, observation, expected, size)
             prior[np.ix_(common, common)] /= photos  # it is one person, whose prior counts once
             pull[common] /= photos
             hessian[np.ix_(place, place)] += np.float32(trust) * own + prior

@@ -17,6 +17,7 @@ from facewright_client.contract import ErrorCode
 
 #: Name of whoever calls through a Unix socket, which has no address.
 UNIX: Final = "unix"
+_IPV4_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 #: What one subscriber or machine is given of IPv6, bits (RFC 6177, RFC 7421).
 _IPV6_SUBNET: Final = 64
 
@@ -143,7 +144,12 @@ def require_keys_or_loopback(host: str, keys: bool, public: bool) -> None:
 
 def _network(text: str) -> _Network:
     try:
-        return ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
+        if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_IPV4_MAPPED):
+            # Callers of it are known by their IPv4 addresses, see `_address`.
+            first = network.network_address.ipv4_mapped
+            return ipaddress.ip_network((int(first or 0), network.prefixlen - _IPV4_MAPPED.prefixlen))
+        return network
     except ValueError:
         raise FacewrightError(
             ErrorCode.BAD_OPTION,

@@ -16,7 +16,7 @@ import logging
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -42,6 +42,18 @@ _BEARER: Final = re.compile(
     rf"[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<key>[A-Za-z0-9._~+/-]{{{SHORTEST_KEY},{LONGEST_KEY}}}={{0,2}})"
 )
 _HINT: Final = "send Authorization: Bearer KEY (over gRPC as metadata) with the key that you were given"
+
+
+def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers, or gRPC metadata, by name; what came several times is joined by commas.
+
+    Args:
+        headers: names in small letters, and values; a stranger may send thousands.
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    return {name: ", ".join(several) for name, several in values.items()}
 
 
 class TokenBucket:

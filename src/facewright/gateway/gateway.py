@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from facewright.gateway.callers import Callers
 from facewright.gateway.encryption import Encryption
 from facewright.gateway.figures_page import door_text, house_text, triton_text
 from facewright.gateway.followed_files import Reloadable, follow
-from facewright.gateway.heap import give_back_memory
+from facewright.gateway.heap import give_back_memory, keep_memory
 from facewright.gateway.house import TritonHouse
 from facewright.gateway.kserve import Doorway, GrpcDoor
 from facewright.gateway.marks import Instance, Marks
@@ -38,6 +38,10 @@ from facewright.pipelines.stages import Pipeline
 _T = TypeVar("_T")
 #: What is given to callers that are still answered when the doors close; they have been waited for before.
 _GRACE_S = 1.0
+
+
+def _nobody_looks() -> None:
+    return
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Gateway:
         served: the public pipelines by name.
         callers: who may come.
         marks_path: of the socket to be, on which stages tell what they are at.
+        stage_ended: called, on the event loop, as soon as the process of a stage has ended.
     """
 
     def __init__(
@@ -82,9 +87,11 @@ class Gateway:
         served: Mapping[str, Pipeline],
         callers: Callers,
         marks_path: Path,
+        stage_ended: Callable[[], None] = _nobody_looks,
     ) -> None:
         self._settings, self._served, self._callers = settings, served, callers
         self.marks_path = marks_path
+        self._stage_ended = stage_ended
         self._loop = asyncio.new_event_loop()
         self._tritons: dict[Path, tuple[Triton, int]] = {}
         self._ready, self._used = False, 0
@@ -162,6 +169,7 @@ class Gateway:
         self._departures = DeparturePage(self.marks_path)
         self._marks = Marks(
             lambda identity, stage: self._house.began(identity, stage),
+            lambda _instance: self._stage_ended(),
             finished=lambda identity, stage: self._house.finished(identity, stage),
             left=self._departures.write,
         )
@@ -183,6 +191,7 @@ class Gateway:
             self._departures.close()
             raise
         followed: list[Reloadable] = [self._callers, *([encryption] if encryption else [])]
+        keep_memory()
         self._chores = asyncio.gather(follow(*followed), give_back_memory())
         await self._grpc.start()
         await self._rest.start()

@@ -26,6 +26,7 @@ from facewright.gateway import message
 from facewright.gateway.addresses import grpc_peer_host, grpc_peer_name
 from facewright.gateway.bounded_reading import BoundedReading, refuse
 from facewright.gateway.call import BeginTrace, Call, Caller, untraced
+from facewright.gateway.callers import by_name
 from facewright.gateway.faults import internal_error, log_fault
 from facewright.gateway.grpc_server import GrpcServer
 from facewright.gateway.house import TritonHouse
@@ -336,12 +337,8 @@ def _parsed(question: bytes, kind: Any) -> Any:
 
 
 def _metadata(context: Any) -> dict[str, str]:
-    """That is text, by name; what came several times is joined by commas."""
-    values: dict[str, list[str]] = {}
-    for name, value in context.invocation_metadata() or ():
-        if isinstance(value, str):
-            values.setdefault(name, []).append(value)
-    return {name: ", ".join(several) for name, several in values.items()}
+    """That is text."""
+    return by_name(pair for pair in context.invocation_metadata() or () if isinstance(pair[1], str))
 
 
 def _not_served(name: str, served: Mapping[str, Pipeline]) -> FacewrightError:

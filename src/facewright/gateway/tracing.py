@@ -15,6 +15,7 @@ and nothing of it is imported, unless the environment names whom to tell (``OTEL
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -34,6 +35,8 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_EN
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL: Final = "http/protobuf"
 _TOLD_WITHIN_S: Final = 2.0
+#: Where the API of OpenTelemetry warns of each ``tracestate`` that is none.
+_STRANGERS_LOG: Final = "opentelemetry.trace"
 
 
 class Tracing:
@@ -46,6 +49,7 @@ class Tracing:
     def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        logging.getLogger(_STRANGERS_LOG).setLevel(logging.ERROR)  # it quotes what strangers send
         self._provider = provider
         self._tracer = provider.get_tracer("facewright.gateway", Provenance().version)
         self._propagator = TraceContextTextMapPropagator()
@@ -55,7 +59,8 @@ class Tracing:
         """What the standard variables ask for; None: no traces.
 
         Raises:
-            FacewrightError: BAD_OPTION: there is no such package, or the protocol is another.
+            FacewrightError: BAD_OPTION: there is no such package, or a variable is not what it should be, the
+                protocol among them.
         """
         asked = next((name for name in ENDPOINTS if environment.get(name)), None)
         disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
@@ -67,6 +72,10 @@ class Tracing:
                 ErrorCode.BAD_OPTION,
                 f"traces are to go by {protocol[:32]}, and go by {_PROTOCOL} alone",
                 f"set {_PROTOCOLS[1]}={_PROTOCOL}, or unset it",
+            )
+        if not environment[asked].lower().startswith(("http://", "https://")):
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION, f"{asked} has no scheme", "write it as http://collector:4318"
             )
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -80,9 +89,16 @@ class Tracing:
                 "pip install 'facewright[traces]', or unset it",
             ) from None
         named = environment.get("OTEL_SERVICE_NAME", "facewright")
-        resource = Resource.create({"service.name": named, "service.version": Provenance().version})
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        try:
+            resource = Resource.create({"service.name": named, "service.version": Provenance().version})
+            provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        except ValueError as error:
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION,
+                f"one of OpenTelemetry's variables (OTEL_…) is out of range: {error}",
+                "mend or unset it",
+            ) from None
         return cls(provider)
 
     def begin(self, pipeline: str, headers: Mapping[str, str]) -> CallTrace:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +28,8 @@ _OPTIONS: Final = (
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 200),
 )
+#: No time allowed is longer; of one of 10^5 years gRPC's clock says that it is over.
+_LONGEST_S: Final = 86_400.0
 
 
 class LostError(Exception):
@@ -46,6 +50,7 @@ class Triton:
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
+        self._closed = False
         self._channel = grpc.aio.insecure_channel(f"unix:{socket}", _OPTIONS)
         self._infer = self._channel.unary_unary(f"/{SERVICE}/ModelInfer")
         self._stream = self._channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
@@ -57,10 +62,8 @@ class Triton:
             FacewrightError: a stage's own; DEADLINE_EXCEEDED; BAD_REQUEST or INTERNAL with Triton's words.
             LostError: Triton or a stage ended meanwhile.
         """
-        try:
+        with self._failures():
             answer: bytes = await self._infer(call.request, timeout=_left(call))
-        except grpc.aio.AioRpcError as error:
-            raise _failure(error.code().name, error.details() or "") from None
         return answer
 
     async def answers(self, call: Call) -> AsyncIterator[bytes]:
@@ -74,13 +77,12 @@ class Triton:
 
         answers = self._stream(once(), timeout=_left(call))
         try:
-            async for streamed in answers:
-                answer, error = answer_of(streamed)
-                if error:
-                    raise _failure("INVALID_ARGUMENT", error)
-                yield answer
-        except grpc.aio.AioRpcError as error:
-            raise _failure(error.code().name, error.details() or "") from None
+            with self._failures():
+                async for streamed in answers:
+                    answer, error = answer_of(streamed)
+                    if error:
+                        raise _failure("INVALID_ARGUMENT", error)
+                    yield answer
         finally:
             answers.cancel()
 
@@ -89,21 +91,36 @@ class Triton:
 
         Raises: as `answer`.
         """
-        try:
+        with self._failures():
             answer: bytes = await self._channel.unary_unary(f"/{SERVICE}/{method}")(
                 question, timeout=timeout_s
             )
-        except grpc.aio.AioRpcError as error:
-            raise _failure(error.code().name, error.details() or "") from None
         return answer
 
     async def close(self) -> None:
         """Close the connection; what is in flight ends as lost."""
+        self._closed = True
         await self._channel.close()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """What gRPC raises, as `answer` says it."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error.code().name, error.details() or "") from None
+        except asyncio.CancelledError:
+            # So gRPC ends what is in flight on a channel that is closed, though its caller still waits.
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                raise LostError("its connection was closed") from None
+            raise
 
 
 def _left(call: Call) -> float | None:
-    return None if call.deadline is None else max(call.deadline - time.monotonic(), 0.001)
+    if call.deadline is None:
+        return None
+    return min(max(call.deadline - time.monotonic(), 0.001), _LONGEST_S)
 
 
 def _failure(status: str, message: str) -> Exception:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from facewright_client.contract import LANDMARKS_COUNT, Tensor
+from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT, Tensor
 
 LANDMARK_INPUT_SIZE: Final = 192
+#: Landmarks of the face's mesh; those behind them are the irises'.
+MESH_COUNT: Final = 468
 
 CROP_TO_PHOTO: Final = Tensor("CROP_TO_PHOTO", "TYPE_FP32", (3, 3))
 LANDMARK_INPUT: Final = Tensor("LANDMARK_INPUT", "TYPE_FP32", (3, LANDMARK_INPUT_SIZE, LANDMARK_INPUT_SIZE))
@@ -19,6 +21,12 @@ PHOTO_INFO: Final = Tensor("PHOTO_INFO", "TYPE_UINT8", (-1,))  # JSON: photo.pho
 
 NETWORK_LANDMARKS: Final = Tensor("NETWORK_LANDMARKS", "TYPE_FP32", (LANDMARKS_COUNT, 3))  # input px, z as x
 FACE_SCORE: Final = Tensor("FACE_SCORE", "TYPE_FP32", (1,))  # probability that the input shows a face
+
+#: Mean and standard deviation of each coefficient, regressed; and how far the face is from those of training.
+IDENTITY_PRIOR: Final = Tensor("IDENTITY_PRIOR", "TYPE_FP32", (IDENTITY_SIZE, 2))
+EXPRESSION_PRIOR: Final = Tensor("EXPRESSION_PRIOR", "TYPE_FP32", (EXPRESSION_SIZE, 2))
+LANDMARK_BIAS: Final = Tensor("LANDMARK_BIAS", "TYPE_FP32", (MESH_COUNT, 2))  # input px, found minus true
+SHAPE_DISTANCE: Final = Tensor("SHAPE_DISTANCE", "TYPE_FP32", (1,))  # 1: as one in a thousand of training
 
 FITTED_VERTICES: Final = Tensor("FITTED_VERTICES", "TYPE_FP32", (-1, 3))  # head space, with expression
 FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_UINT8", (-1,))  # JSON: fit.fit_info.FitInfo

@@ -45,11 +45,22 @@ FACE_LANDMARKS: Final = Network(
     expected_s=0.02,
     weights=(Weights("face_landmarks.onnx", "Apache-2.0"),),
 )
+FACE_SHAPE: Final = Network(
+    "face_shape",
+    (tensors.NETWORK_LANDMARKS,),
+    (tensors.IDENTITY_PRIOR, tensors.EXPRESSION_PRIOR, tensors.LANDMARK_BIAS, tensors.SHAPE_DISTANCE),
+    expected_s=0.003,
+    weights=(Weights("face_shape.onnx", "Apache-2.0"),),
+)
 FIT_HEAD: Final = Stage(
     "fit_head",
     (
         tensors.NETWORK_LANDMARKS,
         tensors.FACE_SCORE,
+        tensors.IDENTITY_PRIOR,
+        tensors.EXPRESSION_PRIOR,
+        tensors.LANDMARK_BIAS,
+        tensors.SHAPE_DISTANCE,
         tensors.LANDMARK_TO_CROP,
         tensors.CROP_TO_PHOTO,
         tensors.PERSON_MASK,
@@ -103,6 +114,10 @@ WRITE_CODE: Final = Stage(
     (
         tensors.NETWORK_LANDMARKS,
         tensors.FACE_SCORE,
+        tensors.IDENTITY_PRIOR,
+        tensors.EXPRESSION_PRIOR,
+        tensors.LANDMARK_BIAS,
+        tensors.SHAPE_DISTANCE,
         tensors.LANDMARK_TO_CROP,
         tensors.CROP_TO_PHOTO,
         tensors.PERSON_MASK,
@@ -162,7 +177,16 @@ FILE_OPTIONS: Final[Mapping[str, Option]] = {
 
 AVATAR_TWIN: Final = Pipeline(
     "avatar_twin",
-    (FIND_FACE, FACE_LANDMARKS, FIT_HEAD, BAKE_TEXTURE, PACKAGE_AVATAR, WRITE_CODE, RENDER_PREVIEW),
+    (
+        FIND_FACE,
+        FACE_LANDMARKS,
+        FACE_SHAPE,
+        FIT_HEAD,
+        BAKE_TEXTURE,
+        PACKAGE_AVATAR,
+        WRITE_CODE,
+        RENDER_PREVIEW,
+    ),
     {**PHOTO_OPTIONS, **FILE_OPTIONS},
     gives=(*contract.AVATAR_OUTPUTS, contract.CODE),
     summary="A rigged head by landmarks, Gauss-Newton and the photo's own texels, on open weights.",

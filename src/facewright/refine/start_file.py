@@ -15,6 +15,8 @@ from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode, Tensor
 
 #: Every archive begins so, empty ones and those in parts but for the second half.
 _ZIP: Final = b"PK"
+#: Of the names in it, characters: each may have 65,535.
+_SHOWN: Final = 200
 _AGAIN: Final = "copy it again, or write it again with numpy.savez"
 #: What NumPy writes; others may ask for gigabytes before anything is unpacked, as LZMA's dictionary does.
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -38,7 +40,8 @@ def read_start(source: IO[bytes], called: str) -> RefinementStart:
             there = [name.removesuffix(".npy") for name in archive.namelist()]
             missing = [field.name for field in fields(RefinementStart) if field.name not in there]
             if missing:
-                what = f"{called} has no {', '.join(sorted(missing))}; it has {', '.join(there) or 'nothing'}"
+                has = ", ".join(there) or "nothing"
+                what = f"{called} has no {', '.join(sorted(missing))}; it has {has[:_SHOWN]}"
                 raise _bad(what, "write them with numpy.savez, by these names")
             arrays = {}
             for name, tensor in tensors.items():
@@ -53,11 +56,11 @@ def read_start(source: IO[bytes], called: str) -> RefinementStart:
         source.seek(0)
         if source.read(len(_ZIP)) != _ZIP:
             raise _bad(f"{called} is no .npz file", "write one with numpy.savez") from None
-        raise _bad(f"{called} is damaged: {error}", _AGAIN) from None
+        raise _bad(f"{called} is damaged: {str(error)[:_SHOWN]}", _AGAIN) from None
     except (OSError, FacewrightError):
         raise
     except Exception as error:  # zipfile, zlib, NumPy and Python's own parser each have theirs
-        raise _bad(f"{called} is damaged: {error}", _AGAIN) from None
+        raise _bad(f"{called} is damaged: {str(error)[:_SHOWN]}", _AGAIN) from None
     return RefinementStart(**arrays)
 
 

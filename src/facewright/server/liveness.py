@@ -65,7 +65,7 @@ class LivenessProbe:
     def warm_up(self, requests: int, timeout_s: float) -> None:
         """Send ``requests`` at once, so that each instance of each stage has worked before users come.
 
-        For the smallest avatars: what only the first pays for is the same.
+        For what callers get who name no options: a texture's tables are made at the first use of its size.
 
         Raises:
             FacewrightClientError: a stage fails.
@@ -77,7 +77,7 @@ class LivenessProbe:
             outputs = row.gives if number == 0 else row.gives[:2]
             while True:
                 try:
-                    self._create(row, outputs, smallest_options(row), max(until - time.monotonic(), 1.0))
+                    self._create(row, outputs, {}, max(until - time.monotonic(), 1.0))
                     return
                 except OverloadedError:  # cold stages are slower than the longest wait may allow
                     if time.monotonic() > until:

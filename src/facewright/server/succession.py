@@ -56,6 +56,11 @@ class Succession:
         self.not_reloaded = 0
         self.why_not = ""
 
+    @property
+    def loads(self) -> bool:
+        """Whether a Triton is being loaded."""
+        return self._coming is not None and self._coming is not self._told_spare
+
     def reload(self) -> None:
         """Let another Triton take over, which reads weights and configurations anew."""
         self._asked_to_reload = True

@@ -38,8 +38,10 @@ from facewright.server.watched_triton import StartFailedError, WatchedTriton
 from facewright.server.written_places import passed_over, require_kernels, require_places
 
 _LOG: Final = logging.getLogger("facewright.server")
-#: How often the processes are looked at.
+#: How often the processes are looked at while one loads, and when all is well: what ends is told of at once,
+#: and only what hangs or has become slow is found by looking.
 _LOOK_EVERY_S: Final = 0.25
+_LOOK_CALMLY_EVERY_S: Final = 1.0
 #: What is still in Triton's hands when the server has drained, or was told to hurry.
 _FINISHES_WITHIN_S: Final = 15.0
 
@@ -76,6 +78,7 @@ class Server:
         self._settings = _with_ports(settings or ServerSettings())
         self._stop = threading.Event()
         self._hurry = threading.Event()
+        self._look = threading.Event()  # now, without waiting
         self._ready = threading.Event()
         self._changed = threading.Condition()
         self._failure: Exception | None = None
@@ -116,6 +119,7 @@ class Server:
         """
         if self._succession is not None:
             self._succession.reload()
+            self._look.set()
 
     def launch(self) -> None:
         """Start without waiting; `wait_ready` or `wait_failed` tell how it went.
@@ -176,6 +180,7 @@ class Server:
         with self._changed:
             self._stop.set()
             self._changed.notify_all()
+        self._look.set()
         if self._thread is not None:
             self._thread.join()
 
@@ -216,7 +221,7 @@ class Server:
                 retirement = held.enter_context(Retirement(gateway))
 
                 def another() -> WatchedTriton:
-                    return WatchedTriton(runtime, self._settings, served, gateway)
+                    return WatchedTriton(runtime, self._settings, served, gateway, self._look.set)
 
                 self._succession = Succession(another, gateway, retirement, self._settings.spare)
                 held.callback(self._succession.end, _FINISHES_WITHIN_S)
@@ -235,7 +240,8 @@ class Server:
     def _keep_serving(self, succession: Succession, folder: Path) -> None:
         """Until the server is to stop. What becomes of it is said in its folder."""
         said: ServerStatus | None = None
-        while not self._stop.wait(_LOOK_EVERY_S):
+        while not self._stop.is_set():
+            self._look.clear()
             try:
                 succession.look()
             except StartFailedError as failure:
@@ -246,6 +252,7 @@ class Server:
             if status != said:
                 status.write(folder)
                 said = status
+            self._look.wait(_LOOK_EVERY_S if succession.loads else _LOOK_CALMLY_EVERY_S)
         self._set_ready(False)
 
     def _status(self, succession: Succession) -> ServerStatus:
@@ -302,7 +309,7 @@ class Server:
             Tracing.from_environment(os.environ),
             Proxies.of(settings.forwarded_by),
         )
-        return Gateway(doors, served, callers, marks)
+        return Gateway(doors, served, callers, marks, self._look.set)
 
     def _set_ready(self, ready: bool) -> None:
         with self._changed:

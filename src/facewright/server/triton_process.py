@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from facewright.engines.profile import PROFILES
 from facewright.engines.tensorrt_plan import compute_capability
 from facewright.server.lifeline import Lifeline
 from facewright.server.model_configs import Sizing
+from facewright.server.process_end import call_at_end
 from facewright.server.served_repository import assemble_repository, served_pipelines
 from facewright.server.server_settings import ServerSettings
 from facewright.server.server_traces import TRITON_SOCKET, ServerFolder, remove_regions
@@ -42,9 +44,16 @@ class TritonProcess:
         runtime: the unpacked runtime.
         settings: ports (none 0), limits, log.
         marks: the socket that its stages tell what they are at; None: nobody is told.
+        ended: called in a thread of its own as soon as Triton itself has ended, whoever ended it.
     """
 
-    def __init__(self, runtime: TritonRuntime, settings: ServerSettings, marks: Path | None = None) -> None:
+    def __init__(
+        self,
+        runtime: TritonRuntime,
+        settings: ServerSettings,
+        marks: Path | None,
+        ended: Callable[[], None],
+    ) -> None:
         with ExitStack() as held:
             folder = ServerFolder()
             held.callback(folder.remove)
@@ -88,6 +97,7 @@ class TritonProcess:
                 preexec_fn=partial(_begin_group, lifeline),
             )
             self._held = held.pop_all()
+        call_at_end(self.pid, ended)
 
     def _arguments(self, runtime: TritonRuntime, settings: ServerSettings, repository: Path) -> list[str]:
         assert settings.profile in PROFILES

@@ -76,6 +76,9 @@ class TritonRuntime:
         # Large arrays come and go with every request: give them back instead of keeping an arena per thread.
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(16 << 20))
+        # Beside it glibc would map every array over 128 kB anew, and its pages fault one by one: a seventh of
+        # a bake's processor time, for 40 MB of each stage that keeps its largest.
+        environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 << 20))
         # What CuPy and the driver compile on a GPU, beside what g++ does, not below the user's home.
         environment.setdefault("CUPY_CACHE_DIR", str(kernel_cache() / "cupy"))
         environment.setdefault("CUDA_CACHE_PATH", str(kernel_cache() / "cuda"))

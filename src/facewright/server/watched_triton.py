@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ class WatchedTriton:
         settings: of the server.
         served: the pipelines by name.
         gateway: what asks it, and hears its stages.
+        ended: called, in another thread, as soon as it has ended: time for a look.
 
     Raises:
         FacewrightError: it cannot be served here; see `TritonProcess`.
@@ -61,10 +62,11 @@ class WatchedTriton:
         settings: ServerSettings,
         served: Mapping[str, Pipeline],
         gateway: Gateway,
+        ended: Callable[[], None],
     ) -> None:
         self._settings, self._served, self._gateway = settings, served, gateway
         self._watch = InstanceWatch()
-        self.process: Final = TritonProcess(runtime, settings, gateway.marks_path)
+        self.process: Final = TritonProcess(runtime, settings, gateway.marks_path, ended)
         self._probe = LivenessProbe(self.process.socket, served)
         self._asking = ThreadPoolExecutor(1)
         self._answer: Future[str | None] | None = None
@@ -126,7 +128,8 @@ class WatchedTriton:
             held = frozenset(identity for verdict in died for identity in verdict.request_ids)
             dead = len(died)
             return Fault(f"{dead} of {len(self._stubs)} stage processes died", request_ids=held)
-        dead = len(self.process.dead(self._stubs))
+        # Of the others nobody else looks whether they live.
+        dead = len(self.process.dead(self._stubs - {instance.pid for instance in told}))
         if dead:
             return Fault(f"{dead} of {len(self._stubs)} stage processes died")
         if verdicts:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
 from facewright.gateway.call import BeginTrace, Call, Caller, House, untraced
+from facewright.gateway.callers import by_name
 from facewright.gateway.rest import making
 from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars
 from facewright.gateway.rest.asked import (
@@ -245,8 +246,7 @@ class _Door:
 
     def _caller(self, request: Request) -> Caller:
         peer = request.client.host if request.client else ""
-        headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
-        return self.settings.authenticate(headers, peer)
+        return self.settings.authenticate(by_name(request.headers.items()), peer)
 
 
 def _may_be_curl_d(request: Request) -> bool:

@@ -10,22 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from facewright.core.errors import FacewrightError
+from facewright.gateway.rest.errors import error_response
 from facewright.gateway.rest.job import Work
-from facewright.gateway.rest.waiting import while_awaited
 
 EVENTS: Final = "text/event-stream"
 
 
 class EventsResponse(Response):
-    """The events of something that is being made. A client that leaves ends the making.
+    """The events of something that is being made, which ends with them.
 
     Args:
         make: it; a job's goes on though nobody listens.
@@ -41,19 +39,10 @@ class EventsResponse(Response):
         self._heartbeat_s = heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI.
-
-        Raises:
-            FacewrightError: it failed before the first event.
-        """
-        del scope
-        # The stream has begun, so there is nothing else to answer, and nobody to answer it to.
-        with suppress(ClientDisconnect):
-            await while_awaited(receive, self._events(send))
-
-    async def _events(self, send: Send) -> None:
+        """ASGI."""
         told: asyncio.Queue[tuple[str, Mapping[str, Any]] | None] = asyncio.Queue()
         making = asyncio.ensure_future(self._make(lambda name, event: told.put_nowait((name, event))))
+        del self._make  # and with it what was sent: it is not kept until the events have been read
         making.add_done_callback(lambda _: told.put_nowait(None))
         started = False
 
@@ -81,7 +70,8 @@ class EventsResponse(Response):
                 made = await making
             except FacewrightError as error:
                 if not started:
-                    raise
+                    await error_response(error)(scope, receive, send)
+                    return
                 await write(_event("error", (error.to_json().encode(),)))
             else:
                 await write(_event(made.event, await asyncio.to_thread(made.json_line)))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from starlette.responses import Response
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway.faults import internal_error
+from facewright.gateway.faults import internal_error, log_fault
 from facewright_client.contract import ErrorCode
 
 #: Is told what becomes of some work: the event's name and its members.
@@ -57,6 +57,7 @@ class Job:
         caller: whose it is, by name.
         key: that it was asked for under; None: none.
         told: what was told of it, but of events of progress only the last.
+        result: what it gave; None: nothing yet, or it failed.
         collected: whether its end was told to its caller.
     """
 
@@ -64,26 +65,18 @@ class Job:
         self.id = secrets.token_urlsafe(18)
         self.caller, self.key = caller, key
         self.told: list[tuple[str, Mapping[str, Any]]] = []
+        self.result: Result | None = None
         self.collected = False
         self._listeners: list[Told] = []
-        self.task = asyncio.create_task(work(self._tell))
+        self._failure = FacewrightError(
+            ErrorCode.CANCELLED, "the job was deleted", "send the request again"
+        )  # unless it ends of itself
+        self.task = asyncio.create_task(self._do(work))
 
     @property
     def failure(self) -> FacewrightError | None:
-        """Why it failed; None: it did not, or it runs."""
-        if not self.task.done():
-            return None
-        if self.task.cancelled():
-            return FacewrightError(ErrorCode.CANCELLED, "the job was deleted", "send the request again")
-        error = self.task.exception()
-        return (
-            error if error is None or isinstance(error, FacewrightError) else internal_error("the job's id")
-        )
-
-    @property
-    def result(self) -> Result | None:
-        """What it gave; None: nothing yet, or it failed."""
-        return self.task.result() if self.task.done() and self.failure is None else None
+        """Why it failed, for whoever raises it; None: it did not, or it runs."""
+        return self._failure.afresh() if self.task.done() and self.result is None else None
 
     def members(self) -> dict[str, Any]:
         """What is to be known of it, for JSON."""
@@ -121,9 +114,19 @@ class Job:
             await asyncio.wait({self.task})
         finally:
             self._listeners.remove(told)
-        if (failure := self.failure) is not None:
-            raise failure
-        return self.task.result()
+        if self.result is None:
+            raise self._failure.afresh()
+        return self.result
+
+    async def _do(self, work: Work) -> None:
+        """The work. Of a failure no more is kept than is told of it."""
+        try:
+            self.result = await work(self._tell)
+        except FacewrightError as error:
+            self._failure = error.afresh()
+        except Exception as error:
+            log_fault(f"job {self.id}", error)
+            self._failure = internal_error("the job's id")
 
     def _tell(self, name: str, event: Mapping[str, Any]) -> None:
         if name == "progress" and self.told and self.told[-1][0] == name:

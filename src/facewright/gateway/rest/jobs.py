@@ -13,7 +13,6 @@ from typing import Final
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway.exposition import family
-from facewright.gateway.faults import log_fault
 from facewright.gateway.rest.errors import RequestError
 from facewright.gateway.rest.job import Job, Key, Work
 from facewright_client.contract import ErrorCode
@@ -68,18 +67,25 @@ class Jobs:
         self._gone: OrderedDict[str, tuple[str, str]] = OrderedDict()  # by id: whose it was, and why
         self._changed = asyncio.Event()
 
-    def start(self, caller: str, work: Work, key: Key | None = None) -> Job:
-        """Begin some work, or join what was begun under the same key.
+    def begun_under(self, caller: str, key: Key) -> Job | None:
+        """What a caller has begun under a key.
 
         Raises:
-            FacewrightError: BAD_REQUEST (422): the key stands for another request; OVERLOADED: too many run.
+            RequestError: 422: the key stands for another request.
         """
-        if key is not None and (known := self._by_key.get((caller, key.text))) is not None:
-            if known.key != key:
-                raise RequestError(
-                    422, "this Idempotency-Key was sent with another request", "make a new key for each"
-                )
-            return known
+        job = self._by_key.get((caller, key.text))
+        if job is not None and job.key != key:
+            raise RequestError(
+                422, "this Idempotency-Key was sent with another request", "make a new key for each"
+            )
+        return job
+
+    def start(self, caller: str, work: Work, key: Key | None = None) -> Job:
+        """Begin some work, under a key that nothing was begun under.
+
+        Raises:
+            FacewrightError: OVERLOADED: too many run.
+        """
         self._make_room(caller)
         job = Job(caller, work, key)
         self._jobs[job.id] = job
@@ -106,6 +112,10 @@ class Jobs:
         """Stop a job where it runs, and forget what it gave."""
         job.task.cancel()
         self._drop(job, "was deleted")
+
+    def discard(self, job: Job) -> None:
+        """Forget a job that nobody was told of: refusals come by the thousand."""
+        self._drop(job, None)
 
     def collect(self, job: Job) -> None:
         """Note that a job's end was told."""
@@ -148,9 +158,6 @@ class Jobs:
 
     def _end(self, job: Job) -> None:
         """A job's work is over."""
-        error = None if job.task.cancelled() else job.task.exception()
-        if error is not None and not isinstance(error, FacewrightError):
-            log_fault(f"job {job.id}", error)
         if self._jobs.get(job.id) is job:
             settings = self._settings
             if job.failure is not None and job.failure.code not in _LASTING:
@@ -164,7 +171,8 @@ class Jobs:
                 self._drop(first, f"was dropped: {settings.kept_bytes} bytes of results are kept")
         self._announce()
 
-    def _drop(self, job: Job, why: str) -> None:
+    def _drop(self, job: Job, why: str | None) -> None:
+        """Keep no more of a job than why; None: not even that."""
         if self._jobs.pop(job.id, None) is None:
             return
         self._forget_key(job)
@@ -174,9 +182,10 @@ class Jobs:
             self._held[job.caller] -= _size(job)
             if not self._held[job.caller]:
                 del self._held[job.caller]
-        self._gone[job.id] = job.caller, why
-        if len(self._gone) > _MOST_GONE:
-            self._gone.popitem(last=False)
+        if why is not None:
+            self._gone[job.id] = job.caller, why
+            if len(self._gone) > _MOST_GONE:
+                self._gone.popitem(last=False)
         self._announce()
 
     def _forget_key(self, job: Job) -> None:

@@ -50,7 +50,7 @@ async def avatars(house: House, calls: Sequence[Call], _told: Told) -> Avatars:
         try:
             return await avatar(house, call, False, lambda _name, _event: None)
         except FacewrightError as error:
-            return error
+            return error.afresh()
 
     async with asyncio.TaskGroup() as making:
         tasks = [making.create_task(outcome(call)) for call in calls]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from facewright.core.errors import FacewrightError
+from facewright.gateway.rest.waiting import while_awaited
 from facewright_client.contract import ErrorCode
 
 
@@ -45,12 +48,13 @@ class BodyMemory:
             del self._by_caller[caller]
 
     def check(self, caller: str, size: int) -> None:
-        """Whether a caller's bodies may grow.
+        """Whether a caller's bodies may grow; what is alone may be as large as it is.
 
         Raises:
             FacewrightError: OVERLOADED.
         """
-        if self._by_caller[caller] + size > self._most // 2 or self.held + size > self._most:
+        own, all_of_them = self._by_caller[caller], self.held
+        if (own and own + size > self._most // 2) or (all_of_them and all_of_them + size > self._most):
             raise FacewrightError(
                 ErrorCode.OVERLOADED,
                 f"{self.held / 2**20:.0f} MiB of photos and answers are on their way",
@@ -72,46 +76,69 @@ class Share:
         self.size = 0
 
     def take(self, size: int) -> None:
-        """Bytes of a request.
+        """Bytes of a request, or of an answer that can be had again.
 
         Raises:
             FacewrightError: OVERLOADED.
         """
         self._memory.check(self._caller, size)
-        self.add(size)
+        self._add(size)
 
-    def add(self, size: int) -> None:
-        """Bytes of an answer: they are there, so nothing is refused but what comes next."""
+    def cover(self, size: int) -> None:
+        """Bytes of an answer in all: they are there, so nothing is refused but what comes next."""
+        self._add(max(size - self.size, 0))
+
+    def _add(self, size: int) -> None:
         self._memory.count(self._caller, size)
         self.size += size
 
 
+Making = Callable[[Share], AbstractAsyncContextManager[Response]]
+
+
 class HeldResponse(Response):
-    """An answer that counts until its client has read it.
+    """An answer that counts until its client has read it; one that leaves ends the making and the sending.
 
     Args:
-        answer: itself, whose last message has no bytes: it is sent when those before were read.
+        make: makes it, told what it takes of the memory, and hears whether it was read.
         memory: in which it counts.
         caller: whose it is.
-        sent: called when all of it was.
     """
 
-    def __init__(
-        self, answer: ASGIApp, memory: BodyMemory, caller: str, sent: Callable[[], None] | None = None
-    ) -> None:
-        self._answer = answer
-        self._memory = memory
-        self._caller = caller
-        self._sent = sent
+    def __init__(self, make: Making, memory: BodyMemory, caller: str) -> None:
+        self._make, self._memory, self._caller = make, memory, caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        with self._memory.holding(self._caller) as share:
+        """ASGI.
 
-            async def sending(message: Message) -> None:
-                share.add(len(message.get("body", b"")))
-                await send(message)  # uvicorn waits here until what was sent before is nearly read
+        Raises:
+            FacewrightError: it could not be made.
+        """
+        left, written = False, 0
 
-            await self._answer(scope, receive, sending)
-        if self._sent is not None:
-            self._sent()
+        async def receiving() -> Message:
+            nonlocal left
+            message = await receive()
+            left = left or message["type"] == "http.disconnect"
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal written
+            if message["type"] == "http.response.body":
+                written += len(message.get("body", b""))
+                share.cover(written)
+                message = {**message, "more_body": True}
+            await send(message)  # uvicorn waits here until what was sent before is nearly read
+
+        async def answering() -> None:
+            async with self._make(share) as answer:
+                share.cover(int(answer.headers.get("content-length", 0)))
+                await answer(scope, receive, sending)
+                await send({"type": "http.response.body", "body": b"", "more_body": True})
+                await asyncio.sleep(0)  # who waited there in vain is told here that the client left
+                if left:
+                    raise ClientDisconnect
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        with self._memory.holding(self._caller) as share, suppress(ClientDisconnect):
+            await while_awaited(receiving, answering())

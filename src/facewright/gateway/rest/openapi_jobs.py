@@ -48,6 +48,7 @@ def job_paths(refinements: Mapping[str, Pipeline], limits: RestLimits) -> dict[s
     }
     gone = {"404": error("The caller has no job of this id", 404), "410": error("It had", 410)}
     refused = {"401": error("UNAUTHENTICATED", 401), **gone}
+    many = {"503": error("The caller asks for more at once than it reads", 503)}
     wait = {
         "name": "Prefer",
         "in": "header",
@@ -62,7 +63,7 @@ def job_paths(refinements: Mapping[str, Pipeline], limits: RestLimits) -> dict[s
                 "summary": "How far a job is.",
                 "description": _JOB,
                 "parameters": [here, wait],
-                "responses": {"200": _job_response("The job."), **refused},
+                "responses": {"200": _job_response("The job."), **refused, **many},
             },
             "delete": {
                 "operationId": "deleteJob",
@@ -82,6 +83,7 @@ def job_paths(refinements: Mapping[str, Pipeline], limits: RestLimits) -> dict[s
                     "409": error("The job has not ended yet", 409),
                     "default": error("Why the job failed", 500),
                     **refused,
+                    **many,
                 },
             }
         },

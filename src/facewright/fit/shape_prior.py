@@ -1,0 +1,75 @@
+"""What a network says of a person's shape and expression before the head is fitted: a prior for each photo.
+
+Source: Wang et al. 2019, "Digital Twin: Acquiring High-Fidelity 3D Avatar from a Single Image", sec. 3.3: the
+shape is regressed from the face first and corrected afterwards. Here the regression also says how sure it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facewright.core.errors import FacewrightError
+from facewright.core.settings import BY_GEOMETRY
+from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, ErrorCode
+
+
+@dataclass(frozen=True)
+class ShapePriorSettings:
+    """How far the fit may go from what was regressed.
+
+    The regression has read the very landmarks that are fitted, with their errors as they are: alike among
+    neighbours. The fit takes them for independent, so what it has to say of the same person counts less.
+    """
+
+    identity_share: Annotated[float, "times the regression's own sigma", BY_GEOMETRY] = 0.2
+    expression_share: Annotated[float, "times the regression's own sigma", BY_GEOMETRY] = 0.35
+
+
+@dataclass(frozen=True)
+class ShapePrior:
+    """Normal distributions of the coefficients, each for itself.
+
+    Args:
+        identity: float64 [160, 2]: mean and standard deviation.
+        expression: float64 [52, 2]: the same. A mean of zero says that nothing is known.
+        landmark_bias: float64 [468, 2], what the landmark network is off on average where the head looks so,
+            pixels of its input: found minus true.
+        distance: how far the face is from those that the regression was trained on, 1 being as far as one in
+            a thousand of these.
+    """
+
+    identity: NDArray[np.float64]
+    expression: NDArray[np.float64]
+    landmark_bias: NDArray[np.float64]
+    distance: float
+
+    @staticmethod
+    def regressed(
+        identity: NDArray[np.floating],
+        expression: NDArray[np.floating],
+        landmark_bias: NDArray[np.floating],
+        distance: float,
+    ) -> ShapePrior:
+        """What a network's tensors say."""
+        return ShapePrior(
+            np.asarray(identity, np.float64),
+            np.asarray(expression, np.float64),
+            np.asarray(landmark_bias, np.float64),
+            distance,
+        )
+
+    def __post_init__(self) -> None:
+        for name, array, size in (
+            ("identity_prior", self.identity, IDENTITY_SIZE),
+            ("expression_prior", self.expression, EXPRESSION_SIZE),
+        ):
+            if array.shape != (size, 2) or not np.isfinite(array).all() or not (array[:, 1] > 0).all():
+                raise FacewrightError(
+                    ErrorCode.INTERNAL,
+                    f"{name} is no [{size}, 2] of finite means and positive standard deviations",
+                    "the stage before failed on this photo; report it",
+                )

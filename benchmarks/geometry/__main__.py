@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,24 @@ from benchmarks.geometry.known_heads import EXPRESSIONS, HeadPhotographer, Known
 from benchmarks.geometry.measures import FaceMeasures
 from benchmarks.likeness.make_avatar import AvatarMaker, FittedFace
 from benchmarks.run_conditions import RunConditions, write_result
+from facewright.adapter.in_process import PipelineRunner, run_in_process
 from facewright.core.errors import FacewrightError
+from facewright.pipelines.merge import MERGE_AVATARS
+from facewright_client.contract import CODE, CODES, NEUTRAL_VERTICES
 
 FloatArray = npt.NDArray[np.float64]
 #: Of the people; nothing is trained or tuned on these.
 _SEED = 20261130
 _YAW = 30.0
+#: Photos of one person that are merged: expression and yaw of each.
+_TOGETHER: Final[dict[str, tuple[tuple[str, float], ...]]] = {
+    "merged: calm, at yaw 0, -30 and 30": (("", 0.0), ("", -_YAW), ("", _YAW)),
+    "merged: smile, jaw open at 30, brow raise at -30": (
+        ("smile .8", 0.0),
+        ("jawOpen .6", _YAW),
+        ("brow raise .9", -_YAW),
+    ),
+}
 #: Pipelines that make avatars of the open head; others get a row when they exist.
 _PIPELINES: dict[str, Callable[[], AvatarMaker]] = {"avatar_twin": AvatarMaker}
 
@@ -117,6 +129,7 @@ def _measure(
             measures, [_neutral(face) for face in turned], truths
         ),
         "the mean head": _against(measures, [mean] * len(taken), truths),
+        **_merged(photographer, measures, taken, console),
     }
     apart = [measures.rms(_neutral(b), _neutral(a)) for a, b in zip(frontal, turned, strict=True)]
     strangers = [measures.rms(_neutral(b), _neutral(a)) for a, b in pairwise(frontal)]
@@ -145,6 +158,31 @@ def _against(
         "rms at unit scale mm": _mm([measures.rms(a, t) for a, t in zip(avatars, truths, strict=True)]),
         "captured": measures.captured(avatars, truths),
     }
+
+
+def _merged(
+    photographer: HeadPhotographer, measures: FaceMeasures, people: Sequence[KnownHead], console: Console
+) -> dict[str, Any]:
+    """Rows of avatars of several photos, and of the first of them alone."""
+    merger = PipelineRunner(MERGE_AVATARS)
+    rows: dict[str, Any] = {}
+    alone = {f"{name}: the first alone": shown[:1] for name, shown in _TOGETHER.items()}
+    for name, shown in {**_TOGETHER, **alone}.items():
+        avatars, truths = [], []
+        for person in track(people, name, console=console):
+            try:
+                codes = [_code(photographer.photo(person, EXPRESSIONS.get(e), yaw)) for e, yaw in shown]
+            except FacewrightError:
+                continue
+            run = merger.run({CODES: b"".join(codes)}, wanted=(NEUTRAL_VERTICES,))
+            avatars.append(run.array(NEUTRAL_VERTICES).astype(np.float64))
+            truths.append(person.neutral)
+        rows[name] = _against(measures, avatars, truths)
+    return rows
+
+
+def _code(photo: bytes) -> bytes:
+    return run_in_process("avatar_twin", photo, {"texture_size": 512}, (CODE,)).content(CODE)
 
 
 def _expression(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from facewright_client._client import Client
     from facewright_client._connection import Connection, RetryPolicy, Tls
     from facewright_client._errors import (
+        BadCodeError,
         BadOptionError,
         BadPhotoError,
         BadRequestError,
@@ -37,6 +38,7 @@ _MODULES: Final = {
     "AsyncClient": "_async_client",
     "AsyncPendingAvatar": "_pending",
     "Avatar": "_avatar",
+    "BadCodeError": "_errors",
     "BadOptionError": "_errors",
     "BadPhotoError": "_errors",
     "BadRequestError": "_errors",
@@ -68,6 +70,7 @@ __all__ = [
     "AsyncClient",
     "AsyncPendingAvatar",
     "Avatar",
+    "BadCodeError",
     "BadOptionError",
     "BadPhotoError",
     "BadRequestError",

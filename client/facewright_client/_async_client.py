@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Never, TypeVar
@@ -11,13 +13,13 @@ from typing import Any, Never, TypeVar
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from facewright_client import _refinement, _stream, _wire
+from facewright_client import _refinement, _stream, _wire, contract
 from facewright_client._api_key import show_key
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection, connection_of
-from facewright_client._errors import CancelledError, ClientClosedError
+from facewright_client._errors import CancelledError, ClientClosedError, FacewrightClientError, of_photo
 from facewright_client._pending import AsyncPendingAvatar
-from facewright_client._photo_file import Photo, photo_bytes
+from facewright_client._photo_file import Photo, Photos, photo_bytes, several
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
 
@@ -55,28 +57,62 @@ class AsyncClient:
 
     async def create(
         self,
-        photo: Photo,
+        photo: Photos,
         pipeline: str = "avatar_twin",
+        preview: bool = False,
+        timeout_s: float | None = None,
+        progress: Callable[[str], None] | None = None,
+        code: bool = False,
+        **options: _wire.OptionValue,
+    ) -> Avatar:
+        """One person's avatar; arguments and errors as `Client.create`.
+
+        Several photos are worked on at once. ``progress`` is called in the event loop and must not block.
+        """
+        _wire.check_progress(progress)
+        photos = several(photo)
+        if photos is None:
+            request = self._request(pipeline, timeout_s)
+            content = await _content(photo)  # type: ignore[arg-type]  # no list
+            return await self._made(
+                request,
+                lambda: _wire.create_arguments(content, pipeline, preview, code, options),
+                _wire.avatar_from,
+                progress,
+            )
+        allowed_s = self._connection.seconds_for(timeout_s)
+        until = time.monotonic() + allowed_s
+        making = [
+            asyncio.create_task(self._code(one, number, pipeline, allowed_s, progress, options))
+            for number, one in enumerate(photos, 1)
+        ]
+        try:
+            codes = await asyncio.gather(*making)
+        finally:  # the others' work is in vain where one fails
+            for task in making:
+                task.cancel()
+        merged = await self.merge(
+            codes, preview, max(until - time.monotonic(), 0.001), progress, **_wire.merge_options(options)
+        )
+        return replace(merged, code=b"".join(codes)) if code else merged
+
+    async def merge(
+        self,
+        codes: Sequence[bytes],
         preview: bool = False,
         timeout_s: float | None = None,
         progress: Callable[[str], None] | None = None,
         **options: _wire.OptionValue,
     ) -> Avatar:
-        """One photo's avatar; arguments and errors as `Client.create`.
-
-        ``progress`` is called in the event loop and must not block.
-        """
+        """As `Client.merge`; ``progress`` is called in the event loop and must not block."""
         _wire.check_progress(progress)
-        request = self._request(pipeline, timeout_s)
-        content = await _content(photo)
-        with request:
-            arguments = _wire.create_arguments(content, pipeline, preview, options)
-            if progress is None:
-                return _wire.avatar_from(await self._answer(request, arguments), preview)
-            told = partial(_wire.told, preview=preview, progress=progress, request=request)
-            return await self._retried(
-                request, partial(self._stream, _wire.with_progress(arguments), told, request)
-            )
+        content = _wire.joined_codes(codes)
+        return await self._made(
+            self._request(contract.MERGE_PIPELINE, timeout_s),
+            lambda: _wire.merge_arguments(content, preview, options),
+            _wire.avatar_from,
+            progress,
+        )
 
     async def submit(
         self,
@@ -84,11 +120,12 @@ class AsyncClient:
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
+        code: bool = False,
         **options: _wire.OptionValue,
     ) -> AsyncPendingAvatar:
         """Send a photo and go on; `AsyncPendingAvatar.cancel` stops the server's work. Never retried."""
         request = self._request(pipeline, timeout_s)
-        arguments = _wire.create_arguments(await _content(photo), pipeline, preview, options)
+        arguments = _wire.create_arguments(await _content(photo), pipeline, preview, code, options)
         connection = self._triton
 
         async def answer() -> Avatar:
@@ -96,7 +133,7 @@ class AsyncClient:
                 result = await connection.infer(client_timeout=request.left_s, **arguments)
             except InferenceServerException as failure:
                 raise await asyncio.to_thread(request.failed, failure) from None
-            return _wire.avatar_from(result, preview)
+            return _wire.avatar_from(result)
 
         return AsyncPendingAvatar(asyncio.create_task(answer()), request)
 
@@ -169,6 +206,45 @@ class AsyncClient:
             self._opened = show_key(triton.InferenceServerClient(**self._arguments), self._connection.key)
             self._loop = loop
         return self._opened
+
+    async def _code(
+        self,
+        photo: Photo,
+        number: int,
+        pipeline: str,
+        timeout_s: float,
+        progress: Callable[[str], None] | None,
+        options: Mapping[str, _wire.OptionValue],
+    ) -> bytes:
+        """The code of one of several photos; its errors say which it is."""
+        try:
+            request = self._request(pipeline, timeout_s)
+            content = await _content(photo)
+            return await self._made(
+                request,
+                lambda: _wire.code_arguments(content, pipeline, options),
+                _wire.code_from,
+                progress,
+            )
+        except FacewrightClientError as error:
+            raise of_photo(error, number) from None
+
+    async def _made(
+        self,
+        request: Request,
+        arguments: Callable[[], dict[str, Any]],
+        read: Callable[[Any], _T],
+        progress: Callable[[str], None] | None,
+    ) -> _T:
+        """What ``read`` makes of the answer; ``progress`` is told the stages."""
+        with request:
+            asked = arguments()
+            if progress is None:
+                return read(await self._answer(request, asked))
+            told = partial(_wire.told, read=read, progress=progress, request=request)
+            return await self._retried(
+                request, partial(self._stream, _wire.with_progress(asked), told, request)
+            )
 
     def _request(self, pipeline: str, timeout_s: float | None) -> Request:
         if self._closed:

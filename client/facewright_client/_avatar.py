@@ -31,6 +31,8 @@ class Avatar:
         head_to_camera: float32 [3, 4], pose, metres.
         neutral_vertices: float32 [V, 3], head space, metres, without expression.
         sh_light: float32 [9, 3], the photo's light.
+        code: what makes the avatar again without the photo, and merges it with others of the same person; of
+            several photos one after the other. Biometric data: docs/avatar_code.md. None unless asked for.
     """
 
     glb: bytes = field(repr=False)
@@ -44,6 +46,7 @@ class Avatar:
     head_to_camera: NDArray[np.float32] = field(repr=False)
     neutral_vertices: NDArray[np.float32] = field(repr=False)
     sh_light: NDArray[np.float32] = field(repr=False)
+    code: bytes | None = field(default=None, repr=False)
 
     @property
     def warnings(self) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Never, TypeVar
@@ -11,13 +12,13 @@ from typing import Any, Never, TypeVar
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from facewright_client import _refinement, _stream, _wire
+from facewright_client import _refinement, _stream, _wire, contract
 from facewright_client._api_key import show_key
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection, connection_of
-from facewright_client._errors import ClientClosedError
+from facewright_client._errors import ClientClosedError, FacewrightClientError, of_photo
 from facewright_client._pending import PendingAvatar
-from facewright_client._photo_file import Photo, photo_bytes
+from facewright_client._photo_file import Photo, Photos, photo_bytes, several
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
 
@@ -52,41 +53,81 @@ class Client:
 
     def create(
         self,
-        photo: Photo,
+        photo: Photos,
         pipeline: str = "avatar_twin",
+        preview: bool = False,
+        timeout_s: float | None = None,
+        progress: Callable[[str], None] | None = None,
+        code: bool = False,
+        **options: _wire.OptionValue,
+    ) -> Avatar:
+        """One person's avatar.
+
+        Args:
+            photo: encoded bytes (`contract.PHOTO_FORMATS`; a bytearray or any buffer of bytes, too), or the
+                path of such a file; or a list of up to eight photos of the same person, who are merged.
+            pipeline: the ensemble.
+            preview: also render the preview sheet (adds time).
+            timeout_s: longest time, retries included; the connection's by default.
+            progress: called in this thread with the name of each stage as it begins, such as ``fit_head``;
+                where it raises, the server stops. A stage begins twice where it is done again, and anew for
+                each of several photos.
+            code: also give `Avatar.code`: biometric data, see there.
+            options: those of the pipeline, listed in docs/pipelines.md; and ``priority``, 0 the most urgent.
+
+        Raises:
+            FacewrightClientError: one subclass per error code; of several photos it says which.
+            OSError: the file cannot be read.
+            TypeError: ``photo`` is neither, or ``progress`` no function.
+        """
+        _wire.check_progress(progress)
+        photos = several(photo)
+        if photos is None:
+            request = self._request(pipeline, timeout_s)
+            content = photo_bytes(photo)  # type: ignore[arg-type]  # no list
+            return self._made(
+                request,
+                lambda: _wire.create_arguments(content, pipeline, preview, code, options),
+                _wire.avatar_from,
+                progress,
+            )
+        until = time.monotonic() + self._connection.seconds_for(timeout_s)
+        codes = [
+            self._code(one, number, pipeline, until - time.monotonic(), progress, options)
+            for number, one in enumerate(photos, 1)
+        ]
+        merged = self.merge(
+            codes, preview, max(until - time.monotonic(), 0.001), progress, **_wire.merge_options(options)
+        )
+        return replace(merged, code=b"".join(codes)) if code else merged
+
+    def merge(
+        self,
+        codes: Sequence[bytes],
         preview: bool = False,
         timeout_s: float | None = None,
         progress: Callable[[str], None] | None = None,
         **options: _wire.OptionValue,
     ) -> Avatar:
-        """One photo's avatar.
+        """One person's avatar of codes, without the photos.
 
         Args:
-            photo: encoded bytes (`contract.PHOTO_FORMATS`; a bytearray or any buffer of bytes, too), or the
-                path of such a file.
-            pipeline: the ensemble.
-            preview: also render the preview sheet (adds time).
-            timeout_s: longest time, retries included; the connection's by default.
-            progress: called in this thread with the name of each stage as it begins, such as ``fit_head``;
-                where it raises, the server stops. A stage begins twice where it is done again.
-            options: those of the pipeline, listed in docs/pipelines.md; and ``priority``, 0 the most urgent.
+            codes: `Avatar.code` of avatars of the same person, or their files' bytes.
+            preview, timeout_s, progress: as `create`.
+            options: those of ``merge_avatars``, listed in docs/pipelines.md.
 
         Raises:
-            FacewrightClientError: one subclass per error code.
-            OSError: the file cannot be read.
-            TypeError: ``photo`` is neither, or ``progress`` no function.
+            FacewrightClientError: BadCodeError above all; it says which.
+            TypeError: ``codes`` are no bytes, or ``progress`` no function.
         """
         _wire.check_progress(progress)
-        request = self._request(pipeline, timeout_s)
-        content = photo_bytes(photo)
-        with request:
-            arguments = _wire.create_arguments(content, pipeline, preview, options)
-            if progress is None:
-                return _wire.avatar_from(self._answer(request, arguments), preview)
-            told = partial(_wire.told, preview=preview, progress=progress, request=request)
-            return self._retried(
-                request, partial(self._stream, _wire.with_progress(arguments), told, request)
-            )
+        content = _wire.joined_codes(codes)
+        return self._made(
+            self._request(contract.MERGE_PIPELINE, timeout_s),
+            lambda: _wire.merge_arguments(content, preview, options),
+            _wire.avatar_from,
+            progress,
+        )
 
     def submit(
         self,
@@ -94,12 +135,13 @@ class Client:
         pipeline: str = "avatar_twin",
         preview: bool = False,
         timeout_s: float | None = None,
+        code: bool = False,
         **options: _wire.OptionValue,
     ) -> PendingAvatar:
         """Send a photo and return at once; `PendingAvatar.cancel` stops the server's work. Never retried."""
         request = self._request(pipeline, timeout_s)
-        arguments = _wire.create_arguments(photo_bytes(photo), pipeline, preview, options)
-        pending = PendingAvatar(preview, request)
+        arguments = _wire.create_arguments(photo_bytes(photo), pipeline, preview, code, options)
+        pending = PendingAvatar(request)
         call = self._triton.async_infer(callback=pending.answered, client_timeout=request.left_s, **arguments)
         pending.sent(call)
         return pending
@@ -191,6 +233,43 @@ class Client:
         if self._closed:
             raise ClientClosedError
         return self._opened
+
+    def _code(
+        self,
+        photo: Photo,
+        number: int,
+        pipeline: str,
+        timeout_s: float,
+        progress: Callable[[str], None] | None,
+        options: Mapping[str, _wire.OptionValue],
+    ) -> bytes:
+        """The code of one of several photos; its errors say which it is."""
+        try:
+            request = self._request(pipeline, max(timeout_s, 0.001))
+            content = photo_bytes(photo)
+            return self._made(
+                request,
+                lambda: _wire.code_arguments(content, pipeline, options),
+                _wire.code_from,
+                progress,
+            )
+        except FacewrightClientError as error:
+            raise of_photo(error, number) from None
+
+    def _made(
+        self,
+        request: Request,
+        arguments: Callable[[], dict[str, Any]],
+        read: Callable[[Any], _T],
+        progress: Callable[[str], None] | None,
+    ) -> _T:
+        """What ``read`` makes of the answer; ``progress`` is told the stages."""
+        with request:
+            asked = arguments()
+            if progress is None:
+                return read(self._answer(request, asked))
+            told = partial(_wire.told, read=read, progress=progress, request=request)
+            return self._retried(request, partial(self._stream, _wire.with_progress(asked), told, request))
 
     def _request(self, pipeline: str, timeout_s: float | None) -> Request:
         if self._closed:

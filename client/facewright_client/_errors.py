@@ -34,6 +34,13 @@ class FacewrightClientError(Exception):
         self.retry_after_s: float | None = None
 
 
+def of_photo(error: FacewrightClientError, number: int) -> FacewrightClientError:
+    """The same error with the number, from 1, of the photo that it is about."""
+    numbered = type(error)(f"photo {number}: {error.message}", error.hint, error.stage)
+    numbered.retry_after_s = error.retry_after_s
+    return numbered
+
+
 class BadPhotoError(FacewrightClientError):
     """The photo cannot be decoded."""
 
@@ -56,6 +63,12 @@ class FaceTooSmallError(FacewrightClientError):
     """The face has too few pixels for an avatar."""
 
     code = ErrorCode.FACE_TOO_SMALL
+
+
+class BadCodeError(FacewrightClientError):
+    """A code is none, damaged, of a newer version, or of another head model."""
+
+    code = ErrorCode.BAD_CODE
 
 
 class BadOptionError(FacewrightClientError):

@@ -18,12 +18,10 @@ class PendingAvatar:
     """What `Client.submit` returns.
 
     Args:
-        preview: whether a preview was asked for.
         request: counts how it ends, before `result` returns.
     """
 
-    def __init__(self, preview: bool, request: Request) -> None:
-        self._preview = preview
+    def __init__(self, request: Request) -> None:
         self._request = request
         self._future: Future[Avatar] = Future()
         self._call: Any = None
@@ -38,7 +36,7 @@ class PendingAvatar:
             with self._request:
                 if error is not None:
                     raise self._request.failed(error)
-                avatar = _wire.avatar_from(result, self._preview)
+                avatar = _wire.avatar_from(result)
         except Exception as failure:
             self._future.set_exception(failure)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,8 @@ from facewright_client._errors import BadPhotoError, PhotoTooLargeError
 from facewright_client._whole_file import check_name
 
 Photo = bytes | bytearray | memoryview | str | os.PathLike[str]
+#: One photo, or a list or tuple of several of one person.
+Photos = Photo | Sequence[Photo]
 
 _URL: Final = re.compile(r"(https?|ftps?|file|data|s3|gs|blob):", re.IGNORECASE)
 
@@ -41,6 +44,24 @@ def photo_bytes(photo: Photo) -> bytes:
     content = _encoded(photo)
     _check_size(len(content))
     return content
+
+
+def several(photos: Photos) -> list[Photo] | None:
+    """The photos of one person; None: it is one photo.
+
+    Raises:
+        BadPhotoError: there are none, or too many.
+    """
+    if not isinstance(photos, (list, tuple)):
+        return None
+    if not photos:
+        raise BadPhotoError("there is no photo in the list", "give one, or several of one person")
+    if len(photos) > contract.MAX_CODES:
+        raise BadPhotoError(
+            f"there are {len(photos)} photos of one person",
+            f"give at most {contract.MAX_CODES}, the sharpest",
+        )
+    return list(photos)
 
 
 def check_photo_file(path: str | os.PathLike[str]) -> None:

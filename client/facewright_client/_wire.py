@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -20,11 +20,13 @@ from facewright_client import contract
 from facewright_client._avatar import Avatar
 from facewright_client._connection import SETTINGS
 from facewright_client._errors import (
+    BadCodeError,
     BadOptionError,
     InternalServerError,
 )
 from facewright_client._request import Request
 
+_T = TypeVar("_T")
 OptionValue = int | float | bool | str
 
 #: A path, or the name of a file that is a photo: no pipeline is called so.
@@ -36,28 +38,83 @@ _OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR_OUTPUTS if tensor !
 
 
 def create_arguments(
-    photo: bytes, pipeline: str, preview: bool, options: Mapping[str, OptionValue]
+    photo: bytes, pipeline: str, preview: bool, code: bool, options: Mapping[str, OptionValue]
 ) -> dict[str, Any]:
     """Arguments of tritonclient's ``infer`` for an avatar.
 
     Raises:
-        BadOptionError: see `parameters`; or ``pipeline`` is no name, or ``preview`` neither True nor False.
+        BadOptionError: see `parameters`; or ``pipeline`` is no name, or ``preview`` or ``code`` neither True
+            nor False.
     """
+    _check_pipeline(pipeline)
+    wanted = [tensor for tensor, too in ((contract.PREVIEW, preview), (contract.CODE, code)) if too]
+    _check_flags(preview=preview, code=code)
+    return _arguments(pipeline, contract.PHOTO, photo, (*_OUTPUTS, *wanted), options)
+
+
+def code_arguments(photo: bytes, pipeline: str, options: Mapping[str, OptionValue]) -> dict[str, Any]:
+    """Arguments for a photo's code alone; errors as `create_arguments`."""
+    _check_pipeline(pipeline)
+    return _arguments(pipeline, contract.PHOTO, photo, (contract.CODE,), options)
+
+
+def merge_arguments(codes: bytes, preview: bool, options: Mapping[str, OptionValue]) -> dict[str, Any]:
+    """Arguments for one avatar of several codes; errors as `create_arguments`."""
+    _check_flags(preview=preview)
+    wanted = (*_OUTPUTS, contract.PREVIEW) if preview else _OUTPUTS
+    return _arguments(contract.MERGE_PIPELINE, contract.CODES, codes, wanted, options)
+
+
+def merge_options(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Those of a photo's options that merging has, too."""
+    kept = (*contract.MERGE_OPTIONS, "priority")
+    return {name: value for name, value in options.items() if name in kept}
+
+
+def joined_codes(codes: Sequence[bytes]) -> bytes:
+    """Codes of one person as they are sent.
+
+    Raises:
+        BadCodeError: there is none.
+        TypeError: they are no bytes.
+    """
+    if isinstance(codes, (bytes, bytearray, memoryview)):
+        codes = [bytes(codes)]
+    if not all(isinstance(code, bytes) for code in codes):
+        raise TypeError("codes are a list of bytes, each an Avatar.code or a file of it")
+    if not any(codes):
+        raise BadCodeError("there is no code", "give those of one or more avatars: Avatar.code")
+    return b"".join(codes)
+
+
+def _check_pipeline(pipeline: str) -> None:
     named_so = isinstance(pipeline, str) and _PHOTO_S_NAME.search(pipeline)
     if named_so or isinstance(pipeline, (bytes, os.PathLike)):
         raise BadOptionError(
-            f"pipeline is {pipeline!r:.64}, which looks like a photo", "give one photo at a time"
+            f"pipeline is {pipeline!r:.64}, which looks like a photo",
+            "give several photos of one person as a list; of several people one after the other",
         )
     if not isinstance(pipeline, str) or not pipeline:
         raise BadOptionError(f"pipeline is {pipeline!r:.64}", "give its name, such as 'avatar_twin'")
-    if not isinstance(preview, bool):
-        raise BadOptionError(f"preview is {preview!r:.64}", "give True or False")
-    return {
-        "model_name": pipeline,
-        "inputs": inputs(photo),
-        "outputs": outputs(preview),
-        **asked(options),
-    }
+
+
+def _check_flags(**flags: object) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise BadOptionError(f"{name} is {value!r:.64}", "give True or False")
+
+
+def _arguments(
+    model: str,
+    takes: contract.Tensor,
+    content: bytes,
+    wanted: Sequence[contract.Tensor],
+    options: Mapping[str, OptionValue],
+) -> dict[str, Any]:
+    tensor = triton.InferInput(takes.name, [1, len(content)], "UINT8")
+    tensor.set_data_from_numpy(np.frombuffer(content, np.uint8)[None])
+    outputs = [triton.InferRequestedOutput(tensor.name) for tensor in wanted]
+    return {"model_name": model, "inputs": [tensor], "outputs": outputs, **asked(options)}
 
 
 def with_progress(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,14 +123,16 @@ def with_progress(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {**arguments, "parameters": parameters}
 
 
-def told(result: Any, preview: bool, progress: Callable[[str], None], request: Request) -> Avatar | None:
-    """What one answer of a stream brings: the avatar, or a stage to tell ``progress``."""
-    if result.get_output(contract.GLB.name) is not None:
-        return avatar_from(result, preview)
-    parameters = result.get_response().parameters
-    if contract.STAGE_PARAMETER in parameters:
+def told(
+    result: Any, read: Callable[[Any], _T], progress: Callable[[str], None], request: Request
+) -> _T | None:
+    """What one answer of a stream brings: what ``read`` makes of the last, or a stage for ``progress``."""
+    response = result.get_response()
+    if response.outputs:
+        return read(result)
+    if contract.STAGE_PARAMETER in response.parameters:
         with request.left_by_caller():
-            progress(parameters[contract.STAGE_PARAMETER].string_param)
+            progress(response.parameters[contract.STAGE_PARAMETER].string_param)
     return None
 
 
@@ -88,19 +147,6 @@ def makes_avatars(metadata: Mapping[str, Any]) -> bool:
         {tensor["name"] for tensor in metadata.get(border, ())} for border in ("inputs", "outputs")
     )
     return contract.PHOTO.name in takes and contract.GLB.name in gives
-
-
-def inputs(photo: bytes) -> list[Any]:
-    """The request's input tensors."""
-    tensor = triton.InferInput(contract.PHOTO.name, [1, len(photo)], "UINT8")
-    tensor.set_data_from_numpy(np.frombuffer(photo, np.uint8)[None])
-    return [tensor]
-
-
-def outputs(preview: bool) -> list[Any]:
-    """The outputs to ask for."""
-    wanted = (*_OUTPUTS, contract.PREVIEW) if preview else _OUTPUTS
-    return [triton.InferRequestedOutput(tensor.name) for tensor in wanted]
 
 
 def check_progress(progress: object) -> None:
@@ -170,7 +216,19 @@ def _shortened(value: int) -> str:
     return str(value) if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"
 
 
-def avatar_from(result: Any, preview: bool) -> Avatar:
+def code_from(result: Any) -> bytes:
+    """The answer as a code.
+
+    Raises:
+        InternalServerError: it is none.
+    """
+    code = _optional(result, contract.CODE)
+    if not code:
+        raise InternalServerError("the answer has no code", "client and server must fit together")
+    return code
+
+
+def avatar_from(result: Any) -> Avatar:
     """The answer as an avatar.
 
     Raises:
@@ -180,7 +238,7 @@ def avatar_from(result: Any, preview: bool) -> Avatar:
         return Avatar(
             glb=_file(result, contract.GLB),
             report=dict(json.loads(_file(result, contract.REPORT))),
-            preview=_file(result, contract.PREVIEW) if preview else None,
+            preview=_optional(result, contract.PREVIEW),
             identity=_array(result, contract.IDENTITY),
             expression=_array(result, contract.EXPRESSION),
             eye_rotation=_array(result, contract.EYE_ROTATION),
@@ -189,6 +247,7 @@ def avatar_from(result: Any, preview: bool) -> Avatar:
             head_to_camera=_array(result, contract.HEAD_TO_CAMERA),
             neutral_vertices=_array(result, contract.NEUTRAL_VERTICES),
             sh_light=_array(result, contract.SH_LIGHT),
+            code=_optional(result, contract.CODE),
         )
     except (ValueError, TypeError, LookupError) as error:
         raise InternalServerError(
@@ -199,6 +258,11 @@ def avatar_from(result: Any, preview: bool) -> Avatar:
 def _file(result: Any, tensor: contract.Tensor) -> bytes:
     content: bytes = result.as_numpy(tensor.name)[0].tobytes()
     return content
+
+
+def _optional(result: Any, tensor: contract.Tensor) -> bytes | None:
+    """A file that may not have been asked for."""
+    return None if result.get_output(tensor.name) is None else _file(result, tensor)
 
 
 def _array(result: Any, tensor: contract.Tensor) -> NDArray[np.float32]:

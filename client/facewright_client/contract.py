@@ -32,6 +32,11 @@ CROP_SIZE: Final = 1024
 MAX_PHOTO_BYTES: Final = 32 * 1024 * 1024  # of an encoded photo
 #: What an encoded photo may be, in words; for HEIC the server needs its extra `heif`.
 PHOTO_FORMATS: Final = "JPEG, PNG, WebP, AVIF or HEIC"
+MAX_CODE_BYTES: Final = 2 * 1024 * 1024
+MAX_CODES: Final = 8  # of one person in one request
+#: What makes one avatar of CODES, and those of a photo's options that it has, too.
+MERGE_PIPELINE: Final = "merge_avatars"
+MERGE_OPTIONS: Final = ("texture_size", "texture_format", "lods", "visemes")
 
 PHOTO: Final = Tensor("PHOTO", "TYPE_UINT8", (-1,))  # encoded bytes: PHOTO_FORMATS
 
@@ -47,9 +52,13 @@ SH_LIGHT: Final = Tensor("SH_LIGHT", "TYPE_FP32", (9, 3))
 GLB: Final = Tensor("GLB", "TYPE_UINT8", (-1,))
 REPORT: Final = Tensor("REPORT", "TYPE_UINT8", (-1,))  # JSON
 PREVIEW: Final = Tensor("PREVIEW", "TYPE_UINT8", (-1,))  # PNG
+#: What an avatar was made of, without the photo: biometric data all the same. docs/avatar_code.md.
+CODE: Final = Tensor("CODE", "TYPE_UINT8", (-1,))
+#: Codes of one person's photos, one after the other: each says in its header how long it is.
+CODES: Final = Tensor("CODES", "TYPE_UINT8", (-1,))
 
-#: What every ``avatar_*`` pipeline gives for a PHOTO; PREVIEW and the tensors cost only when they are asked
-#: for.
+#: What every ``avatar_*`` pipeline gives for a PHOTO, and ours CODE, too; PREVIEW, CODE and the tensors cost
+#: only when they are asked for.
 AVATAR_OUTPUTS: Final = (
     GLB,
     REPORT,
@@ -103,6 +112,7 @@ class ErrorCode(StrEnum):
     PHOTO_TOO_LARGE = "PHOTO_TOO_LARGE"
     NO_FACE = "NO_FACE"
     FACE_TOO_SMALL = "FACE_TOO_SMALL"
+    BAD_CODE = "BAD_CODE"
     BAD_OPTION = "BAD_OPTION"
     OVERLOADED = "OVERLOADED"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"

@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from facewright.cli import main
+from facewright_client.contract import PHOTO
 from tests.cli.conftest import Say
 from tests.support.certificates import make_certificate
 from tests.support.scripted_triton import Scripted, scripted_server, wire_error
@@ -160,9 +161,7 @@ def test_a_server_without_the_pipeline_is_told_once_with_what_it_serves(
 def _own_pipeline() -> str:
     from facewright.pipelines.registry import pipelines
 
-    return next(
-        name for name in pipelines() if name not in ("avatar_twin", "refine_latent", "refine_latent_progress")
-    )
+    return next(name for name, row in pipelines().items() if PHOTO in row.takes and name != "avatar_twin")
 
 
 def test_warnings_are_printed_with_the_photo_s_name_where_there_are_several(

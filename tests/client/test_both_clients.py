@@ -391,7 +391,7 @@ def test_an_answer_that_is_none_is_not_counted_as_cancelled(
     monkeypatch.setattr(_wire, "_file", lambda _result, _tensor: b"no JSON")
     with pytest.raises(InternalServerError, match="no avatar"):
         caller(lambda client: client.create(b"photo"))
-    monkeypatch.setattr(_wire, "avatar_from", lambda _result, _preview: _avatar.Avatar())  # type: ignore[call-arg]
+    monkeypatch.setattr(_wire, "avatar_from", lambda _result: _avatar.Avatar())  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         caller(lambda client: client.create(b"photo"))
     assert caller.counted() == {"INTERNAL": 2}
@@ -400,7 +400,7 @@ def test_an_answer_that_is_none_is_not_counted_as_cancelled(
 def test_a_stranger_leaves_by_ctrl_c(monkeypatch: pytest.MonkeyPatch, scripted: tuple[Scripted, str]) -> None:
     from facewright_client import _wire
 
-    def interrupted(_result: object, _preview: bool) -> None:
+    def interrupted(_result: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_wire, "avatar_from", interrupted)
@@ -456,9 +456,9 @@ def test_progress_that_cannot_be_called_is_refused_before_a_refinement_is_sent(
         ({"lods": 10**5000}, BadOptionError, "a number of 16610 bits, and too large"),
         ({"pipeline": ""}, BadOptionError, "pipeline is ''"),
         ({"pipeline": None}, BadOptionError, "pipeline is None"),
-        ({"pipeline": "p/two.jpg"}, BadOptionError, "looks like a photo.*one photo at a time"),
-        ({"pipeline": "two.HEIC"}, BadOptionError, "looks like a photo.*one photo at a time"),
-        ({"pipeline": b"photo"}, BadOptionError, "looks like a photo.*one photo at a time"),
+        ({"pipeline": "p/two.jpg"}, BadOptionError, "looks like a photo.*as a list"),
+        ({"pipeline": "two.HEIC"}, BadOptionError, "looks like a photo.*as a list"),
+        ({"pipeline": b"photo"}, BadOptionError, "looks like a photo.*as a list"),
         ({"priority": "1"}, BadOptionError, "priority is '1'.*a whole number"),
         ({"priority": 10**5000}, BadOptionError, "priority is a number of 16610 bits"),
         ({"progress": 5}, TypeError, "progress is 5; give a function"),

@@ -16,6 +16,7 @@ SOURCES: Final = ROOT / "src" / "facewright"
 ROOMS: Final = (
     "core",
     "pipelines",
+    "code",
     "head",
     "engines",
     "photo",

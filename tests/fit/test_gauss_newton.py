@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
+from facewright.fit import gauss_newton
 from facewright.fit.camera import Camera
 from facewright.fit.corrective_field import CorrectivePrior
 from facewright.fit.expression_prior import WIDTHS, build_expression_prior
@@ -109,13 +110,13 @@ def test_a_step_that_is_cut_short_is_cut_as_a_whole(
         truth.camera.principal,
     )
     whole: list[np.ndarray] = []
-    bounded_step = optimiser._bounded_step
+    bounded_step = gauss_newton.bounded_step
 
     def recorded(*arguments: np.ndarray) -> np.ndarray:
         whole.append(bounded_step(*arguments).copy())
         return whole[-1].copy()
 
-    monkeypatch.setattr(optimiser, "_bounded_step", recorded)
+    monkeypatch.setattr(gauss_newton, "bounded_step", recorded)
     moved = optimiser.steps(Solution(turned, truth.coefficients), seen, optimiser.size, 1)
     share = optimiser.settings.longest_turn / np.abs(whole[0][[0, 1, 2, 5, 6]]).max()
     assert share < 0.9, "this start asks for more than one step may turn"

@@ -136,7 +136,7 @@ def test_openapi_describes_every_route_option_and_status(door: Door) -> None:
     for name, option in AVATAR_TWIN.options.items():
         assert query[name] == form[name]
         assert query[name]["default"] == option.default
-    assert query["pipeline"]["enum"] == ["avatar_twin"]
+    assert query["pipeline"]["enum"] == ["avatar_twin", "merge_avatars"]
     assert {str(status.http) for status in STATUS.values()} <= create["responses"].keys()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from facewright.core.options import Option
-from facewright.pipelines.stages import Network, Pipeline, Stage
+from facewright.pipelines.stages import Network, Pipeline, Stage, reports
 from facewright.pipelines.twin import AVATAR_TWIN, FACE_LANDMARKS, FIT_HEAD
 from facewright_client.contract import PHOTO, Tensor
 
@@ -135,9 +135,10 @@ def _run_by_triton(pipeline: Pipeline, asked: set[str]) -> list[str]:
 
     Source: ``EnsembleContext::EnsembleContext`` of triton-inference-server/core.
     """
-    givers = {tensor.name: step for step in pipeline.steps for tensor in step.gives}
-    takers = {name: {step.name for step in pipeline.steps if name in _names(step.takes)} for name in givers}
-    counts = {step.name: len(step.gives) for step in pipeline.steps}
+    steps = [_with_sections(pipeline, step) for step in pipeline.steps]
+    givers = {tensor.name: step for step in steps for tensor in step.gives}
+    takers = {name: {step.name for step in steps if name in _names(step.takes)} for name in givers}
+    counts = {step.name: len(step.gives) for step in steps}
     ignored = {tensor.name for tensor in pipeline.gives} - asked
     left_out: set[str] = set()
     while ignored:
@@ -155,13 +156,32 @@ def _run_by_triton(pipeline: Pipeline, asked: set[str]) -> list[str]:
     return [step.name for step in pipeline.steps if step.name not in left_out]
 
 
+@dataclass(frozen=True)
+class _Border:
+    """A step as the ensemble has it: its own tensors, and the sections that it takes and hands on."""
+
+    name: str
+    takes: tuple[Tensor, ...]
+    gives: tuple[Tensor, ...]
+
+
+def _with_sections(pipeline: Pipeline, step: Stage) -> _Border:
+    reporting = [one.name for one in pipeline.steps if reports(one)]
+    takes, gives = step.takes, step.gives
+    if step.name in reporting[1:]:
+        takes += (Tensor(f"OF_{reporting[reporting.index(step.name) - 1]}", "TYPE_UINT8", (-1,)),)
+    if step.name in reporting[:-1]:
+        gives += (Tensor(f"OF_{step.name}", "TYPE_UINT8", (-1,)),)
+    return _Border(step.name, takes, gives)
+
+
 def _names(tensors: Iterable[Tensor]) -> set[str]:
     return {tensor.name for tensor in tensors}
 
 
 def _needed(pipeline: Pipeline, name: str) -> set[str]:
     """The step that gives a tensor, and those that it hangs on."""
-    for step in pipeline.steps:
+    for step in (_with_sections(pipeline, one) for one in pipeline.steps):
         if name in _names(step.gives):
             return {step.name}.union(*(_needed(pipeline, taken) for taken in _names(step.takes)))
     return set()
@@ -169,12 +189,16 @@ def _needed(pipeline: Pipeline, name: str) -> set[str]:
 
 def test_what_is_asked_for_beside_keeps_the_steps_that_are_needed() -> None:
     lost = 0
-    for wanted in AVATAR_TWIN.gives:
-        needed = _needed(AVATAR_TWIN, wanted.name)
-        lost += not needed <= set(_run_by_triton(AVATAR_TWIN, {wanted.name}))
-        also = AVATAR_TWIN.also_wanted({wanted.name})
-        assert needed <= set(_run_by_triton(AVATAR_TWIN, {wanted.name, *also}))
+    asked = [{tensor.name} for tensor in AVATAR_TWIN.gives]
+    asked += [{"GLB", "REPORT"}, {"GLB", "REPORT", "PREVIEW"}, {"GLB", "CODE"}, {"REPORT", "LANDMARKS"}]
+    for wanted in asked:
+        needed = set().union(*(_needed(AVATAR_TWIN, name) for name in wanted))
+        lost += not needed <= set(_run_by_triton(AVATAR_TWIN, wanted))
+        also = AVATAR_TWIN.also_wanted(wanted)
+        ran = _run_by_triton(AVATAR_TWIN, {*wanted, *also})
+        assert needed <= set(ran), wanted
         assert _names(AVATAR_TWIN.gives) >= set(also)
+        assert "render_preview" not in ran or "PREVIEW" in wanted
     assert lost > 3, "of what is wanted alone"
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from facewright.pipelines.registry import pipelines, stages
 from facewright.pipelines.twin import AVATAR_TWIN, RENDER_PREVIEW
 from facewright.server import Server
-from facewright_client import AsyncClient, Client, contract
+from facewright_client import AsyncClient, BadCodeError, Client, contract
 from tests.server.doors import events, metrics, over_rest
 from tests.server.processes import settled
 
@@ -123,7 +123,7 @@ def test_preview_costs_nothing_unless_asked_for(server: Server, client: Client, 
 
 def test_any_outputs_alone_can_be_asked_for(server: Server, photo: bytes) -> None:
     """Triton 2.51 by itself finds a deadlock where outputs of one of the first steps are wanted alone."""
-    every = [[tensor.name] for tensor in contract.AVATAR_OUTPUTS]
+    every = [[tensor.name] for tensor in AVATAR_TWIN.gives]
     raw = triton.InferenceServerClient(server.url)
     tensor = triton.InferInput(contract.PHOTO.name, [1, len(photo)], "UINT8")
     tensor.set_data_from_numpy(np.frombuffer(photo, np.uint8)[None])
@@ -205,3 +205,22 @@ def test_the_game_server_answers_every_player(server: Server, photo: bytes, tmp_
     assert sum("MB" in line for line in lines) == 4
     assert sum("BAD_PHOTO" in line for line in lines[:-1]) == 4
     assert lines[-1].startswith("4 avatars in")
+
+
+def test_photos_of_one_person_together(server: Server, client: Client, photo: bytes) -> None:
+    """Over gRPC, over REST, and again of their codes alone; a code costs nothing unless it is asked for."""
+    before = settled(server.url, "write_code")
+    client.create(photo)
+    assert settled(server.url, "write_code") == before
+    file = BytesIO()
+    Image.open(BytesIO(photo)).rotate(6).crop((60, 0, 420, 360)).save(file, "PNG")
+    merged = client.create([photo, file.getvalue()], code=True, preview=True, texture_size=512)
+    assert _gltf(merged.glb)["asset"]["extras"]["pipeline"] == "merge_avatars"
+    assert len(merged.report["merge"]["photos"]) == 2
+    assert merged.preview is not None
+    assert merged.code is not None
+    assert client.merge([merged.code], texture_size=512).glb == merged.glb
+    reply = over_rest(server, "/v1/avatars?pipeline=merge_avatars&texture_size=512", merged.code)
+    assert (reply.status, reply.body) == (200, merged.glb)
+    with pytest.raises(BadCodeError, match="code 2 is cut off"):
+        client.merge([merged.code[:-1]])

@@ -22,10 +22,10 @@ def avatar_of(request: Any, files: Mapping[str, bytes]) -> service_pb2.ModelInfe
 
     Args:
         request: names the outputs.
-        files: contents of GLB, REPORT and PREVIEW; the other tensors count up from 0 in sevenths.
+        files: contents of GLB, REPORT, PREVIEW and CODE; the other tensors count up from 0 in sevenths.
     """
     answer = service_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
-    tensors = {tensor.name: tensor for tensor in contract.AVATAR_OUTPUTS}
+    tensors = {tensor.name: tensor for tensor in (*contract.AVATAR_OUTPUTS, contract.CODE)}
     for wanted in request.outputs:
         tensor = tensors[wanted.name]
         add_output(answer, tensor, files.get(tensor.name) or _counting(tensor))

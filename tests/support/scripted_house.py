@@ -27,7 +27,13 @@ REPORT = {
     },
 }
 REFINEMENT_INFO = json.dumps({"ended": "iterations", "iterations": 2}).encode()
-FILES = {"GLB": GLB, "REPORT": json.dumps(REPORT, indent=1).encode(), "PREVIEW": PREVIEW}
+CODE = b"FWCODE\r\n of somebody"
+FILES = {
+    "GLB": GLB,
+    "REPORT": json.dumps(REPORT, indent=1).encode(),
+    "PREVIEW": PREVIEW,
+    "CODE": CODE,
+}
 
 
 def refinement_start() -> bytes:

@@ -75,7 +75,7 @@ class Scripted(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if failure := self._due():
             yield service_pb2.ModelStreamInferResponse(error_message=failure[1])
             return
-        if request.model_name.startswith("avatar_"):
+        if not request.model_name.startswith("refine_"):
             for stage in self.stages:
                 told = service_pb2.ModelInferResponse()
                 told.parameters[contract.STAGE_PARAMETER].string_param = stage

@@ -45,6 +45,7 @@ class TritonPythonModel(StageModel):
         texture = baked.encode()
         return {
             tensors.TEXTURE: texture,
+            tensors.TEXEL_CONFIDENCE: baked.confidence,
             contract.SH_LIGHT: baked.sh_light,
             SECTIONS: baked.info.section(baked.sh_light, len(texture)),
         }

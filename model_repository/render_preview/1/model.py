@@ -23,11 +23,13 @@ class TritonPythonModel(StageModel):
 
     def compute(self, request: StageRequest) -> Outputs:
         """Draw one sheet."""
-        photo = FittedPhoto(
-            request.array(contract.FACE_CROP),
-            request.array(contract.INTRINSICS),
-            request.array(contract.HEAD_TO_CAMERA),
-            request.array(tensors.FITTED_VERTICES),
-        )
+        photo = None
+        if request.given(contract.FACE_CROP):
+            photo = FittedPhoto(
+                request.array(contract.FACE_CROP),
+                request.array(contract.INTRINSICS),
+                request.array(contract.HEAD_TO_CAMERA),
+                request.array(tensors.FITTED_VERTICES),
+            )
         neutral = request.array(contract.NEUTRAL_VERTICES)
         return {contract.PREVIEW: self._renderer.render(photo, neutral, request.content(tensors.TEXTURE))}

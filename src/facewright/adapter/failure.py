@@ -15,6 +15,7 @@ _STATUS: Final = {
     ErrorCode.PHOTO_TOO_LARGE: "INVALID_ARG",
     ErrorCode.NO_FACE: "INVALID_ARG",
     ErrorCode.FACE_TOO_SMALL: "INVALID_ARG",
+    ErrorCode.BAD_CODE: "INVALID_ARG",
     ErrorCode.BAD_OPTION: "INVALID_ARG",
     ErrorCode.OVERLOADED: "UNAVAILABLE",
     ErrorCode.DEADLINE_EXCEEDED: "CANCELLED",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from facewright.core.errors import FacewrightError
-from facewright_client.contract import ErrorCode
+from facewright_client.contract import MAX_CODES, ErrorCode
 
 #: In the output folder: what is finished, by file name.
 FINISHED_FILE: Final = ".facewright-finished.json"
@@ -25,13 +25,14 @@ class Batch:
         output: a ``.glb`` for one photo, else a folder.
         options: of the avatar, validated.
         pipeline: the ensemble.
-        preview, report: also write ``NAME.preview.png`` and ``NAME.report.json``.
+        preview, report, code: also write ``NAME.preview.png``, ``NAME.report.json`` and ``NAME.code``.
+        together: whether all photos are of one person, who becomes one avatar.
         again: make finished avatars again.
         parallel: photos under way at once.
 
     Raises:
-        FacewrightError: BAD_OPTION when a file to write is one of the photos, or there are several photos for
-            one file.
+        FacewrightError: BAD_OPTION when a file to write is one of the photos, there are several photos for
+            one file, or more of one person than are merged.
     """
 
     photos: tuple[Path, ...]
@@ -40,6 +41,8 @@ class Batch:
     pipeline: str = "avatar_twin"
     preview: bool = False
     report: bool = False
+    code: bool = False
+    together: bool = False
     again: bool = False
     parallel: int = 4
 
@@ -53,9 +56,15 @@ class Batch:
         """Where everything is written."""
         return self.output.parent if self.single else self.output
 
+    @property
+    def people(self) -> list[tuple[Path, ...]]:
+        """The photos of each avatar."""
+        return [self.photos] if self.together else [(photo,) for photo in self.photos]
+
     def targets(self) -> list[Path]:
-        """The ``.glb`` of each photo."""
-        return [self.output] if self.single else _targets(self.photos, self.folder)
+        """The ``.glb`` of each of `people`; in a folder it has the name of the first photo."""
+        firsts = [photos[0] for photos in self.people if photos]
+        return [self.output] if self.single else _targets(firsts, self.folder)
 
     def written(self) -> list[Path]:
         """Every file that is written, by the names that are given to it."""
@@ -66,14 +75,22 @@ class Batch:
                 paths.append(preview_path(target))
             if self.report:
                 paths.append(report_path(target))
+            if self.code:
+                paths.append(code_path(target))
         return paths
 
     def __post_init__(self) -> None:
-        if self.single and len(self.photos) > 1:
+        if self.single and len(self.people) > 1:
             raise FacewrightError(
                 ErrorCode.BAD_OPTION,
                 f"{len(self.photos)} photos cannot go into the one file {self.output}",
-                "give a folder",
+                "give a folder, or, where all are of one person, --together",
+            )
+        if self.together and len(self.photos) > MAX_CODES:
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION,
+                f"--together with {len(self.photos)} photos",
+                f"give at most {MAX_CODES}, the sharpest",
             )
         # Before any work, a server's start included: a photo that is overwritten cannot be brought back.
         photos = {identity for photo in self.photos for identity in _identities(photo)}
@@ -94,6 +111,11 @@ def preview_path(target: Path) -> Path:
 def report_path(target: Path) -> Path:
     """The report beside an avatar."""
     return target.with_name(f"{target.stem}.report.json")
+
+
+def code_path(target: Path) -> Path:
+    """The code beside an avatar."""
+    return target.with_name(f"{target.stem}.code")
 
 
 def each_once(photos: Iterable[Path]) -> tuple[Path, ...]:

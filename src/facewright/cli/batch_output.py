@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from facewright.cli.batch import FINISHED_FILE, Batch, preview_path, report_path
+from facewright.cli.batch import FINISHED_FILE, Batch, code_path, preview_path, report_path
 from facewright.cli.messages import reason
 from facewright.core.errors import FacewrightError
 from facewright_client import Avatar
@@ -87,6 +87,8 @@ def write_avatar(avatar: Avatar, target: Path, batch: Batch) -> list[Path]:
     written = []
     if avatar.preview is not None:
         written.append(write_whole(preview_path(target), avatar.preview))
+    if avatar.code is not None:
+        written.append(write_whole(code_path(target), avatar.code))
     if batch.report:
         written.append(write_whole(report_path(target), json.dumps(avatar.report, indent=2).encode()))
     return [avatar.save(target), *written]

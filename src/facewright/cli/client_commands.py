@@ -20,7 +20,7 @@ from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
 from facewright.pipelines.stages import Pipeline
 from facewright_client._avatar_name import glb_instead
-from facewright_client.contract import GLB, PHOTO, PHOTO_FORMATS, ErrorCode
+from facewright_client.contract import GLB, MAX_CODES, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
     pass
@@ -55,10 +55,21 @@ def add_create(commands: Any, asked: str | None) -> None:
         type=_output,
         required=True,
         metavar="PATH",
-        help="a .glb for one photo, else a folder",
+        help="a .glb for one photo or person, else a folder",
     )
     create.add_argument("--preview", action="store_true", help="also write NAME.preview.png")
     create.add_argument("--report", action="store_true", help="also write NAME.report.json")
+    create.add_argument(
+        "--code",
+        action="store_true",
+        help="also write NAME.code, of which the avatar is made again, or with others of the same person, "
+        "without the photo: biometric data, to be kept as the photo would be",
+    )
+    create.add_argument(
+        "--together",
+        action="store_true",
+        help=f"all photos, at most {MAX_CODES}, are of one person: make one avatar of them",
+    )
     create.add_argument("--again", action="store_true", help="make finished avatars again")
     server = create.add_argument_group("server")
     add_connection(server)
@@ -111,6 +122,8 @@ def _create(parsed: argparse.Namespace) -> int:
         pipeline=parsed.pipeline,
         preview=parsed.preview,
         report=parsed.report,
+        code=parsed.code,
+        together=parsed.together,
         again=parsed.again,
         parallel=parsed.parallel,
     )

@@ -82,21 +82,21 @@ class _Creation:
     async def run(self) -> int:
         """All photos; the exit status."""
         progress = self._progress
-        for photo, target in zip(self._batch.photos, self._targets, strict=True):
+        for (photo, *_), target in zip(self._batch.people, self._targets, strict=True):
             if not self._batch.single and target.stem != photo.stem:
                 progress.say(f"{photo} becomes {target}: another photo is called {photo.stem}, too")
         # One iterator for all workers: each takes the next photo when it is free.
-        jobs = iter(list(zip(self._batch.photos, self._targets, strict=True)))
+        jobs = iter(list(zip(self._batch.people, self._targets, strict=True)))
         try:
             # A connection belongs to the event loop that it is opened in.
             async with AsyncClient(self._url, self._connection) as client:
                 with progress.shown() as (advance, tell):
 
                     async def worker() -> None:
-                        for photo, target in jobs:
+                        for photos, target in jobs:
                             if self._given_up:
                                 return
-                            await self._one(client, photo, target, tell)
+                            await self._one(client, photos, target, tell)
                             advance()
 
                     workers = (worker() for _ in range(min(self._batch.parallel, len(self._targets))))
@@ -111,12 +111,17 @@ class _Creation:
             progress.say(str(progress))
         return int(progress.made + progress.skipped < len(self._targets))
 
-    async def _one(self, client: AsyncClient, photo: Path, target: Path, tell: _Tell | None) -> None:
-        """One photo, or a line about it; ``tell`` is told its stages."""
-        progress = self._progress
+    async def _one(
+        self, client: AsyncClient, photos: tuple[Path, ...], target: Path, tell: _Tell | None
+    ) -> None:
+        """One person's photos, or a line about them; ``tell`` is told their stages."""
+        progress, together = self._progress, self._batch.together
+        contents: list[bytes] = []
         try:
-            content = photo_bytes(photo)
-            fingerprint = Finished.fingerprint(content, self._batch)
+            for photo in photos:
+                contents.append(photo_bytes(photo))
+            photo = target if together else photo
+            fingerprint = Finished.fingerprint(b"".join(contents), self._batch)
             if not self._batch.again and self._finished.has(target, fingerprint, self._batch):
                 progress.skipped += 1
                 if not progress.many:
@@ -125,10 +130,11 @@ class _Creation:
                     )
                 return
             avatar = await client.create(
-                content,
+                contents if together else contents[0],
                 self._batch.pipeline,
                 preview=self._batch.preview,
                 progress=tell,
+                code=self._batch.code,
                 **self._batch.options,
             )
         except (FacewrightClientError, OSError) as error:

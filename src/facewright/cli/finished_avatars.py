@@ -6,7 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from facewright.cli.batch import FINISHED_FILE, Batch, preview_path, report_path
+from facewright.cli.batch import FINISHED_FILE, Batch, code_path, preview_path, report_path
+from facewright.code.code_file import split_codes
+from facewright.core.errors import FacewrightError
 from facewright_client._whole_file import write_whole
 
 
@@ -29,8 +31,12 @@ class Finished:
 
     @staticmethod
     def fingerprint(photo: bytes, batch: Batch) -> str:
-        """Hash of everything that the avatar depends on, but the server's version, and that of the photo."""
-        asked = json.dumps([batch.pipeline, batch.options, batch.preview, batch.report], sort_keys=True)
+        """Hash of everything that the avatar depends on, but the server's version, and that of the photo, or
+        of the photos of one person, one after the other."""
+        more = ["code"] * batch.code + ["together"] * batch.together
+        asked = json.dumps(
+            [batch.pipeline, batch.options, batch.preview, batch.report, *more], sort_keys=True
+        )
         of_photo = hashlib.sha256(photo)
         return f"{hashlib.sha256(of_photo.digest() + asked.encode()).hexdigest()} {of_photo.hexdigest()}"
 
@@ -41,6 +47,7 @@ class Finished:
             and _is_whole_glb(target)
             and not (batch.preview and not _is_whole_png(preview_path(target)))
             and not (batch.report and not _is_whole_json(report_path(target)))
+            and not (batch.code and not _has_codes(code_path(target)))
         )
 
     def of_another_photo(self, target: Path, fingerprint: str) -> bool:
@@ -81,4 +88,12 @@ def _is_whole_json(path: Path) -> bool:
     try:
         return isinstance(json.loads(path.read_bytes()), dict)
     except (OSError, ValueError):
+        return False
+
+
+def _has_codes(path: Path) -> bool:
+    """Whether a file has a whole code, or several."""
+    try:
+        return bool(split_codes(path.read_bytes()))
+    except (OSError, FacewrightError):
         return False

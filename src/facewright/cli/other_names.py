@@ -18,6 +18,7 @@ _OTHERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "--again": ("--force", "--overwrite", "--f", "--redo"),
         "--parallel": ("--jobs", "--j", "--workers", "--threads", "--concurrency"),
         "--pipeline": ("--model", "--m"),
+        "--together": ("--merge", "--join", "--combine", "--same-person"),
     },
     "refine": _OF_A_CLIENT,
     "serve": {

@@ -81,7 +81,7 @@ class HeadFitSettings:
 
 
 @dataclass(frozen=True)
-class _Face:
+class DetectedFace:
     """One face's landmarks in the spaces that the fit uses."""
 
     crop: NDArray[np.float64]  # [478, 2], crop pixels
@@ -116,11 +116,11 @@ class HeadFitter:
             self.basis, build_expression_prior(list(head.expression_names)), settings.optimiser
         )
         self._mirrored = MirroredLandmarks(self.basis.landmarks.mean)
-        self._confidence = FitConfidence(head, self.basis)
+        self.confidence = FitConfidence(head, self.basis)
         self._followers = rigid_followers(head)
         self._mean_joints = head.joints(head.vertices_mean)
         self._joint_basis = np.matmul(head.joint_regressor, head.identity_basis)  # [160, J, 3]
-        self._hair = HairVolume(head, settings.hair_volume)
+        self.hair = HairVolume(head, settings.hair_volume)
         self._seal = LipSeal(head, settings.lip_seal)
         names = [str(name) for name in head.expression_names]
         self._shape_index = {name: index for index, name in enumerate(names)}
@@ -162,12 +162,8 @@ class HeadFitter:
                 for wrong shapes or values that are not finite.
         """
         clock = LapClock()
-        face = _checked(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
-        focal, warnings = _expected_focal(face, info, focal_px)
-        pixels = face.crop[:MESH_COUNT]
-        if shape_prior is not None:
-            pixels = pixels - shape_prior.landmark_bias @ np.asarray(landmark_to_crop, np.float64)[:2, :2].T
-        seen = Observation(pixels, focal.pixels / face.photo_scale, focal.log_sigma, shape_prior)
+        face = checked_face(network_landmarks, face_score, landmark_to_crop, crop_to_photo)
+        seen, focal, warnings = observed(face, landmark_to_crop, info, focal_px, shape_prior)
         start = Solution(
             self._starting_camera(face, seen, crop_to_photo, info), self.optimiser.expected(shape_prior)
         )
@@ -187,9 +183,9 @@ class HeadFitter:
             ) from error
         clock.lap("optimise")
         self._require_person(solution, face_score)
-        fit = self._assembled(solution, irises)
+        fit = self.assembled(solution, irises)
         if person_mask is not None:
-            hair = self._hair.displacement(
+            hair = self.hair.displacement(
                 fit.fitted,
                 solution.camera.intrinsics(),
                 solution.camera.extrinsics(),
@@ -202,8 +198,8 @@ class HeadFitter:
 
         camera = solution.camera
         yaw, pitch, roll = pose_angles(camera.rotation)
-        pupils = self._pupil_distance(fit.neutral) * camera.pixels_per_metre
-        before, after = self._errors(solution, seen, pupils)
+        pupils = self.pupil_distance(fit.neutral) * camera.pixels_per_metre
+        before, after = self.errors(solution, seen, pupils)
         shape = np.delete(solution.coefficients, self.optimiser.expression)
         form = form_warnings(
             network_landmarks,
@@ -222,7 +218,7 @@ class HeadFitter:
             pupil_distance_px=pupils,
             error_before=before,
             error_after=after,
-            region_sigma_mm=self._confidence.region_sigma_mm(solution),
+            region_sigma_mm=self.confidence.region_sigma_mm(solution),
             left_eye=_eye(irises[0], fit.eyes[0]),
             right_eye=_eye(irises[1], fit.eyes[1]),
             face_score=float(face_score),
@@ -232,7 +228,7 @@ class HeadFitter:
         )
         return HeadFit(
             landmarks=face.photo.astype(np.float32),
-            identity=self._identity(solution),
+            identity=self.identity(solution),
             expression=fit.expression,
             eye_rotation=fit.eyes.astype(np.float32),
             intrinsics=camera.intrinsics(),
@@ -253,7 +249,7 @@ class HeadFitter:
             )
 
     def _starting_camera(
-        self, face: _Face, seen: Observation, crop_to_photo: NDArray[np.floating], info: PhotoInfo
+        self, face: DetectedFace, seen: Observation, crop_to_photo: NDArray[np.floating], info: PhotoInfo
     ) -> Camera:
         """Pose by a similarity between the mean head and the network's own 3-D points."""
         centre = np.array([info.photo_width / 2, info.photo_height / 2, 1.0])
@@ -275,20 +271,20 @@ class HeadFitter:
 
     def _joints(self, solution: Solution) -> NDArray[np.float32]:
         """Joints [J, 3] of the fitted identity."""
-        moved = np.tensordot(self._identity(solution), self._joint_basis, 1)
+        moved = np.tensordot(self.identity(solution), self._joint_basis, 1)
         return np.asarray(self._mean_joints + moved, np.float32)
 
-    def _identity(self, solution: Solution) -> NDArray[np.float32]:
+    def identity(self, solution: Solution) -> NDArray[np.float32]:
         """All identity coefficients, those that the fit does not use as zeros."""
         identity = np.zeros(IDENTITY_SIZE, np.float32)
         identity[: self.basis.identity_size] = solution.coefficients[: self.basis.identity_size]
         return identity
 
-    def _assembled(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> _Assembled:
+    def assembled(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> AssembledHead:
         """Vertices with and without expression, and the final gaze."""
         coefficients = solution.coefficients.astype(np.float32)
         expression = coefficients[self.optimiser.expression]
-        person = self.head.neutral(self._identity(solution))
+        person = self.head.neutral(self.identity(solution))
         correction = coefficients[self.optimiser.linear_size :]
         field = self.basis.field.displacement(correction)
         opening = self.basis.field.displacement(self.basis.opening @ (self.basis.opening.T @ correction))
@@ -314,7 +310,7 @@ class HeadFitter:
             joints[eye.joint, 0] += shift
         fitted += moved
         self.gaze.turn(fitted, joints, angles)
-        return _Assembled(fitted, neutral, expression, angles)
+        return AssembledHead(fitted, neutral, expression, angles)
 
     def _explained(
         self, expression: NDArray[np.float32], correction: NDArray[np.float32]
@@ -334,12 +330,13 @@ class HeadFitter:
         explained[shown] = more
         return explained
 
-    def _pupil_distance(self, neutral: NDArray[np.float32]) -> float:
+    def pupil_distance(self, neutral: NDArray[np.float32]) -> float:
+        """Metres between the pupils of a head [V, 3] that looks straight ahead."""
         joints = self.head.joints(neutral)
         left, right = (joints[eye.joint] + eye.iris_offset for eye in self.gaze.eyes)
         return float(np.linalg.norm(left - right))
 
-    def _errors(
+    def errors(
         self, solution: Solution, seen: Observation, pupils: float
     ) -> tuple[LandmarkError, LandmarkError]:
         """Reprojection of the mesh landmarks without and with the corrective field."""
@@ -355,19 +352,27 @@ class HeadFitter:
 
 
 @dataclass(frozen=True)
-class _Assembled:
+class AssembledHead:
+    """A solution's head.
+
+    Attributes:
+        fitted, neutral: [V, 3], head space, with the expression and without.
+        expression: [52], with what the corrective field held of it.
+        eyes: [2, 2], left and right: yaw, pitch; radians.
+    """
+
     fitted: NDArray[np.float32]
     neutral: NDArray[np.float32]
     expression: NDArray[np.float32]
     eyes: NDArray[np.float64]
 
 
-def _checked(
+def checked_face(
     network_landmarks: NDArray[np.floating],
     face_score: float,
     landmark_to_crop: NDArray[np.floating],
     crop_to_photo: NDArray[np.floating],
-) -> _Face:
+) -> DetectedFace:
     for name, array, shape in (
         ("network_landmarks", network_landmarks, (LANDMARKS_COUNT, 3)),
         ("landmark_to_crop", landmark_to_crop, (3, 3)),
@@ -406,10 +411,12 @@ def _checked(
             "the stage before failed on this photo; report it",
         )
     crop = landmarks[:, :2] @ to_crop[:2, :2].T + to_crop[:2, 2]
-    return _Face(crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale)
+    return DetectedFace(
+        crop, landmarks[:, 2] * crop_scale, crop @ to_photo[:2, :2].T + to_photo[:2, 2], photo_scale
+    )
 
 
-def _expected_focal(face: _Face, info: PhotoInfo, focal_px: float) -> tuple[_ExpectedFocal, list[str]]:
+def _expected_focal(face: DetectedFace, info: PhotoInfo, focal_px: float) -> tuple[_ExpectedFocal, list[str]]:
     """The option's focal length, else EXIF's where it is possible, else a guess; and warnings about it."""
     extent = float(np.max(np.ptp(face.photo[:MESH_COUNT], axis=0)))
     least, most = LEAST_FOCAL_PER_FACE * extent, MOST_FOCAL_PER_FACE * extent
@@ -436,6 +443,25 @@ def _expected_focal(face: _Face, info: PhotoInfo, focal_px: float) -> tuple[_Exp
         warnings.append(f"the photo's focal length ({exif:.0f} px) is impossible for this face: ignored")
     guess = focal_prior((info.photo_width, info.photo_height), extent)
     return _ExpectedFocal(guess, LOG_FOCAL_SIGMA, "estimated"), warnings
+
+
+def observed(
+    face: DetectedFace,
+    landmark_to_crop: NDArray[np.floating],
+    info: PhotoInfo,
+    focal_px: float,
+    shape_prior: ShapePrior | None,
+) -> tuple[Observation, _ExpectedFocal, list[str]]:
+    """What the fit is told of a face, the focal length that it starts from, and warnings about that."""
+    focal, warnings = _expected_focal(face, info, focal_px)
+    pixels = face.crop[:MESH_COUNT]
+    if shape_prior is not None:
+        pixels = pixels - shape_prior.landmark_bias @ np.asarray(landmark_to_crop, np.float64)[:2, :2].T
+    return (
+        Observation(pixels, focal.pixels / face.photo_scale, focal.log_sigma, shape_prior),
+        focal,
+        warnings,
+    )
 
 
 def _similarity_scale(name: str, matrix: NDArray[np.float64]) -> float:

@@ -134,7 +134,7 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class _CoefficientPrior:
+class CoefficientPrior:
     """``0.5 c^T precision c + slope . c``: float32 [P, P], float64 [P]."""
 
     precision: NDArray[np.float32]
@@ -168,7 +168,7 @@ class GaussNewton:
     def steps(self, start: Solution, seen: Observation, size: int, count: int) -> Solution:
         """At most ``count`` steps over the first ``size`` coefficients (the linear model's, or all)."""
         solution = start
-        prior = self._prior_of(seen.shape)
+        prior = self.prior_of(seen.shape)
         robust_sigma = self.settings.robust_sigma * (1.0 if size == self.size else 4.0)
         for _ in range(count):
             previous = solution.coefficients
@@ -207,21 +207,44 @@ class GaussNewton:
         return solution.camera.project(points) - seen.pixels, viewed
 
     def _step(
-        self, solution: Solution, seen: Observation, prior: _CoefficientPrior, size: int, robust_sigma: float
+        self, solution: Solution, seen: Observation, prior: CoefficientPrior, size: int, robust_sigma: float
     ) -> Solution:
+        hessian, gradient = self.landmark_terms(solution, seen, size, robust_sigma)
+        self.add_priors(hessian, gradient, solution, seen, prior, size)
+        place = np.arange(POSE_SIZE + self.expression.start, POSE_SIZE + self.expression.stop)
+        step = bounded_step(hessian, gradient, place, *self.expression_bounds(solution))
+        # All of it: coefficients that moved on alone would explain the turn that the pose did not take.
+        step *= self.shortened(step)
+        return self.stepped(solution, step, hessian)
+
+    def landmark_terms(
+        self, solution: Solution, seen: Observation, size: int, robust_sigma: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """What the landmarks add to Hessian [7 + size, 7 + size] and gradient [7 + size]."""
         viewed, points = self.view(solution)
         whitening = self._whitening(solution, seen, viewed, points, robust_sigma)
         jacobian, residual = self._linearised(solution, seen, viewed, points, whitening, size)
-        hessian = jacobian.T @ jacobian
-        gradient = (jacobian.T @ residual).astype(np.float64)
-        self._add_priors(hessian, gradient, solution, seen, prior, size)
-        step = self._bounded_step(hessian, gradient, solution.coefficients[self.expression])
-        # All of it: coefficients that moved on alone would explain the turn that the pose did not take.
-        step *= min(1.0, self.settings.longest_turn / max(float(np.abs(step[_TURNS]).max()), 1e-12))
+        return jacobian.T @ jacobian, (jacobian.T @ residual).astype(np.float64)
+
+    def shortened(self, step: NDArray[np.float64]) -> float:
+        """The share of a step [7 + size] that may be taken at once."""
+        return min(1.0, self.settings.longest_turn / max(float(np.abs(step[_TURNS]).max()), 1e-12))
+
+    def stepped(
+        self, solution: Solution, step: NDArray[np.float64], hessian: NDArray[np.float32]
+    ) -> Solution:
+        """The solution after a step [7 + size]."""
         moved = solution.coefficients.copy()
-        moved[:size] += step[POSE_SIZE:]
+        moved[: len(step) - POSE_SIZE] += step[POSE_SIZE:]
         camera = _moved(solution.camera, step[:POSE_SIZE])
         return replace(solution, camera=camera, coefficients=moved, steps=solution.steps + 1, hessian=hessian)
+
+    def expression_bounds(self, solution: Solution) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The least and the most that a step may change the expressions by, [E] each."""
+        expression = solution.coefficients[self.expression]
+        top = np.where(self.prior.free, 1.0, expression)
+        top[self.prior.mouth_close] = min(1.0, max(0.0, expression[self.prior.jaw_open]))
+        return np.where(self.prior.free, 0.0, expression) - expression, top - expression
 
     def _whitening(
         self,
@@ -284,7 +307,7 @@ class GaussNewton:
         white = (whitening @ residual[:, :, None])[..., 0]
         return jacobian.reshape(-1, POSE_SIZE + size), white.reshape(-1).astype(np.float32)
 
-    def _usual_prior(self) -> _CoefficientPrior:
+    def _usual_prior(self) -> CoefficientPrior:
         """What is expected before anything is known of a photo."""
         settings = self.settings
         precision, slope = np.eye(self.size), np.zeros(self.size)
@@ -296,9 +319,9 @@ class GaussNewton:
         missing = self.basis.pupil_distance - settings.pupil_distance
         precision += np.outer(pupils, pupils)
         slope += pupils * missing / settings.pupil_distance_sigma
-        return _CoefficientPrior(precision.astype(np.float32), slope)
+        return CoefficientPrior(precision.astype(np.float32), slope)
 
-    def _prior_of(self, shape: ShapePrior | None) -> _CoefficientPrior:
+    def prior_of(self, shape: ShapePrior | None) -> CoefficientPrior:
         """The usual prior with what was regressed from the photo in the place of what all people share."""
         if shape is None:
             return self._usual
@@ -316,15 +339,15 @@ class GaussNewton:
         weight = (settings.expression_share * sigma[seen]) ** -2
         precision[place, place] += weight - self.prior.width[seen] ** -2
         slope[place] = -weight * mean[seen]  # what is seen costs nothing
-        return _CoefficientPrior(precision, slope)
+        return CoefficientPrior(precision, slope)
 
-    def _add_priors(
+    def add_priors(
         self,
         hessian: NDArray[np.float32],
         gradient: NDArray[np.float64],
         solution: Solution,
         seen: Observation,
-        prior: _CoefficientPrior,
+        prior: CoefficientPrior,
         size: int,
     ) -> None:
         """Adds the priors' derivatives in place."""
@@ -341,33 +364,35 @@ class GaussNewton:
         hessian[POSE_SIZE - 1, POSE_SIZE - 1] += seen.log_focal_sigma**-2
         gradient[POSE_SIZE - 1] += log_focal * seen.log_focal_sigma**-2
 
-    def _bounded_step(
-        self,
-        hessian: NDArray[np.float32],
-        gradient: NDArray[np.float64],
-        expression: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """The Newton step under the expressions' bounds.
 
-        The unconstrained step and the expressions' columns of the inverse Hessian give the energy as a
-        function of the expressions alone, a small box-constrained quadratic; the other coefficients follow.
-        """
-        place = np.arange(POSE_SIZE + self.expression.start, POSE_SIZE + self.expression.stop)
-        right = np.zeros((len(gradient), 1 + len(place)))
-        right[:, 0] = -gradient
-        right[place, np.arange(1, 1 + len(place))] = 1.0
-        solved = _solve(hessian, right)
-        step, covariance = solved[:, 0], solved[:, 1:]
+def bounded_step(
+    hessian: NDArray[np.float32],
+    gradient: NDArray[np.float64],
+    place: NDArray[np.int64],
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The Newton step [N] under bounds of some of its members.
 
-        top = np.where(self.prior.free, 1.0, expression)
-        top[self.prior.mouth_close] = min(1.0, max(0.0, expression[self.prior.jaw_open]))
-        lower = np.where(self.prior.free, 0.0, expression) - expression
-        marginal = np.linalg.inv(covariance[place])
-        marginal = 0.5 * (marginal + marginal.T)
-        bounded = box_quadratic(marginal, marginal @ step[place], lower, top - expression)
-        step = step + covariance @ (marginal @ (bounded - step[place]))
-        step[place] = bounded  # float32 leaves 1e-8
-        return np.asarray(step)
+    The unconstrained step and those members' columns of the inverse Hessian give the energy as a function of
+    them alone, a small box-constrained quadratic; the others follow.
+
+    Args:
+        hessian, gradient: [N, N], [N].
+        place: [E], which are bounded.
+        lower, upper: [E].
+    """
+    right = np.zeros((len(gradient), 1 + len(place)))
+    right[:, 0] = -gradient
+    right[place, np.arange(1, 1 + len(place))] = 1.0
+    solved = _solve(hessian, right)
+    step, covariance = solved[:, 0], solved[:, 1:]
+    marginal = np.linalg.inv(covariance[place])
+    marginal = 0.5 * (marginal + marginal.T)
+    bounded = box_quadratic(marginal, marginal @ step[place], lower, upper)
+    step = step + covariance @ (marginal @ (bounded - step[place]))
+    step[place] = bounded  # float32 leaves 1e-8
+    return np.asarray(step)
 
 
 def box_quadratic(

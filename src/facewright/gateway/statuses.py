@@ -30,6 +30,7 @@ STATUS: Final[Mapping[ErrorCode, Status]] = {
     ErrorCode.PHOTO_TOO_LARGE: Status(StatusCode.INVALID_ARGUMENT, 413),
     ErrorCode.NO_FACE: Status(StatusCode.INVALID_ARGUMENT, 422),
     ErrorCode.FACE_TOO_SMALL: Status(StatusCode.INVALID_ARGUMENT, 422),
+    ErrorCode.BAD_CODE: Status(StatusCode.INVALID_ARGUMENT, 422),
     ErrorCode.BAD_OPTION: Status(StatusCode.INVALID_ARGUMENT, 400),
     ErrorCode.BAD_REQUEST: Status(StatusCode.INVALID_ARGUMENT, 400),
     ErrorCode.UNAUTHENTICATED: Status(StatusCode.UNAUTHENTICATED, 401),

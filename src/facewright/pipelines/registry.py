@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from facewright.core.errors import FacewrightError
+from facewright.pipelines.merge import MERGE_AVATARS
 from facewright.pipelines.refinement import REFINEMENT
 from facewright.pipelines.stages import Network, Pipeline, Stage
 from facewright.pipelines.twin import AVATAR_TWIN
@@ -22,7 +23,7 @@ from facewright_client.contract import ErrorCode
 #: brings its code along (`Stage.model`). The files are run: name none that you would not import.
 VARIABLE: Final = "FACEWRIGHT_PIPELINES"
 
-_OURS: Final = (AVATAR_TWIN, *REFINEMENT)
+_OURS: Final = (AVATAR_TWIN, MERGE_AVATARS, *REFINEMENT)
 
 
 def pipelines() -> Mapping[str, Pipeline]:

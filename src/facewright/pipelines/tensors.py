@@ -31,4 +31,8 @@ SHAPE_DISTANCE: Final = Tensor("SHAPE_DISTANCE", "TYPE_FP32", (1,))  # 1: as one
 FITTED_VERTICES: Final = Tensor("FITTED_VERTICES", "TYPE_FP32", (-1, 3))  # head space, with expression
 FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_UINT8", (-1,))  # JSON: fit.fit_info.FitInfo
 
+#: How well the photo shows each texel, and its mirror point where that stands in: probability x cosine x 255.
+TEXEL_CONFIDENCE: Final = Tensor("TEXEL_CONFIDENCE", "TYPE_UINT8", (2, 256, 256))
+#: Sides that the texture in a CODE may have.
+CODE_TEXTURE_SIZES: Final = (512, 1024)
 TEXTURE: Final = Tensor("TEXTURE", "TYPE_UINT8", (-1,))  # encoded sRGB albedo texture, as embedded in the GLB

@@ -7,6 +7,7 @@ differ from it stands beside their code. Its stages are also those that other pi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from facewright.core.options import Option
@@ -92,7 +93,7 @@ BAKE_TEXTURE: Final = Stage(
         tensors.PHOTO_INFO,
         tensors.FIT_INFO,
     ),
-    (tensors.TEXTURE, contract.SH_LIGHT),
+    (tensors.TEXTURE, tensors.TEXEL_CONFIDENCE, contract.SH_LIGHT),
     options=("texture_size", "texture_format", "delight"),
     # More than half of a request's time: with one instance a core would idle.
     instances_per_two_cores=2,
@@ -107,10 +108,39 @@ PACKAGE_AVATAR: Final = Stage(
     expected_s=0.02,
     weights=(HEAD,),
 )
+#: Before the preview, so that asking for a code draws none; whoever wants a preview waits 10 ms for its code.
+WRITE_CODE: Final = Stage(
+    "write_code",
+    (
+        tensors.NETWORK_LANDMARKS,
+        tensors.FACE_SCORE,
+        tensors.IDENTITY_PRIOR,
+        tensors.EXPRESSION_PRIOR,
+        tensors.LANDMARK_BIAS,
+        tensors.SHAPE_DISTANCE,
+        tensors.LANDMARK_TO_CROP,
+        tensors.CROP_TO_PHOTO,
+        tensors.PERSON_MASK,
+        tensors.PHOTO_INFO,
+        contract.IDENTITY,
+        contract.EXPRESSION,
+        contract.EYE_ROTATION,
+        contract.INTRINSICS,
+        contract.HEAD_TO_CAMERA,
+        contract.NEUTRAL_VERTICES,
+        contract.SH_LIGHT,
+        tensors.TEXTURE,
+        tensors.TEXEL_CONFIDENCE,
+    ),
+    (contract.CODE,),
+    options=("focal_px",),
+    expected_s=0.01,
+    weights=(HEAD,),
+)
 RENDER_PREVIEW: Final = Stage(
     "render_preview",
     (
-        contract.FACE_CROP,
+        replace(contract.FACE_CROP, optional=True),  # without a photo, as of codes, the sheet shows profiles
         contract.INTRINSICS,
         contract.HEAD_TO_CAMERA,
         tensors.FITTED_VERTICES,
@@ -147,7 +177,17 @@ FILE_OPTIONS: Final[Mapping[str, Option]] = {
 
 AVATAR_TWIN: Final = Pipeline(
     "avatar_twin",
-    (FIND_FACE, FACE_LANDMARKS, FACE_SHAPE, FIT_HEAD, BAKE_TEXTURE, PACKAGE_AVATAR, RENDER_PREVIEW),
+    (
+        FIND_FACE,
+        FACE_LANDMARKS,
+        FACE_SHAPE,
+        FIT_HEAD,
+        BAKE_TEXTURE,
+        PACKAGE_AVATAR,
+        WRITE_CODE,
+        RENDER_PREVIEW,
+    ),
     {**PHOTO_OPTIONS, **FILE_OPTIONS},
+    gives=(*contract.AVATAR_OUTPUTS, contract.CODE),
     summary="A rigged head by landmarks, Gauss-Newton and the photo's own texels, on open weights.",
 )

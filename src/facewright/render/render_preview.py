@@ -84,11 +84,11 @@ class PreviewRenderer:
             for jaw, vertices in ((0, head.vertices_mean), (1, opened))
         }
 
-    def render(self, photo: FittedPhoto, neutral_vertices: Floats, texture: bytes) -> bytes:
+    def render(self, photo: FittedPhoto | None, neutral_vertices: Floats, texture: bytes) -> bytes:
         """One PNG.
 
         Args:
-            photo: the photo and the head fitted to it.
+            photo: the photo and the head fitted to it; None: there is none, and the sheet shows profiles.
             neutral_vertices: f32 [V, 3], head space, metres.
             texture: the avatar's encoded texture.
 
@@ -97,7 +97,6 @@ class PreviewRenderer:
             ValueError: arrays of another head, or not finite.
         """
         renderer = HeadRenderer(self._head, decode_texture(texture, largest=1024))
-        window = self._photo_window(photo)
 
         def neutral(
             yaw: float = 0.0, expression: dict[str, float] | None = None, light: Light = STUDIO
@@ -110,9 +109,16 @@ class PreviewRenderer:
             picture = renderer.render(vertices, _portrait(neutral_vertices, yaw), light, occlusion)
             return picture.faded(0.12).over(backdrop(_STYLE.tile, _BACKDROP.get(id(light), _GREY)))
 
+        if photo is None:
+            first = [("90° right", neutral(-90)), ("90° left", neutral(90))]
+        else:
+            window = self._photo_window(photo)
+            first = [
+                ("Photo", _cut(photo.face_crop, window)),
+                ("Fitted mesh", self._overlay(photo, window)),
+            ]
         pictures = [
-            ("Photo", _cut(photo.face_crop, window)),
-            ("Fitted mesh", self._overlay(photo, window)),
+            *first,
             ("Neutral", neutral()),
             ("Smile", neutral(expression=SMILE)),
             ("60° right", neutral(-60)),

@@ -123,8 +123,9 @@ class LivenessProbe:
     ) -> None:
         request = service_pb2.ModelInferRequest(model_name=row.name, raw_input_contents=[self._photo])
         request.inputs.add(name=PHOTO.name, datatype="UINT8", shape=[1, len(self._photo)])
-        for tensor in outputs:
-            request.outputs.add(name=tensor.name)
+        wanted = [tensor.name for tensor in outputs]
+        for output in (*wanted, *row.also_wanted(wanted)):
+            request.outputs.add(name=output)
         for name, value in options.items():
             request.parameters[name].int64_param = value
         _asked(self._triton.ModelInfer, request, timeout_s)

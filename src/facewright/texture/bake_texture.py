@@ -86,11 +86,13 @@ class BakedTexture:
 
     Attributes:
         texture: sRGB u8 ``[S, S, 3]``.
+        confidence: u8 ``[2, 256, 256]``, the tensor TEXEL_CONFIDENCE.
         sh_light: f32 ``[9, 3]``, the photo's light in head space.
         info: shares, confidence, warnings.
     """
 
     texture: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
     sh_light: Floats
     info: TextureInfo
 
@@ -229,7 +231,7 @@ class TextureBaker:
             self._eyes.paint(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
         clock.lap("eyes")
         info = self._info(stack, visible, texels, completion, light, options, clock.milliseconds)
-        return BakedTexture(texture, light.coefficients, info)
+        return BakedTexture(texture, _confidence(stack, texels), light.coefficients, info)
 
     def _judge_texels(
         self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, judge: PhotoJudge
@@ -385,6 +387,20 @@ def _judge_visible(
         everywhere.append(np.zeros(len(seen.visible), np.float32))
         everywhere[-1][at] = value
     return Evidence(*everywhere)
+
+
+def _confidence(stack: LayerStack, texels: TexelEvidence) -> NDArray[np.uint8]:
+    """What a texel is worth beside other photos' of the same person: what is taken of it, by how squarely it
+    is seen."""
+    shares = [
+        weight * np.clip(sighting.facing, 0.0, 1.0)
+        for weight, sighting in (
+            (stack.photo_weight, texels.seen),
+            (stack.mirror_weight, texels.mirrored),
+        )
+    ]
+    confidence: NDArray[np.uint8] = (np.stack(shares) * 255.0 + 0.5).astype(np.uint8)
+    return confidence.reshape(2, LAYER_SIZE, LAYER_SIZE)
 
 
 def _srgb(colour: Floats) -> tuple[int, int, int]:

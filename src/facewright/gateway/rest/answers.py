@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -30,6 +30,7 @@ _FILES: Final = {
     contract.GLB: (".glb", GLB),
     contract.REPORT: (".json", JSON),
     contract.PREVIEW: (".png", "image/png"),
+    contract.CODE: (".code", "application/octet-stream"),
 }
 
 
@@ -67,14 +68,15 @@ class Avatar:
     report: Mapping[str, Any]
 
     @classmethod
-    def of(cls, serialised: bytes) -> Avatar:
-        """From a ``ModelInferResponse``.
+    def of(cls, serialised: bytes, wanted: Collection[str] | None = None) -> Avatar:
+        """From a ``ModelInferResponse``, of which those outputs count that are ``wanted``; None: all.
 
         Raises:
             FacewrightError: INTERNAL: it is no avatar.
         """
         try:
             contents, shapes = outputs_of(serialised)
+            contents = {n: content for n, content in contents.items() if wanted is None or n in wanted}
             if contract.GLB.name not in contents:
                 raise ValueError("it has no GLB")
             return cls(contents, shapes, dict(json.loads(contents[contract.REPORT.name])))
@@ -109,7 +111,7 @@ class Avatar:
         return sum(map(len, self.contents.values()))
 
     def response(self, form: str) -> Response:
-        """The file itself; JSON; or ``avatar.glb``, ``avatar.json`` and ``avatar.png``."""
+        """The file itself; JSON; or ``avatar.glb``, ``avatar.json``, ``avatar.png`` and ``avatar.code``."""
         if form == JSON:
             return PiecesResponse(self.json_line(), JSON, self.headers())
         if form == MIXED:
@@ -125,8 +127,10 @@ class Avatar:
         yield f'{{"report":{json.dumps(self.report)},"glb":"'.encode()
         yield base64.b64encode(self.glb)
         yield b'"'
-        if contract.PREVIEW.name in self.contents:
-            yield b',"preview":"' + base64.b64encode(self.contents[contract.PREVIEW.name]) + b'"'
+        for tensor in (contract.PREVIEW, contract.CODE):
+            if tensor.name in self.contents:
+                content = base64.b64encode(self.contents[tensor.name])
+                yield f',"{tensor.name.lower()}":"'.encode() + content + b'"'
         files = {tensor.name for tensor in _FILES}
         yield b',"tensors":'
         yield from tensors_json({n: c for n, c in self.contents.items() if n not in files}, self.shapes)

@@ -30,7 +30,7 @@ from facewright.gateway.rest.asked import (
     avatar_pipelines,
     query_parameters,
 )
-from facewright.gateway.rest.body import read_body, read_file
+from facewright.gateway.rest.body import CODE_FIELD, PHOTO_FIELD, Body, read_body, read_file
 from facewright.gateway.rest.desk import Desk, form_for
 from facewright.gateway.rest.errors import JSON, RequestError, error_response, fault
 from facewright.gateway.rest.events import EVENTS
@@ -49,6 +49,7 @@ from facewright.gateway.rest.refinements import (
     start_inputs,
 )
 from facewright.pipelines.stages import Pipeline
+from facewright_client import contract
 
 #: From here on photos are put into their requests beside the event loop: a megabyte takes a millisecond.
 _LARGE_BODY: Final = 2**20
@@ -154,10 +155,16 @@ class _Door:
         handling = Handling.of(request.headers)
         form = form_for(request, (*Avatar.forms, EVENTS))
         room_in = None if handling.asynchronous else form  # a job's result is asked for later, in any form
-        calls = [
-            self._traced(request, call)
-            for call in await self._photo_calls(request, caller, began_at, room_in)
-        ]
+        wanted, calls = await self._file_calls(request, caller, began_at, room_in)
+        calls = [self._traced(request, call) for call in calls]
+        if wanted.merged is not None:
+
+            def merge(codes: bytes, merged: Asked = wanted.merged) -> Call:
+                return self._traced(request, merged.file_call((codes,), caller, began_at))
+
+            merging = partial(making.together, self._house, calls, merge, wanted.code)
+            # What is asked of the codes counts, too, where a key asks for the same again.
+            return await self._desk.answer(request, [*calls, merge(b"")], merging, (*Avatar.forms, EVENTS))
         if len(calls) > 1:
             return await self._desk.answer(
                 request, calls, partial(making.avatars, self._house, calls), Avatars.forms
@@ -211,10 +218,10 @@ class _Door:
             raise RequestError(403, f"the API key of {caller.name} does not open the metrics", _METRICS_HINT)
         return PlainTextResponse(await self.settings.metrics(), headers={"Content-Type": _PROMETHEUS})
 
-    async def _photo_calls(
+    async def _file_calls(
         self, request: Request, caller: Caller, began_at: float, form: str | None
-    ) -> list[Call]:
-        """What a request asks for: a call for each photo. Afterwards the photos are in their calls only."""
+    ) -> tuple[Asked, list[Call]]:
+        """What a request asks for, and a call for each file. Afterwards the files are in their calls only."""
         limits = self.settings.limits
         query = query_parameters(request.scope["query_string"], limits.parameters)
         wanted = asked(query, request.headers, self._avatars)  # before the body, which may be large
@@ -222,14 +229,16 @@ class _Door:
             body = await read_body(request, limits, share)
             if body.fields:
                 wanted = asked([*query, *body.fields], request.headers, self._avatars)
-            if form == GLB and len(body.photos) == 1:
-                _require_no_more(wanted, GLB)
+            _require_its_files(wanted, body)
+            answered = wanted.merged or wanted
+            if form == GLB and (len(body.files) == 1 or wanted.merged):
+                _require_no_more(answered, GLB)
             elif form in (GLB, MIXED):
-                _require_no_more(wanted, MIXED)
+                _require_no_more(answered, MIXED)
             if share.size < _LARGE_BODY:
-                return [wanted.photo_call(photo, caller, began_at) for photo in body.photos]
-            return [
-                await asyncio.to_thread(wanted.photo_call, photo, caller, began_at) for photo in body.photos
+                return wanted, [wanted.file_call(file, caller, began_at) for file in body.files]
+            return wanted, [
+                await asyncio.to_thread(wanted.file_call, file, caller, began_at) for file in body.files
             ]
 
     def _traced(self, request: Request, call: Call) -> Call:
@@ -247,11 +256,24 @@ def _may_be_curl_d(request: Request) -> bool:
 
 def _require_no_more(wanted: Asked, form: str) -> None:
     """Refuse what an answer in that form has no room for, before it is computed."""
-    more = ["preview"] if wanted.preview and form == GLB else []
+    more = [name for name, asked_for in (("preview", wanted.preview), ("code", wanted.code)) if asked_for]
+    more = more if form == GLB else []
     more += ["tensors"] if wanted.tensors else []
     if more:
-        forms = f"{JSON} or {MIXED}" if more == ["preview"] else JSON
+        forms = JSON if "tensors" in more else f"{JSON} or {MIXED}"
         raise RequestError(406, f"{form} has no room for {' and '.join(more)}", f"send Accept: {forms}")
+
+
+def _require_its_files(wanted: Asked, body: Body) -> None:
+    """Refuse photos where codes are taken, and codes where photos are, as far as a form names them."""
+    if body.named and (body.named == CODE_FIELD) != wanted.takes_codes:
+        needed = PHOTO_FIELD if body.named == CODE_FIELD else CODE_FIELD
+        hint = (
+            f"send pipeline={contract.MERGE_PIPELINE}"
+            if needed == PHOTO_FIELD
+            else f"name the files {needed!r}"
+        )
+        raise RequestError(400, f"{wanted.pipeline.name} takes no file {body.named!r}", hint)
 
 
 def _always(response: Response) -> Callable[[Request], object]:

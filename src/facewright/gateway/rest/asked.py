@@ -30,7 +30,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 def avatar_pipelines(served: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
-    """Those that make an avatar of a photo and nothing else; the first is the default.
+    """Those that make an avatar of a photo, or of codes, and nothing else; the first is the default.
 
     Raises:
         ValueError: an option has the name of one of the door's own.
@@ -38,7 +38,7 @@ def avatar_pipelines(served: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
     found = {
         name: row
         for name, row in served.items()
-        if {tensor for tensor in row.takes if not tensor.optional} == {contract.PHOTO}
+        if [tensor for tensor in row.takes if not tensor.optional] in ([contract.PHOTO], [contract.CODES])
         and {contract.GLB, contract.REPORT} <= set(row.gives)
     }
     for row in found.values():
@@ -56,6 +56,13 @@ def door_options(avatars: Mapping[str, Pipeline]) -> dict[str, Option]:
         "preview": Option(
             bool, False, meaning="also draw the preview sheet, for application/json and multipart/mixed"
         ),
+        "code": Option(
+            bool,
+            False,
+            meaning="also give the CODE, for application/json and multipart/mixed: biometric data, see "
+            "docs/avatar_code.md",
+        ),
+        "together": Option(bool, False, meaning="all photos are of one person: one avatar of them"),
         "tensors": Option(str, "", meaning="names of float tensors that application/json has, with commas"),
         "priority": PRIORITY,
     }
@@ -95,6 +102,8 @@ class Asked:
         outputs: the tensors that are wanted.
         priority: as of `Call`, before the caller's own bound.
         timeout_s: after which the caller has left; None: never.
+        code: whether the code is part of the answer.
+        merged: what is asked of the codes of several photos of one person; None: each photo has its avatar.
     """
 
     pipeline: Pipeline
@@ -102,6 +111,13 @@ class Asked:
     outputs: tuple[Tensor, ...]
     priority: int
     timeout_s: float | None
+    code: bool = False
+    merged: Asked | None = None
+
+    @property
+    def takes_codes(self) -> bool:
+        """Whether the body is codes and no photo."""
+        return contract.CODES in self.pipeline.takes
 
     @property
     def preview(self) -> bool:
@@ -113,9 +129,10 @@ class Asked:
         """The float tensors that are wanted."""
         return tuple(tensor for tensor in self.outputs if tensor.dtype == "TYPE_FP32")
 
-    def photo_call(self, photo: Sequence[bytes | memoryview], caller: Caller, began_at: float) -> Call:
-        """`call` for a photo in pieces."""
-        return self.call([Input(contract.PHOTO, (sum(map(len, photo)),), photo)], caller, began_at)
+    def file_call(self, file: Sequence[bytes | memoryview], caller: Caller, began_at: float) -> Call:
+        """`call` for a photo, or codes one after the other, in pieces."""
+        takes = contract.CODES if self.takes_codes else contract.PHOTO
+        return self.call([Input(takes, (sum(map(len, file)),), file)], caller, began_at)
 
     def call(self, inputs: Sequence[Input], caller: Caller, began_at: float) -> Call:
         """What is asked of the house.
@@ -126,17 +143,20 @@ class Asked:
             began_at: `time.monotonic` seconds at which the request's headers were there.
         """
         identity = uuid.uuid4().hex
+        wanted = frozenset(tensor.name for tensor in self.outputs)
+        also = self.pipeline.also_wanted(wanted)
         return Call(
             pipeline=self.pipeline.name,
-            request=self._request(inputs, identity),
+            request=self._request(inputs, also, identity),
             request_id=identity,
             caller=caller,
             deadline=None if self.timeout_s is None else began_at + self.timeout_s,
             priority=max(self.priority, caller.best_priority),
             arrived=time.monotonic(),
+            wanted=wanted if also else None,
         )
 
-    def _request(self, inputs: Sequence[Input], identity: str) -> bytes:
+    def _request(self, inputs: Sequence[Input], also: Sequence[str], identity: str) -> bytes:
         """A ``ModelInferRequest``. Contents are put behind its other fields, where they are copied once; of
         two that ask the same all bytes but those of the ``id`` are the same."""
         request = service_pb2.ModelInferRequest(model_name=self.pipeline.name)
@@ -146,8 +166,8 @@ class Asked:
                 name=tensor.name, datatype=tensor.dtype.removeprefix("TYPE_"), shape=(1, *shape)
             )
             pieces += message.delimiter(message.RAW_CONTENTS, sum(map(len, contents))), *contents
-        for tensor in self.outputs:
-            request.outputs.add(name=tensor.name)
+        for output in (*(tensor.name for tensor in self.outputs), *also):
+            request.outputs.add(name=output)
         for name, value in self.options.items():
             parameter = request.parameters[name]
             if isinstance(value, bool):
@@ -179,17 +199,34 @@ def asked(
         )
     own = door_options(avatars)
     pipeline, options, door = chosen(parameters, avatars, own)
-    if door["preview"] and contract.PREVIEW not in pipeline.gives:
-        raise FacewrightError(ErrorCode.BAD_OPTION, f"{pipeline.name} draws no preview", "leave preview out")
-    files = (contract.GLB, contract.REPORT, *([contract.PREVIEW] if door["preview"] else []))
     deadline_s = float(options.get("deadline_ms", 0)) / 1e3
-    return Asked(
-        pipeline,
-        options,
-        (*files, *_tensors(str(door["tensors"]), pipeline)),
-        int(door["priority"]),
-        timeout_s(headers, deadline_s),
-    )
+    limits = (int(door["priority"]), timeout_s(headers, deadline_s), bool(door["code"]))
+    if not door["together"]:
+        return Asked(pipeline, options, _outputs(pipeline, door, bool(door["code"])), *limits)
+    merging = avatars.get(contract.MERGE_PIPELINE)
+    if merging is None or contract.CODE not in pipeline.gives:
+        what = (
+            f"{pipeline.name} gives no codes" if merging else f"{contract.MERGE_PIPELINE} is not served here"
+        )
+        raise FacewrightError(ErrorCode.BAD_OPTION, what, "leave together out: each photo has its avatar")
+    shared: dict[str, OptionValue] = {
+        name: options[name] for name in contract.MERGE_OPTIONS if name in options
+    }
+    merged = Asked(merging, shared, _outputs(merging, door, code=False), *limits)
+    return Asked(pipeline, options, (contract.CODE,), *limits, merged)
+
+
+def _outputs(pipeline: Pipeline, door: Mapping[str, OptionValue], code: bool) -> tuple[Tensor, ...]:
+    """What is asked of a pipeline, by the door's own options."""
+    files = [contract.GLB, contract.REPORT]
+    for tensor, wanted in ((contract.PREVIEW, door["preview"]), (contract.CODE, code)):
+        if wanted and tensor not in pipeline.gives:
+            name = tensor.name.lower()
+            raise FacewrightError(
+                ErrorCode.BAD_OPTION, f"{pipeline.name} gives no {name}", f"leave {name} out"
+            )
+        files += [tensor] if wanted else []
+    return (*files, *_tensors(str(door["tensors"]), pipeline))
 
 
 def chosen(

@@ -1,4 +1,4 @@
-"""The body of a request for avatars: one photo, or a form with photos and options; read within bounds."""
+"""The body of a request for avatars: a photo, codes, or a form with them and options; read within bounds."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from facewright.gateway.rest.memory import Share
 from facewright.gateway.rest.multipart import boundary_of, form_parts
 from facewright_client.contract import PHOTO_FORMATS, ErrorCode
 
-#: The form's field that is a photo.
+#: The form's field that is a photo, and the one that is a code.
 PHOTO_FIELD: Final = "photo"
+CODE_FIELD: Final = "code"
 _FORM: Final = "multipart/form-data"
 
 
 class Body(NamedTuple):
-    """What a request brought: photos, each in pieces, and the form's other fields."""
+    """What a request brought: files, each in pieces, and the form's other fields.
 
-    photos: tuple[Sequence[bytes | memoryview], ...]
+    Photos are a file each, a form's codes one file together; ``named`` has the form's name of them.
+    """
+
+    files: tuple[Sequence[bytes | memoryview], ...]
     fields: Sequence[tuple[str, str]]
+    named: str = ""
 
 
 async def read_body(request: Request, limits: RestLimits, share: Share) -> Body:
@@ -114,25 +119,35 @@ def _form(pieces: Sequence[bytes], boundary: bytes, limits: RestLimits) -> Body:
     body = b"".join(pieces)
     parts = form_parts(body, boundary, limits.photos + limits.parameters)
     photos = [part.content for part in parts if part.name == PHOTO_FIELD]
-    others = [part for part in parts if part.name != PHOTO_FIELD]
-    if not photos:
+    # "code" is an option, too, where it is no file
+    codes = [part.content for part in parts if part.name == CODE_FIELD and part.is_file]
+    others = [
+        part for part in parts if part.name != PHOTO_FIELD and not (part.name == CODE_FIELD and part.is_file)
+    ]
+    if not photos and not codes:
         raise RequestError(400, "the form has no photo", f"add a file called {PHOTO_FIELD!r}")
+    if photos and codes:
+        raise RequestError(400, "the form has photos and codes", "send one or the other")
     if len(photos) > limits.photos:
         raise RequestError(400, f"the form has {len(photos)} photos", f"send at most {limits.photos}")
     files = [part.name for part in others if part.is_file]
     if files:
         raise RequestError(
-            400, f"the form has a file {files[0][:64]!r}", f"photos are called {PHOTO_FIELD!r}"
+            400,
+            f"the form has a file {files[0][:64]!r}",
+            f"photos are called {PHOTO_FIELD!r}, codes {CODE_FIELD!r}",
         )
-    if sum(map(len, photos)) > limits.photo_bytes:
-        raise _too_large(f"{sum(map(len, photos))} bytes", limits)
+    if sum(map(len, photos + codes)) > limits.photo_bytes:
+        raise _too_large(f"{sum(map(len, photos + codes))} bytes", limits)
     if sum(len(part.content) for part in others) > limits.form_bytes:
         raise RequestError(400, f"the form has more than {limits.form_bytes} bytes of options", "send fewer")
     try:
         fields = [(part.name, str(part.content, "utf-8")) for part in others]
     except UnicodeDecodeError:
         raise RequestError(400, "a field of the form is not UTF-8", "send options as text") from None
-    return Body(tuple((photo,) for photo in photos), fields)
+    if codes:
+        return Body((codes,), fields, CODE_FIELD)
+    return Body(tuple((photo,) for photo in photos), fields, PHOTO_FIELD)
 
 
 def _too_large(size: str, limits: RestLimits) -> FacewrightError:

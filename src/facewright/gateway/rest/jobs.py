@@ -28,6 +28,7 @@ _LASTING: Final = frozenset(
         ErrorCode.PHOTO_TOO_LARGE,
         ErrorCode.NO_FACE,
         ErrorCode.FACE_TOO_SMALL,
+        ErrorCode.BAD_CODE,
         ErrorCode.BAD_OPTION,
         ErrorCode.BAD_REQUEST,
     }

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from facewright.core.errors import FacewrightError
 from facewright.gateway.call import Call, House
-from facewright.gateway.rest.answers import Avatar, Avatars
+from facewright.gateway.rest.answers import Avatar, Avatars, no_answer, outputs_of
 from facewright.gateway.rest.asked import TIMEOUT_HEADER
 from facewright.gateway.rest.job import Told
 from facewright.gateway.rest.refinements import Refined, progress_of
 from facewright.gateway.streams import stream_of
 from facewright.pipelines.stages import Pipeline
+from facewright_client import contract
 from facewright_client._errors import TIME_HINT
 from facewright_client.contract import ErrorCode
 
@@ -33,7 +36,7 @@ async def avatar(house: House, call: Call, by_curl_d: bool, told: Told) -> Avata
         FacewrightError: as `House.answer`, in words of REST.
     """
     try:
-        return Avatar.of(await house.answer(_telling(call, told)))
+        return Avatar.of(await house.answer(_telling(call, told)), call.wanted)
     except FacewrightError as error:
         if by_curl_d and error.code is ErrorCode.BAD_PHOTO:
             error.hint = f"{_CURL_HINT}; else {error.hint}"
@@ -52,6 +55,41 @@ async def avatars(house: House, calls: Sequence[Call], _told: Told) -> Avatars:
     async with asyncio.TaskGroup() as making:
         tasks = [making.create_task(outcome(call)) for call in calls]
     return Avatars([task.result() for task in tasks])
+
+
+async def together(
+    house: House, calls: Sequence[Call], merge: Callable[[bytes], Call], code: bool, told: Told
+) -> Avatar:
+    """One avatar of several photos of one person.
+
+    Args:
+        calls: for the code of each photo.
+        merge: the call for an avatar of codes, one after the other.
+        code: whether they are part of the answer.
+        told: of stages that begin, of each photo and of their merging.
+
+    Raises:
+        FacewrightError: as `avatar`; of a photo's it says which.
+    """
+
+    async def code_of(number: int, call: Call) -> bytes:
+        try:
+            contents, _ = outputs_of(await house.answer(_telling(call, told)))
+            return contents[contract.CODE.name]
+        except FacewrightError as error:
+            error.message = f"photo {number}: {error.message}"
+            raise _in_words_of_rest(error) from None
+        except (DecodeError, ValueError, LookupError) as error:
+            raise no_answer("code") from error
+
+    try:
+        async with asyncio.TaskGroup() as making:
+            tasks = [making.create_task(code_of(number, call)) for number, call in enumerate(calls, 1)]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    codes = b"".join(task.result() for task in tasks)
+    made = await avatar(house, merge(codes), False, told)
+    return replace(made, contents={**made.contents, contract.CODE.name: codes}) if code else made
 
 
 async def refined(house: House, pipeline: Pipeline, call: Call, told: Told) -> Refined:

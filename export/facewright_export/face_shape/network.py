@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from facewright.fit.landmark_basis import MESH_COUNT
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT
+from facewright_export.face_shape.landmark_bias import FARTHEST_ASIDE, FARTHEST_UP
 from facewright_export.face_shape.landmark_shapes import TO_HEAD_AXES
 from facewright_export.face_shape.weights import FaceShapeWeights
 from facewright_export.tflite_to_onnx.face_networks import write_face_blendshapes
@@ -93,9 +94,9 @@ def _bias(graph: OnnxGraph, by_term: FloatArray, rotation: str, scale: str) -> N
     to_reference = graph.slice(
         rotation, 1, 2, 3
     )  # its last row: the head's forward axis, as the camera sees it
-    aside = graph.reshape(graph.slice(to_reference, 2, 0, 1), (-1, 1))
-    down = graph.reshape(graph.slice(to_reference, 2, 1, 2), (-1, 1))
-    up = graph.add("Mul", down, graph.constant(TO_HEAD_AXES[1]))
+    aside = _limited(graph, graph.slice(to_reference, 2, 0, 1), FARTHEST_ASIDE)
+    down = graph.slice(to_reference, 2, 1, 2)
+    up = _limited(graph, graph.add("Mul", down, graph.constant(TO_HEAD_AXES[1])), FARTHEST_UP)
     both = graph.add("Concat", aside, up, axis=1)
     squares, product = graph.add("Mul", both, both), graph.add("Mul", aside, up)
     one = graph.add("Add", graph.add("Mul", aside, graph.constant(0.0)), graph.constant(1.0))
@@ -103,6 +104,11 @@ def _bias(graph: OnnxGraph, by_term: FloatArray, rotation: str, scale: str) -> N
     millimetres = graph.add("MatMul", terms, graph.constant(by_term.reshape(len(by_term), -1)))
     flat = graph.reshape(millimetres, (-1, MESH_COUNT, 2))
     graph.add("Div", flat, scale, output="LANDMARK_BIAS")
+
+
+def _limited(graph: OnnxGraph, value: str, limit: float) -> str:
+    """[B, 1], cut to plus or minus the limit."""
+    return graph.reshape(graph.add("Clip", value, graph.constant(-limit), graph.constant(limit)), (-1, 1))
 
 
 def _norm(graph: OnnxGraph, matrix: str) -> str:

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 
 from facewright.fit.camera import Camera
-from facewright.fit.landmark_basis import MESH_COUNT
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import EXPRESSION_SIZE
 from facewright_export.face_shape.landmark_bias import landmark_bias, pose_terms
 from facewright_export.face_shape.landmark_shapes import posed_shapes, reference_shape
@@ -105,7 +105,8 @@ def train_face_shape(
     shapes = turned.reshape(count, -1)
     mean_shape = shapes[known].mean(axis=0)
     centred = shapes - mean_shape
-    noise = np.kron(ERROR.shared_covariance(reference) + ERROR.own**2 * np.eye(MESH_COUNT), np.eye(3))
+    one_axis = ERROR.shared_covariance(reference) + ERROR.own**2 * np.eye(MESH_COUNT)
+    noise = np.asarray(np.kron(one_axis, np.eye(3)), np.float64)
     covariance = centred[known].T @ centred[known] / known.sum() + noise
 
     identity, bias = _identity(people, centred, noise, known)

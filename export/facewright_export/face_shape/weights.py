@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from facewright.fit.landmark_basis import MESH_COUNT
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import EXPRESSION_SIZE
 
 FloatArray = npt.NDArray[np.float64]
@@ -56,16 +56,17 @@ class FaceShapeWeights:
 
     def save(self, path: Path) -> None:
         """Writes half precision for the large matrices; :meth:`load` gives them back."""
-        layers = {}
+        layers: dict[str, Any] = {}
         for index, (weight, bias) in enumerate(self.expression_layers):
             layers[f"expression_layer_{index}"] = weight.astype(np.float16)
             layers[f"expression_bias_{index}"] = bias.astype(np.float32)
         halves = ("identity_weights", "distance_axes", "expression_axes")
         plain = [name for name in vars(self) if name != "expression_layers"]
-        arrays = {
+        arrays: dict[str, Any] = {
             name: vars(self)[name].astype(np.float16 if name in halves else np.float32) for name in plain
         }
-        np.savez_compressed(path, format_version=FORMAT_VERSION, **arrays, **layers)
+        layers["format_version"] = FORMAT_VERSION
+        np.savez_compressed(path, **arrays, **layers)
 
     @staticmethod
     def load(path: Path = WEIGHTS_FILE) -> FaceShapeWeights:
@@ -74,7 +75,7 @@ class FaceShapeWeights:
             if int(file.get("format_version", 0)) != FORMAT_VERSION:
                 raise ValueError(f"{path} is no face_shape weights of format {FORMAT_VERSION}")
             arrays = {name: file[name].astype(np.float64) for name in file.files if name != "format_version"}
-        layers = []
+        layers: list[tuple[FloatArray, FloatArray]] = []
         while (name := f"expression_layer_{len(layers)}") in arrays:
             layers.append((arrays.pop(name), arrays.pop(f"expression_bias_{len(layers)}")))
         weights = FaceShapeWeights(expression_layers=layers, **arrays)

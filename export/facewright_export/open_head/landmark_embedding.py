@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import LANDMARKS_COUNT
 from facewright_export.open_head.landmark_observations import LandmarkObservations
 
@@ -38,7 +39,6 @@ COARSE_KEPT: Final = 80
 SUBDIVISIONS: Final = 6
 #: How far inside the mouth's rim the inner lips' landmarks may lie, in metres.
 INNER_LIP_DEPTH: Final = 0.006
-_MESH_COUNT: Final = 468  # the landmarks after these are the irises
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def embed_landmarks(head: HeadModel, observed: LandmarkObservations) -> Landmark
     """Place every landmark; deterministic for the same observations."""
     skin, eyes = _candidates(head)
     error = _Error(head, observed)
-    allowed = [skin if landmark < _MESH_COUNT else eyes for landmark in range(LANDMARKS_COUNT)]
+    allowed = [skin if landmark < MESH_COUNT else eyes for landmark in range(LANDMARKS_COUNT)]
     partner = _partners(observed)
     triangles = np.zeros(LANDMARKS_COUNT, np.int64)
     barycentrics = np.zeros((LANDMARKS_COUNT, 3))
@@ -164,7 +164,7 @@ def _partners(observed: LandmarkObservations) -> IntArray:
     Raises ValueError if the pairing is not its own inverse.
     """
     partner = np.zeros(LANDMARKS_COUNT, np.int64)
-    for group in (slice(0, _MESH_COUNT), slice(_MESH_COUNT, LANDMARKS_COUNT)):
+    for group in (slice(0, MESH_COUNT), slice(MESH_COUNT, LANDMARKS_COUNT)):
         here, there = observed.landmarks[:, group], observed.mirrored[:, group]
         apart = np.zeros((here.shape[1], here.shape[1]))
         for seen, seen_mirrored in zip(here, there, strict=True):

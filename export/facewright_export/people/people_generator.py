@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facewright.head.head_model import HeadModel
-from facewright.photo.landmark_crop import MESH_COUNT
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_export.people.camera_effects import photographed
 from facewright_export.people.cameras import Framing, View, draw_view
 from facewright_export.people.face_shapes import GROUP, FaceShapes

@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 
 from facewright.pipelines import tensors
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import EXPRESSION_SIZE, LANDMARKS_COUNT
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.tflite_to_onnx import landmark_views
@@ -34,7 +35,6 @@ from facewright_export.tflite_to_onnx.token_operators import TOKEN_WRITERS
 
 DETECTOR_SIZE = 128
 MASK_SIZE = 256
-MESH_COUNT = 468
 _EYE_CONTOUR_COUNT = 16  # the first landmarks of each eye's refinement are the lids
 
 _LICENCE = {"licence": "Apache-2.0", "source": "mediapipe 0.10.21"}

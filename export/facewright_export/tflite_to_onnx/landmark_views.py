@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from facewright.pipelines import tensors
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client import contract
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
 
@@ -28,7 +29,6 @@ _MIDLINE = (
     *(94, 151, 152, 164, 168, 175, 195, 197, 199, 200),
 )
 _FIRST_LEFT = 248
-_MESH_COUNT = 468
 # Centre, then the rim's points towards the image's right, top, left and bottom, of the right and the left
 # iris.
 _IRIS_PARTNERS = (473, 476, 475, 474, 477, 468, 471, 470, 469, 472)
@@ -38,9 +38,9 @@ def mirror_partners() -> list[int]:
     """For each of the 478 landmarks, the one at its place in the mirrored face."""
     right = [i for i in range(_FIRST_LEFT) if i not in _MIDLINE]
     partner = {i: i for i in _MIDLINE}
-    for one, other in zip(right, range(_FIRST_LEFT, _MESH_COUNT), strict=True):
+    for one, other in zip(right, range(_FIRST_LEFT, MESH_COUNT), strict=True):
         partner[one], partner[other] = other, one
-    return [partner[i] for i in range(_MESH_COUNT)] + list(_IRIS_PARTNERS)
+    return [partner[i] for i in range(MESH_COUNT)] + list(_IRIS_PARTNERS)
 
 
 def write_views(graph: OnnxGraph, image: str) -> list[str]:

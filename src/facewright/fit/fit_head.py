@@ -24,10 +24,11 @@ from facewright.fit.face_form import MirroredLandmarks, form_warnings
 from facewright.fit.fit_info import EyeFit, FitInfo, FocalSource, HeadFit, LandmarkError
 from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution, box_quadratic
 from facewright.fit.gaze import Gaze, SeenIris, seen_irises
-from facewright.fit.landmark_basis import MESH_COUNT, OPENING, build_landmark_basis
+from facewright.fit.landmark_basis import OPENING, build_landmark_basis
 from facewright.fit.shape_prior import ShapePrior
 from facewright.hair.volume import HairVolume, HairVolumeSettings
 from facewright.head.lip_seal import LipSeal, LipSealSettings
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import IDENTITY_SIZE, LANDMARKS_COUNT, ErrorCode
 
 if TYPE_CHECKING:
@@ -322,7 +323,9 @@ class HeadFitter:
         moved = landmarks[:, :, self.optimiser.expression][:, :, shown].reshape(-1, len(shown))
         field = (landmarks[:, :, self.optimiser.linear_size :] @ correction).ravel()
         gram = moved.T @ moved + (FIELD_ERROR / EXPLAINED_SIGMA) ** 2 * np.eye(len(shown))
-        more = box_quadratic(gram, moved.T @ field, np.zeros(len(shown)), 1.0 - expression[shown])
+        more = box_quadratic(
+            gram, moved.T @ field, np.zeros(len(shown)), 1.0 - expression[shown].astype(np.float64)
+        )
         explained = np.zeros_like(expression)
         explained[shown] = more
         return explained

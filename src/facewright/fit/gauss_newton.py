@@ -21,8 +21,9 @@ eq. 4: weights w_c = 25 and w_r =  none: every prior is stated as a    their val
 10 between the terms               sigma                               units and head; a sigma can be measured
                                                                        and gives the result a confidence
 
-P from the shape regression        160 identity coefficients, each     there is no such network here: it was
-network is fixed (sec. 3.3)        N(0, 1), are fitted with the rest   trained on the authors' own scans
+P from the shape regression        what `face_shape` regresses is the  it says how sure it is of each
+network is fixed (sec. 3.3)        prior of 160 identity coefficients, coefficient; its sigma counts a fifth,
+                                   which are fitted with the rest      as it has read the same landmarks
 
 scale comes with that network      prior on the pupil distance, 63 +-  one view has no scale of its own
                                    3.6 mm

@@ -14,11 +14,11 @@ from facewright.fit.corrective_field import (
     build_corrective_field,
 )
 from facewright.head.head_model import HeadModel
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_kernels import vertex_normals
 
 #: The network's iris points: centre and ring of the subject's right, then left eye.
 IRIS_RIGHT, IRIS_LEFT = slice(468, 473), slice(473, 478)
-MESH_COUNT = 468
 #: Leading identity components that are fitted; fewer are faster, and leave fine shape to the corrective
 #: field.
 IDENTITY_USED = 160

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facewright.core.errors import FacewrightError
 from facewright.core.settings import BY_GEOMETRY
+from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import EXPRESSION_SIZE, IDENTITY_SIZE, ErrorCode
 
 
@@ -63,13 +64,17 @@ class ShapePrior:
         )
 
     def __post_init__(self) -> None:
-        for name, array, size in (
-            ("identity_prior", self.identity, IDENTITY_SIZE),
-            ("expression_prior", self.expression, EXPRESSION_SIZE),
+        for name, array, shape in (
+            ("identity_prior", self.identity, (IDENTITY_SIZE, 2)),
+            ("expression_prior", self.expression, (EXPRESSION_SIZE, 2)),
+            ("landmark_bias", self.landmark_bias, (MESH_COUNT, 2)),
+            ("shape_distance", np.array([self.distance]), (1,)),
         ):
-            if array.shape != (size, 2) or not np.isfinite(array).all() or not (array[:, 1] > 0).all():
-                raise FacewrightError(
-                    ErrorCode.INTERNAL,
-                    f"{name} is no [{size}, 2] of finite means and positive standard deviations",
-                    "the stage before failed on this photo; report it",
-                )
+            if array.shape != shape or not np.isfinite(array).all():
+                raise _no_prior(f"{name} is no {list(shape)} of finite numbers")
+        if not (self.identity[:, 1] > 0).all() or not (self.expression[:, 1] > 0).all():
+            raise _no_prior("a standard deviation is not positive")
+
+
+def _no_prior(message: str) -> FacewrightError:
+    return FacewrightError(ErrorCode.INTERNAL, message, "the stage before failed on this photo; report it")

@@ -28,13 +28,13 @@ from facewright.photo.face_detection import FaceDetection
 from facewright.photo.face_networks import FaceNetworks
 from facewright.photo.face_proportions import too_flat
 from facewright.photo.landmark_crop import (
-    MESH_COUNT,
     FaceView,
     sample_view,
     view_from_box,
     view_from_landmarks,
 )
 from facewright.photo.photo import Photo
+from facewright.pipelines.tensors import MESH_COUNT
 
 F64 = npt.NDArray[np.float64]
 

@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from facewright.photo.face_detection import FaceDetection, faces_in_square
 from facewright.photo.face_extent import EDGES
 from facewright.photo.face_networks import FaceNetworks
-from facewright.photo.landmark_crop import MESH_COUNT, sample_view, view_from_box, view_from_landmarks
+from facewright.photo.landmark_crop import sample_view, view_from_box, view_from_landmarks
+from facewright.pipelines.tensors import MESH_COUNT
 
 F64 = npt.NDArray[np.float64]
 

@@ -11,14 +11,13 @@ from PIL import Image
 
 from facewright.core.arrays import Floats
 from facewright.photo.colour_profile import ColourTransform, to_srgb
-from facewright.pipelines.tensors import LANDMARK_INPUT_SIZE
+from facewright.pipelines.tensors import LANDMARK_INPUT_SIZE, MESH_COUNT
 
 F64 = npt.NDArray[np.float64]
 
 #: Side of the view for a face of size 1 (the larger extent of its box, or of its landmarks).
 VIEW_SCALE = 1.5
 #: Landmarks of the skin, the first; the irises follow and lie inside.
-MESH_COUNT = 468
 # Outer corners of the subject's right and left eye: the line that is horizontal in an upright view.
 _EYE_CORNERS = (33, 263)
 

@@ -11,13 +11,12 @@ from scipy.spatial import ConvexHull
 
 from facewright.photo.face_crop import OPAQUE, FaceCrop
 from facewright.photo.face_networks import FaceNetworks
-from facewright.pipelines.tensors import PERSON_MASK
+from facewright.pipelines.tensors import MESH_COUNT, PERSON_MASK
 
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
 
 _SIZE = PERSON_MASK.shape[0]
-_MESH_COUNT = 468  # the irises lie inside
 #: Below this share of the face the network has missed the person. Of 494 photos one had less (0.03), the next
 #: 0.95; of 24 crops that cut into the face, three.
 LEAST_AGREEMENT = 0.5
@@ -80,7 +79,7 @@ def find_person(crop: FaceCrop, landmarks: F64, networks: FaceNetworks) -> Found
 
 def _face_area(points: F64) -> npt.NDArray[np.bool_]:
     """The convex hull of the face's landmarks, cells of the mask."""
-    mesh = points[:_MESH_COUNT]
+    mesh = points[:MESH_COUNT]
     hull = mesh[ConvexHull(mesh).vertices]
     area = Image.new("L", (_SIZE, _SIZE))
     ImageDraw.Draw(area).polygon([(x, y) for x, y in hull - 0.5], fill=255)

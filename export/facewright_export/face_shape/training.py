@@ -42,11 +42,11 @@ HIDDEN: Final = (256, 128)
 STEPS: Final = 6000
 BATCH: Final = 128
 #: Shapes of which less is told than this (correlation with the truth) are left to the fit.
-LEAST_CORRELATION: Final = 0.45
+LEAST_CORRELATION: Final = 0.3
 #: Most that an output is raised to undo what a regression draws to the mean.
 LARGEST_GAIN: Final = 1.6
 #: Share of people without an expression in whom it must not be found.
-QUIET: Final = 0.95
+QUIET: Final = 0.98
 
 
 @dataclass(frozen=True)

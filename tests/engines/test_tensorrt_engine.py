@@ -130,10 +130,14 @@ def test_a_missing_plan_is_named(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_a_gpu_says_so(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_library(name: str) -> None:
+    load = tensorrt_plan.ctypes.CDLL
+
+    def no_driver(name: str, *mode: int) -> object:
+        if name.startswith("libdl"):  # what CuPy's own search for libraries begins with
+            return load(name, *mode)
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(tensorrt_plan.ctypes, "CDLL", no_library)
+    monkeypatch.setattr(tensorrt_plan.ctypes, "CDLL", no_driver)
     with pytest.raises(FacewrightError, match="no NVIDIA driver") as caught:
         compute_capability()
     assert "GPU machine that serves" in caught.value.hint
@@ -159,10 +163,13 @@ def gpu_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def _build(plan: Path, tensorrt: str) -> None:
-    plan.parent.mkdir(parents=True, exist_ok=True)
-    plan.write_bytes(b"plan")
-    network = hashlib.sha256(asset_path("face_landmarks.onnx").read_bytes()).hexdigest()
-    write_identity(plan, replace(IDENTITY, network="face_landmarks", tensorrt=tensorrt, onnx_sha256=network))
+    """The landmark network's plan at ``plan``, and the other open networks' of the pipelines."""
+    for name in ("face_landmarks", "face_shape"):
+        file = plan if name == "face_landmarks" else open_plan(name, "9.0")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"plan")
+        network = hashlib.sha256(asset_path(f"{name}.onnx").read_bytes()).hexdigest()
+        write_identity(file, replace(IDENTITY, network=name, tensorrt=tensorrt, onnx_sha256=network))
 
 
 def test_the_tensorrt_profile_serves_a_plan_that_fits(gpu_machine: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from facewright.pipelines.stages import SECTIONS, Network, Pipeline, Stage
 from facewright.pipelines.twin import (
     BAKE_TEXTURE,
     FACE_LANDMARKS,
+    FACE_SHAPE,
     FILE_OPTIONS,
     FIND_FACE,
     FIT_HEAD,
@@ -82,6 +83,7 @@ AVATAR_SHIFTED = Pipeline(
     (
         FIND_FACE,
         FACE_LANDMARKS,
+        FACE_SHAPE,
         FIT_HEAD.renamed({NEUTRAL_VERTICES: TWIN_VERTICES}),
         ENCODE,
         DECODE,

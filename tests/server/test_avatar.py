@@ -54,7 +54,7 @@ def test_an_avatar_has_everything(client: Client, photo: bytes) -> None:
     assert avatar.report["photo"]["width"] == 512
     spent = avatar.report["milliseconds"]
     stages = {step.split(".")[0] for step in spent}
-    assert stages == {"find_face", "face_landmarks", "fit_head", "bake_texture", "package_avatar"}
+    assert stages == {"find_face", "face_landmarks+face_shape", "fit_head", "bake_texture", "package_avatar"}
     assert all(milliseconds >= 0 for milliseconds in spent.values())
 
 

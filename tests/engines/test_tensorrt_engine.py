@@ -3,6 +3,7 @@ do."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import sys
@@ -132,9 +133,9 @@ def test_a_missing_plan_is_named(tmp_path: Path) -> None:
 def test_a_machine_without_a_gpu_says_so(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = tensorrt_plan.ctypes.CDLL
 
-    def no_driver(name: str, *mode: int) -> object:
+    def no_driver(name: str, mode: int = ctypes.DEFAULT_MODE) -> object:
         if name.startswith("libdl"):  # what CuPy's own search for libraries begins with
-            return load(name, *mode)
+            return load(name, mode)
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(tensorrt_plan.ctypes, "CDLL", no_driver)

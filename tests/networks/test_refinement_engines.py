@@ -91,11 +91,11 @@ def test_a_gradient_too_small_for_half_precision_comes_through_a_served_generato
 
 def test_plans_are_built_of_what_the_refinement_stages_serve() -> None:
     built = open_networks()
-    assert built.keys() == {"face_landmarks", *refinement_files(DEMO_NETWORKS)}
+    assert built.keys() == {"face_landmarks", "face_shape", *refinement_files(DEMO_NETWORKS)}
     path, metadata = built["generator_backward"]
     assert path == DEMO_NETWORKS / "generator_backward.onnx"
     # Its weights are stored in half precision, and cast before any layer reads them.
     assert metadata == NetworkMetadata("generator_backward", "fp32", (1, 8, 32))
     assert list(open_networks(["face_landmarks"])) == ["face_landmarks"]
-    with pytest.raises(Exception, match=r"no open network other \(there are: face_landmarks, generator_"):
+    with pytest.raises(Exception, match=r"no open network other \(there are: face_landmarks, face_shape, generator_"):
         open_networks(["other"])

@@ -97,5 +97,7 @@ def test_plans_are_built_of_what_the_refinement_stages_serve() -> None:
     # Its weights are stored in half precision, and cast before any layer reads them.
     assert metadata == NetworkMetadata("generator_backward", "fp32", (1, 8, 32))
     assert list(open_networks(["face_landmarks"])) == ["face_landmarks"]
-    with pytest.raises(Exception, match=r"no open network other \(there are: face_landmarks, face_shape, generator_"):
+    with pytest.raises(
+        Exception, match=r"no open network other \(there are: face_landmarks, face_shape, generator_"
+    ):
         open_networks(["other"])

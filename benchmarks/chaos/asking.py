@@ -17,6 +17,8 @@ import grpc.aio
 import numpy as np
 from tritonclient.grpc import service_pb2
 
+from facewright.pipelines.registry import pipeline
+
 PHOTO: Final = (Path(__file__).parents[2] / "tests" / "data" / "astronaut.jpg").read_bytes()
 INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 UNBOUNDED: Final = (
@@ -65,12 +67,16 @@ class Outcome(NamedTuple):
         return bool(self.code) and not self.refused
 
 
-def avatar_request(photo: bytes = PHOTO, model: str = "avatar_twin", **options: int) -> bytes:
-    """A serialised ``ModelInferRequest`` for GLB and report."""
+def avatar_request(
+    photo: bytes = PHOTO, model: str = "avatar_twin", straight: bool = False, **options: int
+) -> bytes:
+    """A serialised ``ModelInferRequest`` for GLB and report; one that goes ``straight`` to Triton asks for
+    what the door would add (`Pipeline.also_wanted`)."""
     request = service_pb2.ModelInferRequest(model_name=model)
     request.inputs.add(name="PHOTO", datatype="UINT8", shape=[1, len(photo)])
     request.raw_input_contents.append(photo)
-    for name in ("GLB", "REPORT"):
+    wanted = ("GLB", "REPORT")
+    for name in (*wanted, *(pipeline(model).also_wanted(wanted) if straight else ())):
         request.outputs.add(name=name)
     for name, value in options.items():
         request.parameters[name].int64_param = value

@@ -87,7 +87,7 @@ class _Busy(NamedTuple):
 
 
 async def _in_turns(door: str, server: int, effort: Effort) -> dict[str, Any]:
-    request, pairs, rounds = avatar_request(), effort.pick(60, 4), effort.pick(4, 1)
+    request, pairs, rounds = avatar_request(straight=True), effort.pick(60, 4), effort.pick(4, 1)
     async with Asker(door) as through, Asker(triton_socket(server)) as past:
         askers = (through, past)
         for asker in askers:
@@ -142,7 +142,7 @@ def _compared(through: Sequence[_Busy], past: Sequence[_Busy]) -> dict[str, floa
 
 async def _delayed(door: str, direct: str, pairs: int) -> float:
     """Seconds that a lone request takes longer through the door than past it, the median of pairs."""
-    request, differences = avatar_request(PHOTO), []
+    request, differences = avatar_request(PHOTO, straight=True), []
     async with Asker(door) as through, Asker(direct) as past:
         for _ in range(pairs):
             took = [(await _answered(asker, request)).took_s for asker in (through, past)]
@@ -154,7 +154,7 @@ async def _passed(
     doors: Mapping[str, tuple[subprocess.Popen[str], str]], rounds: int, count: int
 ) -> dict[str, Any]:
     """Both doors, each asked ``count`` times in each round."""
-    request = avatar_request(PHOTO)
+    request = avatar_request(PHOTO, straight=True)
     seconds, used = dict.fromkeys(doors, 0.0), dict.fromkeys(doors, 0.0)
     async with AsyncExitStack() as askers:
         asks = {}

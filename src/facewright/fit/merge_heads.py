@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from facewright.code.avatar_code import AvatarCode
 from facewright.core.errors import FacewrightError
 from facewright.fit.camera import Camera, nearest_rotation, pose_angles, similarity
-from facewright.fit.fit_head import HeadFitSettings, HeadFitter, checked_face, observed
+from facewright.fit.detected_face import checked_face, observed
+from facewright.fit.fit_head import HeadFitSettings, HeadFitter
 from facewright.fit.fit_info import PoseReport
 from facewright.fit.gauss_newton import Observation, Solution
 from facewright.fit.gaze import SeenIris, seen_irises

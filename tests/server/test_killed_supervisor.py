@@ -93,7 +93,8 @@ def kill_and_look(supervisor: Supervisor) -> None:
     assert eventually(lambda: not any(alive(pid) for pid in processes), 20)
     # One that was about to be started when its parent died ends a moment later.
     assert eventually(lambda: not supervisor.server_processes(), 20)
-    assert len(supervisor.folders()) == 2, "nobody was left to remove the gateway's and Triton's"
+    # Where Triton died first, its successor may have begun, with a folder of its own.
+    assert len(supervisor.folders()) >= 2, "nobody was left to remove the gateway's and Triton's"
     free_ports = ServerSettings(grpc_port=0, http_port=0, networks=Path("/nonexistent"))
     with pytest.raises(FacewrightError, match="holds no exported network"):
         Server(free_ports).start()

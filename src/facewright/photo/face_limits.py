@@ -71,6 +71,9 @@ class FaceLimits:
     blue: Annotated[Range, "ln", STUDIED] = (-1.75, 0.2)
     #: Below this, hue and its changes are those of a black-and-white photo.
     colourless: Annotated[float, "ln", STUDIED] = 0.02
+    #: Hues beside those that brightness explains: photos 0.10 and more, four of 293 0.07 and more; sepia,
+    #: blue and brown toning, also with noise, 0.06 at most.
+    toned: Annotated[float, "ln", STUDIED] = 0.066
 
 
 LIMITS: Final = FaceLimits()

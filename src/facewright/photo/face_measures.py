@@ -179,6 +179,19 @@ class MeasuredFace:
         return float(np.median(change.sum(axis=0)[inside])) if inside.any() else 0.0
 
     @cached_property
+    def own_colours(self) -> float:
+        """How far hues (ln R/G, ln B/G) are from what brightness alone says of them, rms over the face's
+        cells: a toned picture has one colour for each brightness, skin beside lips and eyes has several.
+        """
+        cell = _CELL_PX
+        rows, columns = self.cells.shape[1:]
+        inside = self.face[cell // 2 :: cell, cell // 2 :: cell][:rows, :columns]
+        hues = np.stack(hues_of(self.cells[:, inside]), axis=1)
+        bases = np.vander(np.tensordot(LUMINANCE, self.cells[:, inside], 1) / 255, 4)
+        residual = hues - bases @ np.linalg.lstsq(bases, hues, rcond=None)[0]
+        return float(np.sqrt((residual**2).sum(axis=1).mean()))
+
+    @cached_property
     def relief(self) -> float:
         """Mean curvature of brightness where it is least, of the contrast; light that falls off adds none."""
         cell, step = _CELL_PX, _RELIEF_CELLS

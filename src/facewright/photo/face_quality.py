@@ -173,6 +173,11 @@ def _faults_of_light(face: MeasuredFace, pixelated: bool) -> list[str]:
 def _faults_of_colour(face: MeasuredFace) -> list[str]:
     if face.colourless:
         return ["The photo has no colours: skin, hair and eyes of the avatar are grey."]
+    if face.own_colours < LIMITS.toned and face.contrast >= LIMITS.low_contrast:
+        return [
+            "The photo is toned or faded, as sepia and old prints are: skin, lips, hair and eyes of the "
+            "avatar have its one tone."
+        ]
     in_range = [
         low < hue < high for hue, (low, high) in zip(face.hue, (LIMITS.red, LIMITS.blue), strict=True)
     ]

@@ -32,7 +32,6 @@ from facewright.photo.face_quality import check_face
 from facewright.photo.landmark_crop import sample_view, view_from_landmarks
 from facewright.photo.person_mask import find_person
 from facewright.photo.photo import Photo, decode_photo
-from facewright.photo.photo_damage import jpeg_damage
 from facewright.photo.photo_info import PhotoInfo
 from facewright_client.contract import ErrorCode
 
@@ -90,7 +89,7 @@ def find_face(
     clock = LapClock(between_steps)
     decoded = decode_photo(photo)
     clock.lap("decode")
-    with _causes_named(photo, decoded):
+    with _causes_named(decoded):
         faces, main = _faces(decoded, networks)
     index = _index(faces, main, face_index)
     face = faces[index]
@@ -109,7 +108,7 @@ def find_face(
     clock.lap("crop")
     in_view = _moved(face.landmarks, np.linalg.inv(view.to_image()))
     seen = seen_in_view(crop, landmark_to_crop, landmark_input.shape[-1])
-    with _causes_named(photo, decoded), _others_named(len(faces)):
+    with _causes_named(decoded), _others_named(len(faces)):
         guessed = check_extent(seen, in_view, face.landmarks, (decoded.width, decoded.height))
         if guessed and crop.opacity is not None:
             # No cut-out: the photo ends where its opaque part does.
@@ -154,21 +153,12 @@ def find_face(
 
 
 @contextmanager
-def _causes_named(photo: bytes, decoded: Photo) -> Iterator[None]:
+def _causes_named(decoded: Photo) -> Iterator[None]:
     """Where a face is refused, say what of the file may be the cause."""
     try:
         yield
     except FacewrightError as error:
-        if error.code not in _OF_THE_PHOTO:
-            raise
-        if damage := jpeg_damage(photo):
-            raise FacewrightError(
-                ErrorCode.BAD_PHOTO,
-                f"the photo ({len(photo)} bytes) is a damaged JPEG picture: {damage}; what is left of "
-                "it shows no usable face",
-                "send it again, as binary; where it is damaged at its source, send another copy",
-            ) from error
-        if decoded.looked_at:
+        if decoded.looked_at and error.code in _OF_THE_PHOTO:
             error.hint += (
                 f"; only {decoded.looked_at} is looked at: save another one as JPEG or PNG and send that"
             )

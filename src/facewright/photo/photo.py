@@ -27,7 +27,7 @@ from facewright.photo.declared_colours import declared_profile
 from facewright.photo.file_kind import PhotoFormat, is_sequence, other_kind, photo_format
 from facewright.photo.heic_decoder import open_heic
 from facewright.photo.heif_structure import HeifHeader, read_heif_header
-from facewright.photo.photo_damage import changed_by_text_transfer, zero_hole
+from facewright.photo.photo_damage import changed_by_text_transfer, jpeg_damage
 from facewright.photo.photo_structure import check_structure
 from facewright_client.contract import MAX_PHOTO_BYTES, PHOTO_FORMATS, ErrorCode
 
@@ -150,12 +150,11 @@ def decode_photo(photo: bytes, enough_side: int = 1536, reduction: int | None = 
     size = (heif.width, heif.height) if heif else check_structure(photo)
     if size is not None:
         _check_size(*size)
-    if kind == "JPEG" and (hole := zero_hole(photo)):
-        place, length = hole
+    # Who asks for a reduction has decoded it before.
+    if kind == "JPEG" and reduction is None and (damage := jpeg_damage(photo)):
         raise FacewrightError(
             ErrorCode.BAD_PHOTO,
-            f"the photo ({len(photo)} bytes) is a damaged JPEG picture: {length} bytes from byte {place} on "
-            "are all zero, where it should have codes",
+            f"the photo ({len(photo)} bytes) is a damaged JPEG picture: {damage}",
             "send it again, as binary; where it is damaged at its source, send another copy",
         )
     try:

@@ -211,3 +211,15 @@ def test_where_a_face_is_refused_the_file_may_be_the_cause(
     with pytest.raises(FacewrightError, match="no face in the photo") as caught:
         find_face(animation, networks)
     assert "only the first of the 2 frames of this animation is looked at" in caught.value.hint
+
+
+@pytest.mark.parametrize("shift", [0, 6, 12])
+@pytest.mark.parametrize("turned", [False, True])
+def test_frames_of_interlaced_video_are_told(
+    shift: int, turned: bool, astronaut: Image.Image, networks: FaceNetworks
+) -> None:
+    rows = np.array(astronaut)
+    rows[1::2] = np.roll(rows[1::2], shift, axis=1)
+    frame = Image.fromarray(rows)
+    warnings = " ".join(found_in(frame.rotate(90) if turned else frame, networks).info.warnings)
+    assert ("interlaced" in warnings) == bool(shift)

@@ -66,8 +66,9 @@ class FaceLimits:
     #: How much darker an eye and its lashes are than the skin below, the less dark one: photos -0.14 and more
     #: (sunglasses), negatives -0.27 at most.
     negative: Annotated[float, "of the contrast", STUDIED] = -0.22
-    #: Median hue of the skin, ln(R/G) and ln(B/G) of linear light: all complexions under all ordinary lights.
-    red: Annotated[Range, "ln", STUDIED] = (0.03, 1.45)
+    #: Median hue of the skin, ln(R/G) and ln(B/G) of linear light: all complexions under all ordinary lights;
+    #: 2 % of photos, in warm light, are redder.
+    red: Annotated[Range, "ln", STUDIED] = (0.03, 1.12)
     blue: Annotated[Range, "ln", STUDIED] = (-1.75, 0.2)
     #: Below this, hue and its changes are those of a black-and-white photo.
     colourless: Annotated[float, "ln", STUDIED] = 0.02

@@ -29,6 +29,7 @@ from facewright.photo.face_extent import check_extent, listed, seen_in_view
 from facewright.photo.face_networks import FaceNetworks
 from facewright.photo.face_proportions import check_proportions, extreme_shape
 from facewright.photo.face_quality import check_face
+from facewright.photo.interlacing import interlaced
 from facewright.photo.landmark_crop import sample_view, view_from_landmarks
 from facewright.photo.person_mask import find_person
 from facewright.photo.photo import Photo, decode_photo
@@ -135,6 +136,7 @@ def find_face(
             *decoded.warnings,
             *_choice_warning(len(faces), index, face_index),
             *_warnings(face, pupil_distance, frame.quarter_turns),
+            *_rows_warning(decoded, face.box),
             *guessed,
             *squeezed,
             *faults,
@@ -300,6 +302,15 @@ def _warnings(face: ConfirmedFace, pupil_distance: float, quarter_turns: int) ->
     if face.score < 0.9:
         warnings.append(f"The network is unsure of this face (score {face.score:.2f}).")
     return warnings
+
+
+def _rows_warning(decoded: Photo, box: F64) -> list[str]:
+    if decoded.reduction > 1 or not interlaced(decoded.image, box):
+        return []
+    return [
+        "Every second row of the photo is shifted, as in a frame of interlaced video: outlines are doubled. "
+        "Deinterlace it, or send a still."
+    ]
 
 
 def _moved(points: F64, transform: npt.NDArray[np.floating]) -> F64:

@@ -52,20 +52,22 @@ FACE_SHAPE: Final = Network(
     expected_s=0.003,
     weights=(Weights("face_shape.onnx", "Apache-2.0"),),
 )
+#: All that a fit is given of one photo: what `fit_head` takes, and what a code keeps to fit again.
+OBSERVED: Final = (
+    tensors.NETWORK_LANDMARKS,
+    tensors.FACE_SCORE,
+    tensors.IDENTITY_PRIOR,
+    tensors.EXPRESSION_PRIOR,
+    tensors.LANDMARK_BIAS,
+    tensors.SHAPE_DISTANCE,
+    tensors.LANDMARK_TO_CROP,
+    tensors.CROP_TO_PHOTO,
+    tensors.PERSON_MASK,
+    tensors.PHOTO_INFO,
+)
 FIT_HEAD: Final = Stage(
     "fit_head",
-    (
-        tensors.NETWORK_LANDMARKS,
-        tensors.FACE_SCORE,
-        tensors.IDENTITY_PRIOR,
-        tensors.EXPRESSION_PRIOR,
-        tensors.LANDMARK_BIAS,
-        tensors.SHAPE_DISTANCE,
-        tensors.LANDMARK_TO_CROP,
-        tensors.CROP_TO_PHOTO,
-        tensors.PERSON_MASK,
-        tensors.PHOTO_INFO,
-    ),
+    OBSERVED,
     (
         contract.LANDMARKS,
         contract.IDENTITY,
@@ -112,16 +114,7 @@ PACKAGE_AVATAR: Final = Stage(
 WRITE_CODE: Final = Stage(
     "write_code",
     (
-        tensors.NETWORK_LANDMARKS,
-        tensors.FACE_SCORE,
-        tensors.IDENTITY_PRIOR,
-        tensors.EXPRESSION_PRIOR,
-        tensors.LANDMARK_BIAS,
-        tensors.SHAPE_DISTANCE,
-        tensors.LANDMARK_TO_CROP,
-        tensors.CROP_TO_PHOTO,
-        tensors.PERSON_MASK,
-        tensors.PHOTO_INFO,
+        *OBSERVED,
         contract.IDENTITY,
         contract.EXPRESSION,
         contract.EYE_ROTATION,

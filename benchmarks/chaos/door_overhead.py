@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks.chaos.asking import PHOTO, Asker, Outcome, avatar_request
 from benchmarks.chaos.row import Effort, Finding
-from benchmarks.chaos.scripted_triton import ANSWER_BYTES
 from benchmarks.chaos.server_processes import memory, triton_socket
 from benchmarks.process_tree import own_processor_seconds, processor_seconds
 from benchmarks.serving.load import Request, closed_loop
@@ -26,11 +25,16 @@ _MOST_MS: Final = 3.0
 _MOST_SHARE: Final = 0.02
 _IDLE_MB: Final = 90.0
 _PER_SECOND: Final = 800.0
+#: Of the row's goal, and of an avatar's file.
+_ANSWER_BYTES: Final = 100_000
+_AVATAR_BYTES: Final = 3_300_000
 _KEEPS_BUSY: Final = 4
 _IN_FLIGHT: Final = 16
 _IDLE_S: Final = 5.0
 #: Modules of this folder: the gateway, and a door that costs as little as one can.
 _DOORS: Final = ("lone_gateway", "bare_door")
+#: Those by name: the process, and its port.
+_Doors = Mapping[str, tuple[subprocess.Popen[str], str]]
 
 
 def door_latency(effort: Effort) -> Finding:
@@ -50,26 +54,38 @@ def door_latency(effort: Effort) -> Finding:
 
 
 def pass_through(effort: Effort) -> Finding:
-    """Requests of a photo's size and answers of 100 kB, with nothing behind that would take time.
+    """Requests of a photo's size, answers of 100 kB and of an avatar's size, with nothing behind that would
+    take time.
 
     In turns with a door that only passes them on: what the machine does at the same time is in both.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="facewright-benchmark-") as folder, ExitStack() as started:
-        triton = Path(folder) / "triton"
-        started.enter_context(_process("scripted_triton", triton, cores[-1]))
-        doors = {name: started.enter_context(_process(name, triton, cores[0])) for name in _DOORS}
+    with _doors(_ANSWER_BYTES) as (triton, doors):
         figures = asyncio.run(_passed(doors, effort.pick(8, 2), effort.pick(500, 200)))
         url = f"127.0.0.1:{doors[_DOORS[0]][1]}"
         more_s = asyncio.run(_delayed(url, f"unix:{triton}", effort.pick(400, 60)))
-    figures["more_ms"] = round(1e3 * more_s, 2)
+    figures["answer_bytes"], figures["more_ms"] = _ANSWER_BYTES, round(1e3 * more_s, 2)
+    with _doors(_AVATAR_BYTES) as (_, doors):
+        avatars = asyncio.run(_passed(doors, effort.pick(8, 2), effort.pick(100, 20)))
+    figures["avatars"] = {"answer_bytes": _AVATAR_BYTES, **avatars}
     said = (
         f"{figures['per_second']:.0f} a second, the load generator and the scripted Triton on another core; "
         f"{figures['processor_ms']:.2f} ms of processor time each: a core passes "
         f"{figures['limit_per_second']:.0f} a second; passing bytes on and nothing else takes "
-        f"{figures['bare_processor_ms']:.2f} ms; a lone request takes {figures['more_ms']:.1f} ms more"
+        f"{figures['bare_processor_ms']:.2f} ms; a lone request takes {figures['more_ms']:.1f} ms more; "
+        f"answers of {_AVATAR_BYTES / 1e6:.1f} MB take {avatars['processor_ms']:.1f} ms, passed on and "
+        f"nothing else {avatars['bare_processor_ms']:.1f} ms"
     )
     return Finding(said, figures["limit_per_second"] >= _PER_SECOND, figures)
+
+
+@contextmanager
+def _doors(answer_bytes: int) -> Iterator[tuple[Path, _Doors]]:
+    """A scripted Triton on the last core and both doors on the first: its socket, and what was started."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(prefix="facewright-benchmark-") as folder, ExitStack() as started:
+        triton = Path(folder) / "triton"
+        started.enter_context(_process(cores[-1], "scripted_triton", triton, str(answer_bytes)))
+        yield triton, {name: started.enter_context(_process(cores[0], name, triton)) for name in _DOORS}
 
 
 class _Busy(NamedTuple):
@@ -150,9 +166,7 @@ async def _delayed(door: str, direct: str, pairs: int) -> float:
     return median(differences)
 
 
-async def _passed(
-    doors: Mapping[str, tuple[subprocess.Popen[str], str]], rounds: int, count: int
-) -> dict[str, Any]:
+async def _passed(doors: _Doors, rounds: int, count: int) -> dict[str, Any]:
     """Both doors, each asked ``count`` times in each round."""
     request = avatar_request(PHOTO, straight=True)
     seconds, used = dict.fromkeys(doors, 0.0), dict.fromkeys(doors, 0.0)
@@ -161,7 +175,7 @@ async def _passed(
         for name, (_, port) in doors.items():
             asker = await askers.enter_async_context(Asker(f"127.0.0.1:{port}"))
             asks[name] = partial(_answered, asker, request)
-            await closed_loop(asks[name], _IN_FLIGHT, 200)
+            await closed_loop(asks[name], _IN_FLIGHT, max(count // 2, _IN_FLIGHT))
         for turn in range(rounds):
             for name in _DOORS if turn % 2 else _DOORS[::-1]:
                 before = processor_seconds(doors[name][0].pid)
@@ -172,7 +186,6 @@ async def _passed(
     return {
         "requests": requests,
         "request_bytes": len(request),
-        "answer_bytes": ANSWER_BYTES,
         "in_flight": _IN_FLIGHT,
         "per_second": round(requests / seconds[ours], 1),
         "processor_ms": round(1e3 * used[ours] / requests, 3),
@@ -190,9 +203,11 @@ async def _answered(asker: Asker, request: bytes) -> Outcome:
 
 
 @contextmanager
-def _process(module: str, socket: Path, core: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _process(
+    core: int, module: str, socket: Path, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A module of this folder in a process on one core, and what it says when it serves."""
-    command = [sys.executable, "-m", f"benchmarks.chaos.{module}", str(socket)]
+    command = [sys.executable, "-m", f"benchmarks.chaos.{module}", str(socket), *arguments]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

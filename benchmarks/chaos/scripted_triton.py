@@ -1,6 +1,7 @@
-"""A Triton that answers at once with 100 kB, in a process of its own: what the gateway costs, without stages.
+"""A Triton that answers at once with so many bytes, in a process of its own: what the gateway costs, without
+stages.
 
-python -m benchmarks.chaos.scripted_triton SOCKET
+python -m benchmarks.chaos.scripted_triton SOCKET BYTES
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -16,16 +17,14 @@ from tritonclient.grpc import service_pb2
 
 from benchmarks.chaos.asking import INFER, UNBOUNDED
 
-ANSWER_BYTES: Final = 100_000
-
 
 class _Answers(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped package
     """Takes and gives bytes, so that it costs little of the core that it shares."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         answer = service_pb2.ModelInferResponse(model_name="avatar_twin")
-        answer.outputs.add(name="GLB", datatype="UINT8", shape=[1, ANSWER_BYTES])
-        answer.raw_output_contents.append(bytes(ANSWER_BYTES))
+        answer.outputs.add(name="GLB", datatype="UINT8", shape=[1, size])
+        answer.raw_output_contents.append(bytes(size))
         self._answer: bytes = answer.SerializeToString()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -36,9 +35,9 @@ class _Answers(grpc.GenericRpcHandler):  # type: ignore[misc]  # of an untyped p
         return self._answer
 
 
-async def _serve(socket: Path) -> None:
+async def _serve(socket: Path, size: int) -> None:
     server = grpc.aio.server(options=UNBOUNDED)
-    server.add_generic_rpc_handlers((_Answers(),))
+    server.add_generic_rpc_handlers((_Answers(size),))
     server.add_insecure_port(f"unix:{socket}")
     await server.start()
     print("ready", flush=True)
@@ -46,4 +45,4 @@ async def _serve(socket: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1])))
+    asyncio.run(_serve(Path(sys.argv[1]), int(sys.argv[2])))

@@ -16,6 +16,7 @@ from facewright.cli.messages import reason, say
 from facewright.cli.photo_failure import photo_failure
 from facewright_client import (
     AsyncClient,
+    Avatar,
     BadRequestError,
     Connection,
     FacewrightClientError,
@@ -157,6 +158,8 @@ class _Creation:
         progress.made += 1
         for warning in avatar.warnings:
             progress.say(f"{f'{photo}: ' if progress.many else ''}warning: {warning}")
+        if agreement := _agreement(target, avatar, len(photos)):
+            progress.say(agreement)
         if not progress.many:
             progress.say(f"wrote {', '.join(map(str, written))}")
 
@@ -188,6 +191,26 @@ class _Creation:
         else:
             self._given_up = True
             self._progress.say(line)
+
+
+def _agreement(target: Path, avatar: Avatar, files: int) -> str:
+    """What is said of a merge, "" where there was none: of whom its photos are is the caller's to know.
+
+    Args:
+        target: the avatar's file.
+        avatar: whose report says how alike its photos are.
+        files: that it was made of; one may hold several codes.
+    """
+    merged = avatar.report.get("merge", {}).get("photos", ())
+    likeness = [f"{photo['likeness']:.2f}" for photo in merged if "likeness" in photo]
+    photos = max(files, len(likeness))
+    if photos < 2:
+        return ""
+    said = f"{target} is made of {photos} photos, which should all be of one person"
+    if len(likeness) < 2:
+        return said
+    alike = f"{', '.join(likeness[:-1])} and {likeness[-1]}"
+    return f"{said}: alike by {alike} (1: the same face; half of strangers are below 0.2)"
 
 
 def _room(error: OSError) -> str:

@@ -22,9 +22,8 @@ from facewright.code.avatar_code import ARRAYS, AvatarCode, CodeArray, Origin, i
 from facewright.core.errors import FacewrightError
 from facewright.core.file_kind import kind_of, photo_format, written_as_text
 from facewright.pipelines.tensors import CODE_TEXTURE_SIZES
-from facewright_client.contract import MAX_CODE_BYTES, MAX_CODES, ErrorCode
+from facewright_client.contract import CODE_MAGIC, MAX_CODE_BYTES, MAX_CODES, ErrorCode
 
-MAGIC: Final = b"FWCODE\r\n"
 VERSION: Final = 1
 #: Magic, version, sections, length of all, head; then the digest of all but itself.
 _HEADER: Final = struct.Struct("<8sHHI32s")
@@ -60,7 +59,7 @@ def written_code(code: AvatarCode) -> bytes:
         raise FacewrightError(
             ErrorCode.INTERNAL, f"the code has {length} bytes", f"at most {MAX_CODE_BYTES} are allowed"
         )
-    header = _HEADER.pack(MAGIC, VERSION, len(packed), length, bytes.fromhex(code.head_sha256))
+    header = _HEADER.pack(CODE_MAGIC, VERSION, len(packed), length, bytes.fromhex(code.head_sha256))
     return header + hashlib.sha256(header + body).digest() + body
 
 
@@ -136,7 +135,7 @@ class _Reader:
 
     def other_kind(self, content: bytes) -> FacewrightError:
         """The refusal of what does not begin as a code, which names what it is."""
-        if content.startswith(MAGIC.rstrip()):
+        if content.startswith(CODE_MAGIC.rstrip()):
             return self.bad(
                 "is a Facewright code that was damaged by a transfer as text", "send it again, as binary"
             )
@@ -155,7 +154,7 @@ class _Reader:
         if len(content) < _HEADER.size:
             raise self.bad(f"has {len(content)} bytes, fewer than a header")
         magic, version, _, length, _ = _HEADER.unpack_from(content)
-        if magic != MAGIC:
+        if magic != CODE_MAGIC:
             raise self.other_kind(bytes(content))
         if version != VERSION:
             raise self.bad(

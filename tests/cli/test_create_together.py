@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -34,11 +35,12 @@ def test_photos_of_one_person_become_one_file(scripted: tuple[Scripted, str], sa
 
 
 def test_how_alike_the_photos_are_is_said(scripted: tuple[Scripted, str], say: Say) -> None:
-    scripted[0].contents["REPORT"] = b'{"merge": {"photos": [{"likeness": 0.534}, {"likeness": 0.1}]}}'
+    photos = [{"likeness": likeness} for likeness in (0.534, 0.41, 0.1)]
+    scripted[0].contents["REPORT"] = json.dumps({"merge": {"photos": photos}}).encode()
     said = say(f"create me.jpg you.jpg --together -o one.glb --server {scripted[1]}")[1]
     assert said.splitlines()[0] == (
-        "one.glb is made of 2 photos, which should all be of one person: alike by 0.53 and 0.10 "
-        "(1: the same face; half of strangers are below 0.2)"
+        "one.glb is made of 3 photos, which should all be of one person: alike by 0.53, 0.41 and "
+        "0.10 (1: the same; half of one person's are above 0.5, half of strangers' below 0.2)"
     )
 
 

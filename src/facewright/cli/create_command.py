@@ -7,6 +7,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from facewright.cli.batch import Batch
 from facewright.cli.batch_output import prepare_output, write_avatar
@@ -27,6 +28,8 @@ from facewright_client import (
 from facewright_client._photo_file import check_photo_file, photo_bytes
 from facewright_client._whole_file import make_folder_first
 
+#: What the likeness of a merge's photos says: docs/avatar_code.md.
+_ALIKE: Final = "(1: the same; half of one person's are above 0.5, half of strangers' below 0.2)"
 _Tell = Callable[[str], None]
 
 
@@ -209,8 +212,9 @@ def _agreement(target: Path, avatar: Avatar, files: int) -> str:
     said = f"{target} is made of {photos} photos, which should all be of one person"
     if len(likeness) < 2:
         return said
-    alike = f"{', '.join(likeness[:-1])} and {likeness[-1]}"
-    return f"{said}: alike by {alike} (1: the same face; half of strangers are below 0.2)"
+    # Of two photos it is the same number twice.
+    alike = likeness[0] if len(likeness) == 2 else f"{', '.join(likeness[:-1])} and {likeness[-1]}"
+    return f"{said}: alike by {alike} {_ALIKE}"
 
 
 def _room(error: OSError) -> str:

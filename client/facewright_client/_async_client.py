@@ -19,7 +19,7 @@ from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection, connection_of
 from facewright_client._errors import CancelledError, ClientClosedError, FacewrightClientError, of_photo
 from facewright_client._pending import AsyncPendingAvatar
-from facewright_client._photo_file import Photo, Photos, photo_bytes, several
+from facewright_client._photo_file import Photo, Photos, is_code, numbered, photo_bytes, several
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
 
@@ -58,7 +58,7 @@ class AsyncClient:
     async def create(
         self,
         photo: Photos,
-        pipeline: str = "avatar_twin",
+        pipeline: str = contract.AVATAR_PIPELINE,
         preview: bool = False,
         timeout_s: float | None = None,
         progress: Callable[[str], None] | None = None,
@@ -74,26 +74,29 @@ class AsyncClient:
         if photos is None:
             request = self._request(pipeline, timeout_s)
             content = await _content(photo)  # type: ignore[arg-type]  # no list
-            return await self._made(
-                request,
-                lambda: _wire.create_arguments(content, pipeline, preview, code, options),
-                _wire.avatar_from,
-                progress,
-            )
+            if not is_code(content):
+                return await self._made(
+                    request,
+                    lambda: _wire.create_arguments(content, pipeline, preview, code, options),
+                    _wire.avatar_from,
+                    progress,
+                )
+            photos = [content]
         allowed_s = self._connection.seconds_for(timeout_s)
         until = time.monotonic() + allowed_s
+        contents = [await asyncio.to_thread(numbered, one, number) for number, one in enumerate(photos, 1)]
+        of_codes = all(map(is_code, contents))
+        merging = _wire.options_of_codes(pipeline, options) if of_codes else _wire.merge_options(options)
         making = [
             asyncio.create_task(self._code(one, number, pipeline, allowed_s, progress, options))
-            for number, one in enumerate(photos, 1)
+            for number, one in enumerate(contents, 1)
         ]
         try:
             codes = await asyncio.gather(*making)
         finally:  # the others' work is in vain where one fails
             for task in making:
                 task.cancel()
-        merged = await self.merge(
-            codes, preview, max(until - time.monotonic(), 0.001), progress, **_wire.merge_options(options)
-        )
+        merged = await self.merge(codes, preview, max(until - time.monotonic(), 0.001), progress, **merging)
         return replace(merged, code=b"".join(codes)) if code else merged
 
     async def merge(
@@ -117,7 +120,7 @@ class AsyncClient:
     async def submit(
         self,
         photo: Photo,
-        pipeline: str = "avatar_twin",
+        pipeline: str = contract.AVATAR_PIPELINE,
         preview: bool = False,
         timeout_s: float | None = None,
         code: bool = False,
@@ -158,7 +161,7 @@ class AsyncClient:
             except InferenceServerException as failure:
                 raise await asyncio.to_thread(request.failed, failure) from None
 
-    async def ready(self, pipeline: str = "avatar_twin") -> bool:
+    async def ready(self, pipeline: str = contract.AVATAR_PIPELINE) -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""
         try:
             return bool(await self._triton.is_model_ready(pipeline, client_timeout=_wire.SHORT_S))
@@ -209,20 +212,21 @@ class AsyncClient:
 
     async def _code(
         self,
-        photo: Photo,
+        photo: bytes,
         number: int,
         pipeline: str,
         timeout_s: float,
         progress: Callable[[str], None] | None,
         options: Mapping[str, _wire.OptionValue],
     ) -> bytes:
-        """The code of one of several photos; its errors say which it is."""
+        """The code of one of several photos, which may be one; its errors say which it is."""
+        if is_code(photo):
+            return photo
         try:
             request = self._request(pipeline, timeout_s)
-            content = await _content(photo)
             return await self._made(
                 request,
-                lambda: _wire.code_arguments(content, pipeline, options),
+                lambda: _wire.code_arguments(photo, pipeline, options),
                 _wire.code_from,
                 progress,
             )

@@ -18,7 +18,7 @@ from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection, connection_of
 from facewright_client._errors import ClientClosedError, FacewrightClientError, of_photo
 from facewright_client._pending import PendingAvatar
-from facewright_client._photo_file import Photo, Photos, photo_bytes, several
+from facewright_client._photo_file import Photo, Photos, is_code, numbered, photo_bytes, several
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
 
@@ -54,7 +54,7 @@ class Client:
     def create(
         self,
         photo: Photos,
-        pipeline: str = "avatar_twin",
+        pipeline: str = contract.AVATAR_PIPELINE,
         preview: bool = False,
         timeout_s: float | None = None,
         progress: Callable[[str], None] | None = None,
@@ -65,7 +65,8 @@ class Client:
 
         Args:
             photo: encoded bytes (`contract.PHOTO_FORMATS`; a bytearray or any buffer of bytes, too), or the
-                path of such a file; or a list of up to eight photos of the same person, who are merged.
+                path of such a file; or a list of up to eight photos of the same person, who are merged. A
+                code (`Avatar.code`, or its file) may stand in a photo's place.
             pipeline: the ensemble.
             preview: also render the preview sheet (adds time).
             timeout_s: longest time, retries included; the connection's by default.
@@ -85,20 +86,23 @@ class Client:
         if photos is None:
             request = self._request(pipeline, timeout_s)
             content = photo_bytes(photo)  # type: ignore[arg-type]  # no list
-            return self._made(
-                request,
-                lambda: _wire.create_arguments(content, pipeline, preview, code, options),
-                _wire.avatar_from,
-                progress,
-            )
+            if not is_code(content):
+                return self._made(
+                    request,
+                    lambda: _wire.create_arguments(content, pipeline, preview, code, options),
+                    _wire.avatar_from,
+                    progress,
+                )
+            photos = [content]
         until = time.monotonic() + self._connection.seconds_for(timeout_s)
+        contents = [numbered(one, number) for number, one in enumerate(photos, 1)]
+        of_codes = all(map(is_code, contents))
+        merging = _wire.options_of_codes(pipeline, options) if of_codes else _wire.merge_options(options)
         codes = [
             self._code(one, number, pipeline, until - time.monotonic(), progress, options)
-            for number, one in enumerate(photos, 1)
+            for number, one in enumerate(contents, 1)
         ]
-        merged = self.merge(
-            codes, preview, max(until - time.monotonic(), 0.001), progress, **_wire.merge_options(options)
-        )
+        merged = self.merge(codes, preview, max(until - time.monotonic(), 0.001), progress, **merging)
         return replace(merged, code=b"".join(codes)) if code else merged
 
     def merge(
@@ -132,7 +136,7 @@ class Client:
     def submit(
         self,
         photo: Photo,
-        pipeline: str = "avatar_twin",
+        pipeline: str = contract.AVATAR_PIPELINE,
         preview: bool = False,
         timeout_s: float | None = None,
         code: bool = False,
@@ -182,7 +186,7 @@ class Client:
             except InferenceServerException as failure:
                 raise request.failed(failure) from None
 
-    def ready(self, pipeline: str = "avatar_twin") -> bool:
+    def ready(self, pipeline: str = contract.AVATAR_PIPELINE) -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""
         try:
             return bool(self._triton.is_model_ready(pipeline, client_timeout=_wire.SHORT_S))
@@ -236,20 +240,21 @@ class Client:
 
     def _code(
         self,
-        photo: Photo,
+        photo: bytes,
         number: int,
         pipeline: str,
         timeout_s: float,
         progress: Callable[[str], None] | None,
         options: Mapping[str, _wire.OptionValue],
     ) -> bytes:
-        """The code of one of several photos; its errors say which it is."""
+        """The code of one of several photos, which may be one; its errors say which it is."""
+        if is_code(photo):
+            return photo
         try:
             request = self._request(pipeline, max(timeout_s, 0.001))
-            content = photo_bytes(photo)
             return self._made(
                 request,
-                lambda: _wire.code_arguments(content, pipeline, options),
+                lambda: _wire.code_arguments(photo, pipeline, options),
                 _wire.code_from,
                 progress,
             )

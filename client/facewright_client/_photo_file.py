@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from facewright_client import contract
-from facewright_client._errors import BadPhotoError, PhotoTooLargeError
+from facewright_client._errors import BadPhotoError, FacewrightClientError, PhotoTooLargeError, of_photo
 from facewright_client._whole_file import check_name
 
 Photo = bytes | bytearray | memoryview | str | os.PathLike[str]
-#: One photo, or a list or tuple of several of one person.
+#: One photo, or a list or tuple of several of one person; codes, too, in a photo's place.
 Photos = Photo | Sequence[Photo]
 
 _URL: Final = re.compile(r"(https?|ftps?|file|data|s3|gs|blob):", re.IGNORECASE)
@@ -44,6 +44,19 @@ def photo_bytes(photo: Photo) -> bytes:
     content = _encoded(photo)
     _check_size(len(content))
     return content
+
+
+def numbered(photo: Photo, number: int) -> bytes:
+    """`photo_bytes` of one of several photos; its errors say which it is."""
+    try:
+        return photo_bytes(photo)
+    except FacewrightClientError as error:
+        raise of_photo(error, number) from None
+
+
+def is_code(content: bytes) -> bool:
+    """Whether what was given for a photo is a code, or several one after the other."""
+    return content.startswith(contract.CODE_MAGIC)
 
 
 def several(photos: Photos) -> list[Photo] | None:

@@ -71,6 +71,24 @@ def merge_options(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
     return {name: value for name, value in options.items() if name in kept}
 
 
+def options_of_codes(pipeline: str, options: Mapping[str, OptionValue]) -> Mapping[str, OptionValue]:
+    """The options of an avatar that is made of codes alone.
+
+    Raises:
+        BadOptionError: one, or the pipeline, is for photos.
+    """
+    taken = (*contract.MERGE_OPTIONS, "deadline_ms", "priority")
+    of_photos = [name for name in options if name not in taken]
+    if pipeline not in (contract.AVATAR_PIPELINE, contract.MERGE_PIPELINE):
+        of_photos.append("pipeline")
+    if of_photos:
+        raise BadOptionError(
+            f"a code takes no {' and no '.join(of_photos)}: its photo was measured before",
+            f"give the photo, or leave it out; a code takes {', '.join(taken)}",
+        )
+    return options
+
+
 def joined_codes(codes: Sequence[bytes]) -> bytes:
     """Codes of one person as they are sent.
 

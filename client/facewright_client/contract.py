@@ -32,8 +32,10 @@ CROP_SIZE: Final = 1024
 MAX_PHOTO_BYTES: Final = 32 * 1024 * 1024  # of an encoded photo
 #: What an encoded photo may be, in words; for HEIC the server needs its extra `heif`.
 PHOTO_FORMATS: Final = "JPEG, PNG, WebP, AVIF or HEIC"
+CODE_MAGIC: Final = b"FWCODE\r\n"  # how every code begins
 MAX_CODE_BYTES: Final = 2 * 1024 * 1024
 MAX_CODES: Final = 8  # of one person in one request
+AVATAR_PIPELINE: Final = "avatar_twin"  # that a client asks for where it names none
 #: What makes one avatar of CODES, and those of a photo's options that it has, too.
 MERGE_PIPELINE: Final = "merge_avatars"
 MERGE_OPTIONS: Final = ("texture_size", "texture_format", "lods", "visemes")

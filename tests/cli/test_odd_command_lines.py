@@ -65,6 +65,7 @@ LINES = {
     "create me.jpg -o me.glb --pipeline twin": "no pipeline 'twin'; mend: did you mean avatar_twin?",
     "create me.jpg -o me.glb --pipeline refine_laten": "mend: it is one of: avatar_twin; $FACEWRIGHT",
     "create me.jpg -o me.glb --pipeline refine_latent": "makes no avatar of a photo; mend: ",
+    "create me.code -o me.glb --pipeline merge_avatars": "codes are given in a photo's place, with no",
     "create me.jpg -o me.glb --pipeline ''": "no pipeline ''; mend: it is one of: avatar_twin; $",
     "create '~/me.jpg' -o me.glb": "a shell replaces ~ only where it is not quoted",
     "unheard-of": "there are create, refine, serve, reload, keys, doctor",

@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from facewright.pipelines.merge import MERGE_AVATARS
-from facewright_client import BadCodeError, BadPhotoError, NoFaceError, contract
+from facewright_client import BadCodeError, BadOptionError, BadPhotoError, NoFaceError, contract
+from facewright_client.contract import CODE_MAGIC
 from tests.client.test_both_clients import Caller
 from tests.support.scripted_triton import Scripted, scripted_server, wire_error
 
@@ -85,6 +86,27 @@ def test_codes_are_merged_without_photos(caller: Caller, scripted: tuple[Scripte
         caller(lambda client: client.merge([]))
     with pytest.raises(TypeError, match="list of bytes"):
         caller(lambda client: client.merge(["me.code"]))
+
+
+def test_a_code_takes_a_photos_place(caller: Caller, scripted: tuple[Scripted, str]) -> None:
+    other = CODE_MAGIC + b" other"
+    assert caller(lambda client: client.create([other, b"photo"], lods=1, delight=0.25)).glb
+    photo, merge = scripted[0].requests
+    assert photo.raw_input_contents[0] == b"photo"
+    assert merge.raw_input_contents[0] == other + CODE
+    avatar = caller(
+        lambda client: client.create(other, preview=True, code=True, texture_size=512, priority=1)
+    )
+    assert (avatar.code, bool(avatar.preview)) == (other, True)
+    assert scripted[0].requests[-1].model_name == "merge_avatars"
+    asked = len(scripted[0].requests)
+    for options, told in (
+        ({"delight": 0.5}, "a code takes no delight"),
+        ({"pipeline": "other"}, "no pipeline"),
+    ):
+        with pytest.raises(BadOptionError, match=told):
+            caller(lambda client, options=options: client.create([other, other], **options))
+    assert len(scripted[0].requests) == asked
 
 
 def test_what_the_client_passes_on_is_what_merging_has() -> None:

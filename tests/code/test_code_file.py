@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -212,11 +213,42 @@ def test_a_texture_of_another_size(code: AvatarCode) -> None:
         (lambda code: code[:8] + struct.pack("<H", 2) + code[10:], "version 2; this release reads 1"),
         (lambda code: code[:16] + bytes(32) + code[48:], "another head model"),
         (lambda code: code[:10] + struct.pack("<H", 900) + code[12:], "900 sections"),
-        (lambda code: b"\x89PNG\r\n\x1a\n" + code[8:], "no Facewright code"),
+        (lambda code: b"\x89PNG\r\n\x1a\n" + code[8:], "a PNG picture, not a Facewright code"),
     ],
 )
 def test_strangers(code: AvatarCode, changed: Callable[[bytes], bytes], told: str) -> None:
     assert told in refused(signed(changed(written_code(code))))
+
+
+@pytest.mark.parametrize(
+    ("as_sent", "told", "advice"),
+    [
+        (base64.b64encode, "the base64 text of a Facewright code", "decode it"),
+        (
+            lambda code: json.dumps(base64.b64encode(code).decode()).encode(),
+            "the base64 text of",
+            "decode it",
+        ),
+        (lambda code: base64.encodebytes(code), "the base64 text of a Facewright code", "decode it"),
+        (lambda code: code.hex().encode(), "the hexadecimal text of a Facewright code", "decode it"),
+        (
+            lambda code: b"data:application/octet-stream;base64," + base64.b64encode(code),
+            "the text of a data: URL",
+            "decode what follows",
+        ),
+        (lambda code: repr(code).encode(), "the text of Python bytes", "the bytes themselves"),
+        (lambda code: b'{"code": "' + base64.b64encode(code), "a JSON text", "its member code, decoded"),
+        (lambda _code: b"\xff\xd8\xff\xe0" + bytes(90), "a JPEG picture", "a pipeline that takes photos"),
+        (lambda code: code.replace(b"\r\n", b"\n"), "damaged by a transfer as text", "as binary"),
+    ],
+)
+def test_what_is_sent_as_a_code_is_named(
+    code: AvatarCode, as_sent: Callable[[bytes], bytes], told: str, advice: str
+) -> None:
+    with pytest.raises(FacewrightError, match=told) as caught:
+        split_codes(as_sent(written_code(code)))
+    assert caught.value.code is ErrorCode.BAD_CODE
+    assert advice in caught.value.hint
 
 
 def test_codes_stand_one_after_the_other(code: AvatarCode) -> None:
@@ -225,7 +257,7 @@ def test_codes_stand_one_after_the_other(code: AvatarCode) -> None:
     for content, told in (
         (b"", "code 1 has 0 bytes"),
         (one + other[:-1], "code 2 is cut off"),
-        (one + b"x" * 60, "code 2 is no Facewright code"),
+        (one + b"x" * 60, "code 2 is a text, not a Facewright code"),
         (one * (MAX_CODES + 1), f"code {MAX_CODES + 1} is one too many"),
         (one[:12] + struct.pack("<I", 10) + one[16:], "fewer than its table"),
         (one[:12] + struct.pack("<I", MAX_CODE_BYTES + 1) + one[16:], "at most"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import re
 import shlex
@@ -199,3 +200,19 @@ def test_the_table_of_errors_says_what_the_doors_do() -> None:
     rows = re.findall(r"^\| (`[A-Z_`, ]+) \| (\d+)[^|]*\| `(\w+)` \|", _PAGE, re.MULTILINE)
     told = {code: (int(http), grpc) for codes, http, grpc in rows for code in re.findall(r"\w+", codes)}
     assert told == {code: (STATUS[code].http, STATUS[code].grpc.name) for code in ErrorCode}
+
+
+def test_what_is_seen_at_the_wrong_port_is_told(doors: dict[str, str], tmp_path: Path) -> None:
+    """grpcio cannot answer HTTP/1, so the page alone can say what happened."""
+    (tmp_path / "me.jpg").write_bytes(b"photo")
+    url = f"http://{doors['localhost:8001']}/v1/avatars"
+    command = ["curl", "-sS", "--noproxy", "*", "--data-binary", "@me.jpg", url, "-o", "me.glb"]
+    seen = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert seen.returncode
+    assert seen.stderr.strip() in _PAGE
+    connection = http.client.HTTPConnection(doors["localhost:8001"], timeout=PATIENCE_S)
+    connection.request("POST", "/v1/avatars", b"photo")
+    with pytest.raises(http.client.BadStatusLine):
+        connection.getresponse()
+    connection.close()
+    assert "http.client.BadStatusLine" in _PAGE

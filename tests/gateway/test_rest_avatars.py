@@ -218,7 +218,7 @@ def test_parts_have_the_files(door: Door) -> None:
 def test_several_photos_are_answered_one_by_one(door: Door) -> None:
     door.house.failures.append(FacewrightError(ErrorCode.NO_FACE, "no face", "show one", "find_face"))
     body, kind = _form(("photo", b"one"), ("photo", b"two"), ("lods", b"1"))
-    parts = _parts(door.create("", body, Content_Type=kind))
+    parts = _parts(door.create("", body, Content_Type=kind, Accept="multipart/mixed"))
     assert set(parts) == {"0.error.json", "1.glb", "1.json"}
     assert json.loads(parts["0.error.json"][1])["code"] == "NO_FACE"
     assert sorted(request.raw_input_contents[0] for request in door.house.requests) == [b"one", b"two"]
@@ -228,7 +228,17 @@ def test_several_photos_are_answered_one_by_one(door: Door) -> None:
     answer = json.loads(door.create("", body, Content_Type=kind, Accept="application/json").body)
     assert answer["avatars"][0]["error"]["stage"] == "find_face"
     assert base64.b64decode(answer["avatars"][1]["glb"]) == GLB
-    assert door.create("", body, Content_Type=kind, Accept="model/gltf-binary").status == 406
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "model/gltf-binary", "model/*, */*;q=0.1"])
+@pytest.mark.parametrize("prefer", ["", "respond-async, wait=10"])
+def test_several_avatars_are_not_put_into_the_file_of_one(door: Door, accept: str, prefer: str) -> None:
+    body, kind = _form(("photo", b"one"), ("photo", b"two"))
+    reply = door.create("", body, Content_Type=kind, Accept=accept, Prefer=prefer)
+    assert (reply.status, reply.error["message"]) == (406, "model/gltf-binary has no room for 2 avatars")
+    assert "Accept: application/json or multipart/mixed" in reply.error["hint"]
+    assert "together=true" in reply.error["hint"]
+    assert not door.house.calls
 
 
 def test_events_tell_stages_and_the_avatar(door: Door) -> None:

@@ -116,7 +116,7 @@ def test_a_form_has_bounds(narrow: Door) -> None:
             b'--e\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name.encode(), content)
             for name, content in parts
         )
-        kind = {"Content-Type": "multipart/form-data; boundary=e"}
+        kind = {"Content-Type": "multipart/form-data; boundary=e", "Accept": "application/json"}
         return narrow.ask("POST", "/v1/avatars", body + b"--e--\r\n", kind).status
 
     assert form(*[("photo", b"p")] * 8) == 200

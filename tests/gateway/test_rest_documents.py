@@ -183,6 +183,27 @@ def test_a_wrong_path_or_method_is_said_in_the_one_form(door: Door) -> None:
     assert (reply.status, reply.headers["Allow"], reply.error["hint"]) == (405, "POST", "use POST")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2"),
+        ("GET", "/v2/health/ready"),
+        ("POST", "/v2/models/avatar_twin/infer"),
+        ("POST", "/v1/models/avatar_twin:predict"),
+    ],
+)
+def test_kserve_over_http_is_told_where_it_is_served(method: str, path: str) -> None:
+    """Triton's HTTP client shows the member "error" of a failure, and nothing else."""
+    with open_door(RestSettings(grpc_port=18001)) as door:
+        reply = door.ask(method, path, b"photo" if method == "POST" else None)
+    members = json.loads(reply.body)
+    told = members.pop("error")
+    assert (reply.status, members["code"]) == (404, "BAD_REQUEST")
+    assert told == f"{members['message']}; {members['hint']}"
+    for words in ("gRPC only", "port 18001", "POST", "/v1/avatars"):
+        assert words in told
+
+
 def test_browsers_may_call_from_the_pages_that_were_named(door: Door) -> None:
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     good = door.ask("OPTIONS", "/v1/avatars", headers={"Origin": "https://game.example", **asked})

@@ -169,6 +169,11 @@ def test_several_photos_are_one_job(door: Door) -> None:
     assert _ended(door, path)["state"] == "done"
     result = door.ask("GET", f"{path}/result", headers={"Accept": "application/json"})
     assert len(json.loads(result.body)["avatars"]) == 2
+    one_file = door.ask("GET", f"{path}/result", headers={"Accept": "*/*"})
+    assert (one_file.status, one_file.error["message"]) == (
+        406,
+        "model/gltf-binary has no room for 2 avatars",
+    )
 
 
 def test_a_refinement_is_a_job_that_tells_its_iterations(door: Door) -> None:

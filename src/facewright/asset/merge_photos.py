@@ -20,10 +20,8 @@ from facewright.pipelines.tensors import CODE_TEXTURE_SIZES
 from facewright.texture.encoding import encode_texture
 from facewright.texture.merge_textures import MergedTexture, TextureMerger, enlarged
 
-#: Landmark error (% of the pupil distance) x distance of shapes (mm) x root of the textures' difference (ln)
-#: from which a photo is told as perhaps another person's. Of 97 photos among others of the same 38 people 2 %
-#: are above it, of 76 strangers' 32 %: it is a hint, and no proof of anything.
-ANOTHER_PERSON: Final = 2.5
+#: Likeness below which a photo is told as perhaps another person's; docs/avatar_code.md says how often.
+ANOTHER_PERSON: Final = 0.2
 
 
 class MergedPhotoReport(TypedDict):
@@ -32,7 +30,7 @@ class MergedPhotoReport(TypedDict):
     shape_distance_mm: float
     texture_share: float
     texture_gain: list[float]
-    unlikeness: float
+    likeness: float
 
 
 class MergeReport(TypedDict):
@@ -130,12 +128,12 @@ class PhotoMerger:
 def another_person(photos: Sequence[MergedPhotoReport]) -> list[str]:
     """A warning where photos seem to be of several people. A stranger pulls the common form away from the
     others, too, so the one that differs most is named alone."""
-    unlike = [one["error"] * one["shape_distance_mm"] * np.sqrt(one["unlikeness"]) for one in photos]
-    if len(photos) < 2 or max(unlike) < ANOTHER_PERSON:
+    likeness = [one["likeness"] for one in photos]
+    if len(photos) < 2 or min(likeness) >= ANOTHER_PERSON:
         return []
     if len(photos) == 2:
         return ["photos 1 and 2 may show different people, or one whom light or a face pulled changes much"]
-    which = int(np.argmax(unlike)) + 1
+    which = int(np.argmin(likeness)) + 1
     return [f"photo {which} may show another person than the others, or this one much changed: leave it out"]
 
 
@@ -156,10 +154,10 @@ def _members(head: MergedHead, texture: MergedTexture) -> MergeSection:
             **fitted,
             "texture_share": round(share, 3),
             "texture_gain": [round(float(part), 3) for part in gain],
-            "unlikeness": round(unlike, 3),
+            "likeness": round((by_form + by_texture) / 2, 3),
         }
-        for fitted, share, gain, unlike in zip(
-            head.photos, texture.seen, texture.gains, texture.unlikeness, strict=True
+        for fitted, share, gain, by_form, by_texture in zip(
+            head.photos, texture.seen, texture.gains, head.likeness, texture.likeness, strict=True
         )
     ]
     return {

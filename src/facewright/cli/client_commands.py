@@ -20,7 +20,7 @@ from facewright.pipelines.refinement import REFINE_OPTIONS, REFINEMENT
 from facewright.pipelines.registry import pipeline, pipelines
 from facewright.pipelines.stages import Pipeline
 from facewright_client._avatar_name import glb_instead
-from facewright_client.contract import GLB, MAX_CODES, PHOTO, PHOTO_FORMATS, ErrorCode
+from facewright_client.contract import GLB, MAX_CODES, MERGE_PIPELINE, PHOTO, PHOTO_FORMATS, ErrorCode
 
 if TYPE_CHECKING:
     pass
@@ -44,9 +44,9 @@ def add_create(commands: Any, asked: str | None) -> None:
     create = commands.add_parser(
         "create",
         help="make avatars of photos",
-        description=f"Make an avatar (.glb) of each photo ({PHOTO_FORMATS}). What is finished already, by "
-        "the photo's content and the options, is not made again. Exit status 1 when any photo failed, 2 "
-        "when nothing was tried because of what was typed.",
+        description=f"Make an avatar (.glb) of each photo ({PHOTO_FORMATS}), or of its code (.code). What is "
+        "finished already, by the photo's content and the options, is not made again. Exit status 1 when any "
+        "photo failed, 2 when nothing was tried because of what was typed.",
     )
     create.add_argument("photos", nargs="+", type=arguments.photo, metavar="PHOTO")
     create.add_argument(
@@ -98,11 +98,13 @@ def add_create(commands: Any, asked: str | None) -> None:
         avatars = [name for name, row in pipelines().items() if _makes_avatars(row)]
         row = pipeline(asked, avatars)
         if row.name not in avatars:
-            refines = "facewright refine runs it; " if row in REFINEMENT else ""
+            instead = "facewright refine runs it; " if row in REFINEMENT else ""
+            if row.name == MERGE_PIPELINE:
+                instead = "codes are given in a photo's place, with no --pipeline; "
             raise FacewrightError(
                 ErrorCode.BAD_OPTION,
                 f"pipeline {row.name} makes no avatar of a photo",
-                f"{refines}--pipeline is one of: {', '.join(avatars)}",
+                f"{instead}--pipeline is one of: {', '.join(avatars)}",
             )
         _add_options(create.add_argument_group(f"options of {row.name}"), row.options)
     create.set_defaults(run=_create)

@@ -7,6 +7,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from facewright.cli.batch import Batch
 from facewright.cli.batch_output import prepare_output, write_avatar
@@ -16,6 +17,7 @@ from facewright.cli.messages import reason, say
 from facewright.cli.photo_failure import photo_failure
 from facewright_client import (
     AsyncClient,
+    Avatar,
     BadRequestError,
     Connection,
     FacewrightClientError,
@@ -26,6 +28,8 @@ from facewright_client import (
 from facewright_client._photo_file import check_photo_file, photo_bytes
 from facewright_client._whole_file import make_folder_first
 
+#: What the likeness of a merge's photos says: docs/avatar_code.md.
+_ALIKE: Final = "(1: the same; half of one person's are above 0.5, half of strangers' below 0.2)"
 _Tell = Callable[[str], None]
 
 
@@ -157,6 +161,8 @@ class _Creation:
         progress.made += 1
         for warning in avatar.warnings:
             progress.say(f"{f'{photo}: ' if progress.many else ''}warning: {warning}")
+        if agreement := _agreement(target, avatar, len(photos)):
+            progress.say(agreement)
         if not progress.many:
             progress.say(f"wrote {', '.join(map(str, written))}")
 
@@ -188,6 +194,27 @@ class _Creation:
         else:
             self._given_up = True
             self._progress.say(line)
+
+
+def _agreement(target: Path, avatar: Avatar, files: int) -> str:
+    """What is said of a merge, "" where there was none: of whom its photos are is the caller's to know.
+
+    Args:
+        target: the avatar's file.
+        avatar: whose report says how alike its photos are.
+        files: that it was made of; one may hold several codes.
+    """
+    merged = avatar.report.get("merge", {}).get("photos", ())
+    likeness = [f"{photo['likeness']:.2f}" for photo in merged if "likeness" in photo]
+    photos = max(files, len(likeness))
+    if photos < 2:
+        return ""
+    said = f"{target} is made of {photos} photos, which should all be of one person"
+    if len(likeness) < 2:
+        return said
+    # Of two photos it is the same number twice.
+    alike = likeness[0] if len(likeness) == 2 else f"{', '.join(likeness[:-1])} and {likeness[-1]}"
+    return f"{said}: alike by {alike} {_ALIKE}"
 
 
 def _room(error: OSError) -> str:

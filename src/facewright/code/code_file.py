@@ -20,10 +20,10 @@ from PIL import Image
 
 from facewright.code.avatar_code import ARRAYS, AvatarCode, CodeArray, Origin, impossible
 from facewright.core.errors import FacewrightError
+from facewright.core.file_kind import kind_of, photo_format, written_as_text
 from facewright.pipelines.tensors import CODE_TEXTURE_SIZES
-from facewright_client.contract import MAX_CODE_BYTES, MAX_CODES, ErrorCode
+from facewright_client.contract import CODE_MAGIC, MAX_CODE_BYTES, MAX_CODES, ErrorCode
 
-MAGIC: Final = b"FWCODE\r\n"
 VERSION: Final = 1
 #: Magic, version, sections, length of all, head; then the digest of all but itself.
 _HEADER: Final = struct.Struct("<8sHHI32s")
@@ -39,6 +39,7 @@ MOST_TEXTURE_BYTES: Final = 5 << 18
 MOST_VERTICES: Final = 65535
 _MOST_NAMES: Final = 64
 _LONGEST: Final = 500
+_CODE_ITSELF: Final = "send it as it came out of a pipeline"
 
 
 def written_code(code: AvatarCode) -> bytes:
@@ -58,7 +59,7 @@ def written_code(code: AvatarCode) -> bytes:
         raise FacewrightError(
             ErrorCode.INTERNAL, f"the code has {length} bytes", f"at most {MAX_CODE_BYTES} are allowed"
         )
-    header = _HEADER.pack(MAGIC, VERSION, len(packed), length, bytes.fromhex(code.head_sha256))
+    header = _HEADER.pack(CODE_MAGIC, VERSION, len(packed), length, bytes.fromhex(code.head_sha256))
     return header + hashlib.sha256(header + body).digest() + body
 
 
@@ -128,17 +129,33 @@ class _Reader:
     def __init__(self, where: str) -> None:
         self._where = where
 
-    def bad(self, what: str, hint: str = "send it as it came out of a pipeline") -> FacewrightError:
+    def bad(self, what: str, hint: str = _CODE_ITSELF) -> FacewrightError:
         """What is wrong with it."""
         return FacewrightError(ErrorCode.BAD_CODE, f"{self._where} {what}", hint)
+
+    def other_kind(self, content: bytes) -> FacewrightError:
+        """The refusal of what does not begin as a code, which names what it is."""
+        if content.startswith(CODE_MAGIC.rstrip()):
+            return self.bad(
+                "is a Facewright code that was damaged by a transfer as text", "send it again, as binary"
+            )
+        if found := written_as_text(content):
+            return self.bad(f"is {found[0]}", found[1])
+        kind = kind_of(content)
+        hint = _CODE_ITSELF
+        if photo_format(content):
+            hint = "codes are what photos become: ask a pipeline that takes photos, or send their codes"
+        elif kind == "a JSON text":
+            hint = "send what stands under its member code, decoded from base64"
+        return self.bad(f"is {kind}, not a Facewright code", hint)
 
     def length(self, content: memoryview) -> int:
         """How long a code says that it is, at most as long as what is there."""
         if len(content) < _HEADER.size:
             raise self.bad(f"has {len(content)} bytes, fewer than a header")
         magic, version, _, length, _ = _HEADER.unpack_from(content)
-        if magic != MAGIC:
-            raise self.bad("is no Facewright code (its first bytes are others)")
+        if magic != CODE_MAGIC:
+            raise self.other_kind(bytes(content))
         if version != VERSION:
             raise self.bad(
                 f"is of version {version}; this release reads {VERSION}",

@@ -56,6 +56,7 @@ class MergedHead:
         neutral_vertices: f32 ``[V, 3]``.
         region_sigma_mm: by region of the head.
         photos: what is said of each.
+        likeness: of each photo, how alike the regressed identity is to the others', -1 to 1.
     """
 
     reference: int
@@ -69,6 +70,7 @@ class MergedHead:
     neutral_vertices: NDArray[np.float32]
     region_sigma_mm: dict[str, float]
     photos: list[FittedPhotoReport]
+    likeness: list[float]
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class HeadMerger:
                 self._report(one, solved, own.neutral_vertices, neutral)
                 for one, solved, own in zip(photos, solutions, codes, strict=True)
             ],
+            likeness=identity_likeness(np.stack([code.identity_prior[:, 0] for code in codes])),
         )
 
     def _seen(self, code: AvatarCode, number: int) -> _SeenPhoto:
@@ -218,6 +221,19 @@ class HeadMerger:
             "error": round(after.median, 3),
             "shape_distance_mm": round(1e3 * float(np.sqrt(np.mean(apart**2))), 3),
         }
+
+
+def identity_likeness(identities: NDArray[np.floating]) -> list[float]:
+    """The cosine of each identity [N, 160] with the mean direction of the others'; 1 where nothing is known.
+
+    Directions, because how far a regression goes from the mean face depends on how well it sees.
+    """
+    lengths = np.linalg.norm(identities, axis=1, keepdims=True)
+    directions = identities / np.maximum(lengths, 1e-9)
+    others = directions.sum(axis=0) - directions
+    away = np.linalg.norm(others, axis=1)
+    cosines = (directions * others).sum(axis=1) / np.maximum(away, 1e-9)
+    return [float(cosine) for cosine in np.where((lengths[:, 0] > 0) & (away > 0), cosines, 1.0)]
 
 
 def _photo_info(code: AvatarCode) -> PhotoInfo:

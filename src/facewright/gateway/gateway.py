@@ -204,6 +204,7 @@ class Gateway:
             middleware=[Middleware(OwnPagesOnly, self._settings.pages)],
             jobs=self._jobs,
             begin_trace=self._begin_trace(),
+            grpc_port=self._settings.grpc_port or None,  # 0: the system chose one
         )
         application = rest_application(self._house, self._served, rest)
         listening = socket.create_server((self._settings.host, self._settings.http_port), backlog=1024)

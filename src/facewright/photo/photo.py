@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 
 from facewright.core.errors import FacewrightError
+from facewright.core.file_kind import PhotoFormat, is_sequence, other_kind, photo_format
 from facewright.photo.colour_profile import (
     ColourProfileError,
     ColourTransform,
@@ -24,7 +25,6 @@ from facewright.photo.colour_profile import (
     to_srgb,
 )
 from facewright.photo.declared_colours import declared_profile
-from facewright.photo.file_kind import PhotoFormat, is_sequence, other_kind, photo_format
 from facewright.photo.heic_decoder import open_heic
 from facewright.photo.heif_structure import HeifHeader, read_heif_header
 from facewright.photo.photo_damage import changed_by_text_transfer, jpeg_damage

@@ -57,6 +57,10 @@ _SOFT: Final = 1.5
 _FINE: Final = 1 / 128
 #: ln of colour by which a photo differs from the others where it counts half: hair, hands and highlights.
 _UNLIKE: Final = 0.25
+#: Texels: structure finer than this says whose face it is, and what is coarser is the light's as well.
+_STRUCTURE: Final = 8.0
+#: Correlation that counts where two photos share too few texels: the median of one person's photos.
+_UNKNOWN_LIKENESS: Final = 0.64
 _FLOOR: Final = 0.004
 
 
@@ -68,13 +72,13 @@ class MergedTexture:
         texture: sRGB u8 ``[S, S, 3]``.
         seen: share of each photo in the coarse colours of what any photo shows, 0-1.
         gains: f32 ``[N, 3]``, what each photo's linear colours were multiplied with.
-        unlikeness: of each photo, the median difference of its coarse colours from the others', ln.
+        likeness: of each photo, the mean correlation of its fine structure with the others', -1 to 1.
     """
 
     texture: NDArray[np.uint8]
     seen: list[float]
     gains: Floats
-    unlikeness: list[float]
+    likeness: list[float]
 
 
 class TextureMerger:
@@ -107,9 +111,10 @@ class TextureMerger:
         others = np.arange(len(codes)) != reference
         confidence[others] *= self._face
         coarse = np.stack([linear_from_srgb(_resized(file, _SIDE)) for file in files])
+        likeness = _structure_likeness(coarse, confidence[:, 0])
         gains = matched_tones(coarse, confidence[:, 0])
         coarse *= gains[:, None, None]
-        weight, unlikeness = _weights(coarse, confidence, reference)
+        weight = _weights(coarse, confidence, reference)
         share = weight / weight.sum(axis=0)
         chosen = weight ** (_FINE_POWER / _COARSE_POWER)
         chosen[reference] *= _PREFERRED**_FINE_POWER
@@ -122,7 +127,7 @@ class TextureMerger:
             blended += _enlarged(own[..., None], size) * (picture * gain)
         shown = confidence[:, 0].max(axis=0)
         counted = [float((own * shown).sum() / max(float(shown.sum()), 1e-6)) for own in share]
-        return MergedTexture(srgb_from_linear(blended), counted, gains, unlikeness)
+        return MergedTexture(srgb_from_linear(blended), counted, gains, likeness)
 
 
 def matched_tones(colours: Floats, seen: Floats) -> Floats:
@@ -156,29 +161,46 @@ def matched_tones(colours: Floats, seen: Floats) -> Floats:
     return result
 
 
-def _weights(coarse: Floats, confidence: Floats, reference: int) -> tuple[Floats, list[float]]:
-    """Weights f32 ``[N, S, S]`` of the photos' coarse colours, and how unlike the others each is."""
+def _weights(coarse: Floats, confidence: Floats, reference: int) -> Floats:
+    """Weights f32 ``[N, S, S]`` of the photos' coarse colours."""
     seen, mirrored = confidence[:, 0], confidence[:, 1]
     weight = seen**_COARSE_POWER + (_MIRRORED * mirrored) ** _COARSE_POWER
     weight[reference] += _FILLED**_COARSE_POWER
     weight = ndimage.gaussian_filter(weight, (0.0, _SOFT, _SOFT), mode="nearest") + 1e-8
     logarithms = np.log(coarse + np.float32(_FLOOR))
-    robust = weight
+    robust: Floats = weight
     for _ in range(2):
         mean = (robust[..., None] * logarithms).sum(axis=0) / robust.sum(axis=0)[..., None]
         apart = np.abs(logarithms - mean).mean(axis=-1)
         robust = weight / (1.0 + (apart / _UNLIKE) ** 2)
-    unlikeness = []
-    for number in range(len(coarse)):
-        others = np.delete(weight, number, axis=0)
-        both = np.minimum(seen[number], np.delete(seen, number, axis=0).max(axis=0, initial=0.0)) > _WITNESS
-        if np.count_nonzero(both) < _FEWEST_WITNESSES:
-            unlikeness.append(0.0)
+    return robust
+
+
+def _structure_likeness(coarse: Floats, seen: Floats) -> list[float]:
+    """How alike each photo's fine structure is to the others': brows, lids, lips, folds, moles, in whatever
+    light. The mean of the correlations with each other photo, over the face where both show it.
+
+    Args:
+        coarse: linear f32 ``[N, S, S, 3]``.
+        seen: confidence f32 ``[N, S, S]``.
+    """
+    logarithms = np.log(coarse + np.float32(_FLOOR)).mean(axis=-1)
+    fine = logarithms - ndimage.gaussian_filter(logarithms, (0.0, _STRUCTURE, _STRUCTURE))
+    fine = fine.reshape(len(fine), _SIDE // 2, 2, _SIDE // 2, 2).mean(
+        axis=(2, 4)
+    )  # less of the camera's noise
+    seen = seen.reshape(len(fine), _SIDE // 2, 2, _SIDE // 2, 2).mean(axis=(2, 4))
+    alike = np.full((len(fine), len(fine)), np.nan)
+    for first, second in combinations(range(len(fine)), 2):
+        both = np.minimum(seen[first], seen[second])
+        if 4 * np.count_nonzero(both > _WITNESS) < _FEWEST_WITNESSES:
+            alike[first, second] = alike[second, first] = _UNKNOWN_LIKENESS
             continue
-        rest = np.delete(logarithms, number, axis=0)
-        mean = (others[..., None] * rest).sum(axis=0)[both] / others.sum(axis=0)[both][:, None]
-        unlikeness.append(float(np.median(np.abs(logarithms[number][both] - mean).mean(axis=-1))))
-    return robust, unlikeness
+        weight = both / both.sum()
+        one, other = (picture - (weight * picture).sum() for picture in (fine[first], fine[second]))
+        scale = np.sqrt((weight * one**2).sum() * (weight * other**2).sum())
+        alike[first, second] = alike[second, first] = (weight * one * other).sum() / max(float(scale), 1e-9)
+    return [1.0] if len(fine) == 1 else np.nanmean(alike, axis=1).tolist()
 
 
 def enlarged(texture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway.rest.errors import JSON
+from facewright.gateway.rest.errors import JSON, RequestError
 from facewright.gateway.rest.multipart import mixed
 from facewright_client import contract
 from facewright_client.contract import ErrorCode
@@ -154,7 +154,7 @@ class Avatars:
     outcomes: Sequence[Avatar | FacewrightError]
 
     event: ClassVar[str] = "avatars"
-    forms: ClassVar[tuple[str, ...]] = (MIXED, JSON)
+    forms: ClassVar[tuple[str, ...]] = (GLB, MIXED, JSON)  # who takes anything means one file, and is refused
 
     @property
     def size(self) -> int:
@@ -162,7 +162,13 @@ class Avatars:
         return sum(outcome.size for outcome in self.outcomes if isinstance(outcome, Avatar))
 
     def response(self, form: str) -> Response:
-        """JSON; or ``0.glb``, ``0.json`` and ``0.png``, or ``0.error.json``, and so on."""
+        """JSON; or ``0.glb``, ``0.json`` and ``0.png``, or ``0.error.json``, and so on.
+
+        Raises:
+            RequestError: 406: the form is of one avatar.
+        """
+        if form not in (JSON, MIXED):
+            raise no_room_for(len(self.outcomes), form)
         return PiecesResponse(self.json_line(), JSON) if form == JSON else _mixed_response(self._parts())
 
     def json_line(self) -> list[bytes]:
@@ -182,6 +188,13 @@ class Avatars:
                 yield from outcome.parts(str(number))
             else:
                 yield f"{number}.error.json", JSON, outcome.to_json().encode()
+
+
+def no_room_for(avatars: int, form: str) -> RequestError:
+    """The refusal of several avatars in a form of one: no viewer opens ``both.glb`` that has many parts."""
+    return RequestError(
+        406, f"{form} has no room for {avatars} avatars", f"send Accept: {JSON} or {MIXED} for an avatar each"
+    )
 
 
 def tensors_json(contents: Mapping[str, bytes], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[bytes]:

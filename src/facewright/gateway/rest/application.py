@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from facewright.core.provenance import Provenance
 from facewright.gateway.call import BeginTrace, Call, Caller, House, untraced
 from facewright.gateway.callers import by_name
 from facewright.gateway.rest import making
-from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars
+from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars, no_room_for
 from facewright.gateway.rest.asked import (
     Asked,
     asked,
@@ -32,7 +33,13 @@ from facewright.gateway.rest.asked import (
 )
 from facewright.gateway.rest.body import CODE_FIELD, PHOTO_FIELD, Body, read_body, read_file
 from facewright.gateway.rest.desk import Desk, form_for
-from facewright.gateway.rest.errors import JSON, RequestError, error_response, fault
+from facewright.gateway.rest.errors import (
+    JSON,
+    KServeOverHttpError,
+    RequestError,
+    error_response,
+    fault,
+)
 from facewright.gateway.rest.events import EVENTS
 from facewright.gateway.rest.handling import Handling
 from facewright.gateway.rest.jobs import Jobs
@@ -54,6 +61,8 @@ from facewright_client import contract
 #: From here on photos are put into their requests beside the event loop: a megabyte takes a millisecond.
 _LARGE_BODY: Final = 2**20
 _METRICS_HINT: Final = "ask whoever runs the server for metrics = true in its line of the key file"
+#: Paths of KServe's protocol over HTTP: version 2, and version 1, which is TensorFlow Serving's.
+_KSERVE: Final = re.compile(r"/v2(/|$)|/v1/models(/|$)")
 _PROMETHEUS: Final = "text/plain; version=0.0.4"
 
 
@@ -79,6 +88,7 @@ class RestSettings:
         limits: see there.
         jobs: see there.
         begin_trace: makes calls' traces.
+        grpc_port: of the other door, for who takes this one for it; None: not known.
     """
 
     authenticate: Callable[[Mapping[str, str], str], Caller] = _anybody
@@ -88,6 +98,7 @@ class RestSettings:
     limits: RestLimits = field(default_factory=RestLimits)
     jobs: Jobs = field(default_factory=Jobs)
     begin_trace: BeginTrace = untraced
+    grpc_port: int | None = None
 
 
 def rest_application(
@@ -106,7 +117,7 @@ def rest_application(
         middleware=list(door.settings.middleware),
         exception_handlers={
             FacewrightError: _facewright_error,
-            HTTPException: _http_exception,
+            HTTPException: partial(_http_exception, door.settings.grpc_port),
             ClientDisconnect: _client_left,
             Exception: _fault,
         },
@@ -154,7 +165,8 @@ class _Door:
         caller = self._caller(request)
         handling = Handling.of(request.headers)
         form = form_for(request, (*Avatar.forms, EVENTS))
-        room_in = None if handling.asynchronous else form  # a job's result is asked for later, in any form
+        # A job's result is asked for later, in any form; one that may come at once, as it is asked for now.
+        room_in = None if handling.asynchronous and not handling.wait_s else form
         wanted, calls = await self._file_calls(request, caller, began_at, room_in)
         calls = [self._traced(request, call) for call in calls]
         if wanted.merged is not None:
@@ -231,15 +243,25 @@ class _Door:
                 wanted = asked([*query, *body.fields], request.headers, self._avatars)
             _require_its_files(wanted, body)
             answered = wanted.merged or wanted
-            if form == GLB and (len(body.files) == 1 or wanted.merged):
-                _require_no_more(answered, GLB)
-            elif form in (GLB, MIXED):
-                _require_no_more(answered, MIXED)
+            if form is not None and len(body.files) > 1 and not wanted.merged:
+                self._require_room_for_several(len(body.files), wanted, form)
+            if form in (GLB, MIXED):
+                _require_no_more(answered, form)
             if share.size < _LARGE_BODY:
                 return wanted, [wanted.file_call(file, caller, began_at) for file in body.files]
             return wanted, [
                 await asyncio.to_thread(wanted.file_call, file, caller, began_at) for file in body.files
             ]
+
+    def _require_room_for_several(self, avatars: int, wanted: Asked, form: str) -> None:
+        """Refuse several avatars in a form of one, before they are computed."""
+        if form in (GLB, EVENTS):
+            error = no_room_for(avatars, form)
+            if contract.MERGE_PIPELINE in self._avatars and contract.CODE in wanted.pipeline.gives:
+                error.hint += (
+                    "; where all photos are of one person, send together=true for one avatar of them"
+                )
+            raise error
 
     def _traced(self, request: Request, call: Call) -> Call:
         return replace(call, trace=self.settings.begin_trace(call.pipeline, request.headers))
@@ -287,7 +309,7 @@ async def _facewright_error(_request: Request, error: Exception) -> Response:
     return error_response(error if isinstance(error, FacewrightError) else fault())
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+async def _http_exception(grpc_port: int | None, request: Request, error: Exception) -> Response:
     """Starlette's own: there is no such path, or it has another method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = error.headers if isinstance(error, HTTPException) else None
@@ -296,6 +318,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         return error_response(
             RequestError(status, f"{request.method[:16]} is not for this path", f"use {allowed}", headers)
         )
+    if status == HTTPStatus.NOT_FOUND and _KSERVE.match(request.scope["path"]):
+        return error_response(KServeOverHttpError(grpc_port))
     if status == HTTPStatus.NOT_FOUND:
         return error_response(
             RequestError(status, "there is no such path", "GET /v1/docs lists those that there are")

@@ -36,6 +36,28 @@ class RequestError(FacewrightError):
         self.headers = dict(headers or {})
 
 
+class KServeOverHttpError(RequestError):
+    """A path of KServe's protocol over HTTP (version 2, or 1), which is spoken over gRPC alone. Its clients,
+    Triton's among them, show the member ``error`` of a failure and nothing else.
+
+    Args:
+        grpc_port: of the door that speaks it; None: not known.
+    """
+
+    def __init__(self, grpc_port: int | None) -> None:
+        port = "its gRPC port, 8001 by default" if grpc_port is None else f"port {grpc_port}"
+        super().__init__(
+            404,
+            "KServe's protocol is served over gRPC only, and this is the port of HTTP",
+            f"use tritonclient.grpc or another gRPC client at {port}, or POST the photo itself to "
+            "/v1/avatars here (GET /v1/docs)",
+        )
+
+    def members(self) -> dict[str, str | float]:
+        """The wire form's members, and ``error``."""
+        return {**super().members(), "error": f"{self.message}; {self.hint}"}
+
+
 def fault() -> FacewrightError:
     """What a caller is told of a fault of ours: nothing."""
     return internal_error("this answer's X-Request-Id")

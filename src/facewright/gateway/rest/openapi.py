@@ -27,11 +27,11 @@ from facewright_client.contract import PHOTO_FORMATS, ErrorCode
 _AVATARS: Final = (
     "The body is the photo itself ({formats}; any `Content-Type` that is no form and no JSON), or a form "
     "with a file `{field}`, at most {photos} of them, and options as fields. At most {size:g} MiB. `Accept` "
-    "chooses the answer; without it the GLB comes. Several photos are answered as `application/json`, "
-    '`{{"avatars": […]}}` with an avatar or `{{"error": …}}` for each, or as `multipart/mixed` with `0.glb`, '
-    "`0.json`, `0.png` or `0.error.json` for the first and so on; the status is 200 then. With "
-    "`together=true` they are of one person, and are answered as one photo is. A request whose "
-    "client leaves is cancelled."
+    "chooses the answer; without it the GLB comes. Several photos are answered where it names "
+    '`application/json`, `{{"avatars": […]}}` with an avatar or `{{"error": …}}` for each, or '
+    "`multipart/mixed`, with `0.glb`, `0.json`, `0.png` or `0.error.json` for the first and so on, and the "
+    "status is 200 then; else they are refused (406). With `together=true` they are of one person, and are "
+    "answered as one photo is. A request whose client leaves is cancelled."
 )
 _EVENTS: Final = (
     'Server-sent events: `began` for each stage, with `{"stage": …}`; at last `avatar`, with what '

@@ -1,5 +1,5 @@
-"""What a file is that was sent as a photo, by its first bytes: one that is read, or one to be named in the
-refusal.
+"""What a file is that was sent as a photo or as a code, by its first bytes: one that is read, or one to be
+named in the refusal.
 """
 
 from __future__ import annotations
@@ -59,6 +59,12 @@ _KINDS: Final[tuple[tuple[int, bytes, str, str], ...]] = (
     (0, b"#?RGBE", "a Radiance HDR picture", _SAVE_AS),
     (0, b"SIMPLE  =", "a FITS picture", _SAVE_AS),
     (128, b"DICM", "a DICOM picture", _SAVE_AS),
+    (
+        0,
+        b"FWCODE",
+        "a Facewright code",
+        "codes are for merge_avatars: facewright create me.code, Client.merge, or ?pipeline=merge_avatars",
+    ),
     (0, b"glTF", "a 3D model (GLB)", "send the photo that the avatar is to be made of"),
     (0, b"Kaydara FBX", "a 3D model (FBX)", "send the photo that the avatar is to be made of"),
     (
@@ -143,7 +149,6 @@ _TEXTS: Final[tuple[tuple[str, str, str], ...]] = (
         "a Git LFS pointer",
         "fetch the picture it stands for with git lfs pull, and send that",
     ),
-    (r"data:", "the text of a data: URL", "decode what follows base64, and send those bytes"),
     (
         r"(https?|ftp|file|s3|gs|blob)://?\S+\s*$",
         "the text of an address",
@@ -158,7 +163,6 @@ _TEXTS: Final[tuple[tuple[str, str, str], ...]] = (
     (r"<\?xml|<[a-z][\w:.-]*[\s/>]", "an XML text", _ITSELF),
     (r"\[InternetShortcut\]", "a link to a web page", "fetch the picture there and send its bytes"),
     (r"/\* XPM", "an XPM picture", _SAVE_AS),
-    (r"b'\\x|b\"\\x", "the text of Python bytes", "send the bytes themselves"),
     (r"-----BEGIN ", "a PEM file", _ITSELF),
 )
 
@@ -194,6 +198,18 @@ def other_kind(photo: bytes) -> FacewrightError:
         f"the photo ({len(photo)} bytes) is {kind}, not a {PHOTO_FORMATS} picture",
         hint,
     )
+
+
+def kind_of(file: bytes) -> str:
+    """What any file is, in words."""
+    found = photo_format(file)
+    return f"a {found} picture" if found else _kind(file)[0]
+
+
+def written_as_text(file: bytes) -> tuple[str, str] | None:
+    """What a text that stands for bytes is, and what to do; None for whatever else."""
+    text = _readable(file)
+    return None if text is None else _bytes_as_text(text)
 
 
 def _brands(photo: bytes) -> list[bytes]:
@@ -262,6 +278,23 @@ def _zipped(photo: bytes) -> tuple[str, str]:
 
 def _text(photo: bytes) -> tuple[str, str] | None:
     """What a text is, or None for what is no text."""
+    text = _readable(photo)
+    if text is None:
+        return None
+    if not text:
+        return "nothing but blanks", _ITSELF
+    for pattern, kind, hint in _TEXTS:
+        if re.match(pattern, text, re.IGNORECASE | re.DOTALL):
+            return kind, hint
+    if found := _bytes_as_text(text):
+        return found
+    if text[0] in '{["':
+        return "a JSON text", "send the bytes of the picture alone, not a JSON request around them"
+    return "a text", _ITSELF
+
+
+def _readable(photo: bytes) -> str | None:
+    """The beginning of a text; None for what is no text."""
     start = photo[:_TEXT_LOOKED_AT]
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = start.decode("utf-16", "replace")
@@ -276,32 +309,36 @@ def _text(photo: bytes) -> tuple[str, str] | None:
         or sum(not (letter.isprintable() or letter.isspace()) for letter in text) > len(text) / 50
     ):
         return None
-    text = text.lstrip()
-    if not text:
-        return "nothing but blanks", _ITSELF
-    for pattern, kind, hint in _TEXTS:
-        if re.match(pattern, text, re.IGNORECASE | re.DOTALL):
-            return kind, hint
-    if inside := _base64(text):
-        return f"the base64 text of {inside}", "decode it and send those bytes"
-    if text[0] in '{["':
-        return "a JSON text", "send the bytes of the picture alone, not a JSON request around them"
-    return "a text", _ITSELF
+    return text.lstrip()
 
 
-def _base64(text: str) -> str | None:
-    """What base64 text holds; None where it is none, or of nothing known."""
+def _bytes_as_text(text: str) -> tuple[str, str] | None:
+    """What stands for bytes, and what to do; None where it does not, or stands for nothing known."""
+    if text[:5].lower() == "data:":
+        return "the text of a data: URL", "decode what follows base64, and send those bytes"
+    if re.match(r"b['\"](\\|FWCODE|RIFF)", text):
+        return "the text of Python bytes", "send the bytes themselves"
+    for encoding, inside in (("hexadecimal", _hexadecimal(text)), ("base64", _base64(text))):
+        if inside and not (kind := kind_of(inside)).startswith(("of no known", "a text", "nothing")):
+            return f"the {encoding} text of {kind}", "decode it and send those bytes"
+    return None
+
+
+def _hexadecimal(text: str) -> bytes:
+    """The first bytes of hexadecimal text, as xxd, Python and databases write it; none where it is none."""
+    digits = re.sub(r"^(0x|\\x)|[\s:]", "", text.strip("\"' \r\n"))[:1024]
+    return bytes.fromhex(digits[: len(digits) // 2 * 2]) if re.fullmatch("[0-9A-Fa-f]{32,}", digits) else b""
+
+
+def _base64(text: str) -> bytes:
+    """The first bytes of base64 text; none where it is none."""
     letters = re.sub(r"\s", "", text.strip("\"' \r\n")).replace("-", "+").replace("_", "/")[:1024]
     if not re.fullmatch(r"[A-Za-z0-9+/]{16,}={0,2}", letters):
-        return None
+        return b""
     try:
-        content = base64.b64decode(letters[: len(letters) // 4 * 4])
+        return base64.b64decode(letters[: len(letters) // 4 * 4])
     except binascii.Error:
-        return None
-    if found := photo_format(content):
-        return f"a {found} picture"
-    kind = _kind(content)[0]
-    return None if kind.startswith(("of no known", "a text", "nothing")) else kind
+        return b""
 
 
 def _within(photo: bytes) -> tuple[str, str] | None:

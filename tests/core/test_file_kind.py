@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from facewright.core.errors import FacewrightError
-from facewright.photo.file_kind import photo_format
+from facewright.core.file_kind import photo_format
 from facewright.photo.photo import decode_photo
 from facewright_client.contract import ErrorCode
 
@@ -59,6 +59,7 @@ def _ftyp(*brands: bytes) -> bytes:
 _LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 _HTML = b"<!DOCTYPE html>\n<html><body>404</body></html>"
 _SVG = b'<?xml version="1.0"?>\n<!-- drawn -->\n<svg xmlns="http://www.w3.org/2000/svg"/>'
+_CODE = b"FWCODE\r\n\1\0\x12\0" + bytes(60)
 _BASE64 = base64.b64encode(ASTRONAUT)
 
 
@@ -127,6 +128,10 @@ _BASE64 = base64.b64encode(ASTRONAUT)
         (base64.encodebytes(HEIC), "the base64 text of a HEIC picture", "decode it"),
         (base64.urlsafe_b64encode(_saved("PNG")), "the base64 text of a PNG picture", "decode it"),
         (b'"' + base64.b64encode(_saved("GIF")) + b'"', "the base64 text of a GIF picture", "decode it"),
+        (ASTRONAUT.hex().encode(), "the hexadecimal text of a JPEG picture", "decode it"),
+        (b"\\x" + _saved("PNG").hex().upper().encode(), "the hexadecimal text of a PNG picture", "decode it"),
+        (_CODE, "a Facewright code", "facewright create me.code"),
+        (base64.b64encode(_CODE), "the base64 text of a Facewright code", "decode it"),
         (repr(ASTRONAUT[:200]).encode(), "the text of Python bytes", "send the bytes themselves"),
         (_LFS, "a Git LFS pointer", "git lfs pull"),
         (

@@ -186,9 +186,8 @@ def _structure_likeness(coarse: Floats, seen: Floats) -> list[float]:
     """
     logarithms = np.log(coarse + np.float32(_FLOOR)).mean(axis=-1)
     fine = logarithms - ndimage.gaussian_filter(logarithms, (0.0, _STRUCTURE, _STRUCTURE))
-    fine = fine.reshape(len(fine), _SIDE // 2, 2, _SIDE // 2, 2).mean(
-        axis=(2, 4)
-    )  # less of the camera's noise
+    # Less of the camera's noise.
+    fine = fine.reshape(len(fine), _SIDE // 2, 2, _SIDE // 2, 2).mean(axis=(2, 4))
     seen = seen.reshape(len(fine), _SIDE // 2, 2, _SIDE // 2, 2).mean(axis=(2, 4))
     alike = np.full((len(fine), len(fine)), np.nan)
     for first, second in combinations(range(len(fine)), 2):

@@ -150,6 +150,15 @@ def test_the_page_shows_the_avatar_with_all_its_sliders(port: int, tmp_path: Pat
     assert "Facewright tests" in page
 
 
+def test_a_refusal_in_place_of_an_avatar_is_shown(tmp_path: Path) -> None:
+    """curl writes it there."""
+    (tmp_path / "me.glb").write_text('{"code": "NO_FACE", "message": "no face in the photo"}')
+    command = [sys.executable, ROOT / "scripts/view", tmp_path / "me.glb"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert found.returncode == 1
+    assert "no face in the photo" in found.stderr
+
+
 def test_without_an_avatar_it_says_how_to_make_one(tmp_path: Path) -> None:
     found = subprocess.run(
         [sys.executable, ROOT / "scripts/view", tmp_path / "none.glb"],

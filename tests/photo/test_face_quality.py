@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from facewright.core.errors import FacewrightError
 from facewright.photo.face_crop import FaceCrop
@@ -220,6 +220,7 @@ def test_a_face_blurred_beyond_recognition_is_refused(networks: FaceNetworks) ->
         (_contrast(0.25), "little contrast"),
         (ASTRONAUT.filter(ImageFilter.GaussianBlur(3)), "blurred"),
         (_blurred(1 / 35), "blurred"),
+        (Image.fromarray(uniform_filter1d(np.array(ASTRONAUT), 14, axis=1)), "in one direction"),
         (_blurred(1 / 25), "blurred"),
         (ASTRONAUT.convert("L"), "no colours"),
         (ImageOps.colorize(ASTRONAUT.convert("L"), (40, 20, 10), (250, 235, 200)), "toned or faded"),
@@ -239,6 +240,7 @@ def test_a_face_blurred_beyond_recognition_is_refused(networks: FaceNetworks) ->
             "blurred",
             "more blurred",
             "much blurred",
+            "moved",
             "grey",
             "sepia",
         ),

@@ -150,6 +150,6 @@ def _examples(url: str, rest: str, pipeline: str, tls: Path | None, keys: bool) 
     header = "-H 'Authorization: Bearer KEY' " if keys else ""
     variable = "FACEWRIGHT_KEY=KEY " if keys else ""
     return f"""try
-  curl {authority}{header}--data-binary @me.jpg '{rest}/avatars{query}' -o me.glb
+  curl {authority}{header}--fail-with-body --data-binary @me.jpg '{rest}/avatars{query}' -o me.glb
   {variable}{program()} create me.jpg -o me.glb --server {url}{flags}
   {python()} -c 'from facewright_client import {imports}; {client}.create({photo}).save("me.glb")'{named}"""

@@ -57,6 +57,9 @@ class FaceLimits:
     #: How many times more brightness differs between pixels 4 apart than between neighbours (a ramp: 4):
     #: photos 3.3 at most, two small ones 3.6; blurred over 1/75 of the face's height 3.4 and more.
     blurred: Annotated[float, "times", STUDIED] = 3.4
+    #: The same along one direction: photos 3.52 at most; moved by 1/17 of the face's height 3.6 (median), by
+    #: a tenth 3.7.
+    moved: Annotated[float, "times", STUDIED] = 3.55
     #: Steepest brightness over 4 pixels: photos 0.087 and more; blurred over 1/35 of the face's side 0.084,
     #: 1/20 0.054 and more (95 %), 1/15 0.052 and 1/10 0.047 (medians).
     blurred_away: Annotated[float, "of the contrast per pixel", STUDIED] = 0.052

@@ -55,6 +55,8 @@ _RELIEF_CELLS: Final = 3
 _LEAST_CURVATURES: Final = 40
 # Above the nose of a face from below there is little.
 _LEAST_ROWS: Final = 4
+#: Across and down: to the right, down, and both diagonals.
+_SLOPES: Final = ((1, 0), (0, 1), (1, 1), (1, -1))
 # Noise is averaged over so many pixels, a 25th of the face.
 _MEAN_PX: Final = 5
 # Over so many pixels one colour differs by no more than so many codes, also after JPEG.
@@ -228,6 +230,16 @@ class MeasuredFace:
         return self._greatest_difference(4) / max(self._greatest_difference(1), 1e-3)
 
     @cached_property
+    def growth_along(self) -> float:
+        """The same of differences along one direction, that in which it is largest: a camera or a head that
+        moved leaves the other directions sharp."""
+        return max(
+            _quantile(_differences_along(self.brightness, 4, slope, self.face), 0.98)
+            / max(_quantile(_differences_along(self.brightness, 1, slope, self.face), 0.98), 1e-3)
+            for slope in _SLOPES
+        )
+
+    @cached_property
     def steepness(self) -> float:
         """Of brightness over 4 pixels, where it is steepest, of the contrast per pixel."""
         return self._greatest_difference(4) / (4 * self.contrast)
@@ -256,6 +268,16 @@ def _differences(level: Floats, step: int, area: Mask) -> Floats:
     here = level[:-step:2, :-step]
     result: Floats = np.abs(level[:-step:2, step:] - here) + np.abs(level[step::2, :-step] - here)
     return result[area[:-step:2, :-step]]
+
+
+def _differences_along(level: Floats, step: int, slope: tuple[int, int], area: Mask) -> Floats:
+    """Between pixels ``step`` apart in the direction ``slope`` (across, down), which goes right or down."""
+    across, down = step * slope[0], step * slope[1]
+    height, width = level.shape
+    if down < 0:
+        level, area, down = level[::-1], area[::-1], -down
+    result: Floats = np.abs(level[down:, across:] - level[: height - down, : width - across])
+    return result[area[: height - down, : width - across]]
 
 
 def _quantile(values: Floats, share: float) -> float:

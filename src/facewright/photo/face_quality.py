@@ -167,6 +167,8 @@ def _faults_of_light(face: MeasuredFace, pixelated: bool) -> list[str]:
         faults.append("The face is pixelated, or strongly compressed: its texture shows the cells.")
     if face.growth > LIMITS.blurred:
         faults.append("The face is blurred: soft texture.")
+    elif face.growth_along > LIMITS.moved:
+        faults.append("The face is blurred in one direction, as if it or the camera moved: smeared texture.")
     return faults
 
 
@@ -186,5 +188,5 @@ def _faults_of_colour(face: MeasuredFace) -> list[str]:
     red, green, blue = face.colour
     return [
         f"Coloured light, or a colour cast: skin seems to be rgb({red:.0f}, {green:.0f}, {blue:.0f}), "
-        "and so is the avatar's."
+        "and so is the avatar's. Mend the white balance, or how it was saved (channels swapped, not sRGB)."
     ]

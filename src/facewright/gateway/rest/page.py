@@ -25,7 +25,7 @@ PAGE_POLICY: Final = (
     "frame-ancestors 'none'"
 )
 _TRY: Final = """\
-curl --data-binary @me.jpg localhost:8000/v1/avatars -o me.glb
+curl --fail-with-body --data-binary @me.jpg localhost:8000/v1/avatars -o me.glb
 curl -H 'Accept: application/json' --data-binary @me.jpg 'localhost:8000/v1/avatars?preview=true'
 curl -F photo=@me.jpg -F texture_size=2048 localhost:8000/v1/avatars -o me.glb
 curl -N -H 'Accept: text/event-stream' --data-binary @me.jpg localhost:8000/v1/avatars

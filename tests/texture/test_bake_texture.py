@@ -23,10 +23,12 @@ from facewright.hair.strands import StrandSettings
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.section import sections_to_json
 from facewright.pipelines.tensors import PERSON_MASK
+from facewright.render.light import Light
 from facewright.texture.bake_texture import BakedTexture, TextureBaker, TextureOptions
 from facewright.texture.fine_detail import FineDetailSettings, fine_detail
 from facewright.texture.layers import DelightSettings, interpolated_zones, light_gain
 from facewright_client.contract import ErrorCode
+from tests.support.relit import skin_error
 from tests.support.rendered_photo import (
     HAIR,
     IRIS,
@@ -136,6 +138,21 @@ def test_light_is_returned_in_head_space(head: HeadModel, baker: TextureBaker) -
     expected = np.array([1.0, 0.5, 0.5])
     cosine = direction @ expected / np.linalg.norm(direction) / np.linalg.norm(expected)
     assert cosine > 0.85, direction
+
+
+@pytest.mark.parametrize("delight", [0.0, 0.5, 1.0])
+def test_a_texture_in_its_own_light_is_the_photo(
+    head: HeadModel, baker: TextureBaker, delight: float
+) -> None:
+    photo = render_photo(head, yaw=15.0, light=side_light(0.35), options=TextureOptions(512, "png", delight))
+    baked = bake(baker, photo)
+    camera = photo.view.intrinsics, photo.view.head_to_camera
+    own, even = (
+        skin_error(head, photo.vertices, baked.texture, photo.crop, camera, light)
+        for light in (Light(baked.sh_light), Light.even())
+    )
+    assert own < 0.05
+    assert own < 0.5 * even or delight == 0.0
 
 
 def test_occluder_on_the_cheek_is_left_out(

@@ -79,6 +79,16 @@ def ambient_light(tone: Floats, shade_bounds: Range) -> ShLight:
     return ShLight(coefficients, tone.astype(np.float32), 0.0, 1.0, shade_bounds)
 
 
+def fit_sh_light(normals: Floats, irradiance: Floats, weights: Floats) -> Floats:
+    """The nine bands f32 ``[9, 3]`` nearest to ``irradiance`` ``[N, 3]`` on unit ``normals`` ``[N, 3]``, by
+    least squares with ``weights`` ``[N]``."""
+    basis = sh_basis(normals).astype(np.float64)
+    weighted = basis.T * weights
+    ridge = 1e-4 * float(weights.sum()) * np.eye(9)
+    coefficients: Floats = np.linalg.solve(weighted @ basis + ridge, weighted @ irradiance).astype(np.float32)
+    return coefficients
+
+
 def _ridge_rows(prior: ShLightPrior, samples: float) -> NDArray[np.float64]:
     ridge = np.array([0.0] + [prior.directional_ridge] * 3 + [prior.quadratic_ridge] * 5)
     return np.diag(ridge * samples)

@@ -1,5 +1,5 @@
-"""Stage ``bake_texture``: a photo and its fitted head become a complete UV texture and the light of the
-photo.
+"""Stage ``bake_texture``: a photo and its fitted head become a complete UV texture and the light in
+which it shows the photo.
 
 Paper "twin" (Wang et al. 2019), sec. 3.5: project the selfie into UV with the fitted camera and shape, and
 blend it into a default texture by Poisson editing. Added here: what is skin and what lies on it, light
@@ -27,7 +27,7 @@ from facewright.appearance.evidence import (
 )
 from facewright.appearance.head_template import head_template
 from facewright.appearance.photo_view import FacePhoto, FittedSurface, PhotoView, Sighting
-from facewright.appearance.sh_light import ShLight
+from facewright.appearance.sh_light import ShLight, fit_sh_light
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
 from facewright.core.arrays import Floats
@@ -72,7 +72,8 @@ class TextureOptions:
     Attributes:
         size: texels per side.
         format: ``jpeg``, ``webp`` or ``png``.
-        delight: share of the estimated lighting that is divided out, 0-1.
+        delight: share of the estimated lighting that is divided out, 0-1; the light that is given has what
+            was divided out, so with 0 it is even and with 1 all of the photo's.
     """
 
     size: int = 1024
@@ -87,7 +88,8 @@ class BakedTexture:
     Attributes:
         texture: sRGB u8 ``[S, S, 3]``.
         confidence: u8 ``[2, 256, 256]``, the tensor TEXEL_CONFIDENCE.
-        sh_light: f32 ``[9, 3]``, the photo's light in head space.
+        sh_light: f32 ``[9, 3]``, head space: texture x this light is the photo. Of the photo's light it is
+            the share that was divided out; what stayed in the texture is not shone on it again.
         info: shares, confidence, warnings.
     """
 
@@ -231,7 +233,9 @@ class TextureBaker:
             self._eyes.paint(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
         clock.lap("eyes")
         info = self._info(stack, visible, texels, completion, light, options, clock.milliseconds)
-        return BakedTexture(texture, _confidence(stack, texels), light.coefficients, info)
+        # Known wherever a normal points, and truest where the photo shows skin.
+        divided = fit_sh_light(normals, 1.0 / gain, evidence.weight + settings.layers.delight.unseen)
+        return BakedTexture(texture, _confidence(stack, texels), divided, info)
 
     def _judge_texels(
         self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, judge: PhotoJudge

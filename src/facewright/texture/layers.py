@@ -28,6 +28,8 @@ class DelightSettings:
     shade: Annotated[Range, "of the face's mean irradiance", INSENSITIVE] = (0.35, 2.2)
     #: Bounds of a channel's irradiance relative to its luminance.
     hue: Annotated[Range, "of luminance", INSENSITIVE] = (0.82, 1.22)
+    #: What unseen vertices count where the nine bands of the divided light are found; seen skin counts 1.
+    unseen: Annotated[float, "weight", NUMERICAL] = 0.02
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def test_light_that_both_sides_share_is_divided_out_less() -> None:
     shade = np.array([[1.2, 1.2, 1.2], [0.8, 0.8, 0.8]], np.float32)
     here, there = light_gain(shade, shade[::-1], 0.5, DelightSettings())[:, 0]
     assert here / there == pytest.approx((0.8 / 1.2) ** 0.5, rel=1e-5)
-    assert here * there == pytest.approx((0.8 * 1.2) ** -0.25, rel=1e-5)
+    assert here * there == pytest.approx((0.8 * 1.2) ** -0.125, rel=1e-5)
     assert light_gain(shade, shade[::-1], 1.0, DelightSettings()) == pytest.approx(1 / shade, rel=1e-5)
     assert light_gain(shade, shade[::-1], 0.0, DelightSettings()) == pytest.approx(1.0)
 

@@ -26,14 +26,15 @@ from facewright.appearance.evidence import (
     vertex_zones,
 )
 from facewright.appearance.head_template import head_template
+from facewright.appearance.photo_light import LampSky, PhotoLight
 from facewright.appearance.photo_view import FacePhoto, FittedSurface, PhotoView, Sighting
-from facewright.appearance.sh_light import ShLight, fit_sh_light
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
 from facewright.core.arrays import Floats
 from facewright.core.clock import LapClock
 from facewright.core.colour import luminance, srgb_from_linear
 from facewright.core.errors import FacewrightError
+from facewright.core.spherical_harmonics import fit_sh
 from facewright.fit.fit_info import EyeFit
 from facewright.hair.colour import HairColouring
 from facewright.hair.cover import HairTexels
@@ -131,6 +132,7 @@ class TextureBaker:
         skin_triangles = head.triangles[head.part_triangles("skin")]
         self._diffusion = SurfaceDiffusion(skin_triangles, head.vertices_mean)
         self._vertex_zones = vertex_zones(head, self._diffusion, settings.zones)
+        self._sky = LampSky.around(head)
         self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
         self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
         template = head_template(head, settings.template)
@@ -204,11 +206,11 @@ class TextureBaker:
         partner = self.head.mirror_vertex
         settings = self.settings
         light, skin = estimate_light_and_skin(
-            vertices, normals, self._vertex_zones, settings.light, settings.skin
+            self._sky, vertices, normals, self._vertex_zones, settings.light, settings.skin
         )
         clock.lap("light")
 
-        shade = light.irradiance(normals)
+        shade = light.shade
         judge = PhotoJudge(settings.evidence, skin)
         texels = self._judge_texels(view, fitted_vertices, normals, shade, judge)
         evidence = judge.judge(vertices, shade, vertices.at(partner), shade[partner], self._vertex_zones)
@@ -234,7 +236,7 @@ class TextureBaker:
         clock.lap("eyes")
         info = self._info(stack, visible, texels, completion, light, options, clock.milliseconds)
         # Known wherever a normal points, and truest where the photo shows skin.
-        divided = fit_sh_light(normals, 1.0 / gain, evidence.weight + settings.layers.delight.unseen)
+        divided = fit_sh(normals, 1.0 / gain, evidence.weight + settings.layers.delight.unseen)
         return BakedTexture(texture, _confidence(stack, texels), divided, info)
 
     def _judge_texels(
@@ -307,7 +309,7 @@ class TextureBaker:
         visible: float,
         texels: TexelEvidence,
         completion: Completion,
-        light: ShLight,
+        light: PhotoLight,
         options: TextureOptions,
         milliseconds: dict[str, float],
     ) -> TextureInfo:

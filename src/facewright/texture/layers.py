@@ -102,7 +102,8 @@ def light_gain(shade: Floats, mirrored_shade: Floats, delight: float, settings: 
 
     Light is split into what both sides of the face have in common and what differs between them: √(e e′) and
     √(e / e′) for irradiance e here and e′ at the mirror point. Of the difference the share ``delight`` goes,
-    of the common part ``delight²``: soft light from the front carries the form by which a face is known.
+    of the common part ``delight³``: soft light from the front, and the shadows of folds, carry the form by
+    which a face is known.
 
     Args:
         shade, mirrored_shade: irradiance f32 ``[N, 3]`` at the points and at their mirror points.
@@ -112,7 +113,7 @@ def light_gain(shade: Floats, mirrored_shade: Floats, delight: float, settings: 
     here = np.log(_bounded_light(shade, settings))
     there = np.log(_bounded_light(mirrored_shade, settings))
     common, difference = 0.5 * (here + there), 0.5 * (here - there)
-    result: Floats = np.exp(-np.float32(delight**2) * common - np.float32(delight) * difference)
+    result: Floats = np.exp(-np.float32(delight**3) * common - np.float32(delight) * difference)
     return result
 
 

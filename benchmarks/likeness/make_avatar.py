@@ -44,7 +44,8 @@ class FittedFace:
 
 @dataclass(frozen=True)
 class MadeAvatar(FittedFace):
-    """A fitted face with its texture: sRGB u8 [S, S, 3] and estimated light f32 [9, 3]."""
+    """A fitted face with its texture: sRGB u8 [S, S, 3] and the light f32 [9, 3] in which
+    it shows the photo."""
 
     texture: U8 = field(repr=False)
     sh_light: F32 = field(repr=False)

@@ -30,7 +30,8 @@ class Avatar:
         intrinsics: float32 [3, 3], camera matrix, crop pixels.
         head_to_camera: float32 [3, 4], pose, metres.
         neutral_vertices: float32 [V, 3], head space, metres, without expression.
-        sh_light: float32 [9, 3], the photo's light.
+        sh_light: float32 [9, 3], head space: the light in which the avatar's texture shows the photo. Light
+            that stayed in the texture (option ``delight``) is not in it.
         code: what makes the avatar again without the photo, and merges it with others of the same person; of
             several photos one after the other. Biometric data: docs/avatar_code.md. None unless asked for.
     """

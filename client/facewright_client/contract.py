@@ -49,7 +49,7 @@ EYE_ROTATION: Final = Tensor("EYE_ROTATION", "TYPE_FP32", (2, 2))  # left, right
 INTRINSICS: Final = Tensor("INTRINSICS", "TYPE_FP32", (3, 3))  # crop pixels
 HEAD_TO_CAMERA: Final = Tensor("HEAD_TO_CAMERA", "TYPE_FP32", (3, 4))  # [R | t], metres
 NEUTRAL_VERTICES: Final = Tensor("NEUTRAL_VERTICES", "TYPE_FP32", (-1, 3))  # head space, without expression
-SH_LIGHT: Final = Tensor("SH_LIGHT", "TYPE_FP32", (9, 3))
+SH_LIGHT: Final = Tensor("SH_LIGHT", "TYPE_FP32", (9, 3))  # texture x this light is the photo
 
 GLB: Final = Tensor("GLB", "TYPE_UINT8", (-1,))
 REPORT: Final = Tensor("REPORT", "TYPE_UINT8", (-1,))  # JSON

@@ -19,11 +19,25 @@ from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.core.errors import FacewrightError
+from facewright.head.head_model import HeadModel
 from facewright.pipelines.refinement import REFINEMENT
 from facewright.pipelines.stages import SECTIONS, Network, Pipeline, Stage
-from facewright.pipelines.tensors import NETWORK_LANDMARKS
+from facewright.pipelines.tensors import FITTED_VERTICES, NETWORK_LANDMARKS, TEXTURE
 from facewright.pipelines.twin import AVATAR_TWIN, FACE_LANDMARKS, FIND_FACE
-from facewright_client.contract import GLB, LANDMARKS, PHOTO, PREVIEW, REPORT, ErrorCode
+from facewright.render.light import Light
+from facewright_client.contract import (
+    FACE_CROP,
+    GLB,
+    HEAD_TO_CAMERA,
+    INTRINSICS,
+    LANDMARKS,
+    PHOTO,
+    PREVIEW,
+    REPORT,
+    SH_LIGHT,
+    ErrorCode,
+)
+from tests.support.relit import skin_error
 
 ASTRONAUT = Path(__file__).parents[1] / "data" / "astronaut.jpg"
 
@@ -38,6 +52,21 @@ def test_an_avatar_and_its_report() -> None:
     assert "face_landmarks+face_shape.network_and_waiting" in report["milliseconds"]
     assert PREVIEW not in run.tensors
     assert list(run.milliseconds) == [step.name for step in AVATAR_TWIN.steps[:-2]]
+
+
+@pytest.mark.parametrize("delight", [0.5, 1.0])
+def test_the_avatar_in_its_own_light_is_nearer_to_the_photo_than_in_even_light(
+    open_head: HeadModel, delight: float
+) -> None:
+    options = {"texture_size": 512, "texture_format": "png", "delight": delight}
+    run = run_in_process("avatar_twin", ASTRONAUT.read_bytes(), options, (TEXTURE, SH_LIGHT))
+    texture = np.asarray(Image.open(io.BytesIO(run.content(TEXTURE))))
+    camera = run.array(INTRINSICS), run.array(HEAD_TO_CAMERA)
+    own, even = (
+        skin_error(open_head, run.array(FITTED_VERTICES), texture, run.array(FACE_CROP), camera, light)
+        for light in (Light(run.array(SH_LIGHT)), Light.even())
+    )
+    assert own < 0.5 * even
 
 
 def test_a_photo_cut_at_the_face_gives_its_face() -> None:

@@ -26,6 +26,7 @@ from facewright_client.contract import (
     NEUTRAL_VERTICES,
     PREVIEW,
     REPORT,
+    SH_LIGHT,
     ErrorCode,
 )
 
@@ -64,6 +65,9 @@ def test_two_photos_of_one_person(codes: list[bytes], runner: PipelineRunner) ->
     report = json.loads(run.content(REPORT))
     first, second = report["merge"]["photos"]
     assert second["texture_gain"][0] > 1.2 * first["texture_gain"][0], "it was darker"
+    reference = report["merge"]["reference"]
+    lit = run.array(SH_LIGHT) * report["merge"]["photos"][reference - 1]["texture_gain"]
+    np.testing.assert_allclose(lit, _read(codes[reference - 1]).sh_light, atol=5e-3)
     assert min(first["texture_share"], second["texture_share"]) > 0.2
     assert max(first["shape_distance_mm"], second["shape_distance_mm"]) < 2.0
     assert min(first["likeness"], second["likeness"]) > 0.6

@@ -63,7 +63,7 @@ def test_one_setting_changes_and_no_other() -> None:
     [
         ("bake.hair.color.pin=3", "no setting 'bake.hair.color.pin'; similar: bake.hair.colour.pin"),
         ("pin=3", "similar: bake.hair.colour.pin, bake.hair.falling.pin, bake.completion.pin"),
-        ("bake.light.quadratic_rige=3", "similar: bake.light.quadratic_ridge"),
+        ("bake.light.chroma_rige=3", "similar: bake.light.chroma_ridge"),
         ("xyzzy=3", "--settings lists them all"),
         ("bake.hair.colour.pin", "no setting 'bake.hair.colour.pin='|no setting 'bake.hair.colour.pin'"),
         ("bake.hair.colour.pin=dark", "cannot be 'dark'"),

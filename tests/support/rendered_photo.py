@@ -102,7 +102,7 @@ def render_photo(
     albedo = truth_texture(head)
     shading = Light(side_light(0.0) if light is None else light)
     crop = HeadRenderer(head, albedo).render(vertices, view, shading, supersample=2).over(MAGENTA)
-    eyes = _eye(head, 0, view), _eye(head, 1, view)
+    eyes = seen_eye(head, 0, view), seen_eye(head, 1, view)
     return RenderedPhoto(crop, view, vertices, albedo, eyes, options)
 
 
@@ -130,7 +130,7 @@ def paint_ellipse(
     return crop
 
 
-def _eye(head: HeadModel, side: int, view: View) -> EyeFit:
+def seen_eye(head: HeadModel, side: int, view: View) -> EyeFit:
     centre = view.intrinsics @ (
         view.head_to_camera[:, :3] @ head.iris_centre[side] + view.head_to_camera[:, 3]
     )

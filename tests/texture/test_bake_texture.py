@@ -23,15 +23,18 @@ from facewright.hair.strands import StrandSettings
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.section import sections_to_json
 from facewright.pipelines.tensors import PERSON_MASK
+from facewright.render.light import Light
 from facewright.texture.bake_texture import BakedTexture, TextureBaker, TextureOptions
 from facewright.texture.fine_detail import FineDetailSettings, fine_detail
 from facewright.texture.layers import DelightSettings, interpolated_zones, light_gain
 from facewright_client.contract import ErrorCode
+from tests.support.relit import skin_error
 from tests.support.rendered_photo import (
     HAIR,
     IRIS,
     SKIN,
     RenderedPhoto,
+    facing_and_visible,
     paint_ellipse,
     render_photo,
     side_light,
@@ -124,7 +127,7 @@ def test_light_that_both_sides_share_is_divided_out_less() -> None:
     shade = np.array([[1.2, 1.2, 1.2], [0.8, 0.8, 0.8]], np.float32)
     here, there = light_gain(shade, shade[::-1], 0.5, DelightSettings())[:, 0]
     assert here / there == pytest.approx((0.8 / 1.2) ** 0.5, rel=1e-5)
-    assert here * there == pytest.approx((0.8 * 1.2) ** -0.25, rel=1e-5)
+    assert here * there == pytest.approx((0.8 * 1.2) ** -0.125, rel=1e-5)
     assert light_gain(shade, shade[::-1], 1.0, DelightSettings()) == pytest.approx(1 / shade, rel=1e-5)
     assert light_gain(shade, shade[::-1], 0.0, DelightSettings()) == pytest.approx(1.0)
 
@@ -136,6 +139,38 @@ def test_light_is_returned_in_head_space(head: HeadModel, baker: TextureBaker) -
     expected = np.array([1.0, 0.5, 0.5])
     cosine = direction @ expected / np.linalg.norm(direction) / np.linalg.norm(expected)
     assert cosine > 0.85, direction
+
+
+@pytest.mark.parametrize("delight", [0.0, 0.5, 1.0])
+def test_a_texture_in_its_own_light_is_the_photo(
+    head: HeadModel, baker: TextureBaker, delight: float
+) -> None:
+    photo = render_photo(head, yaw=15.0, light=side_light(0.35), options=TextureOptions(512, "png", delight))
+    baked = bake(baker, photo)
+    camera = photo.view.intrinsics, photo.view.head_to_camera
+    own, even = (
+        skin_error(head, photo.vertices, baked.texture, photo.crop, camera, light)
+        for light in (Light(baked.sh_light), Light.even())
+    )
+    assert own < 0.05
+    assert own < 0.5 * even or delight == 0.0
+
+
+def test_a_cheek_that_darkens_towards_the_outline_is_no_smear_from_the_side(
+    head: HeadModel, baker: TextureBaker
+) -> None:
+    light = np.zeros((9, 3), np.float32)
+    light[0], light[2] = 0.05 / 0.282095, 0.9 / 0.488603  # a flash
+    photo = render_photo(head, light=light)
+    points = TexelPoints(head, padded_texel_map(head, 512))
+    cheeks = points.interpolate(head.region("cheeks")) > 0.7
+    facing = points.interpolate(facing_and_visible(head, photo))
+    shown = (
+        linear_from_srgb(bake(baker, photo).texture).reshape(-1, 3)[:, 1] / photo.albedo.reshape(-1, 3)[:, 1]
+    )
+    slanted, front = cheeks & (facing > 0.3) & (facing < 0.4), cheeks & (facing > 0.8)
+    share = np.median(shown[slanted]) / np.median(shown[front])
+    assert share > 0.56, share  # 0.52 where nothing is lifted
 
 
 def test_occluder_on_the_cheek_is_left_out(

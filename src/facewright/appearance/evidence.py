@@ -10,8 +10,8 @@ from typing import Annotated
 
 import numpy as np
 
+from facewright.appearance.photo_light import LampSky, PhotoLight, PhotoLightPrior, estimate_photo_light
 from facewright.appearance.photo_view import Sighting
-from facewright.appearance.sh_light import ShLight, ShLightPrior, estimate_sh_light
 from facewright.appearance.skin_model import SkinModel, SkinSettings, fit_skin_model, smooth_step
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.core.arrays import Floats
@@ -124,11 +124,17 @@ def vertex_zones(head: HeadModel, surface: SurfaceDiffusion, settings: ZoneSetti
 
 
 def estimate_light_and_skin(
-    seen: Sighting, normals: Floats, zones: ZoneWeights, prior: ShLightPrior, settings: SkinSettings
-) -> tuple[ShLight, SkinModel | None]:
+    sky: LampSky,
+    seen: Sighting,
+    normals: Floats,
+    zones: ZoneWeights,
+    prior: PhotoLightPrior,
+    settings: SkinSettings,
+) -> tuple[PhotoLight, SkinModel | None]:
     """Light and skin colour from the vertices, each helping the other.
 
     Args:
+        sky: lamps around the head.
         seen: the vertices in the photo.
         normals: f32 ``[V, 3]``, head space.
         zones: at the vertices.
@@ -144,14 +150,13 @@ def estimate_light_and_skin(
         * np.clip(seen.facing, 0.0, 1.0)
     )
     likely = _likely_skin(wide, skin, seen.colour, settings.loose_at_first)
-    light = estimate_sh_light(normals, seen.colour, likely, prior)
+    light = estimate_photo_light(sky, normals, seen.colour, likely, prior)
     for _ in range(settings.rounds):
-        albedo = seen.colour / light.irradiance(normals)
+        albedo = seen.colour / light.shade
         skin = fit_skin_model(albedo, learn, settings)
-        light = estimate_sh_light(
-            normals, seen.colour, _likely_skin(wide, skin, albedo, settings.loose), prior
-        )
-    return light, fit_skin_model(seen.colour / light.irradiance(normals), learn, settings)
+        likely = _likely_skin(wide, skin, albedo, settings.loose)
+        light = estimate_photo_light(sky, normals, seen.colour, likely, prior)
+    return light, fit_skin_model(seen.colour / light.shade, learn, settings)
 
 
 def _likely_skin(weights: Floats, skin: SkinModel | None, albedo: Floats, loose: float) -> Floats:

@@ -60,7 +60,7 @@ class MergedPhotos:
     Attributes:
         head: one person's.
         texture: encoded.
-        sh_light: f32 ``[9, 3]``, of the reference photo.
+        sh_light: f32 ``[9, 3]``, in which the texture shows the reference photo.
         section: its part of the report.
     """
 
@@ -122,7 +122,9 @@ class PhotoMerger:
                 f"codes have textures of {side} x {side} texels at most: enlarged to {texture_size}"
             )
         section = Section(members, warnings, clock.milliseconds)
-        return MergedPhotos(head, encoded, read[head.reference].sh_light, section)
+        # The texture took on the photos' common tone: what it gained, the light loses.
+        light = read[head.reference].sh_light / texture.gains[head.reference]
+        return MergedPhotos(head, encoded, light, section)
 
 
 def another_person(photos: Sequence[MergedPhotoReport]) -> list[str]:

@@ -65,7 +65,7 @@ class AvatarCode:
         eye_rotation: f32 ``[2, 2]``.
         neutral: i16 ``[V, 3]``, the neutral's vertices in steps of `VERTEX_STEP`, corrective field and hair
             included.
-        sh_light: f32 ``[9, 3]``.
+        sh_light: f32 ``[9, 3]``, in which the texture shows the photo.
         person: u8 ``[256, 32]``, the person's silhouette over the crop, eight pixels in a byte, the leftmost
             in its highest bit.
         confidence: u8 ``[2, 256, 256]``, how well the photo shows each texel, and its mirror point where that

@@ -28,3 +28,13 @@ def sh_basis(normals: Floats) -> Floats:
         ],
         axis=-1,
     ).astype(np.float32)
+
+
+def fit_sh(normals: Floats, irradiance: Floats, weights: Floats) -> Floats:
+    """The nine bands f32 ``[9, 3]`` nearest to ``irradiance`` ``[N, 3]`` on unit ``normals`` ``[N, 3]``, by
+    least squares with ``weights`` ``[N]``."""
+    basis = sh_basis(normals).astype(np.float64)
+    weighted = basis.T * weights
+    ridge = 1e-4 * float(weights.sum()) * np.eye(9)
+    coefficients: Floats = np.linalg.solve(weighted @ basis + ridge, weighted @ irradiance).astype(np.float32)
+    return coefficients

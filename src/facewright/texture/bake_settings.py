@@ -7,8 +7,8 @@ from typing import Annotated
 
 from facewright.appearance.evidence import EvidenceSettings, ZoneSettings
 from facewright.appearance.head_template import TemplateSettings
+from facewright.appearance.photo_light import PhotoLightPrior
 from facewright.appearance.photo_view import SightingSettings
-from facewright.appearance.sh_light import ShLightPrior
 from facewright.appearance.skin_model import SkinSettings
 from facewright.core.settings import BY_EYE
 from facewright.hair.settings import HairSettings
@@ -38,7 +38,7 @@ class BakeSettings:
 
     sighting: SightingSettings = field(default_factory=SightingSettings)
     zones: ZoneSettings = field(default_factory=ZoneSettings)
-    light: ShLightPrior = field(default_factory=ShLightPrior)
+    light: PhotoLightPrior = field(default_factory=PhotoLightPrior)
     skin: SkinSettings = field(default_factory=SkinSettings)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     hair: HairSettings = field(default_factory=HairSettings)

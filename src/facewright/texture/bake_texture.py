@@ -1,5 +1,5 @@
-"""Stage ``bake_texture``: a photo and its fitted head become a complete UV texture and the light of the
-photo.
+"""Stage ``bake_texture``: a photo and its fitted head become a complete UV texture and the light in
+which it shows the photo.
 
 Paper "twin" (Wang et al. 2019), sec. 3.5: project the selfie into UV with the fitted camera and shape, and
 blend it into a default texture by Poisson editing. Added here: what is skin and what lies on it, light
@@ -26,14 +26,15 @@ from facewright.appearance.evidence import (
     vertex_zones,
 )
 from facewright.appearance.head_template import head_template
+from facewright.appearance.photo_light import LampSky, PhotoLight
 from facewright.appearance.photo_view import FacePhoto, FittedSurface, PhotoView, Sighting
-from facewright.appearance.sh_light import ShLight
 from facewright.appearance.surface_diffusion import SurfaceDiffusion
 from facewright.appearance.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
 from facewright.core.arrays import Floats
 from facewright.core.clock import LapClock
 from facewright.core.colour import luminance, srgb_from_linear
 from facewright.core.errors import FacewrightError
+from facewright.core.spherical_harmonics import fit_sh
 from facewright.fit.fit_info import EyeFit
 from facewright.hair.colour import HairColouring
 from facewright.hair.cover import HairTexels
@@ -72,7 +73,8 @@ class TextureOptions:
     Attributes:
         size: texels per side.
         format: ``jpeg``, ``webp`` or ``png``.
-        delight: share of the estimated lighting that is divided out, 0-1.
+        delight: share of the estimated lighting that is divided out, 0-1; the light that is given has what
+            was divided out, so with 0 it is even and with 1 all of the photo's.
     """
 
     size: int = 1024
@@ -87,7 +89,8 @@ class BakedTexture:
     Attributes:
         texture: sRGB u8 ``[S, S, 3]``.
         confidence: u8 ``[2, 256, 256]``, the tensor TEXEL_CONFIDENCE.
-        sh_light: f32 ``[9, 3]``, the photo's light in head space.
+        sh_light: f32 ``[9, 3]``, head space: texture x this light is the photo. Of the photo's light it is
+            the share that was divided out; what stayed in the texture is not shone on it again.
         info: shares, confidence, warnings.
     """
 
@@ -129,6 +132,7 @@ class TextureBaker:
         skin_triangles = head.triangles[head.part_triangles("skin")]
         self._diffusion = SurfaceDiffusion(skin_triangles, head.vertices_mean)
         self._vertex_zones = vertex_zones(head, self._diffusion, settings.zones)
+        self._sky = LampSky.around(head)
         self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
         self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
         template = head_template(head, settings.template)
@@ -202,11 +206,11 @@ class TextureBaker:
         partner = self.head.mirror_vertex
         settings = self.settings
         light, skin = estimate_light_and_skin(
-            vertices, normals, self._vertex_zones, settings.light, settings.skin
+            self._sky, vertices, normals, self._vertex_zones, settings.light, settings.skin
         )
         clock.lap("light")
 
-        shade = light.irradiance(normals)
+        shade = light.shade
         judge = PhotoJudge(settings.evidence, skin)
         texels = self._judge_texels(view, fitted_vertices, normals, shade, judge)
         evidence = judge.judge(vertices, shade, vertices.at(partner), shade[partner], self._vertex_zones)
@@ -231,7 +235,9 @@ class TextureBaker:
             self._eyes.paint(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
         clock.lap("eyes")
         info = self._info(stack, visible, texels, completion, light, options, clock.milliseconds)
-        return BakedTexture(texture, _confidence(stack, texels), light.coefficients, info)
+        # Known wherever a normal points, and truest where the photo shows skin.
+        divided = fit_sh(normals, 1.0 / gain, evidence.weight + settings.layers.delight.unseen)
+        return BakedTexture(texture, _confidence(stack, texels), divided, info)
 
     def _judge_texels(
         self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, judge: PhotoJudge
@@ -303,7 +309,7 @@ class TextureBaker:
         visible: float,
         texels: TexelEvidence,
         completion: Completion,
-        light: ShLight,
+        light: PhotoLight,
         options: TextureOptions,
         milliseconds: dict[str, float],
     ) -> TextureInfo:

@@ -75,7 +75,7 @@ class TextureInfo:
         """What the texture shows and how it was lit.
 
         Args:
-            sh_light: f32 [9, 3], the photo's light.
+            sh_light: f32 [9, 3], the light in which the texture shows the photo.
             length: of the encoded texture, bytes.
         """
         members: TextureSection = {

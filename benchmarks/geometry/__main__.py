@@ -193,10 +193,11 @@ def _expression(
     calm: Sequence[FittedFace],
     name: str,
 ) -> dict[str, Any]:
-    """The weight found, mean of its shapes, and what stays in the neutral."""
+    """The weight found, mean of its shapes, what stays in the neutral, and how far this is from the neutral
+    of the same person's calm photo."""
     weights = photographer.weights(EXPRESSIONS[name])
     displacement = np.einsum("e,evc->vc", weights, maker.head.expression_basis.astype(np.float64))
-    found, left = [], []
+    found, left, apart, lips_apart = [], [], [], []
     for person, neutral in zip(people, calm, strict=False):
         try:
             face = maker.fit_photo(photographer.photo(person, EXPRESSIONS[name]))
@@ -204,7 +205,15 @@ def _expression(
             continue
         found.append(float(face.fit.expression[weights > 0].mean()))
         left.append(measures.left_behind(_neutral(neutral), _neutral(face), displacement))
-    return {"people": len(found), "found": float(np.mean(found)), "left in the neutral": float(np.mean(left))}
+        apart.append(measures.rms(_neutral(face), _neutral(neutral)))
+        lips_apart.append(measures.lips_rms(_neutral(face), _neutral(neutral)))
+    return {
+        "people": len(found),
+        "found": float(np.mean(found)),
+        "left in the neutral": float(np.mean(left)),
+        "against calm, rms mm": _mm(apart),
+        "lips against calm, rms mm": _mm(lips_apart),
+    }
 
 
 def _neutral(face: FittedFace) -> FloatArray:

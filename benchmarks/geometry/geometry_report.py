@@ -14,6 +14,8 @@ _SINGLE: Final = frozenset(
         "weight found in neutral photos, mean",
     }
 )
+#: Of an expression's row; results of earlier commits have none.
+_APART: Final = ("against calm, rms mm", "lips against calm, rms mm")
 #: Of a scan's row.
 SCAN_COLUMNS: Final = ("mean mm", "median mm", "mean by area mm")
 
@@ -43,9 +45,18 @@ def geometry_section(result: dict[str, Any]) -> str:
     for name, value in result.items():
         if name in _SINGLE:
             lines.append(f"| {name} | {value:.2f} |")
-    lines += ["", "| expression in the photo | weight found | left in the neutral |", "|---|---|---|"]
+    lines += [
+        "",
+        "The last two columns compare with the neutral of the same person's calm photo.",
+        "",
+        "| expression in the photo | weight found | left in the neutral | face, rms mm | lips, rms mm |",
+        "|---|---|---|---|---|",
+    ]
     for name, row in result["expressions"].items():
-        lines.append(f"| {name} | {row['found']:.2f} | {row['left in the neutral']:.2f} |")
+        apart = [f"{row[column]:.2f}" if column in row else "–" for column in _APART]
+        lines.append(
+            f"| {name} | {row['found']:.2f} | {row['left in the neutral']:.2f} | {' | '.join(apart)} |"
+        )
     return "\n".join([*lines, ""])
 
 

@@ -36,6 +36,7 @@ class FaceMeasures:
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
         np.add.at(weight, self._skin.ravel(), np.repeat(area / 6, 3))
         self.area = weight[self.near] / weight[self.near].sum()
+        self._lips = head.region("lips")[self.near] > 0.5
 
     def aligned(self, avatar: FloatArray, truth: FloatArray, scaled: bool = True) -> FloatArray:
         """An avatar [V, 3] moved onto the truth [V, 3] by a similarity, or rigidly."""
@@ -54,6 +55,12 @@ class FaceMeasures:
         """Root mean square distance of the same points of two heads, metres, one moved rigidly."""
         gap = (self.aligned(one, other, scaled) - other)[self.near]
         return float(np.sqrt(self.area @ (gap**2).sum(axis=1)))
+
+    def lips_rms(self, one: FloatArray, other: FloatArray) -> float:
+        """`rms` of the lips alone, the heads still being moved onto each other by all of the face."""
+        gap = (self.aligned(one, other, scaled=False) - other)[self.near][self._lips]
+        area = self.area[self._lips] / self.area[self._lips].sum()
+        return float(np.sqrt(area @ (gap**2).sum(axis=1)))
 
     def captured(self, avatars: Sequence[FloatArray], truths: Sequence[FloatArray]) -> dict[str, float]:
         """Share of what sets people apart that avatars have: 1 - |Δavatar - Δtruth|² / |Δtruth|², by axis,

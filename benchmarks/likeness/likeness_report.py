@@ -20,8 +20,8 @@ _GOALS: Final[tuple[tuple[str, Callable[[dict[str, Any]], str], str, str], ...]]
         "1.5 / 2.5",
     ),
     (
-        "jawOpen left in the neutral when the photo has > 0.3, mean",
-        lambda t: _value(t["jawOpen left where the photo has > 0.3"], "mean"),
+        "jawOpen that the neutral holds when the photo has > 0.3, mean (photos)",
+        lambda t: _with_count(t["jawOpen left where the photo has > 0.3"]),
         "< 0.1",
         "< 0.05",
     ),
@@ -187,13 +187,12 @@ def _photo_table(rows: list[dict[str, Any]], judge: str) -> list[str]:
     ]
     for row in rows:
         distances = " | ".join(f"{row['distance'][judge][name]:.2f}" for name in _PHOTO_COLUMNS)
-        left = row["jaw_open_left"]
         refound = row["refound_median"]["0"]
         lines.append(
             f"| {row['photo']} | {row['yaw']:.0f} | {row['pitch']:.0f} "
             f"| {row['reprojection_median']} / {row['reprojection_p95']} "
             f"| {'no face' if refound is None else refound} | {distances} "
-            f"| {row['jaw_open']:.2f} → {'no face' if left is None else f'{left:.2f}'} "
+            f"| {row['jaw_open']:.2f} → {row['jaw_open_left']:.2f} "
             f"| {sum(row['milliseconds'].values()):.0f} |"
         )
     return [*lines, "", "</details>", ""]
@@ -213,6 +212,10 @@ def _left_out(result: dict[str, Any]) -> str:
 
 def _value(row: dict[str, Any], key: str) -> str:
     return f"{row[key]:.2f}" if key in row else "–"
+
+
+def _with_count(row: dict[str, Any]) -> str:
+    return f"{_value(row, 'mean')} ({row['count']})"
 
 
 def _found_again(row: dict[str, Any]) -> str:

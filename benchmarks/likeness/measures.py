@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from benchmarks.likeness.consistency import AvatarComparison
 from benchmarks.likeness.faceres_judge import ApparentPerson, FaceresJudge
+from benchmarks.likeness.held_expression import held_expression
 from benchmarks.likeness.identity_statistics import summary
 from benchmarks.likeness.judged_face import FaceBox, Judge, JudgedFace
 from benchmarks.likeness.landmark_error import LandmarkSurface, landmark_errors, project
@@ -29,6 +30,7 @@ YAWS: Final = (0, -15, 15, -30, 30, -45, 45)
 FRONTAL_YAW: Final = 40.0
 _RENDER_SIZE = 448
 _GREY = (0.18, 0.18, 0.18)
+_SMILE: Final = ("mouthSmileLeft", "mouthSmileRight")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class PhotoMeasures:
         sights: by judge.
         shape, skin: f64 [n, 3], what `AvatarComparison` compares of avatars.
         apparent: whom a judge takes the photo's person for; None where none was asked.
-        jaw_open, jaw_open_left: jawOpen in the photo, and re-fitted to the neutral render at yaw 0.
+        jaw_open, jaw_open_left: jawOpen in the photo, and what the neutral holds of it (`held_expression`).
         smile, smile_left: the mean of both sides, likewise.
         milliseconds: by stage.
         warnings: the pipeline's own.
@@ -80,9 +82,9 @@ class PhotoMeasures:
     skin: npt.NDArray[np.float64]
     apparent: ApparentPerson | None
     jaw_open: float
-    jaw_open_left: float | None
+    jaw_open_left: float
     smile: float
-    smile_left: float | None
+    smile_left: float
     milliseconds: dict[str, float]
     warnings: list[str] = field(default_factory=list)
 
@@ -130,7 +132,6 @@ class Likeness:
         at_pose = renderer.render(fit.neutral_vertices, photo_view, lamp).over(_GREY)
         pictures = {"photo pose": (at_pose, in_photo)}
         refound: dict[int, npt.NDArray[np.float64] | None] = {}
-        jaw_left = smile_left = None
         for yaw in YAWS:
             view = View.turned(yaw, size=_RENDER_SIZE, span=0.30)
             picture = renderer.render(fit.neutral_vertices, view, lamp).over(_GREY)
@@ -148,9 +149,7 @@ class Likeness:
                 refound[yaw] = landmark_errors(
                     surface, again.landmarks_in_photo, view.intrinsics, view.head_to_camera
                 )
-                if yaw == 0:
-                    jaw_left, smile_left = _jaw_and_smile(self.maker, again.fit.expression)
-        jaw, smile = _jaw_and_smile(self.maker, fit.expression)
+        weights = dict(zip(map(str, head.expression_names), fit.expression, strict=True))
         return PhotoMeasures(
             number=number,
             person=person,
@@ -181,10 +180,10 @@ class Likeness:
                 ),
                 None,
             ),
-            jaw_open=jaw,
-            jaw_open_left=jaw_left,
-            smile=smile,
-            smile_left=smile_left,
+            jaw_open=float(weights["jawOpen"]),
+            jaw_open_left=held_expression(head, fit, ["jawOpen"]),
+            smile=float(np.mean([weights[side] for side in _SMILE])),
+            smile_left=held_expression(head, fit, _SMILE),
             milliseconds=dict(avatar.milliseconds),
             warnings=list(fit.info.warnings),
         )
@@ -223,10 +222,10 @@ def table(photos: Sequence[PhotoMeasures]) -> dict[str, Any]:
         "refound at 0": _pooled([p.refound[0] for p in photos]),
         "refound at ±30": _pooled([p.refound[yaw] for p in photos for yaw in (-30, 30)]),
         "jawOpen left where the photo has > 0.3": summary(
-            [p.jaw_open_left for p in open_mouths if p.jaw_open_left is not None]
+            [p.jaw_open_left for p in open_mouths]
         ),
         "smile left where the photo has > 0.3": summary(
-            [p.smile_left for p in photos if p.smile > 0.3 and p.smile_left is not None]
+            [p.smile_left for p in photos if p.smile > 0.3]
         ),
         "distances": {
             judge: _distances([p.sights[judge] for p in photos])
@@ -277,12 +276,6 @@ def _pooled(errors: Sequence[npt.NDArray[np.float64] | None]) -> dict[str, float
     found = [e for e in errors if e is not None]
     pooled = summary(np.concatenate(found) if found else [])
     return {"pictures": len(found), "no face found": len(errors) - len(found), **pooled}
-
-
-def _jaw_and_smile(maker: AvatarMaker, expression: npt.NDArray[np.float32]) -> tuple[float, float]:
-    names = [str(name) for name in maker.head.expression_names]
-    weight: Callable[[str], float] = lambda name: float(expression[names.index(name)])  # noqa: E731
-    return weight("jawOpen"), (weight("mouthSmileLeft") + weight("mouthSmileRight")) / 2
 
 
 def _halved(picture: U8) -> U8:

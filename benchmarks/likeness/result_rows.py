@@ -73,9 +73,9 @@ def photo_row(photo: PhotoMeasures, comparison: AvatarComparison) -> dict[str, A
             for judge, sight in photo.sights.items()
         },
         "jaw_open": round(photo.jaw_open, 3),
-        "jaw_open_left": None if photo.jaw_open_left is None else round(photo.jaw_open_left, 3),
+        "jaw_open_left": round(photo.jaw_open_left, 3),
         "smile": round(photo.smile, 3),
-        "smile_left": None if photo.smile_left is None else round(photo.smile_left, 3),
+        "smile_left": round(photo.smile_left, 3),
         "milliseconds": {stage: round(ms, 1) for stage, ms in photo.milliseconds.items()},
         "warnings": len(photo.warnings),
     }

@@ -67,6 +67,16 @@ def test_an_expression_that_stays(head: HeadModel, measures: FaceMeasures, peopl
         assert left == pytest.approx(share, abs=0.01)
 
 
+def test_lips_are_compared_where_the_face_puts_them(
+    head: HeadModel, measures: FaceMeasures, people: list[np.ndarray]
+) -> None:
+    lips, moved = head.region("lips") > 0.5, people[0].copy()
+    moved[lips] += [0.0, 0.002, 0.0]
+    assert measures.lips_rms(people[0] + [0.1, 0.0, 0.0], people[0]) < 1e-9
+    assert 0.0015 < measures.lips_rms(moved, people[0]) < 0.002  # the face follows its lips a little
+    assert measures.rms(moved, people[0]) < 0.001
+
+
 def test_photos_are_of_the_pose_and_expression_that_are_told(head: HeadModel) -> None:
     photographer = HeadPhotographer(head, seed=1)
     person = photographer.draw()
@@ -93,10 +103,19 @@ def test_the_section_has_every_row() -> None:
             "refused": 1,
             "rows": {"avatars": row},
             "strangers, rms mm": 2.5,
-            "expressions": {"smile .8": {"people": 2, "found": 0.3, "left in the neutral": 0.5}},
+            "expressions": {
+                "smile .8": {"people": 2, "found": 0.3, "left in the neutral": 0.5},
+                "blink 1": {
+                    "found": 0.7,
+                    "left in the neutral": 0.0,
+                    "against calm, rms mm": 1.5,
+                    "lips against calm, rms mm": 2.25,
+                },
+            },
         }
     )
     assert "| avatars | 1.00 | 1.20 | 2.00 | 0.50 / 0.50 / 0.50 / 0.50 |" in section
     assert "| strangers, rms mm | 2.50 |" in section
-    assert "| smile .8 | 0.30 | 0.50 |" in section
+    assert "| smile .8 | 0.30 | 0.50 | – | – |" in section
+    assert "| blink 1 | 0.70 | 0.00 | 1.50 | 2.25 |" in section
     assert "usable photos: 1." in section

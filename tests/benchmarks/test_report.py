@@ -120,7 +120,7 @@ def _likeness() -> dict[str, Any]:
         "reprojection": {"pictures": 3, "no face found": 0, **stats},
         "refound at 0": {"pictures": 2, "no face found": 1, **stats},
         "refound at ±30": {"pictures": 0, "no face found": 6, "count": 0},
-        "jawOpen left where the photo has > 0.3": {"count": 0},
+        "jawOpen left where the photo has > 0.3": {**stats, "count": 2},
         "distances": {"faceres": dict.fromkeys((*poses, "photo cut to the silhouette"), stats)},
     }
     photo = {
@@ -132,7 +132,7 @@ def _likeness() -> dict[str, Any]:
         "refound_median": {"0": None},
         "distance": {"faceres": dict.fromkeys(("photo pose", "0", "-30", "30", "-45", "45"), 0.25)},
         "jaw_open": 0.4,
-        "jaw_open_left": None,
+        "jaw_open_left": 0.05,
         "milliseconds": {"find_face": 100.0, "fit_head": 50.4},
     }
     at = {
@@ -189,7 +189,7 @@ def test_likeness_numbers_reach_the_report() -> None:
     assert "1 left out, faces below 140 pixels" in text
     assert "FOLDER --smallest-face 140\n" in text
     assert "| 7 | -12 | 4 | 0.71 / 3.1 | no face |" in text
-    assert "0.40 → no face | 150 |" in text
+    assert "0.40 → 0.05 | 150 |" in text
 
 
 def test_a_result_without_a_section_is_an_error() -> None:

@@ -124,6 +124,14 @@ def test_everything_that_people_have_occurs(people: PeopleGenerator, open_head: 
     assert max(melanin) > 0.8
 
 
+def test_lids_are_open_or_closed(people: PeopleGenerator, open_head: HeadModel) -> None:
+    blink = list(open_head.expression_names).index("eyeBlinkLeft")
+    shown = np.array([people.draw(index).expression[blink] for index in range(400)])
+    shown = shown[shown > 0]
+    assert len(shown) > 10
+    assert np.quantile(shown, 0.25) > 0.5
+
+
 def test_what_is_worn_is_seen(people: PeopleGenerator) -> None:
     plain = people.draw(0).plain()
     bare, _ = _portrait(people, plain)

@@ -1,4 +1,4 @@
-"""Training of ``face_shape`` on people whose landmarks are exact: what can be known is learnt."""
+"""Training of ``face_shape``: what exact landmarks tell is learnt, what may be an expression is no form."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ import pytest
 from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
 from facewright_export.face_shape import training
-from facewright_export.face_shape.training import ObservedPeople, train_face_shape
+from facewright_export.face_shape.training import (
+    STRONGLY,
+    ObservedPeople,
+    _calibrated,
+    _identity,
+    _told,
+    _untold,
+    train_face_shape,
+)
 from facewright_export.face_shape.weights import IDENTITY_REGRESSED, FaceShapeWeights
+from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from tests.support.pose import rotation_from_angles
 
 COUNT = 400
+NAMES = list(EXPRESSION_NAMES)
+FROWN = [NAMES.index("mouthFrownLeft"), NAMES.index("mouthFrownRight")]
 
 
 def test_what_exact_landmarks_tell_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +66,47 @@ def test_what_exact_landmarks_tell_is_learnt(tmp_path: Path, monkeypatch: pytest
     np.savez(tmp_path / "other.npz", format_version=9)
     with pytest.raises(ValueError, match="no face_shape weights"):
         FaceShapeWeights.load(tmp_path / "other.npz")
+
+
+def test_what_may_be_a_frown_is_not_read_as_a_form() -> None:
+    """One identity and a rare frown move the same landmark; a second landmark sees the identity alone."""
+    random = np.random.default_rng(3)
+    count = 4000
+    identity = random.normal(0, 1, (count, 160))
+    expression = np.zeros((count, 52))
+    expression[: count // 50, FROWN] = 0.7
+    centred = random.normal(0, 0.01, (count, 1404))
+    centred[:, :2] += random.normal(0, 0.5, (count, 2))
+    centred[:, 0] += identity[:, 0] + 2 * expression[:, FROWN[0]]
+    centred[:, 1] += identity[:, 0]
+    people = ObservedPeople(
+        np.zeros((count, 478, 3), np.float32),
+        np.zeros((count, 52), np.float32),
+        identity,
+        expression,
+        *(np.zeros((count, 3, size)) for size in (3, 4)),
+    )
+    untold = _untold(np.zeros(52), NAMES)
+    noise, known = 0.1 * np.eye(1404), np.ones(count, bool)
+    read = [_identity(people, centred, noise, more, known)[0][:2, 0] for more in (0 * untold, untold)]
+    assert read[0][0] == pytest.approx(read[0][1], abs=0.1)  # a rare frown is neglected
+    assert read[1][0] < 0.5 * read[0][0]
+    assert read[1][1] > read[0][1]
+
+
+def test_lids_that_are_found_to_close_are_closed() -> None:
+    """A network that gives .3 for most closed lids, and .05 for open ones."""
+    random = np.random.default_rng(5)
+    truth, output = np.zeros((2000, 52)), random.normal(0, 0.02, (2000, 52))
+    shown = slice(0, 400)
+    for name in ("eyeBlinkLeft", "mouthFunnel"):
+        row = NAMES.index(name)
+        truth[shown, row] = random.uniform(STRONGLY, 1, 400)
+        output[shown, row] = 0.3 * truth[shown, row] + random.normal(0, 0.03, 400)
+    gain, dead, sigma = _calibrated(output, truth, _told(output, truth), NAMES)
+    found = np.clip(gain * output - dead, 0, 1)
+    blink, funnel = NAMES.index("eyeBlinkLeft"), NAMES.index("mouthFunnel")
+    assert np.median(found[shown, blink]) == pytest.approx(1.0, abs=0.02)
+    assert np.median(found[shown, funnel]) < 0.6
+    assert (found[400:, blink] > 0.2).mean() < 0.01
+    assert sigma[blink] < sigma[funnel]

@@ -50,6 +50,10 @@ EXPRESSION_GROUPS: Final[tuple[tuple[str, ...], ...]] = (
     ("mouthLeft",),
     ("mouthRight",),
 )
+#: How strongly a group is shown: a uniform draw to this power. Lids are open or closed, and photos rarely
+#: catch them on their way; of other shapes a trace is less worth learning from than all of them.
+USUAL_POWER: Final = 0.5
+BLINK_POWER: Final = 0.25
 
 
 class FaceShapes:
@@ -77,8 +81,10 @@ class FaceShapes:
         if random.random() < NEUTRAL_SHARE:
             return weights
         for _ in range(random.integers(1, 4)):
-            amount = random.uniform()
-            for name in EXPRESSION_GROUPS[random.integers(len(EXPRESSION_GROUPS))]:
+            uniform = random.uniform()
+            group = EXPRESSION_GROUPS[random.integers(len(EXPRESSION_GROUPS))]
+            amount = uniform ** (BLINK_POWER if "eyeBlink" in group else USUAL_POWER)
+            for name in group:
                 strength = amount * random.uniform(0.8, 1.0)
                 for shape in self._sides(name):
                     row = self._index[shape]

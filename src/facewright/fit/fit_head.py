@@ -22,8 +22,9 @@ from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigi
 from facewright.fit.detected_face import DetectedFace, checked_face, observed
 from facewright.fit.expression_prior import build_expression_prior
 from facewright.fit.face_form import MirroredLandmarks, form_warnings
+from facewright.fit.field_expressions import FieldExpressions
 from facewright.fit.fit_info import EyeFit, FitInfo, HeadFit, LandmarkError
-from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution, box_quadratic
+from facewright.fit.gauss_newton import FitSettings, GaussNewton, Observation, Solution
 from facewright.fit.gaze import Gaze, SeenIris, seen_irises
 from facewright.fit.landmark_basis import OPENING, build_landmark_basis
 from facewright.fit.shape_prior import ShapePrior
@@ -44,14 +45,9 @@ FARTHEST_IDENTITY: Final = 4.6
 LARGEST_RELIABLE_YAW: Final = 40.0
 #: Median reprojection error, % of the pupil distance, above which the fit is called poor.
 POOR_MEDIAN_PERCENT: Final = 2.0
-#: An expression that is shown this much may be shown more, by so much (1 sigma), and the corrective field
-#: hold the rest; what it holds beside is of this size.
-LEAST_SHOWN: Final = 0.1
-EXPLAINED_SIGMA: Final = 0.3
-FIELD_ERROR: Final = 0.001  # metres
-#: Shapes of which small weights stay in the neutral (`HeadFitSettings.largest_habitual`). What parts the lips
-#: (`landmark_basis.OPENING`) always goes.
-HABITUAL_SHAPES: Final = ("brow", "cheek", "mouth", "nose")
+#: Shapes of which small weights stay in the neutral (`HeadFitSettings.largest_habitual`); no nose sneers out
+#: of habit. What parts the lips (`landmark_basis.OPENING`) always goes.
+HABITUAL_SHAPES: Final = ("brow", "cheek", "mouth")
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class HeadFitSettings:
     #: Up to this much of each of `HABITUAL_SHAPES` stays in the neutral: one photo cannot tell a hint of an
     #: expression from the person's form (distance of the judge `faceres` at yaw 0: 0.558 at 0.12, 0.545 at
     #: 0.3, on 36 portraits; and 0.18 more of a smile stays).
-    largest_habitual: Annotated[float, "weight", WEIGHED] = 0.2
+    largest_habitual: Annotated[float, "weight", WEIGHED] = 0.22
 
 
 class HeadFitter:
@@ -84,6 +80,7 @@ class HeadFitter:
         self.optimiser = GaussNewton(
             self.basis, build_expression_prior(list(head.expression_names)), settings.optimiser
         )
+        self._held = FieldExpressions(head, self.basis, self.optimiser.prior.free)
         self._mirrored = MirroredLandmarks(self.basis.landmarks.mean)
         self.confidence = FitConfidence(head, self.basis)
         self._followers = rigid_followers(head)
@@ -257,9 +254,9 @@ class HeadFitter:
         correction = coefficients[self.optimiser.linear_size :]
         field = self.basis.field.displacement(correction)
         opening = self.basis.field.displacement(self.basis.opening @ (self.basis.opening.T @ correction))
-        explained = self._explained(expression, correction)
-        field -= np.tensordot(explained, self.head.expression_basis, 1)
-        expression = expression + explained
+        more = self._held.shown(expression, correction)
+        field -= np.tensordot(more, self.head.expression_basis, 1)
+        expression = expression + more
         moved = np.tensordot(expression, self.head.expression_basis, 1)
         for eye in self.gaze.eyes:
             moved[eye.vertices] = 0.0  # eyeballs turn, below; a linear addition would shrink them
@@ -269,6 +266,7 @@ class HeadFitter:
         fitted = person + field
         habitual = np.minimum(expression, self._largest_habitual)
         neutral = person + share[:, None] * (field - opening)
+        neutral -= self._held.not_of_the_person(expression, correction, more)
         neutral += np.tensordot(habitual, self.head.expression_basis, 1)
         self._seal.close(neutral)
         joints = self.head.joints(fitted)
@@ -280,24 +278,6 @@ class HeadFitter:
         fitted += moved
         self.gaze.turn(fitted, joints, angles)
         return AssembledHead(fitted, neutral, expression, angles)
-
-    def _explained(
-        self, expression: NDArray[np.float32], correction: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """What more of the shapes [52] that are shown the corrective field holds: it is no person's form."""
-        shown = np.flatnonzero((expression > LEAST_SHOWN) & self.optimiser.prior.free)
-        if len(shown) == 0:
-            return np.zeros_like(expression)
-        landmarks = self.basis.landmarks.basis.astype(np.float64)
-        moved = landmarks[:, :, self.optimiser.expression][:, :, shown].reshape(-1, len(shown))
-        field = (landmarks[:, :, self.optimiser.linear_size :] @ correction).ravel()
-        gram = moved.T @ moved + (FIELD_ERROR / EXPLAINED_SIGMA) ** 2 * np.eye(len(shown))
-        more = box_quadratic(
-            gram, moved.T @ field, np.zeros(len(shown)), 1.0 - expression[shown].astype(np.float64)
-        )
-        explained = np.zeros_like(expression)
-        explained[shown] = more
-        return explained
 
     def pupil_distance(self, neutral: NDArray[np.float32]) -> float:
         """Metres between the pupils of a head [V, 3] that looks straight ahead."""

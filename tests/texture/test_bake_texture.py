@@ -34,6 +34,7 @@ from tests.support.rendered_photo import (
     IRIS,
     SKIN,
     RenderedPhoto,
+    facing_and_visible,
     paint_ellipse,
     render_photo,
     side_light,
@@ -153,6 +154,23 @@ def test_a_texture_in_its_own_light_is_the_photo(
     )
     assert own < 0.05
     assert own < 0.5 * even or delight == 0.0
+
+
+def test_a_cheek_that_darkens_towards_the_outline_is_no_smear_from_the_side(
+    head: HeadModel, baker: TextureBaker
+) -> None:
+    light = np.zeros((9, 3), np.float32)
+    light[0], light[2] = 0.05 / 0.282095, 0.9 / 0.488603  # a flash
+    photo = render_photo(head, light=light)
+    points = TexelPoints(head, padded_texel_map(head, 512))
+    cheeks = points.interpolate(head.region("cheeks")) > 0.7
+    facing = points.interpolate(facing_and_visible(head, photo))
+    shown = (
+        linear_from_srgb(bake(baker, photo).texture).reshape(-1, 3)[:, 1] / photo.albedo.reshape(-1, 3)[:, 1]
+    )
+    slanted, front = cheeks & (facing > 0.3) & (facing < 0.4), cheeks & (facing > 0.8)
+    share = np.median(shown[slanted]) / np.median(shown[front])
+    assert share > 0.56, share  # 0.52 where nothing is lifted
 
 
 def test_occluder_on_the_cheek_is_left_out(

@@ -53,6 +53,12 @@ class LayerSettings:
     oblique_hue: Annotated[Range, "cosine", BY_EYE] = (0.35, 0.7)
     hue_pull: Annotated[float, "exponent", INSENSITIVE] = 0.75
     hue_gain: Annotated[Range, "times", BY_EYE] = (0.4, 2.5)
+    #: Cosines between which skin is seen at a slant, tone below which it is too dark there, how far that is
+    #: lifted, and at most.
+    slanted: Annotated[Range, "cosine", BY_EYE] = (0.25, 0.6)
+    slanted_dark: Annotated[float, "of the skin's tone", BY_EYE] = 0.75
+    slanted_lift: Annotated[float, "exponent", BY_EYE] = 0.7
+    slanted_most: Annotated[float, "times", BY_EYE] = 2.2
     #: What is added to colours before they are divided.
     floor: Annotated[float, "linear", NUMERICAL] = 0.004
     #: Share of the photo that goes where an upper lid is folded away.
@@ -177,6 +183,7 @@ class LayerBuilder:
         gain *= self._highlight_gain(texels)[:, None]
         oblique = (1.0 - smooth_step(texels.seen.facing, *settings.oblique_hue)) * (photo > 0.0)
         gain *= self._hue_gain(texels.seen.colour, oblique, texels.zones, completion)
+        gain *= self._slant_gain(texels, luminance(texels.seen.colour * gain), completion)[:, None]
         # The mirror point under the light of this point: its own light out, what stays of this point's light
         # in.
         mirror_gain = own / luminance(np.clip(texels.mirrored_shade, *settings.delight.shade))
@@ -222,6 +229,20 @@ class LayerBuilder:
         compressed = start + settings.highlight_kept * (relative - start)
         gain = np.where(relative > start, compressed / np.maximum(relative, 1e-3), 1.0)
         result: Floats = 1.0 + points.blurred((gain - 1.0) * skin, np.ones_like(skin), 1)
+        return result
+
+    def _slant_gain(self, texels: TexelEvidence, brightness: Floats, completion: Completion) -> Floats:
+        """Gain f32 ``[N]`` ≥ 1 that lifts skin of ``brightness`` ``[N]`` dark where it is seen at a slant.
+
+        Along the outline of a face, light falls off and a texel holds some of what is behind: whoever looks
+        at it from the side sees a smear. Beards and hair are dark themselves.
+        """
+        settings, zones = self._settings, texels.zones
+        slanted = 1.0 - smooth_step(texels.seen.facing, *settings.slanted)
+        skin = slanted * (1.0 - zones.features) * (1.0 - zones.scalp) * (1.0 - zones.beard)
+        tone = np.float32(settings.slanted_dark) * luminance(completion.skin_tone)
+        missing = tone / np.maximum(brightness, np.float32(1e-3))
+        result: Floats = np.clip(missing, 1.0, settings.slanted_most) ** (settings.slanted_lift * skin)
         return result
 
     def _hue_gain(self, colour: Floats, share: Floats, zones: ZoneWeights, completion: Completion) -> Floats:

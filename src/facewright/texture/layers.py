@@ -232,7 +232,7 @@ class LayerBuilder:
         return result
 
     def _slant_gain(self, texels: TexelEvidence, brightness: Floats, completion: Completion) -> Floats:
-        """Gain f32 ``[N]`` ≥ 1 that lifts skin of ``brightness`` ``[N]`` where it is dark and seen at a slant.
+        """Gain f32 ``[N]`` ≥ 1 that lifts skin of ``brightness`` ``[N]`` dark where it is seen at a slant.
 
         Along the outline of a face, light falls off and a texel holds some of what is behind: whoever looks
         at it from the side sees a smear. Beards and hair are dark themselves.

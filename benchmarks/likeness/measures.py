@@ -221,12 +221,8 @@ def table(photos: Sequence[PhotoMeasures]) -> dict[str, Any]:
         "reprojection": _pooled([p.reprojection for p in photos]),
         "refound at 0": _pooled([p.refound[0] for p in photos]),
         "refound at ±30": _pooled([p.refound[yaw] for p in photos for yaw in (-30, 30)]),
-        "jawOpen left where the photo has > 0.3": summary(
-            [p.jaw_open_left for p in open_mouths]
-        ),
-        "smile left where the photo has > 0.3": summary(
-            [p.smile_left for p in photos if p.smile > 0.3]
-        ),
+        "jawOpen left where the photo has > 0.3": summary([p.jaw_open_left for p in open_mouths]),
+        "smile left where the photo has > 0.3": summary([p.smile_left for p in photos if p.smile > 0.3]),
         "distances": {
             judge: _distances([p.sights[judge] for p in photos])
             for judge in (photos[0].sights if photos else ())

@@ -41,6 +41,6 @@ def measure_sittings(
             except FacewrightError as error:
                 console.print(f"refused: {error}", markup=False)
                 continue
-            pair = (one.fit.neutral_vertices.astype(np.float64) for one in (face, first[index]))
-            apart[name].append(measures.rms(*pair) * 1e3)
+            here, there = (one.fit.neutral_vertices.astype(np.float64) for one in (face, first[index]))
+            apart[name].append(measures.rms(here, there) * 1e3)
     return {name: float(np.mean(values)) for name, values in apart.items()}

@@ -61,9 +61,9 @@ def scans_section(result: dict[str, Any]) -> str:
         "## Scans",
         "",
         f"Avatars ({result['pipeline']}) beside scans of real heads, which are in no prior: how far the "
-        "scan's points within 95 mm of the tip of the nose are from the avatar's skin and eyes, after a "
-        "similarity; *by area* counts the surface instead of the points. Sizes are such that 63 mm are "
-        "between the pupils. "
+        "scan's points within 95 mm of the tip of the nose that can be seen from outside are from the "
+        "avatar's skin and eyes, after a similarity; *by area* counts the surface instead of the points. "
+        "Sizes are such that 63 mm are between the pupils. "
         f"{over['photos']} photos, refused: {over['refused']}. The mean head is fitted to nobody.",
         "",
         "`.venv/bin/python -m benchmarks.geometry --scans FOLDER`",

@@ -10,10 +10,10 @@ Compared is the skin within 95 mm of the tip of the nose. The mean head, fitted 
     .venv/bin/python -m benchmarks.geometry --scans FOLDER --maps out/maps
 
 measures what is seen of scans from outside instead (`pip install -e '.[bench,test]'`): OBJ, PLY or GLB,
-looking along +z, +y up, each with the photo of the same name beside it; one that has no photo is drawn, turned
-by several angles and in two lights, with NAME.texture.jpg as its colours where its file has none. The Lee
-Perry-Smith scan (CC BY 3.0, Infinite-Realities) is such a one; the colour map that goes around with its GLB
-stands on its head.
+looking along +z, +y up, each with the photo of the same name beside it; one that has no photo is drawn,
+turned by several angles and in two lights, with NAME.texture.jpg as its colours where its file has none.
+The Lee Perry-Smith scan (CC BY 3.0, Infinite-Realities) is such a one; the colour map that goes around with
+its GLB stands on its head.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ class OwnShare:
     two and more) the coefficients agree to .4 of their variance over people along x and y, .25 along z (.04
     where the face is turned), .3 of the asymmetric modes. Along x and y more is kept than that, as a face is
     known by it: the judge `faceres` loses 1.9 points of cross-photo share without x, 5 without y, and none
-    without z or the asymmetric part.
+    without z or the asymmetric part. Several photos of a person share the network's errors, so merged ones
+    keep no more.
     """
 
     #: Of modes that move both halves of the face alike, along x, y and z; of modes that do not.
@@ -92,13 +93,12 @@ class OwnShare:
     in_depth: Annotated[float, "share", WEIGHED] = 0.1
     asymmetric: Annotated[float, "share", WEIGHED] = 0.3
 
-    def of(self, field: CorrectiveField, photos: int = 1) -> NDArray[np.float32]:
-        """The share [size] of each coefficient; larger where several photos were fitted together (Spearman
-        1910, Brown 1910)."""
+    def of(self, field: CorrectiveField) -> NDArray[np.float32]:
+        """The share [size] of each coefficient."""
         mode, axis = np.nonzero(field.scale)
         symmetric = np.array([self.across, self.upright, self.in_depth])
         share = np.where(field.asymmetric[mode, axis], self.asymmetric, symmetric[axis])
-        return np.asarray(photos * share / (1.0 + (photos - 1) * share), np.float32)
+        return np.asarray(share, np.float32)
 
 
 @dataclass(frozen=True)

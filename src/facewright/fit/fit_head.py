@@ -88,7 +88,7 @@ class HeadFitter:
         self._mirrored = MirroredLandmarks(self.basis.landmarks.mean)
         self.confidence = FitConfidence(head, self.basis)
         self._followers = rigid_followers(head)
-        self._own_share = settings.own_share
+        self._own_share = settings.own_share.of(self.basis.field)
         self._mean_joints = head.joints(head.vertices_mean)
         self._joint_basis = np.matmul(head.joint_regressor, head.identity_basis)  # [160, J, 3]
         self.hair = HairVolume(head, settings.hair_volume)
@@ -251,10 +251,8 @@ class HeadFitter:
         identity[: self.basis.identity_size] = solution.coefficients[: self.basis.identity_size]
         return identity
 
-    def assembled(
-        self, solution: Solution, irises: tuple[SeenIris, SeenIris], photos: int = 1
-    ) -> AssembledHead:
-        """Vertices with and without expression, and the final gaze; ``photos``: how many were fitted."""
+    def assembled(self, solution: Solution, irises: tuple[SeenIris, SeenIris]) -> AssembledHead:
+        """Vertices with and without expression, and the final gaze."""
         coefficients = solution.coefficients.astype(np.float32)
         expression = coefficients[self.optimiser.expression]
         person = self.head.neutral(self.identity(solution))
@@ -263,8 +261,7 @@ class HeadFitter:
         shown = np.tensordot(explained, self.head.expression_basis, 1)
         field = self.basis.field.displacement(correction) - shown
         correction -= self.basis.opening @ (self.basis.opening.T @ correction)
-        own_share = self._own_share.of(self.basis.field, photos)
-        own = self.basis.field.displacement(own_share * correction) - own_share.max() * shown
+        own = self.basis.field.displacement(self._own_share * correction) - self._own_share.max() * shown
         expression = expression + explained
         moved = np.tensordot(expression, self.head.expression_basis, 1)
         for eye in self.gaze.eyes:

@@ -114,7 +114,7 @@ class HeadMerger:
         reference = min(range(len(photos)), key=lambda index: photos[index].unsuited)
         photo, solution = photos[reference], solutions[reference]
         fit = fitter.assembled(solution, photo.irises)
-        calm = fitter.assembled(self._calmest(solutions, reference), photo.irises, len(photos))
+        calm = fitter.assembled(self._calmest(solutions, reference), photo.irises)
         code = codes[reference]
         hair = fitter.hair.displacement(
             fit.fitted,

@@ -9,10 +9,11 @@ Compared is the skin within 95 mm of the tip of the nose. The mean head, fitted 
 
     .venv/bin/python -m benchmarks.geometry --scans FOLDER --maps out/maps
 
-measures such scans instead (`pip install -e '.[bench,test]'`): OBJ, PLY or GLB, looking along +z, +y up, each
-with the photo of the same name beside it; one that has no photo is drawn, turned by several angles and in two
-lights, with NAME.texture.jpg as its colours where its file has none. The Lee Perry-Smith scan (CC BY 3.0,
-Infinite-Realities) is such a one; the colour map that goes around with its GLB stands on its head.
+measures what is seen of scans from outside instead (`pip install -e '.[bench,test]'`): OBJ, PLY or GLB,
+looking along +z, +y up, each with the photo of the same name beside it; one that has no photo is drawn,
+turned by several angles and in two lights, with NAME.texture.jpg as its colours where its file has none.
+The Lee Perry-Smith scan (CC BY 3.0, Infinite-Realities) is such a one; the colour map that goes around with
+its GLB stands on its head.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from rich.progress import track
 from benchmarks.geometry.geometry_report import geometry_section, scans_section
 from benchmarks.geometry.known_heads import EXPRESSIONS, HeadPhotographer, KnownHead
 from benchmarks.geometry.measures import FaceMeasures
+from benchmarks.geometry.sittings import measure_sittings
 from benchmarks.likeness.make_avatar import AvatarMaker, FittedFace
 from benchmarks.run_conditions import RunConditions, write_result
 from facewright.adapter.in_process import PipelineRunner, run_in_process
@@ -138,6 +140,7 @@ def _measure(
         "rows": rows,
         "yaw 30 against yaw 0, rms mm": _mm(apart),
         "strangers, rms mm": _mm(strangers),
+        **measure_sittings(maker, photographer, measures, taken, frontal, console),
         "yaw error at 0, degrees": float(np.mean([abs(face.fit.info.yaw) for face in frontal])),
         "yaw error at 30, degrees": float(np.mean([abs(abs(face.fit.info.yaw) - _YAW) for face in turned])),
         "weight found in neutral photos, mean": float(np.mean([face.fit.expression for face in frontal])),
@@ -155,6 +158,9 @@ def _against(
     return {
         "median mm": _mm([float(np.median(one)) for one in distance]),
         "mean mm": _mm([float(np.mean(one)) for one in distance]),
+        "mean at unit scale mm": _mm(
+            [float(np.mean(measures.to_surface(a, t, False))) for a, t in zip(avatars, truths, strict=True)]
+        ),
         "rms at unit scale mm": _mm([measures.rms(a, t) for a, t in zip(avatars, truths, strict=True)]),
         "captured": measures.captured(avatars, truths),
     }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from benchmarks.geometry.sittings import ANOTHER, LIGHTS
+
 #: Numbers that stand alone.
 _SINGLE: Final = frozenset(
     {
         "yaw 30 against yaw 0, rms mm",
         "strangers, rms mm",
+        LIGHTS,
+        ANOTHER,
         "yaw error at 0, degrees",
         "yaw error at 30, degrees",
         "weight found in neutral photos, mean",
@@ -32,14 +36,15 @@ def geometry_section(result: dict[str, Any]) -> str:
         "",
         "`.venv/bin/python -m benchmarks.geometry --heads 20`",
         "",
-        "| | median mm | mean mm | rms at unit scale mm | captured: all / x / y / z |",
-        "|---|---|---|---|---|",
+        "| | median mm | mean mm | mean at unit scale mm | rms at unit scale mm "
+        "| captured: all / x / y / z |",
+        "|---|---|---|---|---|---|",
     ]
     for name, row in result["rows"].items():
         captured = " / ".join(f"{row['captured'][axis]:.2f}" for axis in ("all", "x", "y", "z"))
         lines.append(
-            f"| {name} | {row['median mm']:.2f} | {row['mean mm']:.2f} | {row['rms at unit scale mm']:.2f} "
-            f"| {captured} |"
+            f"| {name} | {row['median mm']:.2f} | {row['mean mm']:.2f} | {row['mean at unit scale mm']:.2f} "
+            f"| {row['rms at unit scale mm']:.2f} | {captured} |"
         )
     lines += ["", "| | |", "|---|---|"]
     for name, value in result.items():
@@ -67,9 +72,9 @@ def scans_section(result: dict[str, Any]) -> str:
         "## Scans",
         "",
         f"Avatars ({result['pipeline']}) beside scans of real heads, which are in no prior: how far the "
-        "scan's points within 95 mm of the tip of the nose are from the avatar's skin and eyes, after a "
-        "similarity; *by area* counts the surface instead of the points. Sizes are such that 63 mm are "
-        "between the pupils. "
+        "scan's points within 95 mm of the tip of the nose that can be seen from outside are from the "
+        "avatar's skin and eyes, after a similarity; *by area* counts the surface instead of the points. "
+        "Sizes are such that 63 mm are between the pupils. "
         f"{over['photos']} photos, refused: {over['refused']}. The mean head is fitted to nobody.",
         "",
         "`.venv/bin/python -m benchmarks.geometry --scans FOLDER`",

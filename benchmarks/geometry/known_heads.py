@@ -14,6 +14,7 @@ from facewright.head.head_model import HeadModel
 from facewright_client.contract import EXPRESSION_SIZE
 from facewright_export.people.camera_effects import srgb_bytes
 from facewright_export.people.cameras import View, head_turn
+from facewright_export.people.hair import HairStyle
 from facewright_export.people.lighting import draw_light, luminance
 from facewright_export.people.people_generator import PeopleGenerator
 from facewright_export.people.person import Person
@@ -32,7 +33,6 @@ EXPRESSIONS: Final[dict[str, dict[str, float]]] = {
     "sneer .8": {"noseSneerLeft": 0.8, "noseSneerRight": 0.8},
 }
 _PHOTO_SIDE: Final = 768  # pixels
-_DISTANCE: Final = 0.9  # metres
 _SPAN: Final = 0.42  # metres across the photo
 
 
@@ -47,6 +47,21 @@ class KnownHead:
 
     person: Person
     neutral: FloatArray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """How a photo is taken.
+
+    Attributes:
+        light: which of the lights that are drawn for a person.
+        distance: of the camera, metres; what the photo spans stays the same.
+        hair: other hair than the person's.
+    """
+
+    light: int = 0
+    distance: float = 0.9
+    hair: HairStyle | None = None
 
 
 class HeadPhotographer:
@@ -76,22 +91,30 @@ class HeadPhotographer:
             weights[self._names.index(name)] = weight
         return weights
 
-    def photo(self, head: KnownHead, expression: dict[str, float] | None = None, yaw: float = 0.0) -> bytes:
+    def photo(
+        self,
+        head: KnownHead,
+        expression: dict[str, float] | None = None,
+        yaw: float = 0.0,
+        sitting: Sitting | None = None,
+    ) -> bytes:
         """A PNG file of a person who is turned by ``yaw`` degrees to the subject's left."""
+        sitting = sitting or Sitting()
         weights = self.weights(expression or {}).astype(np.float32)
         turn = head_turn(float(np.radians(yaw)), 0.0, 0.0)
-        focal = _PHOTO_SIDE * _DISTANCE / _SPAN
+        focal = _PHOTO_SIDE * sitting.distance / _SPAN
         # the middle of a head lies behind and below that of its eyes
         middle = turn @ [0.0, -0.03, -0.06]
-        shift = np.array([0.0, 0.0, _DISTANCE]) - middle
+        shift = np.array([0.0, 0.0, sitting.distance]) - middle
         intrinsics = np.array(
             [[focal, 0, _PHOTO_SIDE / 2], [0, focal, _PHOTO_SIDE / 2], [0, 0, 1]], np.float32
         )
         view = View(intrinsics, np.concatenate([turn, shift[:, None]], axis=1).astype(np.float32))
         # the light stays where it is when the head turns
-        random = np.random.Generator(np.random.PCG64(list(head.person.details)))
+        seed = [*head.person.details, sitting.light] if sitting.light else list(head.person.details)
+        random = np.random.Generator(np.random.PCG64(seed))
         light = draw_light(random, turn, luminance(head.person.skin.skin))
-        person = replace(head.person, expression=weights)
+        person = replace(head.person, expression=weights, hair=sitting.hair or head.person.hair)
         picture, _ = self._people.portrait(person, view, light, _PHOTO_SIDE)
         file = io.BytesIO()
         Image.fromarray(srgb_bytes(picture)).save(file, "PNG")

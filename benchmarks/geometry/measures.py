@@ -44,9 +44,10 @@ class FaceMeasures:
         moved: FloatArray = scale * avatar @ rotation.T + shift
         return moved
 
-    def to_surface(self, avatar: FloatArray, truth: FloatArray) -> FloatArray:
-        """Distances [N] of the truth's points from an avatar's surface, metres, after a similarity."""
-        avatar = self.aligned(avatar, truth)
+    def to_surface(self, avatar: FloatArray, truth: FloatArray, scaled: bool = True) -> FloatArray:
+        """Distances [N] of the truth's points from an avatar's surface, metres, after a similarity, or at the
+        avatar's own size."""
+        avatar = self.aligned(avatar, truth, scaled)
         normals = unit_vertex_normals(truth, self._skin)[self.near]
         _, distance, _ = Surface(avatar, self._skin).closest(truth[self.near], normals, LEAST_COSINE)
         return distance[np.isfinite(distance)]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.geometry.measures import LEAST_COSINE, NEAR_NOSE, NOSE_TIP
-from benchmarks.geometry.scans import Scan, vertex_picture
+from benchmarks.geometry.scans import Scan, seen_from_outside, vertex_picture
 from facewright.fit.camera import similarity
 from facewright.head.head_model import HeadModel
 from facewright.render.preview_sheet import SheetStyle, compose_sheet
@@ -61,7 +61,7 @@ class ScanErrors:
 
 
 class ScanMeasures:
-    """Compares heads of one model with a scan that is in the head frame and has its landmarks.
+    """Compares heads of one model with the outside of a scan that is in the head frame and has its landmarks.
 
     The head is moved onto the scan by a similarity: first by the landmarks, outline and irises left out, then
     by the closest points of the two surfaces until these are still.
@@ -77,7 +77,8 @@ class ScanMeasures:
         corner_area = np.linalg.norm(triangle_normals(scan.vertices, scan.triangles), axis=1) / 6
         area = np.zeros(len(scan.vertices))
         np.add.at(area, scan.triangles.ravel(), np.repeat(corner_area, 3))
-        self._near = np.flatnonzero((np.linalg.norm(scan.vertices - tip, axis=1) < NEAR_NOSE) & (area > 0))
+        near = np.linalg.norm(scan.vertices - tip, axis=1) < NEAR_NOSE
+        self._near = np.flatnonzero(near & (area > 0) & seen_from_outside(scan))
         self._area = area[self._near]
 
     def errors(self, vertices: npt.NDArray[np.floating]) -> ScanErrors:

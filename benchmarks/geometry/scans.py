@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -35,6 +36,9 @@ LIGHTS: Final = {
 _PUPILS: Final = 0.063
 _RIGHT_IRIS, _LEFT_IRIS = 468, 473
 _SIDE: Final = 1024  # pixels of a photograph
+#: Angles at which a scan's surface is looked for, degrees: what none of them sees lies inside.
+_SEEN_YAWS: Final = (-75, -45, -15, 15, 45, 75)
+_SEEN_PITCHES: Final = (-25, 0, 25)
 _GREY: Final = np.array([0.18, 0.18, 0.18], np.float32)
 
 
@@ -133,6 +137,21 @@ def in_head_frame(scan: Scan, finder: FaceFinder) -> Scan:
 def photograph(scan: Scan, yaw: float, light: Light) -> bytes:
     """A PNG file of a scan `in_head_frame`, turned by ``yaw`` degrees to the subject's left."""
     return _png(_picture(scan, View.turned(yaw, size=_SIDE, span=0.40), light))
+
+
+def seen_from_outside(scan: Scan) -> npt.NDArray[np.bool_]:
+    """Which vertices [V] of a scan `in_head_frame` a camera can see. The others are linings, as of mouth and
+    eye sockets, which are no measurement: nearly half of the points that the Lee Perry-Smith scan has near
+    the nose."""
+    triangles = scan.triangles.astype(np.int32)
+    seen = np.zeros(len(scan.vertices), bool)
+    for yaw, pitch in product(_SEEN_YAWS, _SEEN_PITCHES):
+        view = View.turned(yaw, pitch, size=_SIDE, span=0.42)
+        clip = view.clip_positions(scan.vertices.astype(np.float32))
+        raster = rasterize(clip[None], triangles, view.height, view.width, cull_back_faces=True)
+        found = np.unique(raster.triangle_id[0])
+        seen[triangles[found[found >= 0]]] = True
+    return seen
 
 
 def vertex_picture(scan: Scan, colours: npt.NDArray[np.floating], view: View) -> U8:

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.geometry.geometry_report import geometry_section
-from benchmarks.geometry.known_heads import EXPRESSIONS, HeadPhotographer
+from benchmarks.geometry.known_heads import EXPRESSIONS, HeadPhotographer, Sitting
 from benchmarks.geometry.measures import FaceMeasures
+from benchmarks.geometry.sittings import LIGHTS
 from facewright.core.assets import asset_path
 from facewright.fit.camera import pose_angles
 from facewright.head.head_model import HeadModel
@@ -41,6 +42,7 @@ def test_a_head_that_was_moved_and_scaled_is_the_same(
     assert measures.to_surface(moved, people[0]).max() < 1e-7
     assert measures.rms(moved, people[0], scaled=True) < 1e-7
     assert measures.rms(moved, people[0]) > 1e-3, "its size is another"
+    assert measures.to_surface(moved, people[0], scaled=False).mean() > 1e-3
 
 
 def test_a_raised_face_is_as_far_as_it_was_raised(measures: FaceMeasures, people: list[np.ndarray]) -> None:
@@ -85,6 +87,10 @@ def test_photos_are_of_the_pose_and_expression_that_are_told(head: HeadModel) ->
     assert calm.shape == (768, 768, 3)
     assert np.abs(calm - turned).mean() > 2
     assert np.abs(calm - np.asarray(Image.open(io.BytesIO(photographer.photo(person))))).max() == 0
+    again = photographer.photo(person, sitting=Sitting(light=1))
+    assert np.abs(calm - np.asarray(Image.open(io.BytesIO(again)))).mean() > 1, "the light is another"
+    far = photographer.photo(person, sitting=Sitting(distance=2.0, hair=photographer.draw().person.hair))
+    assert np.abs(calm - np.asarray(Image.open(io.BytesIO(far)))).mean() > 1
     weights = photographer.weights(EXPRESSIONS["blink 1"])
     assert sorted(np.flatnonzero(weights)) == sorted(
         list(head.expression_names).index(name) for name in EXPRESSIONS["blink 1"]
@@ -95,14 +101,15 @@ def test_photos_are_of_the_pose_and_expression_that_are_told(head: HeadModel) ->
 
 def test_the_section_has_every_row() -> None:
     captured = dict.fromkeys(("all", "x", "y", "z"), 0.5)
-    row = {"median mm": 1.0, "mean mm": 1.2, "rms at unit scale mm": 2.0, "captured": captured}
+    row = {"median mm": 1.0, "mean mm": 1.2, "mean at unit scale mm": 1.4, "rms at unit scale mm": 2.0}
     section = geometry_section(
         {
             "heads": 2,
             "seed": 3,
             "refused": 1,
-            "rows": {"avatars": row},
+            "rows": {"avatars": {**row, "captured": captured}},
             "strangers, rms mm": 2.5,
+            LIGHTS: 0.5,
             "expressions": {
                 "smile .8": {"people": 2, "found": 0.3, "left in the neutral": 0.5},
                 "blink 1": {
@@ -114,8 +121,9 @@ def test_the_section_has_every_row() -> None:
             },
         }
     )
-    assert "| avatars | 1.00 | 1.20 | 2.00 | 0.50 / 0.50 / 0.50 / 0.50 |" in section
+    assert "| avatars | 1.00 | 1.20 | 1.40 | 2.00 | 0.50 / 0.50 / 0.50 / 0.50 |" in section
     assert "| strangers, rms mm | 2.50 |" in section
+    assert f"| {LIGHTS} | 0.50 |" in section
     assert "| smile .8 | 0.30 | 0.50 | – | – |" in section
     assert "| blink 1 | 0.70 | 0.00 | 1.50 | 2.25 |" in section
     assert "usable photos: 1." in section

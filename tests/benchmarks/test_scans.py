@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,20 @@ def test_another_head_is_as_far_as_its_surface(head: HeadModel, person: np.ndarr
     assert picture.shape[0] < 400
     red = (picture[..., 0].astype(int) - picture[..., 2] > 120).sum()
     assert 20 < red < 5000, "the nose alone is far"
+
+
+def test_what_lies_inside_is_not_compared(head: HeadModel, person: np.ndarray, scan: Scan) -> None:
+    measures = ScanMeasures(head, scan)
+    plain = measures.errors(head.vertices_mean)
+    skull = replace(
+        scan,
+        vertices=np.concatenate([person, 0.5 * person - [0, 0, 0.04]]),
+        triangles=np.concatenate([scan.triangles, scan.triangles + len(person)]),
+        uv=np.tile(scan.uv, (2, 1)),
+    )
+    lined = ScanMeasures(head, skull).errors(head.vertices_mean)
+    assert len(lined.points) == pytest.approx(len(plain.points), rel=0.02)
+    assert lined.mean == pytest.approx(plain.mean, rel=0.02)
 
 
 def test_an_obj_is_read_with_the_texture_beside_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from scipy import sparse
 from facewright.fit.corrective_field import (
     NEUTRAL_FADE,
     CorrectivePrior,
+    OwnShare,
     bilaplacian_energy,
     build_corrective_field,
     neutral_share,
@@ -74,6 +75,15 @@ def test_sampled_basis_agrees_with_displacement(head: HeadModel) -> None:
     coefficients = np.random.default_rng(2).standard_normal(field.size)
     at_landmarks = field.sampled(_sampler(head)) @ coefficients
     np.testing.assert_allclose(at_landmarks, _sampler(head) @ field.displacement(coefficients), atol=1e-8)
+
+
+def test_how_much_is_own_depends_on_the_direction(head: HeadModel) -> None:
+    field = build_corrective_field(head, _sampler(head), CorrectivePrior(modes=12))
+    mode, axis = np.nonzero(field.scale)
+    share = OwnShare(across=0.4, upright=0.8, in_depth=0.1, asymmetric=0.3)
+    lopsided = field.asymmetric[mode, axis]
+    expected = np.where(lopsided, 0.3, np.array([0.4, 0.8, 0.1])[axis])
+    np.testing.assert_allclose(share.of(field), expected, rtol=1e-6)
 
 
 def test_eyes_move_rigidly(head: HeadModel) -> None:

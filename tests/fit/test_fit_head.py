@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from facewright.core.errors import FacewrightError
 from facewright.fit.camera import Camera, pose_angles
-from facewright.fit.corrective_field import CorrectivePrior
+from facewright.fit.corrective_field import CorrectivePrior, OwnShare, part_vertices
 from facewright.fit.fit_head import HeadFitSettings, HeadFitter
 from facewright.fit.fit_info import FitInfo, HeadFit
 from facewright.fit.gauss_newton import FitSettings
@@ -163,6 +163,20 @@ def test_a_hint_of_a_smile_stays_in_the_neutral_and_no_more(head: HeadModel, fit
     hint = kept.neutral_vertices - fit(without, truth).neutral_vertices
     assert np.sum(hint * smile) / np.sum(smile**2) == pytest.approx(0.22, abs=0.04)
     assert abs(np.sum(hint * jaw) / np.sum(jaw**2)) < 0.04
+
+
+def test_the_neutral_has_the_field_that_is_the_persons_own_and_the_photo_all(
+    head: HeadModel, fitter: HeadFitter
+) -> None:
+    truth = made_up(head, fitter, noise=0.001)
+    all_own = HeadFitSettings(own_share=OwnShare(1.0, 1.0, 1.0, 1.0))
+    whole, own = fit(HeadFitter(head, all_own), truth), fit(fitter, truth)
+    np.testing.assert_allclose(own.fitted_vertices, whole.fitted_vertices, atol=1e-6)
+    skin = part_vertices(head, ["skin"])
+    person = head.neutral(own.identity)[skin]
+    kept, field = (found.neutral_vertices[skin] - person for found in (own, whole))
+    share = (kept * field).sum(axis=0) / (field**2).sum(axis=0)
+    assert share[2] < 0.5 < share[0] < share[1] < 1.0
 
 
 def test_a_rest_face_keeps_expressions_near_zero(head: HeadModel, fitter: HeadFitter) -> None:

@@ -18,7 +18,7 @@ from facewright.core.errors import FacewrightError
 from facewright.core.settings import WEIGHED
 from facewright.fit.camera import Camera, pose_angles, similarity
 from facewright.fit.confidence import FitConfidence
-from facewright.fit.corrective_field import CorrectivePrior, neutral_share, rigid_followers
+from facewright.fit.corrective_field import CorrectivePrior, OwnShare, neutral_share, rigid_followers
 from facewright.fit.detected_face import DetectedFace, checked_face, observed
 from facewright.fit.expression_prior import build_expression_prior
 from facewright.fit.face_form import MirroredLandmarks, form_warnings
@@ -56,6 +56,7 @@ class HeadFitSettings:
 
     optimiser: FitSettings = field(default_factory=FitSettings)
     corrective: CorrectivePrior = field(default_factory=CorrectivePrior)
+    own_share: OwnShare = field(default_factory=OwnShare)
     hair_volume: HairVolumeSettings = field(default_factory=HairVolumeSettings)
     lip_seal: LipSealSettings = field(default_factory=LipSealSettings)
     #: Up to this much of each of `HABITUAL_SHAPES` stays in the neutral: one photo cannot tell a hint of an
@@ -84,6 +85,7 @@ class HeadFitter:
         self._mirrored = MirroredLandmarks(self.basis.landmarks.mean)
         self.confidence = FitConfidence(head, self.basis)
         self._followers = rigid_followers(head)
+        self._own_share = settings.own_share.of(self.basis.field)
         self._mean_joints = head.joints(head.vertices_mean)
         self._joint_basis = np.matmul(head.joint_regressor, head.identity_basis)  # [160, J, 3]
         self.hair = HairVolume(head, settings.hair_volume)
@@ -252,10 +254,12 @@ class HeadFitter:
         expression = coefficients[self.optimiser.expression]
         person = self.head.neutral(self.identity(solution))
         correction = coefficients[self.optimiser.linear_size :]
-        field = self.basis.field.displacement(correction)
-        opening = self.basis.field.displacement(self.basis.opening @ (self.basis.opening.T @ correction))
         more = self._held.shown(expression, correction)
-        field -= np.tensordot(more, self.head.expression_basis, 1)
+        shown = np.tensordot(more, self.head.expression_basis, 1)
+        field = self.basis.field.displacement(correction) - shown
+        closed = correction - self.basis.opening @ (self.basis.opening.T @ correction)
+        kept, most = self._own_share * closed, self._own_share.max()
+        own = self.basis.field.displacement(kept) - most * shown
         expression = expression + more
         moved = np.tensordot(expression, self.head.expression_basis, 1)
         for eye in self.gaze.eyes:
@@ -265,8 +269,8 @@ class HeadFitter:
             share[vertices] = weights @ share[anchors]
         fitted = person + field
         habitual = np.minimum(expression, self._largest_habitual)
-        neutral = person + share[:, None] * (field - opening)
-        neutral -= self._held.not_of_the_person(expression, correction, more)
+        neutral = person + share[:, None] * own
+        neutral -= self._held.not_of_the_person(expression, kept, most * more)
         neutral += np.tensordot(habitual, self.head.expression_basis, 1)
         self._seal.close(neutral)
         joints = self.head.joints(fitted)

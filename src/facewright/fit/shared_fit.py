@@ -15,7 +15,7 @@ brow raise, yaw -30
 =========================  ===============  ===============================  =============================
 
 That was before shapes were regressed (`shape_prior`); with it, and on people photographed otherwise, the
-first row is .30, 1.36 alone and .39, 1.32 together, the second .32, 1.46 and .33, 1.38.
+first row is .40, 1.35 alone and .46, 1.33 together, the second .40, 1.45 and .42, 1.37.
 
 A combination of each photo's own posterior would be cheaper, but each was linearised where its photo alone
 led it: a smile that one photo takes for a form stays one. Here all photos say together, at every step, what

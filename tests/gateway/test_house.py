@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 
+from facewright.adapter.marks import Mark
 from facewright.core.errors import FacewrightError
 from facewright.gateway import house as house_module
 from facewright.gateway.admission import Admission, AdmissionSettings
@@ -221,3 +223,25 @@ def test_a_stream_is_handed_on_and_begins_anew_while_nothing_was_heard(tmp_path:
             return heard, "answered"
 
     assert asyncio.run(scene()) == ([b"a photo"] * 3, ErrorCode.BAD_REQUEST)
+
+
+def test_what_stages_told_before_their_answer_is_heard_with_it(tmp_path: Path) -> None:
+    """A quick last stage tells that it begins less than a look at the socket before its answer."""
+    told: list[str] = []
+
+    async def scene() -> None:
+        marks = Marks(lambda identity, stage: house.began(identity, stage))
+        marks.connected(7)
+
+        def hear() -> None:
+            marks.said(7, Mark("package_avatar", "package_avatar_0_0", 1, ("house-1",)).encoded())
+
+        house = TritonHouse(Admission(AdmissionSettings(), {"avatar_twin": 0.1}), Callers(), marks, hear)
+        async with TritonBehind(tmp_path / "triton") as behind:
+            triton = Triton(behind.socket)
+            house.use(triton)
+            await house.answer(replace(call(), began=told.append))
+            await triton.close()
+
+    asyncio.run(scene())
+    assert told == ["package_avatar"]

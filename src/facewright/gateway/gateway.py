@@ -173,7 +173,9 @@ class Gateway:
             finished=lambda identity, stage: self._house.finished(identity, stage),
             left=self._departures.write,
         )
-        self._house = TritonHouse(self._admission, self._callers, self._marks)
+        self._house = TritonHouse(
+            self._admission, self._callers, self._marks, lambda: self._marks_socket.hear()
+        )
         self._jobs = Jobs(settings.jobs)
         encryption = settings.encryption
         self._marks_socket = MarksSocket(self.marks_path, self._marks)

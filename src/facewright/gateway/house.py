@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -38,10 +38,17 @@ class TritonHouse:
         admission: who is let in.
         callers: what each of them may ask for, and has used.
         marks: what stages hold.
+        hear: reads what stages have told by now; without it `marks` hears by itself.
     """
 
-    def __init__(self, admission: Admission, callers: Callers, marks: Marks) -> None:
-        self._admission, self._callers, self._marks = admission, callers, marks
+    def __init__(
+        self,
+        admission: Admission,
+        callers: Callers,
+        marks: Marks,
+        hear: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._admission, self._callers, self._marks, self._hear = admission, callers, marks, hear
         self._triton: Triton | None = None
         self._changed = asyncio.Event()
         self._inside: dict[str, Call] = {}
@@ -95,7 +102,7 @@ class TritonHouse:
                 try:
                     call.trace.sent()
                     answer = await triton.answer(call)
-                    await _marks_are_read()
+                    self._hear()  # what stages told before their answer has come in a socket of its own
                 except LostError as lost:
                     losses.append(lost)
                     await self._after_loss(call, triton, losses)
@@ -236,13 +243,6 @@ def _culprit() -> FacewrightError:
         "this request ended what worked on it, twice, and is not tried again",
         "send another photo, or the photo saved anew by another program",
     )
-
-
-async def _marks_are_read() -> None:
-    """What stages told before their answer is in a socket of its own, and read within two turns of the event
-    loop, of which the first is under way."""
-    for _ in range(2):
-        await asyncio.sleep(0)
 
 
 def _unavailable(what: str) -> FacewrightError:

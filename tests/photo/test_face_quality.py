@@ -226,6 +226,7 @@ def test_a_face_blurred_beyond_recognition_is_refused(networks: FaceNetworks) ->
         (ImageOps.colorize(ASTRONAUT.convert("L"), (40, 20, 10), (250, 235, 200)), "toned or faded"),
         (_lit(1, (0.12, 0.25, 1)), "colour cast"),
         (_lit(1, (1, 0.15, 0.12)), "colour cast"),
+        (_lit(1, (1, 0.4, 0.6)), "colour cast"),
         (_lit(1, (0.2, 1, 0.2)), "colour cast"),
     ],
     ids=[
@@ -244,7 +245,7 @@ def test_a_face_blurred_beyond_recognition_is_refused(networks: FaceNetworks) ->
             "grey",
             "sepia",
         ),
-        *("blue", "red", "green"),
+        *("blue", "red", "reddish", "green"),
     ],
 )
 def test_poor_photos_of_people_pass_and_are_said(

@@ -7,7 +7,8 @@ stays in the fitted head, where the photo has it, and not in the neutral one.
 
 Why no more than these two: a face is also known by what the field holds along the other shapes. On 8 people
 photographed as in benchmarks/geometry (captured of their own form; left of lowered brows and of a frown) and
-36 photos of benchmarks/likeness (share of the gap at yaw 0):
+36 photos of benchmarks/likeness (share of the gap at yaw 0), when the neutral still had the whole field and
+not `OwnShare` of it:
 
 =================================  ========  ===========  =======
 taken from the neutral's field     captured  left         share

@@ -137,6 +137,18 @@ class HeadModel:
         """V, the number of vertices."""
         return len(self.vertices_mean)
 
+    @property
+    def vertex_uv(self) -> Floats:
+        """f32 [V, 2], where each vertex reads UV maps: at its first UV vertex.
+
+        Raises ValueError if a vertex has none.
+        """
+        with_uv, first = np.unique(self.uv_vertex, return_index=True)
+        if len(with_uv) != self.vertex_count:
+            raise ValueError(f"{self.vertex_count - len(with_uv)} vertices of the head have no UV")
+        places: Floats = self.uv[first]
+        return places
+
     def neutral(self, identity: npt.ArrayLike) -> Floats:
         """Vertices [V, 3] of the neutral head with ``identity`` coefficients [160] (N(0, 1) each).
 

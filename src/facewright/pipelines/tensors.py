@@ -36,3 +36,6 @@ TEXEL_CONFIDENCE: Final = Tensor("TEXEL_CONFIDENCE", "TYPE_UINT8", (2, 256, 256)
 #: Sides that the texture in a CODE may have.
 CODE_TEXTURE_SIZES: Final = (512, 1024)
 TEXTURE: Final = Tensor("TEXTURE", "TYPE_UINT8", (-1,))  # encoded sRGB albedo texture, as embedded in the GLB
+
+#: Linear albedo of the skin over the open head's UV, of a network: what colours are at large.
+ALBEDO_MAP: Final = Tensor("ALBEDO_MAP", "TYPE_FP32", (3, 256, 256))

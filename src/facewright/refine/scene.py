@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from facewright.core.arrays import Array
 from facewright.head.head_model import HeadModel
 from facewright.refine.device import RefinementDevice
@@ -80,11 +78,8 @@ class HeadSurface:
         """The surface of a head model, for maps of ``map_size`` texels per side; drawn by ``rasterizer``, by
         default what `rasterizer_backend` chooses for the device.
         """
-        with_uv, first = np.unique(head.uv_vertex, return_index=True)
-        if len(with_uv) != head.vertex_count:
-            raise ValueError(f"{head.vertex_count - len(with_uv)} vertices of the head have no UV")
         around = make_vertex_triangles(head.triangles, head.vertex_count)
-        vertex_uv = device.array(head.uv[first])
+        vertex_uv = device.array(head.vertex_uv)
         triangles = device.array(head.triangles)
         rasterizer = rasterizer or rasterizer_backend("auto", like=triangles)
         return cls(

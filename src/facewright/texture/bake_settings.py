@@ -13,6 +13,7 @@ from facewright.appearance.skin_model import SkinSettings
 from facewright.core.settings import BY_EYE
 from facewright.hair.settings import HairSettings
 from facewright.texture.completion import SkinCompletionSettings
+from facewright.texture.dressing import DressingSettings
 from facewright.texture.eyes import EyeSettings
 from facewright.texture.fine_detail import FineDetailSettings
 from facewright.texture.layers import LayerSettings
@@ -45,6 +46,7 @@ class BakeSettings:
     template: TemplateSettings = field(default_factory=TemplateSettings)
     completion: SkinCompletionSettings = field(default_factory=SkinCompletionSettings)
     layers: LayerSettings = field(default_factory=LayerSettings)
+    dressing: DressingSettings = field(default_factory=DressingSettings)
     detail: FineDetailSettings = field(default_factory=FineDetailSettings)
     eyes: EyeSettings = field(default_factory=EyeSettings)
     warnings: WarningSettings = field(default_factory=WarningSettings)

@@ -12,7 +12,7 @@ composition runs at full size, in one kernel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,12 @@ from facewright.appearance.evidence import (
     Evidence,
     PhotoJudge,
     ZoneWeights,
-    estimate_light_and_skin,
-    vertex_zones,
 )
 from facewright.appearance.head_template import head_template
-from facewright.appearance.photo_light import LampSky, PhotoLight
-from facewright.appearance.photo_view import FacePhoto, FittedSurface, PhotoView, Sighting
-from facewright.appearance.surface_diffusion import SurfaceDiffusion
-from facewright.appearance.texel_layout import TexelPoints, padded_texel_map, vertex_texel_map
+from facewright.appearance.photo_light import PhotoLight
+from facewright.appearance.photo_view import FacePhoto, PhotoView, Sighting
+from facewright.appearance.seen_face import FaceSeer
+from facewright.appearance.texel_layout import TexelPoints, padded_texel_map
 from facewright.core.arrays import Floats
 from facewright.core.clock import LapClock
 from facewright.core.colour import luminance, srgb_from_linear
@@ -40,9 +38,10 @@ from facewright.hair.colour import HairColouring
 from facewright.hair.cover import HairTexels
 from facewright.hair.falling import SeenHead
 from facewright.head.head_model import HeadModel
-from facewright.pipelines.tensors import PERSON_MASK
+from facewright.pipelines.tensors import ALBEDO_MAP, PERSON_MASK
 from facewright.texture.bake_settings import BakeSettings
 from facewright.texture.completion import Completion, HeadSurface, complete_colours
+from facewright.texture.dressing import Dressing, dressed
 from facewright.texture.encoding import encode_texture
 from facewright.texture.eyes import EyeEvidence, EyePainter, EyeTexels, eye_texels
 from facewright.texture.fine_detail import fine_detail
@@ -57,7 +56,7 @@ from facewright.texture.layers import (
 )
 from facewright.texture.texture_info import TextureInfo
 from facewright_client.contract import CROP_SIZE, ErrorCode
-from facewright_kernels import TexelMap, make_vertex_triangles, vertex_normals
+from facewright_kernels import TexelMap, uv_gather
 from facewright_kernels.texture_composite import CompositeSurface, texture_composite
 
 #: Side of the texture in which the photo is judged and masks and fills are made.
@@ -75,11 +74,13 @@ class TextureOptions:
         format: ``jpeg``, ``webp`` or ``png``.
         delight: share of the estimated lighting that is divided out, 0-1; the light that is given has what
             was divided out, so with 0 it is even and with 1 all of the photo's.
+        detail: with an albedo, share 0-1 of the photo's own fine structure on the skin.
     """
 
     size: int = 1024
     format: str = "jpeg"
     delight: float = 0.5
+    detail: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,9 @@ class TextureBaker:
         self.head = head
         self.settings = settings = settings or BakeSettings()
         self._points = TexelPoints(head, padded_texel_map(head, LAYER_SIZE))
-        self._vertex_map = vertex_texel_map(head)
-        skin_triangles = head.triangles[head.part_triangles("skin")]
-        self._diffusion = SurfaceDiffusion(skin_triangles, head.vertices_mean)
-        self._vertex_zones = vertex_zones(head, self._diffusion, settings.zones)
-        self._sky = LampSky.around(head)
-        self._texel_zones = interpolated_zones(self._vertex_zones, self._points)
+        self._seer = FaceSeer(head, settings)
+        zones, diffusion = self._seer.zones, self._seer.diffusion
+        self._texel_zones = interpolated_zones(zones, self._points)
         self._face = self._points.interpolate(head.region("face")) * self._texel_zones.skin_part
         template = head_template(head, settings.template)
         position = self._points.interpolate(head.vertices_canonical)
@@ -142,16 +140,15 @@ class TextureBaker:
         self._layers = LayerBuilder(self._points, template, hair_texels, settings.layers)
         self._eyes = EyePainter(settings.eyes)
         self._surface = HeadSurface(
-            self._vertex_zones,
+            zones,
             template,
             head.region("eyelids"),
-            self._diffusion,
-            HairColouring(head, self._vertex_zones, self._diffusion, hair.colour, hair.falling),
+            diffusion,
+            HairColouring(head, zones, diffusion, hair.colour, hair.falling),
             settings.completion,
         )
-        self._vertex_triangles = make_vertex_triangles(head.triangles, head.vertex_count)
-        self._vertices = np.arange(head.vertex_count, dtype=np.int32)
         self._region_shares = region_shares(head, self._points)
+        self._vertex_uv = head.vertex_uv
         self._sizes: dict[int, _SizeTables] = {}
 
     def bake(
@@ -166,6 +163,7 @@ class TextureBaker:
         person_mask: NDArray[np.uint8] | None = None,
         valid_box: tuple[int, int, int, int] = (0, 0, CROP_SIZE, CROP_SIZE),
         between_steps: Callable[[], None] = lambda: None,
+        albedo: Floats | None = None,
     ) -> BakedTexture:
         """The texture of one person; equal inputs give equal bytes.
 
@@ -181,6 +179,8 @@ class TextureBaker:
                 out of hair, ears and cheeks. None: all of the crop is the person.
             valid_box: x0, y0, x1, y1 of the part of the crop that shows the photo, crop pixels.
             between_steps: called after each step; ends the work by raising.
+            albedo: linear f32 ``[3, 256, 256]``, which the skin's colours are at large (`dressing`); None:
+                they are the photo's.
 
         Raises:
             FacewrightError: INTERNAL for wrong shapes or numbers that are not finite; BAD_PHOTO when the
@@ -195,33 +195,27 @@ class TextureBaker:
         options = options or TextureOptions()
         delight = options.delight
         fitted_vertices = np.ascontiguousarray(fitted_vertices, np.float32)
-        triangles = self.head.triangles
-        normals = vertex_normals(fitted_vertices[None], triangles, self._vertex_triangles)[0]
-        fitted = FittedSurface(fitted_vertices, normals, triangles)
         photo = FacePhoto(face_crop, valid_box, person_mask)
-        view = PhotoView(photo, intrinsics, head_to_camera, fitted, self.settings.sighting)
-        clock.lap("z_buffer")
-
-        vertices = view.look(self._vertex_map, fitted_vertices, normals).at(self._vertices)
-        partner = self.head.mirror_vertex
-        settings = self.settings
-        light, skin = estimate_light_and_skin(
-            self._sky, vertices, normals, self._vertex_zones, settings.light, settings.skin
-        )
-        clock.lap("light")
-
-        shade = light.shade
+        seen = self._seer.see(photo, intrinsics, head_to_camera, fitted_vertices, clock)
+        view, vertices, normals, evidence = seen.view, seen.vertices, seen.normals, seen.evidence
+        light, skin, shade = seen.light, seen.skin, seen.light.shade
+        partner, settings = self.head.mirror_vertex, self.settings
         judge = PhotoJudge(settings.evidence, skin)
         texels = self._judge_texels(view, fitted_vertices, normals, shade, judge)
-        evidence = judge.judge(vertices, shade, vertices.at(partner), shade[partner], self._vertex_zones)
         clock.lap("evidence")
 
         gain = light_gain(shade, shade[partner], delight, settings.layers.delight)
         colours = vertices.colour * gain
         beside = self._surface.hair.over_ears.look_beside(view, fitted_vertices)
-        seen = SeenHead(vertices, beside, colours, evidence, skin, light.tone)
-        completion = complete_colours(self._surface, seen)
+        shown = SeenHead(vertices, beside, colours, evidence, skin, light.tone)
+        completion = complete_colours(self._surface, shown)
         stack = self._layers.build(texels, completion, delight)
+        tone = light.tone
+        if albedo is not None:
+            dressing = self._dressed(stack, texels, albedo, options.detail)
+            stack = dressing.stack
+            gain = gain * np.exp(uv_gather(self._square(dressing.change), self._vertex_uv)[0])
+            tone = tone * np.exp(dressing.tone)
         clock.lap("complete")
         visible = float((self._face * stack.photo_weight).sum()) / max(float(self._face.sum()), 1e-6)
         self._require_visible(visible)
@@ -232,12 +226,23 @@ class TextureBaker:
         lids = self.head.region("eyelids")
         exposure = max(float(lids.sum()), 1e-6) / max(float((luminance(gain) * lids).sum()), 1e-6)
         for eye, fit in zip(tables.eyes, eyes, strict=True):
-            self._eyes.paint(texture, eye, EyeEvidence(face_crop, view, fit, skin, light.tone, exposure))
+            self._eyes.paint(texture, eye, EyeEvidence(face_crop, view, fit, skin, tone, exposure))
         clock.lap("eyes")
+        light = replace(light, tone=tone)
         info = self._info(stack, visible, texels, completion, light, options, clock.milliseconds)
         # Known wherever a normal points, and truest where the photo shows skin.
         divided = fit_sh(normals, 1.0 / gain, evidence.weight + settings.layers.delight.unseen)
         return BakedTexture(texture, _confidence(stack, texels), divided, info)
+
+    def _dressed(self, stack: LayerStack, texels: TexelEvidence, albedo: Floats, detail: float) -> Dressing:
+        if albedo.shape != ALBEDO_MAP.shape or not np.isfinite(albedo).all():
+            raise _bad_input(f"albedo has shape {list(albedo.shape)}, or numbers that are not finite")
+        flat = np.ascontiguousarray(albedo.reshape(3, -1).T, np.float32)
+        return dressed(stack, texels, self._points, flat, detail, self.settings.dressing)
+
+    def _square(self, values: Floats) -> Floats:
+        """Values ``[N, C]`` of the layer texture's texels as a map ``[1, L, L, C]``."""
+        return np.ascontiguousarray(values.reshape(1, LAYER_SIZE, LAYER_SIZE, -1))
 
     def _judge_texels(
         self, view: PhotoView, vertices: Floats, normals: Floats, shade: Floats, judge: PhotoJudge

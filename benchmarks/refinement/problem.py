@@ -127,6 +127,7 @@ def _make_problem(networks: RefinementNetworks, device: RefinementDevice, batch:
         device.array(np.stack([view.head_to_camera for view in views])),
         device.array(np.repeat(STUDIO.coefficients[None], batch, axis=0)),
         device.array(person_latents(batch, networks.generator.latent_shape, seed)),
+        device.xp.zeros((batch, 1, 3), np.float32),
     )
     maps = networks.generator.forward.run({W_PLUS: blank.w_plus})[UV_MAPS]
     scene = RefinementScene(surface, blank, device.xp)

@@ -60,6 +60,7 @@ class Bench:
             each(self.view.head_to_camera),
             each(STUDIO.coefficients),
             w_plus,
+            np.zeros((batch, 1, 3), np.float32),
         )
 
     def maps(self, w_plus: F32) -> F32:

@@ -72,6 +72,7 @@ def _photos(batch: int, seed: int, device: RefinementDevice) -> RefinementPhotos
             each(view.head_to_camera),
             each(STUDIO.coefficients),
             device.array(rng.normal(size=(batch, *LATENT_SHAPE)).astype(np.float32)),
+            device.array(np.zeros((batch, 1, 3), np.float32)),
         )
 
 

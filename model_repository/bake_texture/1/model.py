@@ -37,10 +37,13 @@ class TritonPythonModel(StageModel):
             request.array(tensors.FITTED_VERTICES),
             request.array(contract.NEUTRAL_VERTICES),
             (fit.left_eye, fit.right_eye),
-            TextureOptions(option("texture_size"), option("texture_format"), option("delight")),
+            TextureOptions(
+                option("texture_size"), option("texture_format"), option("delight", 1.0), option("detail", 1.0)
+            ),
             request.array(tensors.PERSON_MASK),
             PhotoInfo.from_json(request.content(tensors.PHOTO_INFO)).crop_valid_box,
             request.still_wanted,
+            request.array(tensors.ALBEDO_MAP) if request.given(tensors.ALBEDO_MAP) else None,
         )
         texture = baked.encode()
         return {

@@ -108,7 +108,9 @@ class PipelineRunner:
             started = time.perf_counter()
             given = {step.own_name(tensor): have[tensor] for tensor in step.takes if tensor in have}
             if isinstance(step, Network):
-                answer = self._networks[step.name].run(given)
+                network = self._networks[step.name]
+                # What is optional goes to those that take it.
+                answer = network.run({name: given[name] for name in network.inputs.keys() & given.keys()})
             else:
                 sender = _Given(given, json.dumps(options or {}))
                 if request is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -9,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facewright.adapter.stage_request import Outputs, StageRequest
+from facewright.pipelines.maps import REFINING
+from facewright.pipelines.refinement import REFINE_OPTIONS
 from facewright.pipelines.section import Section
+from facewright.pipelines.stages import Stage
 from facewright.refine.options import RefinementOptions
 from facewright.refine.service import RefinedLatent, RefinementInfo, RefinementProgress, RefinementRequest
 from facewright_client import contract
@@ -45,6 +49,34 @@ def refinement_request(
         request.cancelled,
         report,
     )
+
+
+def refinement_options(request: StageRequest, has_identity: bool) -> RefinementOptions | None:
+    """The refinement that a pipeline's options ask for; None: no iteration.
+
+    Raises:
+        FacewrightError: BAD_OPTION for an option that is not allowed.
+    """
+    asked = {name: request.option(name) for name in REFINING}
+    if asked["iterations"] == 0:
+        return None
+    if not has_identity and asked["identity_weight"] == REFINE_OPTIONS["identity_weight"].default:
+        asked["identity_weight"] = 0.0
+    return RefinementOptions(**asked)
+
+
+def best_before(request: StageRequest, stage: Stage) -> float | None:
+    """`time.monotonic` until which a stage may go on and the caller's deadline still be kept: the steps after
+    it take twice what they are expected to, at most. None: there is no deadline.
+    """
+    place = request.place
+    deadline = place.request.deadline_unix_s
+    if not deadline:
+        return None
+    names = [step.name for step in place.pipeline.steps]
+    after = place.pipeline.steps[names.index(stage.name) + 1 :]
+    reserve = 2.0 * sum(step.expected_s for step in after)
+    return time.monotonic() + deadline - reserve - time.time()
 
 
 def refined_outputs(refined: RefinedLatent) -> Outputs:

@@ -114,13 +114,19 @@ class StageRequest:
             raise FacewrightError(ErrorCode.INTERNAL, "this request is for no pipeline", "call a pipeline")
         return self._place
 
-    def option(self, name: str) -> Any:
+    def option(self, name: str, absent: Any = None) -> Any:
         """One of the pipeline's options, validated; its default where the caller said nothing.
 
+        Args:
+            name: which.
+            absent: what it is in a pipeline that does not have it.
+
         Raises:
-            FacewrightError: INTERNAL when the pipeline has no such option.
+            FacewrightError: INTERNAL when the pipeline has no such option, and ``absent`` is None.
         """
         options = self.place.request.options
+        if name not in options and absent is not None:
+            return absent
         if name not in options:
             raise FacewrightError(
                 ErrorCode.INTERNAL,

@@ -49,6 +49,7 @@ class Stage:
         name: of the model; its adapter is ``model_repository/<name>/1/model.py``.
         takes, gives: its own tensors, under the names that they have in the pipeline.
         options: those of the request that it reads; a pipeline's table must have them.
+        may_read: options that it reads where the pipeline has them.
         runs: "gpu" for a stage that computes on the GPU itself where the profile has one.
         runs_networks: whether it runs networks beside other work.
         opens: whether it takes the request's own parameters: the first of a pipeline.
@@ -66,6 +67,7 @@ class Stage:
     takes: tuple[Tensor, ...]
     gives: tuple[Tensor, ...]
     options: tuple[str, ...] = ()
+    may_read: tuple[str, ...] = ()
     runs: Literal["python", "gpu"] = "python"
     runs_networks: bool = False
     opens: bool = False
@@ -150,6 +152,7 @@ class Pipeline:
         options: what a request may say, by name.
         takes, gives: of the whole; the caller's ``contract``.
         summary: one sentence for the page that lists pipelines.
+        by_default: whether a server that was told no names serves it.
 
     Raises:
         ValueError: a step takes what none before it gives, two steps give one tensor, two could run side by
@@ -162,6 +165,7 @@ class Pipeline:
     takes: tuple[Tensor, ...] = (PHOTO,)
     gives: tuple[Tensor, ...] = AVATAR_OUTPUTS
     summary: str = ""
+    by_default: bool = True
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

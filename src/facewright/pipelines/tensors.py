@@ -37,5 +37,9 @@ TEXEL_CONFIDENCE: Final = Tensor("TEXEL_CONFIDENCE", "TYPE_UINT8", (2, 256, 256)
 CODE_TEXTURE_SIZES: Final = (512, 1024)
 TEXTURE: Final = Tensor("TEXTURE", "TYPE_UINT8", (-1,))  # encoded sRGB albedo texture, as embedded in the GLB
 
+#: A face as networks were trained to see it, `photo.aligned_face`; FaceNet's is the default of avatar_normalized.
+EMBEDDING: Final = Tensor("EMBEDDING", "TYPE_FP32", (512,))
 #: Linear albedo of the skin over the open head's UV, of a network: what colours are at large.
 ALBEDO_MAP: Final = Tensor("ALBEDO_MAP", "TYPE_FP32", (3, 256, 256))
+FIT_NEUTRAL_VERTICES: Final = Tensor("FIT_NEUTRAL_VERTICES", "TYPE_FP32", (-1, 3))  # the fit's, head space
+PHOTO_LIGHT: Final = Tensor("PHOTO_LIGHT", "TYPE_FP32", (9, 3))  # SH of all of the photo's light, head space

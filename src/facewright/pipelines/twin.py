@@ -94,9 +94,11 @@ BAKE_TEXTURE: Final = Stage(
         contract.NEUTRAL_VERTICES,
         tensors.PHOTO_INFO,
         tensors.FIT_INFO,
+        replace(tensors.ALBEDO_MAP, optional=True),  # of pipelines with a network that makes one
     ),
     (tensors.TEXTURE, tensors.TEXEL_CONFIDENCE, contract.SH_LIGHT),
-    options=("texture_size", "texture_format", "delight"),
+    options=("texture_size", "texture_format"),
+    may_read=("delight", "detail"),
     # More than half of a request's time: with one instance a core would idle.
     instances_per_two_cores=2,
     expected_s=0.15,

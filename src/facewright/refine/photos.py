@@ -30,6 +30,8 @@ class RefinementPhotos:
         head_to_camera: f32 ``[B, 3, 4]``, metres.
         sh_light: f32 ``[B, 9, 3]``, head space.
         w_plus: f32 ``[B, L, 512]``, the latents to start from.
+        displacement: f32 ``[B, V, 3]``, metres, head space: what is added to the generator's vertices before
+            they are drawn, such as the photo's expression; or ``[B, 1, 3]`` of zeros.
     """
 
     photo: Array
@@ -38,6 +40,7 @@ class RefinementPhotos:
     head_to_camera: Array
     sh_light: Array
     w_plus: Array
+    displacement: Array
 
     @property
     def batch(self) -> int:
@@ -79,7 +82,13 @@ class RefinementPhotos:
             "head_to_camera": (batch, 3, 4),
             "sh_light": (batch, 9, 3),
             "w_plus": (batch, *latent_shape),
+            "displacement": (batch, self.displacement.shape[1], 3),
         }
+        if self.displacement.shape[1] not in (1, len(vertices)):
+            raise _refused(
+                f"displacement has {self.displacement.shape[1]} vertices",
+                f"send one for each of the {len(vertices)} vertices",
+            )
         if batch == 0:
             raise _refused("there are no photos", "send at least one")
         for name, shape in shapes.items():
@@ -142,6 +151,7 @@ class RefinementPhotos:
         *,
         device: RefinementDevice,
         size: int,
+        displacement: Array | None = None,
     ) -> RefinementPhotos:
         """Photos from what the pipeline's stages give (not checked yet, but for shapes).
 
@@ -153,6 +163,7 @@ class RefinementPhotos:
             w_plus: f32 ``[B, L, 512]``.
             device: where the refinement computes; inputs may be in either memory.
             size: pixels per side that the networks take; a divisor of 1024, and of 256 or 256 itself.
+            displacement: f32 ``[B, V, 3]``; none when None.
 
         Raises:
             FacewrightError: BAD_OPTION for a crop or mask of another shape or dtype.
@@ -186,6 +197,9 @@ class RefinementPhotos:
                 device.array(camera[1]),
                 device.array(sh_light),
                 device.array(w_plus),
+                xp.zeros((len(w_plus), 1, 3), np.float32)
+                if displacement is None
+                else device.array(displacement),
             )
 
 

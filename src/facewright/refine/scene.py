@@ -165,7 +165,7 @@ class RefinementScene:
         """
         surface, photos = self.surface, self.photos
         offsets = uv_gather(self._texels(uv_maps, OFFSET_CHANNELS), surface.vertex_uv)
-        vertices = surface.vertices_mean + offsets
+        vertices = surface.vertices_mean + offsets + photos.displacement
         around_normals = vertex_normals(vertices, surface.triangles, surface.vertex_triangles)
         camera = PinholeCamera(photos.intrinsics, head_to_camera, photos.size, photos.size)
         clip = pinhole_clip_positions(vertices, camera)

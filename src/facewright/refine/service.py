@@ -106,6 +106,7 @@ class RefinementRequest:
         cancelled: whether the caller has left; asked before every iteration.
         report: called after every iteration, where progress is wanted.
         began: when the request's deadline began to run, `time.monotonic` seconds.
+        displacement: f32 ``[V, 3]``, what the drawn head has beside the generator's maps; None: nothing.
     """
 
     face_crop: Array
@@ -118,6 +119,7 @@ class RefinementRequest:
     cancelled: Callable[[], bool] = _nobody_left
     report: Callable[[RefinementProgress], None] | None = None
     began: float = dataclasses.field(default_factory=time.monotonic)
+    displacement: Array | None = None
 
     @property
     def past_deadline(self) -> bool:
@@ -156,6 +158,26 @@ class LatentRefiner:
         """Whether there is an identity network."""
         return self._networks.identity is not None
 
+    def generated(self, w_plus: Array) -> Array:
+        """UV maps f32 ``[B, 6, R, R]`` of latents ``[B, L, 512]``, both on the host.
+
+        Raises:
+            FacewrightError: ENGINE_MISMATCH for latents of another shape.
+        """
+        layers, size = self._networks.generator.latent_shape
+        if w_plus.shape[1:] != (layers, size):
+            raise FacewrightError(
+                ErrorCode.ENGINE_MISMATCH,
+                f"latents of {list(w_plus.shape[1:])} for a generator of {[layers, size]}",
+                "export the regressor and the generator of the same training",
+            )
+        bound = self._bindings.of(len(w_plus))
+        with self._device.queue():
+            bound.w_plus[...] = self._device.array(w_plus)
+            bound.run_forward()
+            maps: Array = np.array(self._device.host(bound.uv_maps))
+        return maps
+
     def refine(self, requests: Sequence[RefinementRequest]) -> list[RefinedLatent | FacewrightError]:
         """Each request's answer, or what was wrong with it; those with equal options are computed together.
 
@@ -191,6 +213,7 @@ class LatentRefiner:
             request.w_plus[None],
             device=self._device,
             size=size,
+            displacement=None if request.displacement is None else request.displacement[None],
         )
         with self._device.queue():
             return photos.checked(self._networks.generator.latent_shape, self._mean, size)

@@ -5,7 +5,7 @@ As protobuf messages of Triton's own ``ModelConfig``, written out in one place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,8 +38,12 @@ class Sizing:
         return max(1, stage.instances_per_two_cores * self.cores // 2)
 
 
-def ensemble_config(pipeline: Pipeline) -> str:
+def ensemble_config(pipeline: Pipeline, lacking: Mapping[str, Collection[str]] | None = None) -> str:
     """The text of an ensemble's config. A step's own tensor names are mapped to the pipeline's.
+
+    Args:
+        pipeline: the ensemble.
+        lacking: of exported networks, by name: which of their place's optional tensors they do not take.
 
     Steps hand their report sections on under the number of the step, so that each waits for the one before.
     """
@@ -53,8 +57,8 @@ def ensemble_config(pipeline: Pipeline) -> str:
     for number, step in enumerate(pipeline.steps):
         row = config.ensemble_scheduling.step.add(model_name=step.name, model_version=-1)
         for tensor in step.takes:
-            # What is optional and given by nobody is left out.
-            if tensor in known:
+            # What is optional and given by nobody is left out, and what a network does without.
+            if tensor in known and step.own_name(tensor) not in (lacking or {}).get(step.name, ()):
                 row.input_map[step.own_name(tensor)] = tensor.name
         for tensor in read.intersection(step.gives):
             row.output_map[step.own_name(tensor)] = tensor.name

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -56,12 +56,14 @@ TritonPythonModel = brought_model(stages(pipelines())["{name}"])
 
 
 def served_pipelines(names: Sequence[str]) -> dict[str, Pipeline]:
-    """The pipelines of some names, or all where there are none.
+    """The pipelines of some names, or those that are served by default where there are none.
 
     Raises:
         FacewrightError: BAD_OPTION for a name that no pipeline has.
     """
-    return {name: pipeline(name) for name in names} if names else dict(pipelines())
+    if names:
+        return {name: pipeline(name) for name in names}
+    return {name: row for name, row in pipelines().items() if row.by_default}
 
 
 def assemble_repository(
@@ -87,10 +89,11 @@ def assemble_repository(
             asset_path(weights.file)
     on_gpu = [stage for stage in stages(served).values() if stage.runs == "gpu"]
     refinement = refinement_files(refinement_folder()) if on_gpu else {}
+    lacking: dict[str, Collection[str]] = {}
     for name, stage in stages(served).items():
         if isinstance(stage, Network):
             if exported is not None and (exported / name).is_dir() and versions_in(exported / name):
-                _require_border(stage, exported / name, profile)
+                lacking[name] = _require_border(stage, exported / name, profile)
                 continue
             version = _add_model(folder, name, open_network_config(stage, profile, sizing))
             network = network_file(stage, None)
@@ -115,7 +118,7 @@ def assemble_repository(
             shutil.copy(_source(name), version)
     for row in served.values():
         if row.is_ensemble:
-            _add_model(folder, row.name, ensemble_config(row))
+            _add_model(folder, row.name, ensemble_config(row, lacking))
     if profile == "tensorrt":
         for name, path in refinement.items():
             plan = open_plan(name, compute_capability())
@@ -142,8 +145,10 @@ def _source(stage: str) -> Path:
     return path
 
 
-def _require_border(stage: Stage, folder: Path, profile: Profile) -> None:
-    """Refuse an exported network that does not take and give what its place in the pipelines does."""
+def _require_border(stage: Stage, folder: Path, profile: Profile) -> set[str]:
+    """Refuse an exported network that does not take and give what its place in the pipelines does; which of
+    the optional tensors it does without.
+    """
     there = declared_tensors(read_config(folder, profile))
     unknown = there["input"].keys() - {tensor.name for tensor in stage.takes}
     if unknown:
@@ -165,6 +170,7 @@ def _require_border(stage: Stage, folder: Path, profile: Profile) -> None:
                     f"{list(tensor.shape)}; it has {have}",
                     "export the network that the pipeline was written for",
                 )
+    return {tensor.name for tensor in stage.takes} - there["input"].keys()
 
 
 def _require_fit(plan: Path, network: Path) -> None:

@@ -1,0 +1,143 @@
+"""A fitted head and its latents to the person's own maps: refined first, then read from the generator.
+
+Luo et al. 2021 (normalized), sections 3.1 and 3.3. Its generator's neutral is all of the shape; here the fit
+may keep its share: what the generator cannot say of the head that was fitted (a generator of 160 factors has
+no corrective field, a stranger's weights no likeness) is added to what it says. A photo with an expression
+is compared with a head that has it (fig. 20: avatars of one person in several expressions agree).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facewright.core.arrays import Array
+from facewright.core.errors import FacewrightError
+from facewright.head.head_model import HeadModel
+from facewright.refine.device import RefinementDevice
+from facewright.refine.networks import ALBEDO_CHANNELS, OFFSET_CHANNELS
+from facewright.refine.options import RefinementOptions
+from facewright.refine.service import LatentRefiner, RefinementInfo, RefinementRequest
+from facewright_kernels import uv_gather
+
+
+@dataclass(frozen=True)
+class FittedFace:
+    """A photo and the head that was fitted to it. Arrays as `RefinementRequest` has them, on the host.
+
+    Attributes:
+        face_crop, face_mask, intrinsics, head_to_camera, sh_light: see there.
+        fitted: f32 ``[V, 3]``, head space, as in the photo.
+        neutral: f32 ``[V, 3]``, without the expression.
+        w_plus: f32 ``[L, 512]``, the latents to start from.
+    """
+
+    face_crop: Array
+    face_mask: Array
+    intrinsics: Array
+    head_to_camera: Array
+    sh_light: Array
+    fitted: Array
+    neutral: Array
+    w_plus: Array
+
+
+@dataclass(frozen=True)
+class RefinedMaps:
+    """What a generator says of a person.
+
+    Attributes:
+        w_plus: f32 ``[L, 512]``.
+        neutral: f32 ``[V, 3]``, metres, head space.
+        albedo: f32 ``[3, R, R]``, linear, 0-1.
+        info: how the refinement went; None where none was asked for.
+    """
+
+    w_plus: Array
+    neutral: Array
+    albedo: Array
+    info: RefinementInfo | None
+
+    def report(self) -> dict[str, Any]:
+        """Its part of the report."""
+        return {"iterations": 0} if self.info is None else asdict(self.info)
+
+
+class MapRefiner:
+    """Refines maps, one request at a time.
+
+    Args:
+        refiner: of latents.
+        head: whose UV layout the maps have.
+    """
+
+    def __init__(self, refiner: LatentRefiner, head: HeadModel) -> None:
+        self._refiner = refiner
+        self._mean, self._vertex_uv = head.vertices_mean, head.vertex_uv
+
+    @classmethod
+    def load(cls, folder: Path, head: HeadModel, device: RefinementDevice) -> MapRefiner:
+        """With the networks of a folder. Raises FacewrightError: ENGINE_MISMATCH."""
+        return cls(LatentRefiner.load(folder, head, device), head)
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether there is an identity network."""
+        return self._refiner.has_identity
+
+    def refine(
+        self,
+        face: FittedFace,
+        options: RefinementOptions | None,
+        fit_share: float,
+        cancelled: Callable[[], bool],
+        until: float | None,
+    ) -> RefinedMaps:
+        """The maps of one person.
+
+        Args:
+            face: the photo.
+            options: of the refinement; None: the latents are taken as they are.
+            fit_share: share 0-1 of what the fit says and the generator's start does not.
+            cancelled: whether the caller has left.
+            until: `time.monotonic` at which the best so far is taken.
+
+        Raises:
+            FacewrightError: as `LatentRefiner.refine`.
+        """
+        start, _ = self._generated(face.w_plus)
+        beside = (np.float32(fit_share) * (face.neutral - start)).astype(np.float32)
+        w_plus, info = face.w_plus, None
+        if options is not None:
+            if until is not None:
+                left_ms = max(1, int(1e3 * (until - time.monotonic())))
+                options = replace(options, deadline_ms=left_ms)
+            request = RefinementRequest(
+                face.face_crop,
+                face.face_mask,
+                face.intrinsics,
+                face.head_to_camera,
+                face.sh_light,
+                face.w_plus,
+                options,
+                cancelled,
+                displacement=face.fitted - face.neutral + beside,
+            )
+            (answer,) = self._refiner.refine([request])
+            if isinstance(answer, FacewrightError):
+                raise answer
+            w_plus, info = answer.refinement.best.w_plus, answer.info
+        neutral, albedo = self._generated(w_plus)
+        return RefinedMaps(w_plus, neutral + beside, albedo, info)
+
+    def _generated(self, w_plus: Array) -> tuple[Array, Array]:
+        """Vertices f32 ``[V, 3]`` and albedo f32 ``[3, R, R]`` of latents ``[L, 512]``."""
+        maps = self._refiner.generated(w_plus[None])[0]
+        offsets = np.ascontiguousarray(maps[OFFSET_CHANNELS].transpose(1, 2, 0))
+        vertices = self._mean + uv_gather(offsets[None], self._vertex_uv)[0]
+        return vertices, np.ascontiguousarray(maps[ALBEDO_CHANNELS])

@@ -106,7 +106,7 @@ def test_the_page_says_how_it_is_written(code: AvatarCode) -> None:
     ]
     rows = [(tag.strip(" `"), kind.strip(), shape.strip()) for tag, kind, shape, _ in table]
     magic, version, count, length, head = struct.unpack("<8sHHI32s", content[:48])
-    assert (magic, version, count, length, head.hex()) == (b"FWCODE\r\n", 1, len(rows), len(content), HEAD)
+    assert (magic, version, count, length, head.hex()) == (b"FWCODE\r\n", 2, len(rows), len(content), HEAD)
     assert hashlib.sha256(content[:48] + content[80:]).digest() == content[48:80]
     at, there = 80 + 12 * count, []
     for number, (tag, kind, shape) in enumerate(rows):
@@ -210,7 +210,7 @@ def test_a_texture_of_another_size(code: AvatarCode) -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        (lambda code: code[:8] + struct.pack("<H", 2) + code[10:], "version 2; this release reads 1"),
+        (lambda code: code[:8] + struct.pack("<H", 3) + code[10:], "version 3; this release reads 2"),
         (lambda code: code[:16] + bytes(32) + code[48:], "another head model"),
         (lambda code: code[:10] + struct.pack("<H", 900) + code[12:], "900 sections"),
         (lambda code: b"\x89PNG\r\n\x1a\n" + code[8:], "a PNG picture, not a Facewright code"),

@@ -38,7 +38,10 @@ class TritonPythonModel(StageModel):
             request.array(contract.NEUTRAL_VERTICES),
             (fit.left_eye, fit.right_eye),
             TextureOptions(
-                option("texture_size"), option("texture_format"), option("delight", 1.0), option("detail", 1.0)
+                option("texture_size"),
+                option("texture_format"),
+                option("delight", 1.0),
+                option("detail", 1.0),
             ),
             request.array(tensors.PERSON_MASK),
             PhotoInfo.from_json(request.content(tensors.PHOTO_INFO)).crop_valid_box,

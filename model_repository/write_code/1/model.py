@@ -5,7 +5,7 @@ from __future__ import annotations
 from facewright.adapter.stage_model import StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.asset.write_code import code_origin, code_texture, photo_numbers
-from facewright.code.avatar_code import AvatarCode, packed_person, packed_vertices
+from facewright.code.avatar_code import NO_LATENTS, AvatarCode, packed_person, packed_vertices
 from facewright.code.code_file import written_code
 from facewright.photo.photo_info import PhotoInfo
 from facewright.pipelines import tensors
@@ -20,7 +20,7 @@ class TritonPythonModel(StageModel):
 
     def compute(self, request: StageRequest) -> Outputs:
         """Write one code."""
-        array, place = request.array, request.place
+        array, place, latents = request.array, request.place, contract.REFINED_W_PLUS
         info = PhotoInfo.from_json(request.content(tensors.PHOTO_INFO))
         origin = code_origin(place.request, place.earlier)
         code = AvatarCode(
@@ -44,6 +44,7 @@ class TritonPythonModel(StageModel):
             sh_light=array(contract.SH_LIGHT),
             person=packed_person(array(tensors.PERSON_MASK)),
             confidence=array(tensors.TEXEL_CONFIDENCE),
+            w_plus=array(latents) if request.given(latents) else NO_LATENTS,
             texture=code_texture(request.content(tensors.TEXTURE)),
         )
         return {contract.CODE: written_code(code)}

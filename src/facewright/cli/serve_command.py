@@ -88,9 +88,10 @@ def not_started(error: Exception) -> tuple[str, str]:
 
 
 @contextmanager
-def embedded_server() -> Iterator[Server]:
-    """A server on free ports; Triton's log goes to ``log/embedded.log`` in the cache, or to standard error
-    where the cache is only read.
+def embedded_server(pipelines: tuple[str, ...] = ()) -> Iterator[Server]:
+    """A server of some pipelines, by default the usual ones, on free ports.
+
+    Triton's log goes to ``log/embedded.log`` in the cache, or to standard error where the cache is only read.
 
     Raises:
         FacewrightError, RuntimeMissingError, ServerFailedError: as `Server.start`.
@@ -102,7 +103,7 @@ def embedded_server() -> Iterator[Server]:
         kept.touch()
     except OSError:
         log = None
-    server = Server(ServerSettings(grpc_port=0, http_port=0, log=log))
+    server = Server(ServerSettings(grpc_port=0, http_port=0, log=log, pipelines=pipelines))
     try:
         server.start()
     except ServerFailedError as error:

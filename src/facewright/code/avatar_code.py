@@ -18,10 +18,12 @@ from facewright.pipelines.tensors import (
     SHAPE_DISTANCE,
     TEXEL_CONFIDENCE,
 )
-from facewright_client.contract import CROP_SIZE, EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT
+from facewright_client.contract import CROP_SIZE, EXPRESSION_SIZE, IDENTITY_SIZE, LANDMARKS_COUNT, W_PLUS
 
 #: Metres that one step of a vertex's coordinate stands for: half of it is the most that is lost.
 VERTEX_STEP: Final = 1e-5
+#: What a code has of a generator where none took part.
+NO_LATENTS: Final = np.zeros(W_PLUS.shape, np.float32)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class AvatarCode:
             in its highest bit.
         confidence: u8 ``[2, 256, 256]``, how well the photo shows each texel, and its mirror point where that
             stood in.
+        w_plus: f32 ``[14, 512]``, latents of the generator that made it; all 0 where none did.
         texture: a JPEG file, sRGB, of a side of `CODE_TEXTURE_SIZES`.
     """
 
@@ -95,6 +98,7 @@ class AvatarCode:
     sh_light: Floats
     person: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
+    w_plus: Floats
     texture: bytes = field(repr=False)
 
     @property
@@ -164,6 +168,7 @@ ARRAYS: Final = (
     _array("LGHT", "<f4", (9, 3), "sh_light"),
     _array("PERS", "|u1", (PERSON_MASK.shape[0], PERSON_MASK.shape[1] // 8), "person"),
     _array("CONF", "|u1", TEXEL_CONFIDENCE.shape, "confidence"),
+    _array("WPLS", "<f4", W_PLUS.shape, "w_plus"),
 )
 
 
@@ -204,6 +209,7 @@ def impossible(code: AvatarCode) -> str:
         "EXPN": ((code.expression >= 0) & (code.expression <= 1)).all(),
         "EYES": np.abs(code.eye_rotation).max() < 4,
         "LGHT": np.abs(code.sh_light).max() < 1e4,
+        "WPLS": np.abs(code.w_plus).max() < 1e3,
     }
     wrong = [tag for tag, holds in limits.items() if not holds]
     return f"{', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} no face's" if wrong else ""

@@ -24,7 +24,7 @@ from facewright.core.file_kind import kind_of, photo_format, written_as_text
 from facewright.pipelines.tensors import CODE_TEXTURE_SIZES
 from facewright_client.contract import CODE_MAGIC, MAX_CODE_BYTES, MAX_CODES, ErrorCode
 
-VERSION: Final = 1
+VERSION: Final = 2
 #: Magic, version, sections, length of all, head; then the digest of all but itself.
 _HEADER: Final = struct.Struct("<8sHHI32s")
 _DIGEST_BYTES: Final = 32

@@ -1,4 +1,4 @@
-"""Stages that pipelines of UV maps share: what a photo shows of the face, maps refined until they match it."""
+"""Stages that pipelines of UV maps share: what a photo shows of the face, and maps refined to match it."""
 
 from __future__ import annotations
 
@@ -51,4 +51,3 @@ REFINE_MAPS: Final = Stage(
 def fitted_as_start(fit_head: Stage) -> Stage:
     """The fit of a pipeline whose neutral another stage gives."""
     return fit_head.renamed({contract.NEUTRAL_VERTICES: tensors.FIT_NEUTRAL_VERTICES})
-

@@ -37,7 +37,7 @@ TEXEL_CONFIDENCE: Final = Tensor("TEXEL_CONFIDENCE", "TYPE_UINT8", (2, 256, 256)
 CODE_TEXTURE_SIZES: Final = (512, 1024)
 TEXTURE: Final = Tensor("TEXTURE", "TYPE_UINT8", (-1,))  # encoded sRGB albedo texture, as embedded in the GLB
 
-#: A face as networks were trained to see it, `photo.aligned_face`; FaceNet's is the default of avatar_normalized.
+#: What a person is told from others by.
 EMBEDDING: Final = Tensor("EMBEDDING", "TYPE_FP32", (512,))
 #: Linear albedo of the skin over the open head's UV, of a network: what colours are at large.
 ALBEDO_MAP: Final = Tensor("ALBEDO_MAP", "TYPE_FP32", (3, 256, 256))

@@ -126,6 +126,7 @@ WRITE_CODE: Final = Stage(
         contract.SH_LIGHT,
         tensors.TEXTURE,
         tensors.TEXEL_CONFIDENCE,
+        replace(contract.REFINED_W_PLUS, optional=True),  # of pipelines with a generator
     ),
     (contract.CODE,),
     options=("focal_px",),

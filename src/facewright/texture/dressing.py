@@ -38,7 +38,7 @@ class Dressing:
 
     Attributes:
         stack: the layers with the albedo's colours.
-        change: f32 ``[N, 3]``, ln of what the photo's colours were multiplied with, at all texels.
+        change: f32 ``[N, 3]``, ln of what albedo became of the photo's, and its light less, at all texels.
         tone: f32 ``[3]``, the same on average over the skin.
         reached: share 0-1 of the skin whose colours came as near as the albedo asked for.
     """
@@ -82,8 +82,7 @@ def dressed(
     apart = low - tone
     reach = np.float32(settings.reach)
     near = reach * np.tanh(apart / reach)
-    change: Floats = ((tone + near) * skin[:, None]).astype(np.float32)
-    gain = np.exp(change)
+    gain = np.exp((tone + near) * skin[:, None]).astype(np.float32)
     # Outside every island, too, where far mip levels look.
     gain = np.where(points.covered[:, None], gain, np.exp(tone))
     for at in (0, 3, 6):
@@ -94,6 +93,8 @@ def dressed(
     mixed = own * layers[:, 12:13] * layers[:, 6:9] + (1.0 - own) * albedo
     layers[:, 6:9] = np.where(own < 1.0, mixed / np.maximum(share, 1e-6), layers[:, 6:9])
     layers[:, 12:13] = share
+    # The light on hair changes with the skin's tone, too, though hair itself keeps its colour.
+    change: Floats = (tone + near * skin[:, None]).astype(np.float32)
     changed = replace(stack, layers=layers.astype(np.float32).reshape(stack.layers.shape))
     reached = float(weight @ (np.abs(apart) < reach).all(axis=1))
     return Dressing(changed, change, tone.astype(np.float32), reached)

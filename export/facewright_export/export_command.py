@@ -192,7 +192,14 @@ def _export(
     exported = export_network(row, loaded.module, request.precision, loaded.weights, loaded.notes)
     outcome.notes += [f"{row.name}: {sentence}" for sentence in loaded.notes]
     if not request.check:
-        version = add_version(request.output, exported.model, parity_rows(exported.results), request.profile)
+
+        def beside(folder: Path) -> None:
+            if row.gradients is not None:
+                step(f"{row.name}: graphs with gradients, held to autograd")
+                row.gradients(loaded.module, folder)
+
+        parity = parity_rows(exported.results)
+        version = add_version(request.output, exported.model, parity, request.profile, beside)
         if held := rolled_back_to(version.parent):
             outcome.notes.append(
                 f"{row.name}: version {version.name} was written, but the network was rolled back and stays "

@@ -86,6 +86,7 @@ class Network:
         precisions: in which it may be served.
         seeded_scales: standard deviations of seeded weights by pattern of key (see `seeded_state_dict`).
         kept: patterns of keys whose built values are kept when weights are seeded.
+        gradients: writes graphs of the module with their gradients into a folder, for refinement.
         instead_of: the network of the same pipeline that this one may replace; "" where the pipeline needs
             this one.
     """
@@ -104,6 +105,7 @@ class Network:
     precisions: tuple[Precision, ...] = tuple(Precision)
     seeded_scales: Mapping[str, float] = field(default_factory=dict)
     kept: tuple[str, ...] = ("*.kernel",)
+    gradients: Callable[[nn.Module, Path], None] | None = None
     instead_of: str = ""
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@
     <repository>/<network>/<version>/model.onnx    what was verified
     <repository>/<network>/<version>/model.py      three lines, for the Python backend
     <repository>/<network>/<version>/parity.json   the gate's numbers
+    <repository>/<network>/<version>/*_*.onnx      with gradients, for refinement, of networks that it runs
     <repository>/<network>/<version>/model_9.0.plan, .json   after `facewright build`, on the GPU that serves
 
 Exporting again makes the next version; the newest two are served. To roll back, and to end it:
@@ -22,7 +23,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -66,7 +67,11 @@ def describe(model: onnx.ModelProto, versions: int | tuple[int, ...] = SERVED_VE
 
 
 def add_version(
-    repository: Path, model: onnx.ModelProto, parity: Sequence[dict[str, object]], profile: Profile
+    repository: Path,
+    model: onnx.ModelProto,
+    parity: Sequence[dict[str, object]],
+    profile: Profile,
+    beside: Callable[[Path], None] = lambda _folder: None,
 ) -> Path:
     """Adds a network to the repository: its first version, or the next one, complete at once.
 
@@ -75,6 +80,7 @@ def add_version(
         model: as `export_network` gives it.
         parity: the gate's rows, kept beside the file.
         profile: of ``config.pbtxt``; the files for all profiles are written.
+        beside: writes what else belongs into the version's folder.
 
     Returns:
         The folder of the new version.
@@ -87,7 +93,7 @@ def add_version(
     network = describe(model)
     folder = repository / network.name
     try:
-        return _add_version(folder, network, model, parity, profile)
+        return _add_version(folder, network, model, parity, profile, beside)
     except OSError as error:
         raise ExportError(
             f"{folder} cannot be written: {error.strerror or error}", "free space, or give another --output"
@@ -100,6 +106,7 @@ def _add_version(
     model: onnx.ModelProto,
     parity: Sequence[dict[str, object]],
     profile: Profile,
+    beside: Callable[[Path], None],
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     version = max(versions_in(folder), default=0) + 1
@@ -111,6 +118,7 @@ def _add_version(
         (unfinished / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
         (unfinished / "model.py").write_text(NETWORK_MODEL)
         (unfinished / "parity.json").write_text(json.dumps(list(parity), indent=1) + "\n")
+        beside(unfinished)
         held = rolled_back_to(folder)
         write_network_configs(folder, _served(folder, held) if held else network, profile)
         os.replace(unfinished, folder / str(version))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from facewright.refine.networks import IMAGE, LOSS, UV_MAPS, W_PLUS
+from facewright_client import contract
 from facewright_export.gradients.export_with_gradient import (
     GradientGraphs,
     GradientNames,
@@ -17,9 +18,11 @@ from facewright_export.gradients.export_with_gradient import (
     export_with_gradient,
 )
 from facewright_export.gradients.gradient_gates import require_generator_gradient, require_loss_gradient
-from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss
+from facewright_export.gradients.refinement_functions import IdentityLoss, PerceptualLoss, UvMapGenerator
 from facewright_export.gradients.styled_layers import with_lean_gradients
 
+#: Pixels per side of IMAGE, over FACE_CROP.
+IMAGE_SIZE = 256
 #: Multiplies gradients inside graphs that compute in half precision.
 HALF_GRADIENT_SCALE = 1024.0
 
@@ -92,3 +95,18 @@ def export_image_loss(
         ]
         require_loss_gradient(name, loss, image_size, *files)
         return [file.replace(folder / file.name) for file in files]
+
+
+def generator_gradients(synthesis: nn.Module, folder: Path) -> None:
+    """A generator's graphs of avatar_normalized: W+ of 14 x 512 (normalized, section 3.1)."""
+    export_generator(UvMapGenerator(synthesis), contract.W_PLUS.shape, folder)
+
+
+def perceptual_gradients(lpips: nn.Module, folder: Path) -> None:
+    """LPIPS's graphs of avatar_normalized (normalized, equation 2)."""
+    export_image_loss("perceptual", PerceptualLoss(lpips), IMAGE_SIZE, folder)
+
+
+def identity_gradients(network: nn.Module, folder: Path) -> None:
+    """The face recognition's graphs of avatar_normalized (normalized, equation 2)."""
+    export_image_loss("identity", IdentityLoss(network), IMAGE_SIZE, folder)

@@ -12,6 +12,11 @@ from facewright_export.checkpoints.face_segmentation import import_bisenet, impo
 from facewright_export.checkpoints.facenet import import_facenet
 from facewright_export.checkpoints.lpips import import_lpips
 from facewright_export.checkpoints.state_dict import import_state_dict
+from facewright_export.gradients.refinement_export import (
+    generator_gradients,
+    identity_gradients,
+    perceptual_gradients,
+)
 from facewright_export.network import Batch, Example, Input, Network, then
 from facewright_export.network_tables.row_parts import UNIT_LENGTH, image
 from facewright_export.network_tables.stylegan2_rows import (
@@ -59,6 +64,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         source="Szegedy et al. 2017, Inception-v4, figures 10 to 15; facenet-pytorch",
         islands=UNIT_LENGTH,
         pixels=_FACENET,
+        gradients=identity_gradients,
     ),
     Network(
         name="identity_regressor",
@@ -81,6 +87,7 @@ NETWORKS: Final[tuple[Network, ...]] = (
         islands=DEMODULATION,
         batch=Batch(1, 1, 8),
         seeded_scales=STYLEGAN2_SCALES,
+        gradients=generator_gradients,
     ),
     Network(
         name="camera_regressor",
@@ -135,5 +142,6 @@ NETWORKS: Final[tuple[Network, ...]] = (
         islands=("graph/*", "lin*"),
         batch=Batch(1, 1, 8),
         seeded_scales={"lin*": 3.0},  # distances of tenths
+        gradients=perceptual_gradients,
     ),
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from facewright.adapter.refinement_tensors import RefinementMetrics, refined_outputs, refinement_request
+from facewright.adapter.served_refinement import served_refinement
 from facewright.adapter.stage_model import BatchModel, Machine
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.refinement import REFINE_LATENT
-from facewright.refine.demo_networks import refinement_folder
 from facewright.refine.device import RefinementDevice
 from facewright.refine.service import LatentRefiner, RefinementRequest
 
@@ -26,7 +26,7 @@ class TritonPythonModel(BatchModel):
         self._metrics = RefinementMetrics(self.stage.name)
         device = RefinementDevice.named(machine.device, machine.plans)
         head = HeadModel.load(asset_path("head.npz"))
-        self._refiner = LatentRefiner.load(refinement_folder(), head, device)
+        self._refiner = LatentRefiner.load(served_refinement(), head, device)
 
     def accept(self, request: StageRequest) -> RefinementRequest:
         """What to refine."""

@@ -10,13 +10,13 @@ from facewright.adapter.refinement_tensors import (
     refined_outputs,
     refinement_request,
 )
+from facewright.adapter.served_refinement import served_refinement
 from facewright.adapter.stage_model import Machine, StreamModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.refinement import REFINE_LATENT_PROGRESS
-from facewright.refine.demo_networks import refinement_folder
 from facewright.refine.device import RefinementDevice
 from facewright.refine.service import LatentRefiner, RefinementProgress
 
@@ -31,7 +31,7 @@ class TritonPythonModel(StreamModel):
         self._metrics = RefinementMetrics(self.stage.name)
         device = RefinementDevice.named(machine.device, machine.plans)
         head = HeadModel.load(asset_path("head.npz"))
-        self._refiner = LatentRefiner.load(refinement_folder(), head, device)
+        self._refiner = LatentRefiner.load(served_refinement(), head, device)
 
     def compute_stream(self, request: StageRequest, send: Callable[[Outputs], None]) -> Outputs:
         """Refine one photo."""

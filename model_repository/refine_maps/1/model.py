@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from facewright.adapter.refinement_tensors import RefinementMetrics, best_before, refinement_options
+from facewright.adapter.served_refinement import served_refinement
 from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
@@ -11,7 +12,6 @@ from facewright.pipelines import tensors
 from facewright.pipelines.maps import REFINE_MAPS
 from facewright.pipelines.section import Section
 from facewright.pipelines.stages import SECTIONS
-from facewright.refine.demo_networks import refinement_folder
 from facewright.refine.device import RefinementDevice
 from facewright.refine.maps import FittedFace, MapRefiner
 from facewright_client import contract
@@ -27,7 +27,7 @@ class TritonPythonModel(StageModel):
         self._metrics = RefinementMetrics(self.stage.name)
         device = RefinementDevice.named(machine.device, machine.plans)
         head = HeadModel.load(asset_path("head.npz"))
-        self._refiner = MapRefiner.load(refinement_folder(), head, device)
+        self._refiner = MapRefiner.load(served_refinement(), head, device)
 
     def compute(self, request: StageRequest) -> Outputs:
         """Refine one person's maps."""

@@ -84,7 +84,7 @@ AVATAR_NORMALIZED: Final = Pipeline(
             1.0,
             0.0,
             1.0,
-            meaning="share of what the fitted head has and the generator does not say; 0: the generator's alone",
+            meaning="share of what the fitted head has beside the generator's; 0: the generator's alone",
         ),
     },
     gives=(*contract.AVATAR_OUTPUTS, contract.CODE, contract.REFINED_W_PLUS),

@@ -9,7 +9,7 @@ is compared with a head that has it (fig. 20: avatars of one person in several e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,9 @@ class MapRefiner:
         self._mean, self._vertex_uv = head.vertices_mean, head.vertex_uv
 
     @classmethod
-    def load(cls, folder: Path, head: HeadModel, device: RefinementDevice) -> MapRefiner:
-        """With the networks of a folder. Raises FacewrightError: ENGINE_MISMATCH."""
-        return cls(LatentRefiner.load(folder, head, device), head)
+    def load(cls, files: Mapping[str, Path], head: HeadModel, device: RefinementDevice) -> MapRefiner:
+        """With the networks of some files. Raises FacewrightError: ENGINE_MISMATCH."""
+        return cls(LatentRefiner.load(files, head, device), head)
 
     @property
     def has_identity(self) -> bool:

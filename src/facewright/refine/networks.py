@@ -31,7 +31,7 @@ The first axis of every tensor is the batch, free at run time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -181,7 +181,21 @@ def load_refinement_networks(folder: Path, open_engine: Callable[[Path], Engine]
     Raises:
         FacewrightError: ENGINE_MISMATCH when a file or a tensor is missing.
     """
-    files = refinement_files(folder)
+    return open_refinement_networks(refinement_files(folder), open_engine)
+
+
+def open_refinement_networks(
+    files: Mapping[str, Path], open_engine: Callable[[Path], Engine]
+) -> RefinementNetworks:
+    """The networks of some files, by the names of the module's text.
+
+    Args:
+        files: of all but, where there is none, the identity pair.
+        open_engine: makes an engine of an ONNX file.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH when a tensor is missing.
+    """
 
     def image_loss(name: str) -> ImageLossNetwork:
         return ImageLossNetwork(

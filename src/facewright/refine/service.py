@@ -20,7 +20,7 @@ from facewright.refine.bindings import BindingsByBatch
 from facewright.refine.device import RefinementDevice
 from facewright.refine.history import LOSS_NAMES, Ended, Refinement
 from facewright.refine.loop import refine
-from facewright.refine.networks import RefinementNetworks, load_refinement_networks
+from facewright.refine.networks import RefinementNetworks, open_refinement_networks
 from facewright.refine.options import RefinementOptions
 from facewright.refine.photos import RefinementPhotos
 from facewright.refine.scene import HeadSurface
@@ -145,13 +145,13 @@ class LatentRefiner:
             self._surface = HeadSurface.from_head(head, networks.generator.map_size, device)
 
     @classmethod
-    def load(cls, folder: Path, head: HeadModel, device: RefinementDevice) -> LatentRefiner:
-        """A refiner with the networks of a folder.
+    def load(cls, files: Mapping[str, Path], head: HeadModel, device: RefinementDevice) -> LatentRefiner:
+        """A refiner with the networks of some files, see `open_refinement_networks`.
 
         Raises:
             FacewrightError: ENGINE_MISMATCH when a network is missing or cannot be loaded.
         """
-        return cls(load_refinement_networks(folder, device.open_engine), head, device)
+        return cls(open_refinement_networks(files, device.open_engine), head, device)
 
     @property
     def has_identity(self) -> bool:

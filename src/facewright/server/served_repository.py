@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from facewright.adapter.served_provenance import network_file
+from facewright.adapter.served_refinement import served_refinement
 from facewright.core.assets import asset_path, model_repository_folder
 from facewright.core.errors import FacewrightError
 from facewright.engines.exported_repository import declared_tensors, read_config, versions_in
@@ -29,8 +30,6 @@ from facewright.engines.tensorrt_plan import (
 )
 from facewright.pipelines.registry import pipeline, pipelines, stages
 from facewright.pipelines.stages import Network, Pipeline, Stage
-from facewright.refine.demo_networks import refinement_folder
-from facewright.refine.networks import refinement_files
 from facewright.server.model_configs import (
     Sizing,
     ensemble_config,
@@ -88,7 +87,7 @@ def assemble_repository(
         for weights in row.weights:
             asset_path(weights.file)
     on_gpu = [stage for stage in stages(served).values() if stage.runs == "gpu"]
-    refinement = refinement_files(refinement_folder()) if on_gpu else {}
+    refinement = served_refinement(exported) if on_gpu else {}
     lacking: dict[str, Collection[str]] = {}
     for name, stage in stages(served).items():
         if isinstance(stage, Network):

@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+from facewright.adapter.served_provenance import NETWORKS_VARIABLE
 from facewright.cli.finding import Finding
 from facewright.cli.machine_checks import (
     check_compiler,
@@ -51,13 +53,16 @@ _CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (
 )
 
 
-def examine(install: bool = False, quiet: bool = False) -> int:
+def examine(install: bool = False, quiet: bool = False, networks: Path | None = None) -> int:
     """Run all checks and print them; returns 0 when nothing is wrong but for warnings, else 1.
 
     Args:
         install: first install what this user may: the Triton runtime, as root also a missing libpython.
         quiet: print only what is wrong.
+        networks: a repository of exported networks that would be served.
     """
+    if networks is not None:
+        os.environ[NETWORKS_VARIABLE] = str(networks.resolve())
     try:
         cache_folder()
         if not install or cache_folder().exists():  # a folder that is not there is made for what is installed

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from facewright.adapter.served_provenance import owners_network, served_networks
+from facewright.adapter.served_refinement import GRADIENTS_OF, served_refinement
 from facewright.cli.finding import Finding
 from facewright.core.assets import (
     BUILD_COMMAND,
@@ -27,8 +29,6 @@ from facewright.engines.tensorrt_plan import (
 )
 from facewright.pipelines.registry import networks, pipelines, stages
 from facewright.pipelines.stages import Network, Pipeline
-from facewright.refine.demo_networks import refinement_folder
-from facewright.refine.networks import refinement_files
 
 
 def check_table() -> list[Finding]:
@@ -53,11 +53,27 @@ def _check_open_assets() -> Finding:
 
 
 def _describe(row: Pipeline) -> Finding:
-    brought = [step.name for step in row.steps if isinstance(step, Network) and not step.weights]
-    return Finding(
-        f"pipeline {row.name}: "
-        + (f"serve --networks must bring {', '.join(brought)}" if brought else "its weights are open")
-    )
+    """Whose weights a pipeline would run: open ones, those of the owner's repository, or nobody's yet."""
+    repository = served_networks()
+    places = [step.name for step in row.steps if isinstance(step, Network)]
+    if any(step.runs == "gpu" for step in row.steps):
+        places += [name for name in GRADIENTS_OF if name not in places]
+    without = {step.name for step in row.steps if isinstance(step, Network) and not step.weights}
+    owners = [name for name in places if owners_network(name, repository)]
+    missing = [name for name in places if name in without and name not in owners]
+    opened = [name for name in places if name not in owners and name not in missing]
+    said = [
+        f"{', '.join(names)} {whose}"
+        for names, whose in (
+            (owners, f"of {repository}"),
+            (missing, "missing: serve --networks must bring it"),
+            (opened, "open"),
+        )
+        if names
+    ]
+    if not owners and not missing:
+        said = ["its weights are open"]
+    return Finding(f"pipeline {row.name}: {'; '.join(said)}")
 
 
 def _check_model_repository() -> Finding:
@@ -122,7 +138,7 @@ def _open_plans() -> dict[Path, Path]:
         for name, network in sorted(networks(pipelines()).items())
         if network.weights
     }
-    files |= refinement_files(refinement_folder())
+    files |= served_refinement()
     return {
         plan: onnx_file
         for name, onnx_file in files.items()

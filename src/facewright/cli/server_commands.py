@@ -248,6 +248,12 @@ def add_doctor(commands: Any) -> None:
         help="install what is missing, where this user may (the Triton runtime)",
     )
     doctor.add_argument("--quiet", action="store_true", help="show only what is wrong")
+    doctor.add_argument(
+        "--networks",
+        type=Path,
+        metavar="REPOSITORY",
+        help="of facewright export: say of each pipeline whose weights it would run",
+    )
     doctor.set_defaults(run=_doctor)
 
 
@@ -259,4 +265,4 @@ def _doctor(parsed: argparse.Namespace) -> int:
         mend = "python -m pip install --constraint constraints.txt -e ./client -e '.[assets]'"
         print(f"✗ Python packages: {error}\n  mend: {typed_here(mend)}")
         return 1
-    return examine(install=parsed.install, quiet=parsed.quiet)
+    return examine(parsed.install, parsed.quiet, parsed.networks)

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from facewright.adapter.in_process import PipelineRunner, run_in_process, stage_model
-from facewright.adapter.served_provenance import network_file, served_provenance
+from facewright.adapter.served_files import network_file
+from facewright.adapter.served_provenance import served_provenance
 from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path

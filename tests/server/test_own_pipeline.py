@@ -19,7 +19,7 @@ import pytest
 import tritonclient.grpc as triton
 from onnx import TensorProto, helper, numpy_helper
 
-from facewright.adapter.served_provenance import owners_network
+from facewright.adapter.served_files import owners_network
 from facewright.core.errors import FacewrightError
 from facewright.engines.exported_repository import require_servable
 from facewright.pipelines.registry import VARIABLE, pipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from facewright.adapter.refinement_tensors import RefinementMetrics, refined_outputs, refinement_request
-from facewright.adapter.served_refinement import served_refinement
+from facewright.adapter.served_files import served_refinement
 from facewright.adapter.stage_model import BatchModel, Machine
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path

@@ -10,7 +10,7 @@ from facewright.adapter.refinement_tensors import (
     refined_outputs,
     refinement_request,
 )
-from facewright.adapter.served_refinement import served_refinement
+from facewright.adapter.served_files import served_refinement
 from facewright.adapter.stage_model import Machine, StreamModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path

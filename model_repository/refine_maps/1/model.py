@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facewright.adapter.refinement_tensors import RefinementMetrics, best_before, refinement_options
-from facewright.adapter.served_refinement import served_refinement
+from facewright.adapter.served_files import served_refinement
 from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path

@@ -17,7 +17,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from facewright.adapter.served_provenance import network_file, served_networks, served_provenance
+from facewright.adapter.served_files import network_file, served_networks
+from facewright.adapter.served_provenance import served_provenance
 from facewright.adapter.stage_model import Machine, StageModel, brought_model
 from facewright.adapter.stage_request import Place, StageRequest, as_sent, continued, finished
 from facewright.core.assets import model_repository_folder

@@ -1,65 +1,20 @@
-"""Which files a pipeline's networks and weights are on this machine, and their fingerprints."""
+"""Fingerprints of the files that a pipeline's networks and weights are on this machine."""
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from facewright.adapter.served_files import network_file, owners_network, served_networks, served_refinement
 from facewright.core.assets import asset_path
-from facewright.core.errors import FacewrightError
 from facewright.core.provenance import Provenance
-from facewright.engines.exported_repository import served_versions, versions_in
-from facewright.engines.profile import PROFILES, Profile
 from facewright.pipelines.stages import Network, Pipeline
-from facewright_client.contract import ErrorCode
 
-#: The repository of ``facewright export`` that a server was given; its networks go before the open ones.
-NETWORKS_VARIABLE: Final = "FACEWRIGHT_NETWORKS"
-PROFILE_VARIABLE: Final = "FACEWRIGHT_PROFILE"
 #: Of weights that their owner brought: under the owner's terms.
 _OWNERS_LICENCE: Final = "LicenseRef-owner"
-
-
-def served_networks() -> Path | None:
-    """``$FACEWRIGHT_NETWORKS``, where it is set."""
-    folder = os.environ.get(NETWORKS_VARIABLE)
-    return Path(folder) if folder else None
-
-
-def _profile() -> Profile:
-    """``$FACEWRIGHT_PROFILE``: whose version policies count; a server sets it for its stages."""
-    named = os.environ.get(PROFILE_VARIABLE, "cpu")
-    return next((profile for profile in PROFILES if profile == named), "cpu")
-
-
-def owners_network(name: str, repository: Path | None) -> Path | None:
-    """The ONNX file of an exported network that answers requests, of the newest served version; None where
-    the repository has none of this name.
-    """
-    if repository is None or not (repository / name).is_dir() or not versions_in(repository / name):
-        return None
-    folder = repository / name
-    return folder / str(served_versions(folder, _profile())[-1]) / "model.onnx"
-
-
-def network_file(network: Network, repository: Path | None) -> Path:
-    """The ONNX file that a pipeline's network runs: an owner's, else the open one.
-
-    Raises:
-        FacewrightError: INTERNAL, with the command that mends it, when there is neither.
-    """
-    owners = owners_network(network.name, repository)
-    if owners is not None:
-        return owners
-    if not network.weights:
-        raise FacewrightError(
-            ErrorCode.INTERNAL,
-            f"no repository of exported networks has {network.name}",
-            "write it with facewright export, and start with: facewright serve --networks REPOSITORY",
-        )
-    return asset_path(network.weights[0].file)
+#: Of networks with gradients that this project trained.
+_OPEN_LICENCE: Final = "Apache-2.0"
 
 
 def served_provenance(row: Pipeline, repository: Path | None = None) -> Provenance:
@@ -85,6 +40,11 @@ def served_provenance(row: Pipeline, repository: Path | None = None) -> Provenan
             network_file(step, repository)
         for weights in step.weights:
             files[weights.file], licences[weights.file] = asset_path(weights.file), weights.licence
+        graphs = served_refinement(repository) if step.graphs else {}
+        for name in graphs.keys() & set(step.graphs):
+            brought = repository is not None and graphs[name].is_relative_to(repository)
+            file = "/".join(graphs[name].parts[-3:]) if brought else graphs[name].name
+            files[file], licences[file] = graphs[name], _OWNERS_LICENCE if brought else _OPEN_LICENCE
     return _fingerprints(tuple(files.items()), tuple(licences.items()))
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from facewright.adapter.served_provenance import NETWORKS_VARIABLE
+from facewright.adapter.served_files import NETWORKS_VARIABLE
 from facewright.cli.finding import Finding
 from facewright.cli.machine_checks import (
     check_compiler,

@@ -6,8 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from facewright.adapter.served_provenance import owners_network, served_networks
-from facewright.adapter.served_refinement import GRADIENTS_OF, served_refinement
+from facewright.adapter.served_files import GRADIENTS_OF, owners_network, served_networks, served_refinement
 from facewright.cli.finding import Finding
 from facewright.core.assets import (
     BUILD_COMMAND,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from facewright.pipelines import tensors
-from facewright.pipelines.refinement import REFINE_OPTIONS
+from facewright.pipelines.refinement import GRAPHS, REFINE_OPTIONS
 from facewright.pipelines.stages import Stage
 from facewright.pipelines.twin import HEAD
 from facewright_client import contract
@@ -45,6 +45,7 @@ REFINE_MAPS: Final = Stage(
     runs_networks=True,
     expected_s=1.0,
     weights=(HEAD,),
+    graphs=GRAPHS,
 )
 
 

@@ -37,6 +37,17 @@ REFINE_OPTIONS: Final[Mapping[str, Option]] = {
     ),
 }
 
+#: All of refinement's networks; there may be no identity pair.
+GRAPHS: Final = tuple(
+    f"{network}_{part}"
+    for network, parts in (
+        ("generator", ("forward", "backward")),
+        ("perceptual", ("targets", "loss")),
+        ("identity", ("targets", "loss")),
+    )
+    for part in parts
+)
+
 REFINE_LATENT: Final = Stage(
     "refine_latent",
     contract.REFINEMENT_INPUTS,
@@ -49,6 +60,7 @@ REFINE_LATENT: Final = Stage(
     # 200 iterations of 86 ms with the demonstration networks: benchmarks/refinement.
     expected_s=17.0,
     weights=(HEAD,),
+    graphs=GRAPHS,
 )
 #: The same with answers on the way; alone on the GPU, because each caller is told of its own iterations.
 REFINE_LATENT_PROGRESS: Final = replace(

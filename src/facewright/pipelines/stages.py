@@ -59,6 +59,7 @@ class Stage:
         expected_s: an ordinary request's time in it, two CPU cores, seconds: what its histogram's buckets and
             the alert on slow stages are measured by.
         weights: what it loads from the open assets.
+        graphs: of refinement's networks those that it runs, by the names of `facewright.refine.networks`.
         renames: the model's own name of a tensor -> the tensor in the pipeline, where they differ.
         model: of a stage that has no folder in the model repository: its `facewright.adapter.StageModel`.
     """
@@ -76,6 +77,7 @@ class Stage:
     streams: bool = False
     expected_s: float = 0.5
     weights: tuple[Weights, ...] = ()
+    graphs: tuple[str, ...] = ()
     renames: Mapping[str, Tensor] = field(default_factory=dict, hash=False)
     model: type | None = None
 

@@ -20,7 +20,7 @@ from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.refine.device import RefinementDevice
-from facewright.refine.networks import ALBEDO_CHANNELS, OFFSET_CHANNELS
+from facewright.refine.networks import ALBEDO_CHANNELS, OFFSET_CHANNELS, UV_MAPS, W_PLUS
 from facewright.refine.options import RefinementOptions
 from facewright.refine.service import LatentRefiner, RefinementInfo, RefinementRequest
 from facewright_kernels import uv_gather
@@ -78,7 +78,7 @@ class MapRefiner:
 
     def __init__(self, refiner: LatentRefiner, head: HeadModel) -> None:
         self._refiner = refiner
-        self._mean, self._vertex_uv = head.vertices_mean, head.vertex_uv
+        self._maps = MapReader(refiner.generated, head)
 
     @classmethod
     def load(cls, files: Mapping[str, Path], head: HeadModel, device: RefinementDevice) -> MapRefiner:
@@ -110,7 +110,7 @@ class MapRefiner:
         Raises:
             FacewrightError: as `LatentRefiner.refine`.
         """
-        start, _ = self._generated(face.w_plus)
+        start, _ = self._maps.read(face.w_plus)
         beside = (np.float32(fit_share) * (face.neutral - start)).astype(np.float32)
         w_plus, info = face.w_plus, None
         if options is not None:
@@ -132,12 +132,34 @@ class MapRefiner:
             if isinstance(answer, FacewrightError):
                 raise answer
             w_plus, info = answer.refinement.best.w_plus, answer.info
-        neutral, albedo = self._generated(w_plus)
+        neutral, albedo = self._maps.read(w_plus)
         return RefinedMaps(w_plus, neutral + beside, albedo, info)
 
-    def _generated(self, w_plus: Array) -> tuple[Array, Array]:
-        """Vertices f32 ``[V, 3]`` and albedo f32 ``[3, R, R]`` of latents ``[L, 512]``."""
-        maps = self._refiner.generated(w_plus[None])[0]
+
+class MapReader:
+    """Reads a generator's maps.
+
+    Args:
+        generated: UV maps f32 ``[B, 6, R, R]`` of latents ``[B, L, 512]``, on the host.
+        head: whose UV layout they have.
+    """
+
+    def __init__(self, generated: Callable[[Array], Array], head: HeadModel) -> None:
+        self._generated, self._mean, self._vertex_uv = generated, head.vertices_mean, head.vertex_uv
+
+    @classmethod
+    def load(cls, files: Mapping[str, Path], head: HeadModel, device: RefinementDevice) -> MapReader:
+        """Of a generator's file alone, by the names of `facewright.refine.networks`.
+
+        Raises:
+            FacewrightError: ENGINE_MISMATCH when it cannot be loaded.
+        """
+        engine = device.open_engine(files["generator_forward"])
+        return cls(lambda w_plus: np.asarray(engine.run({W_PLUS: w_plus})[UV_MAPS]), head)
+
+    def read(self, w_plus: Array) -> tuple[Array, Array]:
+        """Of latents ``[L, 512]``: vertices f32 ``[V, 3]``, metres; linear albedo f32 ``[3, R, R]``."""
+        maps = self._generated(w_plus[None])[0]
         offsets = np.ascontiguousarray(maps[OFFSET_CHANNELS].transpose(1, 2, 0))
         vertices = self._mean + uv_gather(offsets[None], self._vertex_uv)[0]
         return vertices, np.ascontiguousarray(maps[ALBEDO_CHANNELS])

@@ -14,8 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from facewright.adapter.served_provenance import network_file
-from facewright.adapter.served_refinement import served_refinement
+from facewright.adapter.served_files import network_file, served_refinement
 from facewright.core.assets import asset_path, model_repository_folder
 from facewright.core.errors import FacewrightError
 from facewright.engines.exported_repository import declared_tensors, read_config, versions_in

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from facewright.adapter.marks import VARIABLE as MARKS_VARIABLE
-from facewright.adapter.served_provenance import NETWORKS_VARIABLE, PROFILE_VARIABLE
+from facewright.adapter.served_files import NETWORKS_VARIABLE, PROFILE_VARIABLE
 from facewright.engines.exported_repository import require_servable
 from facewright.engines.profile import PROFILES
 from facewright.engines.tensorrt_plan import compute_capability

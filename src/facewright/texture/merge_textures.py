@@ -105,12 +105,12 @@ class TextureMerger:
         Raises:
             FacewrightError: BAD_CODE: a texture cannot be decoded.
         """
-        files = [_decoded(code.texture, number) for number, code in enumerate(codes, 1)]
-        pictures = [linear_from_srgb(_resized(file, size)) for file in files]
+        files = [decoded_texture(code.texture, number) for number, code in enumerate(codes, 1)]
+        pictures = [linear_from_srgb(resized(file, size)) for file in files]
         confidence = np.stack([code.confidence for code in codes]).astype(np.float32) / 255.0
         others = np.arange(len(codes)) != reference
         confidence[others] *= self._face
-        coarse = np.stack([linear_from_srgb(_resized(file, _SIDE)) for file in files])
+        coarse = np.stack([linear_from_srgb(resized(file, _SIDE)) for file in files])
         likeness = _structure_likeness(coarse, confidence[:, 0])
         gains = matched_tones(coarse, confidence[:, 0])
         coarse *= gains[:, None, None]
@@ -204,10 +204,10 @@ def _structure_likeness(coarse: Floats, seen: Floats) -> list[float]:
 
 def enlarged(texture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """A texture u8 ``[S, S, 3]`` at ``size`` texels per side, which may be what it has."""
-    return texture if len(texture) == size else _resized(Image.fromarray(texture), size)
+    return texture if len(texture) == size else resized(Image.fromarray(texture), size)
 
 
-def _decoded(texture: bytes, number: int) -> Image.Image:
+def decoded_texture(texture: bytes, number: int) -> Image.Image:
     """A code's texture, sRGB."""
     try:
         with Image.open(io.BytesIO(texture), formats=("JPEG",)) as picture:
@@ -220,7 +220,7 @@ def _decoded(texture: bytes, number: int) -> Image.Image:
         ) from None
 
 
-def _resized(picture: Image.Image, size: int) -> NDArray[np.uint8]:
+def resized(picture: Image.Image, size: int) -> NDArray[np.uint8]:
     """A square picture in another size, u8 ``[S, S, 3]``; sides are powers of two."""
     if picture.width > size:
         return np.asarray(picture.reduce(picture.width // size))

@@ -75,6 +75,12 @@ AVATAR_OUTPUTS: Final = (
     SH_LIGHT,
 )
 
+#: What ``relight_avatar`` takes beside CODES, one of them or none, and gives.
+LIGHT: Final = Tensor("LIGHT", "TYPE_FP32", (9, 3))  # SH, convolved with the cosine lobe, head space
+ENVIRONMENT: Final = Tensor("ENVIRONMENT", "TYPE_UINT8", (-1,))  # an encoded equirectangular picture
+PICTURE: Final = Tensor("PICTURE", "TYPE_UINT8", (-1,))  # PNG
+RELIT_TEXTURE: Final = Tensor("RELIT_TEXTURE", "TYPE_UINT8", (-1,))  # PNG: the texture times the light
+
 FACE_CROP: Final = Tensor("FACE_CROP", "TYPE_UINT8", (CROP_SIZE, CROP_SIZE, 3))  # sRGB
 FACE_MASK: Final = Tensor("FACE_MASK", "TYPE_UINT8", (256, 256))  # probability of face x 255, over FACE_CROP
 W_PLUS: Final = Tensor("W_PLUS", "TYPE_FP32", (14, 512))  # latents of the generator

@@ -146,6 +146,13 @@ class StageRequest:
         if self._place:
             self._place.request.check_time()
 
+    def is_read(self, tensor: Tensor) -> bool:
+        """Whether another step of the pipeline, or its caller, takes a tensor: one that nobody does may be
+        left out of the outputs.
+        """
+        row = self.place.pipeline
+        return tensor in row.gives or any(tensor in step.takes for step in row.steps)
+
     def given(self, tensor: Tensor) -> bool:
         """Whether an optional tensor was sent."""
         return self._sender.tensor(tensor.name) is not None
@@ -272,7 +279,7 @@ def finished(stage: Stage, request: StageRequest, outputs: Outputs) -> Answer:
     Raises:
         FacewrightError: INTERNAL when the outputs are not those of the row, or the section is no JSON.
     """
-    _require_outputs(stage, outputs)
+    _require_outputs(stage, request, outputs)
     answer = {tensor: value for tensor, value in outputs.items() if not isinstance(value, Section)}
     section = outputs.get(SECTIONS, Section())
     if not isinstance(section, Section):
@@ -288,7 +295,7 @@ def finished(stage: Stage, request: StageRequest, outputs: Outputs) -> Answer:
     return answer
 
 
-def _require_outputs(stage: Stage, outputs: Outputs) -> None:
+def _require_outputs(stage: Stage, request: StageRequest, outputs: Outputs) -> None:
     """Refuse what the stages after could not take, here, where its cause is."""
     if not isinstance(outputs, Mapping):
         raise _faulty(
@@ -297,7 +304,8 @@ def _require_outputs(stage: Stage, outputs: Outputs) -> None:
     known = {tensor.name: tensor for tensor in stage.gives}
     strange = [tensor.name for tensor in outputs if tensor.name not in known and tensor != SECTIONS]
     # A stream leaves out in its last answer what it sent before.
-    missing = sorted(known.keys() - {tensor.name for tensor in outputs}) if not stage.streams else []
+    absent = known.keys() - {tensor.name for tensor in outputs} if not stage.streams else set()
+    missing = sorted(name for name in absent if request.is_read(known[name]))
     if strange or missing:
         what = f"no {', '.join(missing)}" if missing else ", ".join(strange)
         raise _faulty(stage, what, f"its row says that it gives {', '.join(known)}")

@@ -13,7 +13,7 @@ from typing import Final
 
 from facewright.core.options import Option
 from facewright.pipelines import tensors
-from facewright.pipelines.align import ALIGN_FACE
+from facewright.pipelines.alignment import ALIGN_FACE
 from facewright.pipelines.maps import FACE_EVIDENCE, REFINE_MAPS, REFINING, fitted_as_start
 from facewright.pipelines.refinement import REFINE_OPTIONS
 from facewright.pipelines.stages import Network, Pipeline, Weights
@@ -31,13 +31,15 @@ from facewright.pipelines.twin import (
 )
 from facewright_client import contract
 
+_FACE: Final = tensors.ALIGNED_IMAGES["facenet"]
+
 FACE_EMBEDDING: Final = Network(
     "face_embedding",
-    (tensors.FACE_160, replace(contract.IDENTITY, optional=True)),  # an owner's network sees it in the photo
+    (_FACE, replace(contract.IDENTITY, optional=True)),  # an owner's network sees it in the photo
     (tensors.EMBEDDING,),
     expected_s=0.02,
     weights=(Weights("face_embedding.onnx", "Apache-2.0"),),
-    renames={"FACE_IMAGE": tensors.FACE_160},
+    renames={"FACE_IMAGE": _FACE},
 )
 IDENTITY_REGRESSOR: Final = Network(
     "identity_regressor",

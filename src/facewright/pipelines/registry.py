@@ -13,8 +13,11 @@ from types import MappingProxyType
 from typing import Final
 
 from facewright.core.errors import FacewrightError
+from facewright.pipelines.interpolation import INTERPOLATE_AVATARS
 from facewright.pipelines.merge import MERGE_AVATARS
+from facewright.pipelines.normalized import AVATAR_NORMALIZED
 from facewright.pipelines.refinement import REFINEMENT
+from facewright.pipelines.relighting import RELIGHT_AVATAR
 from facewright.pipelines.stages import Network, Pipeline, Stage
 from facewright.pipelines.twin import AVATAR_TWIN
 from facewright_client.contract import ErrorCode
@@ -23,7 +26,14 @@ from facewright_client.contract import ErrorCode
 #: brings its code along (`Stage.model`). The files are run: name none that you would not import.
 VARIABLE: Final = "FACEWRIGHT_PIPELINES"
 
-_OURS: Final = (AVATAR_TWIN, MERGE_AVATARS, *REFINEMENT)
+_OURS: Final = (
+    AVATAR_TWIN,
+    AVATAR_NORMALIZED,
+    MERGE_AVATARS,
+    INTERPOLATE_AVATARS,
+    RELIGHT_AVATAR,
+    *REFINEMENT,
+)
 
 
 def pipelines() -> Mapping[str, Pipeline]:

@@ -43,3 +43,22 @@ EMBEDDING: Final = Tensor("EMBEDDING", "TYPE_FP32", (512,))
 ALBEDO_MAP: Final = Tensor("ALBEDO_MAP", "TYPE_FP32", (3, 256, 256))
 FIT_NEUTRAL_VERTICES: Final = Tensor("FIT_NEUTRAL_VERTICES", "TYPE_FP32", (-1, 3))  # the fit's, head space
 PHOTO_LIGHT: Final = Tensor("PHOTO_LIGHT", "TYPE_FP32", (9, 3))  # SH of all of the photo's light, head space
+#: Rows, columns and channels of the images that published networks take, by their aligners' names.
+ALIGNED_SHAPES: Final = {
+    "facenet": (160, 160, 3),
+    "arcface": (112, 112, 3),
+    "light_cnn": (128, 128, 1),
+    "deep3d": (224, 224, 3),
+    "deca": (224, 224, 3),
+    "bisenet": (512, 512, 3),
+    "pspnet": (473, 473, 3),
+    "ffhq": (256, 256, 3),
+}
+#: FACENET_IMAGE and so on: sRGB, or grey, by the recipe of that name (``photo.aligned_face``).
+ALIGNED_IMAGES: Final = {
+    name: Tensor(f"{name.upper()}_IMAGE", "TYPE_UINT8", shape) for name, shape in ALIGNED_SHAPES.items()
+}
+#: CROP_TO_FACENET and so on: crop pixels to pixels of that image, homogeneous.
+CROP_TO_ALIGNED: Final = {
+    name: Tensor(f"CROP_TO_{name.upper()}", "TYPE_FP32", (3, 3)) for name in ALIGNED_SHAPES
+}

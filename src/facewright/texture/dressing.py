@@ -26,8 +26,8 @@ class DressingSettings:
 
     #: Half the side of the box that parts what is large from what is fine; it is run twice.
     radius: Annotated[int, "texels of 256", BY_EYE] = 5
-    #: How far the photo's colours are drawn to the albedo's, beside a change of tone of the whole face.
-    reach: Annotated[float, "ln", BY_EYE] = 0.45
+    #: Difference, beside one of the whole face's tone, from which half of the photo's colour stays.
+    reach: Annotated[float, "ln", BY_EYE] = 0.6
     #: What is added to colours before logarithms.
     floor: Annotated[float, "linear", NUMERICAL] = 0.004
 
@@ -40,13 +40,11 @@ class Dressing:
         stack: the layers with the albedo's colours.
         change: f32 ``[N, 3]``, ln of what albedo became of the photo's, and its light less, at all texels.
         tone: f32 ``[3]``, the same on average over the skin.
-        reached: share 0-1 of the skin whose colours came as near as the albedo asked for.
     """
 
     stack: LayerStack
     change: Floats
     tone: Floats
-    reached: float
 
 
 def dressed(
@@ -77,11 +75,13 @@ def dressed(
     floor = np.float32(settings.floor)
     wanted = np.log(np.maximum(albedo, 0.0) + floor) - np.log(np.maximum(shown, 0.0) + floor)
     low = np.stack([_smooth(wanted[:, c], skin, points, settings.radius) for c in range(3)], axis=1)
-    weight = skin / max(float(skin.sum()), 1e-6)
-    tone = weight @ low
-    apart = low - tone
-    reach = np.float32(settings.reach)
-    near = reach * np.tanh(apart / reach)
+    alike, tone = np.ones_like(skin), np.zeros(3, np.float32)
+    for _ in range(2):
+        weight = skin * alike
+        tone = (weight / max(float(weight.sum()), 1e-6)) @ low
+        apart = low - tone
+        alike = 1.0 / (1.0 + (np.abs(apart).max(axis=1) / np.float32(settings.reach)) ** 4)
+    near = apart * alike[:, None]
     gain = np.exp((tone + near) * skin[:, None]).astype(np.float32)
     # Outside every island, too, where far mip levels look.
     gain = np.where(points.covered[:, None], gain, np.exp(tone))
@@ -96,8 +96,7 @@ def dressed(
     # The light on hair changes with the skin's tone, too, though hair itself keeps its colour.
     change: Floats = (tone + near * skin[:, None]).astype(np.float32)
     changed = replace(stack, layers=layers.astype(np.float32).reshape(stack.layers.shape))
-    reached = float(weight @ (np.abs(apart) < reach).all(axis=1))
-    return Dressing(changed, change, tone.astype(np.float32), reached)
+    return Dressing(changed, change, tone.astype(np.float32))
 
 
 def _smooth(values: Floats, weights: Floats, points: TexelPoints, radius: int) -> Floats:

@@ -40,7 +40,7 @@ class TritonPythonModel(StageModel):
             TextureOptions(
                 option("texture_size"),
                 option("texture_format"),
-                option("delight", 1.0),
+                option("delight", 0.5),
                 option("detail", 1.0),
             ),
             request.array(tensors.PERSON_MASK),

@@ -2,8 +2,8 @@
 
 A generated or delit albedo has 256 × 256 texels: about a millimetre of skin each, without pores, lashes or
 single hairs, which the photo has. Both are added in logarithms: ln texel = low-pass of ln albedo + high-pass
-of ln photo. Where both differ by more than light and tone do (a beard, a tattoo, paint), the network has not
-learned what is there, and the photo's own colour stays.
+of ln photo. Where the photo is darker by more than light makes it (a beard, a fringe, a tattoo), the network
+has not learned what is there, and the photo's own colour stays. What is brighter is light.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from facewright.appearance.skin_model import smooth_step
 from facewright.appearance.texel_layout import TexelPoints
 from facewright.core.arrays import Floats
-from facewright.core.settings import BY_EYE, NUMERICAL
+from facewright.core.settings import BY_EYE, NUMERICAL, Range
 from facewright.texture.layers import LayerStack, TexelEvidence
 
 
@@ -25,9 +25,12 @@ class DressingSettings:
     """How an albedo and a photo are put together."""
 
     #: Half the side of the box that parts what is large from what is fine; it is run twice.
-    radius: Annotated[int, "texels of 256", BY_EYE] = 5
-    #: Difference, beside one of the whole face's tone, from which half of the photo's colour stays.
+    radius: Annotated[int, "texels of 256", BY_EYE] = 3
+    #: How much darker than the albedo, beside the whole face's tone, half of the photo's colour stays.
     reach: Annotated[float, "ln", BY_EYE] = 0.6
+    #: Deviations between which what is so dark is no shadow on skin; where beards grow it never need be one.
+    unlike: Annotated[Range, "sigmas", BY_EYE] = (2.5, 4.5)
+    unlike_radius: Annotated[int, "texels of 256", BY_EYE] = 4
     #: What is added to colours before logarithms.
     floor: Annotated[float, "linear", NUMERICAL] = 0.004
 
@@ -68,38 +71,48 @@ def dressed(
     layers = stack.layers.reshape(-1, 16).copy()
     hairy = smooth_step(layers[:, 13], 0.0, 1.0)
     # Eyes, teeth and hair are not a skin network's to know.
-    skin = texels.zones.skin_part * (1.0 - hairy) * points.covered
-    fill = layers[:, 6:9] * (1.0 - hairy)[:, None] + layers[:, 9:12] * hairy[:, None]
-    shown = layers[:, 0:3] * texels.seen.colour + layers[:, 3:6] * texels.mirrored.colour
-    shown += layers[:, 12:13] * fill
+    skin = (texels.zones.skin_part * (1.0 - hairy) * points.covered).astype(np.float32)
+    unlike = np.maximum(smooth_step(texels.evidence.deviation, *settings.unlike), texels.zones.beard)
+    unlike = points.blurred(unlike, skin, settings.unlike_radius)
     floor = np.float32(settings.floor)
-    wanted = np.log(np.maximum(albedo, 0.0) + floor) - np.log(np.maximum(shown, 0.0) + floor)
-    low = np.stack([_smooth(wanted[:, c], skin, points, settings.radius) for c in range(3)], axis=1)
-    alike, tone = np.ones_like(skin), np.zeros(3, np.float32)
-    for _ in range(2):
-        weight = skin * alike
-        tone = (weight / max(float(weight.sum()), 1e-6)) @ low
-        apart = low - tone
-        alike = 1.0 / (1.0 + (np.abs(apart).max(axis=1) / np.float32(settings.reach)) ** 4)
-    near = apart * alike[:, None]
-    gain = np.exp((tone + near) * skin[:, None]).astype(np.float32)
-    # Outside every island, too, where far mip levels look.
-    gain = np.where(points.covered[:, None], gain, np.exp(tone))
-    for at in (0, 3, 6):
-        layers[:, at : at + 3] *= gain
-    own = (1.0 - (1.0 - np.float32(detail)) * skin)[:, None]
-    share = 1.0 - own * (1.0 - layers[:, 12:13])
-    layers[:, 0:6] *= own
-    mixed = own * layers[:, 12:13] * layers[:, 6:9] + (1.0 - own) * albedo
-    layers[:, 6:9] = np.where(own < 1.0, mixed / np.maximum(share, 1e-6), layers[:, 6:9])
+    aim = np.log(np.maximum(albedo, 0.0) + floor)
+    tone: Floats | None = None
+    changes = []
+    # Each layer for itself: where one ends and the next begins, both then have the albedo's colour.
+    for at, colour, weight in (
+        (0, texels.seen.colour, stack.photo_weight),
+        (3, texels.mirrored.colour, stack.mirror_weight),
+        (6, np.ones_like(aim), np.ones_like(skin)),
+    ):
+        counted = skin * weight
+        own = layers[:, at : at + 3] * colour / np.maximum(weight, 1e-3)[:, None]
+        apart = _smooth(aim - np.log(np.maximum(own, 0.0) + floor), counted, points, settings.radius)
+        tone = _tone(apart, counted) if tone is None else tone
+        darker = np.maximum(apart - tone, 0.0).max(axis=1)
+        kept = 1.0 / (1.0 + unlike * (darker / np.float32(settings.reach)) ** 4)
+        changes.append(((apart - tone) * (kept * skin)[:, None]).astype(np.float32))
+        # Outside every island, too, where far mip levels look.
+        everywhere = np.where(points.covered, skin, 1.0)[:, None]
+        layers[:, at : at + 3] *= np.exp(tone * everywhere + changes[-1])
+    own_share = (1.0 - (1.0 - np.float32(detail)) * skin)[:, None]
+    share = 1.0 - own_share * (1.0 - layers[:, 12:13])
+    layers[:, 0:6] *= own_share
+    mixed = own_share * layers[:, 12:13] * layers[:, 6:9] + (1.0 - own_share) * albedo
+    layers[:, 6:9] = np.where(own_share < 1.0, mixed / np.maximum(share, 1e-6), layers[:, 6:9])
     layers[:, 12:13] = share
-    # The light on hair changes with the skin's tone, too, though hair itself keeps its colour.
-    change: Floats = (tone + near * skin[:, None]).astype(np.float32)
     changed = replace(stack, layers=layers.astype(np.float32).reshape(stack.layers.shape))
-    return Dressing(changed, change, tone.astype(np.float32))
+    # The light on hair changes with the skin's tone, too, though hair itself keeps its colour.
+    return Dressing(changed, (tone + changes[0]).astype(np.float32), tone.astype(np.float32))
+
+
+def _tone(apart: Floats, weights: Floats) -> Floats:
+    """f32 ``[3]``: what the skin differs by in the middle, so that a beard is none of its tone."""
+    counted = weights > 0.5 * float(weights.max())
+    return np.median(apart[counted], axis=0) if counted.any() else np.zeros(3, np.float32)
 
 
 def _smooth(values: Floats, weights: Floats, points: TexelPoints, radius: int) -> Floats:
-    """The low-pass of ``values`` ``[N]`` over texels of weight."""
-    once = points.blurred(values, weights, radius)
-    return points.blurred(once, weights, radius)
+    """The low-pass of ``values`` ``[N, 3]`` over texels of weight."""
+    for _ in range(2):
+        values = np.stack([points.blurred(values[:, c], weights, radius) for c in range(3)], axis=1)
+    return values

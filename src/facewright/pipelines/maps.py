@@ -43,7 +43,8 @@ REFINE_MAPS: Final = Stage(
     options=(*REFINING, "fit_share"),
     runs="gpu",
     runs_networks=True,
-    expected_s=1.0,
+    # 200 iterations, as REFINE_LATENT's.
+    expected_s=17.0,
     weights=(HEAD,),
     graphs=GRAPHS,
 )

@@ -141,4 +141,6 @@ def _asked(method: Callable[..., Any], question: Any, timeout_s: float) -> Any:
 def smallest_options(row: Pipeline) -> dict[str, int]:
     """Options that make a pipeline's cheapest answer."""
     sizes = row.options["texture_size"].choices if "texture_size" in row.options else ()
-    return {"texture_size": min(map(int, sizes))} if sizes else {}
+    smallest = {"texture_size": min(map(int, sizes))} if sizes else {}
+    steps = row.options.get("iterations")
+    return smallest if steps is None else smallest | {"iterations": int(steps.minimum or 0)}

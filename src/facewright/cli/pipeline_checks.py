@@ -27,8 +27,7 @@ from facewright.engines.tensorrt_plan import (
 )
 from facewright.pipelines.registry import networks, pipelines, stages
 from facewright.pipelines.stages import Network, Pipeline
-from facewright.refine.demo_networks import refinement_folder
-from facewright.refine.networks import refinement_files
+from facewright.refine.network_files import refinement_files, refinement_folder
 
 
 def check_table() -> list[Finding]:

@@ -29,8 +29,7 @@ from facewright.engines.tensorrt_plan import (
 )
 from facewright.pipelines.registry import pipeline, pipelines, stages
 from facewright.pipelines.stages import Network, Pipeline, Stage
-from facewright.refine.demo_networks import refinement_folder
-from facewright.refine.networks import refinement_files
+from facewright.refine.network_files import refinement_files, refinement_folder
 from facewright.server.model_configs import (
     Sizing,
     ensemble_config,

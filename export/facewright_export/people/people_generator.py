@@ -111,7 +111,7 @@ class PeopleGenerator:
             glasses=person.glasses,
             sunglasses=portrait.sunglasses,
             hair=person.hair.grows,
-            beard=bool(person.skin.beard_kind),
+            beard=any(amount > 0.5 for amount in person.skin.beards.values()),
             hat=person.hat,
             occluder=person.occluder,
         )

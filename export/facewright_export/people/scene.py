@@ -117,6 +117,11 @@ class SceneMesh:
         parts_of_mouth = (head.triangle_part >= 3) & (head.triangle_part <= 4)
         self._teeth = np.unique(head.triangles[parts_of_mouth])
 
+    @property
+    def head_attributes(self) -> Floats:
+        """float32 [V, COLUMNS] of the head alone, without normals."""
+        return self._blank[: self._slices[0].stop].copy()
+
     def place(self, vertices: Floats, dressed: Dressed) -> PlacedScene:
         """The posed head ``vertices`` [V, 3] and all that it is dressed in."""
         head, hair, *things = self._slices

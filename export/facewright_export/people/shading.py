@@ -68,6 +68,28 @@ class PersonShader:
     ) -> Floats:
         """Linear radiance [N, 3] of what is seen of a person; ``chart`` is of ``FaceChart.draw``."""
         material, values = surface.material, surface.values
+        albedo, gloss = self.paint(values, material, skin, hair, chart)
+        on_skin = np.flatnonzero(material == Material.SKIN)
+        on_hair = np.flatnonzero(material == Material.HAIR)
+        eyes = np.flatnonzero((material == Material.EYE_LEFT) | (material == Material.EYE_RIGHT))
+        mouth = np.flatnonzero((material >= Material.TEETH_UPPER) & (material <= Material.TONGUE))
+        ambient = values[scene.AMBIENT].copy()
+        ambient[on_hair] = 1.0
+        for cavity in (eyes, mouth):
+            ambient[cavity] = _cavity(surface, cavity)
+        ambient[mouth] *= np.float32(0.8)
+        wet = np.concatenate([eyes, on_skin[values[scene.INSIDE, on_skin] > 0.5]])
+        return _lit(surface, albedo, gloss, ambient, wet, on_hair, light)
+
+    def paint(
+        self,
+        values: Floats,
+        material: Bytes,
+        skin: Complexion,
+        hair: HairStyle,
+        chart: tuple[Bytes, Bytes],
+    ) -> tuple[Floats, Floats]:
+        """Albedo [3, N] and gloss [N] of points with attributes ``values`` [C, N] and ``material`` [N]."""
         on_skin = np.flatnonzero(material == Material.SKIN)
         on_hair = np.flatnonzero(material == Material.HAIR)
         eyes = np.flatnonzero((material == Material.EYE_LEFT) | (material == Material.EYE_RIGHT))
@@ -86,13 +108,7 @@ class PersonShader:
         albedo[:, bare] = skin.skin[:, None]
         albedo[:, eyes] = self._eyes(values[:, eyes], material[eyes], skin)
         albedo[:, mouth] = np.where(material[mouth] == Material.TONGUE, _TONGUE[:, None], skin.teeth[:, None])
-        ambient = values[scene.AMBIENT].copy()
-        ambient[on_hair] = 1.0
-        for cavity in (eyes, mouth):
-            ambient[cavity] = _cavity(surface, cavity)
-        ambient[mouth] *= np.float32(0.8)
-        wet = np.concatenate([eyes, on_skin[own[scene.INSIDE] > 0.5]])
-        return _lit(surface, albedo, gloss, ambient, wet, on_hair, light)
+        return albedo, gloss
 
     def _eyes(self, values: Floats, material: Bytes, skin: Complexion) -> Floats:
         """Albedo [3, N] of the eyeballs: sclera with its red corners, iris with spokes, pupil."""

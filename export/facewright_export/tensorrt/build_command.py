@@ -17,8 +17,7 @@ from facewright.engines.tensorrt_plan import compute_capability, open_plan, plan
 from facewright.pipelines.refinement import REFINE_LATENT
 from facewright.pipelines.registry import networks as pipeline_networks
 from facewright.pipelines.registry import pipelines
-from facewright.refine.demo_networks import refinement_folder
-from facewright.refine.networks import refinement_files
+from facewright.refine.network_files import refinement_files, refinement_folder
 from facewright_export.export_error import ExportError
 from facewright_export.onnx.network_metadata import NetworkMetadata
 from facewright_export.tensorrt.plan_builder import (

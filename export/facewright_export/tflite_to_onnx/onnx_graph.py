@@ -61,8 +61,10 @@ class OnnxGraph:
         inputs: dict[str, tuple[int, ...]],
         outputs: dict[str, tuple[int, ...]],
         properties: dict[str, str],
+        bytes_of: tuple[str, ...] = (),
     ) -> onnx.ModelProto:
-        """The checked model. Shapes are given without the batch, which is the dynamic dimension ``batch``.
+        """The checked model. Shapes are given without the batch, which is the dynamic dimension ``batch``;
+        inputs ``bytes_of`` are uint8, all others float32.
 
         Raises:
             onnx.checker.ValidationError: the graph is not valid ONNX, or shapes contradict each other.
@@ -70,7 +72,9 @@ class OnnxGraph:
 
         def declare(values: dict[str, tuple[int, ...]]) -> list[onnx.ValueInfoProto]:
             return [
-                helper.make_tensor_value_info(key, TensorProto.FLOAT, ["batch", *shape])
+                helper.make_tensor_value_info(
+                    key, TensorProto.UINT8 if key in bytes_of else TensorProto.FLOAT, ["batch", *shape]
+                )
                 for key, shape in values.items()
             ]
 

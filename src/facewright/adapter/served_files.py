@@ -11,8 +11,7 @@ from facewright.core.errors import FacewrightError
 from facewright.engines.exported_repository import served_versions, versions_in
 from facewright.engines.profile import PROFILES, Profile
 from facewright.pipelines.stages import Network
-from facewright.refine.demo_networks import refinement_folder
-from facewright.refine.networks import refinement_files
+from facewright.refine.network_files import refinement_files, refinement_folder
 from facewright_client.contract import ErrorCode
 
 #: The repository of ``facewright export`` that a server was given; its networks go before the open ones.

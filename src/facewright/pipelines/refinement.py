@@ -57,7 +57,7 @@ REFINE_LATENT: Final = Stage(
     runs="gpu",
     runs_networks=True,
     gpu_batch=32,
-    # 200 iterations of 86 ms with the demonstration networks: benchmarks/refinement.
+    # 200 iterations of 86 ms with the open networks: benchmarks/refinement.
     expected_s=17.0,
     weights=(HEAD,),
     graphs=GRAPHS,

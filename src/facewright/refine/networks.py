@@ -38,7 +38,7 @@ from typing import Final
 
 from facewright.core.errors import FacewrightError
 from facewright.engines.engine import Engine
-from facewright.refine.demo_networks import IDENTITY_COMMAND, networks_with_identity
+from facewright.refine.network_files import refinement_files
 from facewright_client.contract import ErrorCode
 
 W_PLUS: Final = "W_PLUS"
@@ -151,26 +151,6 @@ class RefinementNetworks:
             )
 
 
-def refinement_files(folder: Path) -> dict[str, Path]:
-    """The ONNX files of a folder by the names of the module's text; an identity pair may be missing.
-
-    Raises:
-        FacewrightError: ENGINE_MISMATCH when a file is missing.
-    """
-    identity = [name for name in _IDENTITY_FILES if (folder / f"{name}.onnx").is_file()]
-    names = (*_FILES, *(_IDENTITY_FILES if identity else ()))
-    files = {name: folder / f"{name}.onnx" for name in names}
-    for path in files.values():
-        if not path.is_file():
-            # Links to the demonstration networks end nowhere where those were moved.
-            linked = folder == networks_with_identity()
-            mend = IDENTITY_COMMAND if linked else "export it with its gradient: see docs/refinement.md"
-            raise FacewrightError(
-                ErrorCode.ENGINE_MISMATCH, f"refinement needs {path.name}, which is not in {folder}", mend
-            )
-    return files
-
-
 def load_refinement_networks(folder: Path, open_engine: Callable[[Path], Engine]) -> RefinementNetworks:
     """The networks in a folder, see `refinement_files`.
 
@@ -207,10 +187,6 @@ def open_refinement_networks(
         image_loss("perceptual"),
         image_loss("identity") if "identity_loss" in files else None,
     )
-
-
-_FILES: Final = ("generator_forward", "generator_backward", "perceptual_targets", "perceptual_loss")
-_IDENTITY_FILES: Final = ("identity_targets", "identity_loss")
 
 
 def _require(network: str, kind: str, have: Iterable[str], wanted: set[str]) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.refine.bindings import BoundLoss, BoundNetworks
-from facewright.refine.demo_networks import IDENTITY_COMMAND
 from facewright.refine.device import RefinementDevice
 from facewright.refine.history import Parameters, RefinementHistory
+from facewright.refine.network_files import IDENTITY_COMMAND
 from facewright.refine.networks import RefinementNetworks
 from facewright.refine.options import RefinementOptions
 from facewright.refine.photos import RefinementPhotos
@@ -60,7 +60,7 @@ class RefinementStep:
             raise FacewrightError(
                 ErrorCode.ENGINE_MISMATCH,
                 f"identity_weight is {options.identity_weight:g}, but there is no identity network",
-                f"ask for identity_weight 0; or build the demonstration's ({IDENTITY_COMMAND}), or export "
+                f"ask for identity_weight 0; or build the open one ({IDENTITY_COMMAND}), or export "
                 "your own (docs/refinement.md), and start again",
             )
         generator = networks.generator

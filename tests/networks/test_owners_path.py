@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +44,9 @@ def repository(brought: tuple[str, ...], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(autouse=True)
-def served(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _served(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a server tells its stages."""
     monkeypatch.setenv(NETWORKS_VARIABLE, str(repository))
-    yield
 
 
 def test_an_owners_networks_make_an_avatar(repository: Path, brought: tuple[str, ...]) -> None:

@@ -13,9 +13,12 @@ from typing import Annotated
 
 import numpy as np
 
+from facewright.appearance.evidence import Evidence
+from facewright.appearance.photo_view import Sighting
 from facewright.appearance.skin_model import smooth_step
 from facewright.appearance.texel_layout import TexelPoints
 from facewright.core.arrays import Floats
+from facewright.core.colour import luminance
 from facewright.core.settings import BY_EYE, NUMERICAL, Range
 from facewright.texture.layers import LayerStack, TexelEvidence
 
@@ -30,6 +33,7 @@ class DressingSettings:
     reach: Annotated[float, "ln", BY_EYE] = 0.6
     #: Deviations between which what is so dark is no shadow on skin; where beards grow it never need be one.
     unlike: Annotated[Range, "sigmas", BY_EYE] = (2.5, 4.5)
+    darker: Annotated[Range, "ln", BY_EYE] = (0.0, 0.4)
     unlike_radius: Annotated[int, "texels of 256", BY_EYE] = 4
     #: What is added to colours before logarithms.
     floor: Annotated[float, "linear", NUMERICAL] = 0.004
@@ -70,19 +74,20 @@ def dressed(
     """
     layers = stack.layers.reshape(-1, 16).copy()
     hairy = smooth_step(layers[:, 13], 0.0, 1.0)
-    # Eyes, teeth and hair are not a skin network's to know.
-    skin = (texels.zones.skin_part * (1.0 - hairy) * points.covered).astype(np.float32)
-    unlike = np.maximum(smooth_step(texels.evidence.deviation, *settings.unlike), texels.zones.beard)
-    unlike = points.blurred(unlike, skin, settings.unlike_radius)
+    # Eyes, teeth and hair are not a skin network's to know; along the hairline a photo shows both.
+    outside = (texels.zones.skin_part * points.covered).astype(np.float32)
+    differs = _no_skin(texels.seen, texels.evidence, stack.photo_weight, settings)
+    differs_there = _no_skin(texels.mirrored, texels.mirrored_evidence, stack.mirror_weight, settings)
+    unlike = points.blurred(np.maximum(differs, texels.zones.beard), outside, settings.unlike_radius)
     floor = np.float32(settings.floor)
     aim = np.log(np.maximum(albedo, 0.0) + floor)
     tone: Floats | None = None
     changes = []
     # Each layer for itself: where one ends and the next begins, both then have the albedo's colour.
-    for at, colour, weight in (
-        (0, texels.seen.colour, stack.photo_weight),
-        (3, texels.mirrored.colour, stack.mirror_weight),
-        (6, np.ones_like(aim), np.ones_like(skin)),
+    for at, colour, weight, skin in (
+        (0, texels.seen.colour, stack.photo_weight, outside * (1.0 - hairy * differs)),
+        (3, texels.mirrored.colour, stack.mirror_weight, outside * (1.0 - hairy * differs_there)),
+        (6, np.ones_like(aim), np.ones_like(outside), outside),
     ):
         counted = skin * weight
         own = layers[:, at : at + 3] * colour / np.maximum(weight, 1e-3)[:, None]
@@ -94,7 +99,7 @@ def dressed(
         # Outside every island, too, where far mip levels look.
         everywhere = np.where(points.covered, skin, 1.0)[:, None]
         layers[:, at : at + 3] *= np.exp(tone * everywhere + changes[-1])
-    own_share = (1.0 - (1.0 - np.float32(detail)) * skin)[:, None]
+    own_share = (1.0 - (1.0 - np.float32(detail)) * outside * (1.0 - hairy))[:, None]
     share = 1.0 - own_share * (1.0 - layers[:, 12:13])
     layers[:, 0:6] *= own_share
     mixed = own_share * layers[:, 12:13] * layers[:, 6:9] + (1.0 - own_share) * albedo
@@ -103,6 +108,14 @@ def dressed(
     changed = replace(stack, layers=layers.astype(np.float32).reshape(stack.layers.shape))
     # The light on hair changes with the skin's tone, too, though hair itself keeps its colour.
     return Dressing(changed, (tone + changes[0]).astype(np.float32), tone.astype(np.float32))
+
+
+def _no_skin(seen: Sighting, evidence: Evidence, weights: Floats, settings: DressingSettings) -> Floats:
+    """f32 ``[N]``, 0-1: darker than most of the face, and of no skin's colour. What is bright shines."""
+    light = np.log(luminance(np.maximum(seen.colour, 0.0)) + np.float32(settings.floor))
+    counted = weights > 0.5
+    middle = np.median(light[counted]) if counted.any() else np.float32(0)
+    return smooth_step(evidence.deviation, *settings.unlike) * smooth_step(middle - light, *settings.darker)
 
 
 def _tone(apart: Floats, weights: Floats) -> Floats:

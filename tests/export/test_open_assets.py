@@ -218,6 +218,7 @@ def test_the_networks_are_the_same_bytes_on_every_build(tmp_path: Path) -> None:
         "face_landmarks_fast.onnx",
         "person_mask.onnx",
         "face_shape.onnx",
+        "detail_refinement.onnx",
     ]
     for name in built:
         assert (tmp_path / name).read_bytes() == asset_path(name).read_bytes()

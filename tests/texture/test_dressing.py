@@ -14,6 +14,7 @@ from facewright.core.colour import linear_from_srgb
 from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.texture.bake_texture import BakedTexture, TextureBaker, TextureOptions
+from facewright.texture.dressing import NetworkAlbedo
 from facewright_client.contract import ErrorCode
 from tests.support.rendered_photo import SKIN, RenderedPhoto, render_photo, side_light
 
@@ -50,7 +51,9 @@ def _plain(colour: Floats) -> Floats:
     return np.ascontiguousarray(np.broadcast_to(colour[:, None, None], (3, 256, 256)), np.float32)
 
 
-def _bake(baker: TextureBaker, photo: RenderedPhoto, albedo: Any, detail: float = 1.0) -> BakedTexture:
+def _bake(
+    baker: TextureBaker, photo: RenderedPhoto, albedo: Any, detail: float = 1.0, of_photo: bool = False
+) -> BakedTexture:
     return baker.bake(
         photo.crop,
         photo.view.intrinsics,
@@ -59,7 +62,7 @@ def _bake(baker: TextureBaker, photo: RenderedPhoto, albedo: Any, detail: float 
         photo.vertices,
         photo.eyes,
         TextureOptions(512, "png", 1.0, detail),
-        albedo=albedo,
+        albedo=NetworkAlbedo(albedo, of_photo),
     )
 
 
@@ -100,6 +103,8 @@ def test_what_no_light_explains_stays(
     painted = _photographed(open_head, bearded)
     texture = linear_from_srgb(_bake(baker, painted, _plain(WANTED)).texture).reshape(-1, 3)
     assert np.median(texture[chin].mean(axis=1)) < 0.5 * np.median(texture[core].mean(axis=1))
+    knowing = linear_from_srgb(_bake(baker, painted, _plain(WANTED), of_photo=True).texture).reshape(-1, 3)
+    assert np.median(knowing[chin], axis=0) == pytest.approx(WANTED, rel=0.1)
 
 
 def _photographed(head: HeadModel, photo: RenderedPhoto) -> RenderedPhoto:

@@ -57,8 +57,8 @@ class DetailRefinement(nn.Module):
         self.light_decoder = _decoder(LIGHT_CHANNELS)
 
     def forward(self, texture: Tensor, prior_albedo: Tensor) -> tuple[Tensor, Tensor]:
-        """Both f32 [B, 3, S, S], RGB 0–1, S a multiple of 16 (256 in the paper), unseen texels filled with
-        noise.
+        """Both f32 [B, 3, S, S], RGB 0–1 as sRGB encodes it, S a multiple of 16 (256 in the paper), unseen
+        texels filled with noise.
 
         Returns albedo [B, 3, S, S] and light [B, 27, S, S]; light's channels are red's nine coefficients in
         the order of CONVENTIONS.md, then green's, then blue's. Nothing bounds the outputs (table 2 ends in a

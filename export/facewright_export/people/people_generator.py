@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from facewright_export.people.cameras import Framing, View, draw_view
 from facewright_export.people.face_shapes import GROUP, FaceShapes
 from facewright_export.people.lighting import draw_light, luminance
 from facewright_export.people.person import Person, draw_person
-from facewright_export.people.rendering import PersonRenderer
+from facewright_export.people.rendering import PersonRenderer, Portrait
 from facewright_export.people.truth import Light, PersonTruth
 
 Floats = npt.NDArray[np.float32]
@@ -30,6 +30,15 @@ class PeopleBatch:
 
     images: Floats
     truths: list[PersonTruth]
+
+
+@dataclass(frozen=True)
+class PersonPhoto:
+    """A photo uint8 [side, side, 3], its truth, and the portrait that was photographed."""
+
+    image: npt.NDArray[np.uint8]
+    truth: PersonTruth
+    portrait: Portrait
 
 
 class PeopleGenerator:
@@ -68,6 +77,15 @@ class PeopleGenerator:
             raise ValueError(f"a photo has {SMALLEST_SIDE} pixels per side or more, not {side}")
         images = np.empty((count, 3, side, side), np.float32)
         truths: list[PersonTruth] = []
+        for photo in self.photos(count, side, framing, first):
+            images[len(truths)] = photo.image.transpose(2, 0, 1) / np.float32(255)
+            truths.append(photo.truth)
+        return PeopleBatch(images, truths)
+
+    def photos(
+        self, count: int, side: int = 256, framing: Framing | None = None, first: int = 0
+    ) -> Iterator[PersonPhoto]:
+        """The same photos, one after the other, with what they were made of."""
         for start in range(first - first % GROUP, first + count, GROUP):
             indices = range(max(first, start), min(first + count, start + GROUP))
             people = [self.draw(index) for index in indices]
@@ -77,15 +95,14 @@ class PeopleGenerator:
                 landmarks = self._head.landmarks(vertices)[:MESH_COUNT]
                 view = draw_view(random, landmarks, side, framing or Framing())
                 light = draw_light(random, view.head_to_camera[:, :3], luminance(person.skin.skin))
-                linear, truth = self._portrait(person, neutral, vertices, view, light, side)
-                images[len(truths)] = photographed(linear, random).transpose(2, 0, 1) / np.float32(255)
-                truths.append(truth)
-        return PeopleBatch(images, truths)
+                portrait, truth = self._portrait(person, neutral, vertices, view, light, side)
+                yield PersonPhoto(photographed(portrait.picture, random), truth, portrait)
 
     def portrait(self, person: Person, view: View, light: Light, side: int) -> tuple[Floats, PersonTruth]:
         """What a perfect camera sees, linear RGB [side, side, 3], and its truth."""
         neutral, vertices = self._posed([person])
-        return self._portrait(person, neutral[0], vertices[0], view, light, side)
+        portrait, truth = self._portrait(person, neutral[0], vertices[0], view, light, side)
+        return portrait.picture, truth
 
     def _posed(self, people: Sequence[Person], row: int = 0) -> tuple[Floats, Floats]:
         return self._shapes.posed(
@@ -97,7 +114,7 @@ class PeopleGenerator:
 
     def _portrait(
         self, person: Person, neutral: Floats, vertices: Floats, view: View, light: Light, side: int
-    ) -> tuple[Floats, PersonTruth]:
+    ) -> tuple[Portrait, PersonTruth]:
         portrait = self._renderer.render(person, neutral, vertices, view, light, side)
         truth = PersonTruth(
             identity=person.identity,
@@ -115,4 +132,4 @@ class PeopleGenerator:
             hat=person.hat,
             occluder=person.occluder,
         )
-        return portrait.picture, truth
+        return portrait, truth

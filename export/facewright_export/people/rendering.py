@@ -14,7 +14,7 @@ from facewright_export.people.cameras import View
 from facewright_export.people.face_chart import FaceChart
 from facewright_export.people.person import Person
 from facewright_export.people.scene import SceneMesh
-from facewright_export.people.shading import PersonShader, SeenSurface, dot
+from facewright_export.people.shading import PersonShader, SeenSurface, SkinSurface, dot
 from facewright_export.people.truth import Light
 from facewright_export.people.wardrobe import Dressed, Wardrobe
 from facewright_kernels import (
@@ -27,6 +27,7 @@ from facewright_kernels import (
 )
 
 Floats = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 
 #: Brightest radiance that is kept, so that antialiased highlights have no hard edge.
 _BRIGHTEST = 1.2
@@ -34,10 +35,19 @@ _BRIGHTEST = 1.2
 
 @dataclass(frozen=True)
 class Portrait:
-    """Linear RGB float32 [side, side, 3], and whether the glasses hide the eyes."""
+    """A picture, and what it was made of.
+
+    Attributes:
+        picture: linear RGB float32 [side, side, 3].
+        sunglasses: whether the glasses hide the eyes.
+        person: bool [side, side], where the person is and whatever it wears or holds.
+        skin: of the head.
+    """
 
     picture: Floats
     sunglasses: bool
+    person: BoolArray
+    skin: SkinSurface
 
 
 class PersonRenderer:
@@ -69,7 +79,8 @@ class PersonRenderer:
         camera = PinholeCamera(view.intrinsics[None], view.head_to_camera[None], side, side)
         clip = pinhole_clip_positions(placed.places[None], camera)
         raster = rasterize(clip, self._mesh.triangles, side, side)
-        surface = self._seen(np.column_stack([placed.attributes, *lit]), raster, view)
+        attributes = np.column_stack([placed.attributes, *lit])
+        surface = self._seen(attributes, raster, view)
         chart = self._chart.draw(person.skin, random)
         picture = draw_background(random, side)
         picture[surface.seen] = self._shader.shade(surface, person.skin, person.hair, chart, light)
@@ -77,7 +88,8 @@ class PersonRenderer:
             _see_through(picture, raster.depth[0], dressed.glasses, camera, light)
         np.clip(picture, 0, _BRIGHTEST, out=picture)
         smooth = antialias(picture[None], raster, clip, self._mesh.triangles, self._mesh.topology)[0]
-        return Portrait(smooth, _hides_eyes(dressed))
+        skin = SkinSurface(attributes[: len(vertices)], chart, person.skin, person.hair, light)
+        return Portrait(smooth, _hides_eyes(dressed), surface.seen, skin)
 
     def _seen(self, attributes: Floats, raster: Raster, view: View) -> SeenSurface:
         seen = raster.triangle_id[0] >= 0

@@ -27,6 +27,7 @@ IntArray = npt.NDArray[np.int64]
 _SCATTER: Final = (0.28, 0.14, 0.09)
 _MOUTH: Final = np.array([0.10, 0.025, 0.022], np.float32)
 _TONGUE: Final = np.array([0.26, 0.10, 0.085], np.float32)
+_TINY: Final = np.float32(1e-9)
 #: Half width of the neighbourhood in which lids shade an eye and lips teeth, metres.
 _CAVITY_REACH: Final = 0.0045
 
@@ -50,6 +51,41 @@ class SeenSurface:
     normal: Floats
     to_camera: Floats
     pixel_size: float
+
+
+@dataclass(frozen=True)
+class SkinSurface:
+    """The skin of a person in a light, point by point.
+
+    Attributes:
+        attributes: float32 [V, C], of the head's vertices (``scene``), a lamp's visibility each after them.
+        chart: of ``FaceChart.draw``.
+        skin, hair: the person's.
+        light: on it.
+    """
+
+    attributes: Floats
+    chart: tuple[Bytes, Bytes]
+    skin: Complexion
+    hair: HairStyle
+    light: Light
+
+    def albedo(self, values: Floats) -> Floats:
+        """Linear albedo [3, N] where the attributes are ``values`` [C, N]."""
+        strokes, drawn = _drawn(self.chart, values)
+        return _skin(values, strokes, drawn, self.skin, self.hair)
+
+    def diffuse_light(self, values: Floats) -> Floats:
+        """What of the light the skin there scatters, [3, N]: radiance without sheen is albedo x this."""
+        normal = values[scene.NORMAL].copy()
+        normal /= np.sqrt(dot(normal, normal)) + _TINY
+        ambient = values[scene.AMBIENT]
+        diffuse: Floats = _indirect(normal, self.light) * ambient
+        for lamp, visible in zip(self.light.lamps, values[scene.COLUMNS :], strict=True):
+            cosine, reached = dot(normal, lamp.direction[:, None]), visible * _open(ambient)
+            for channel, scatter in enumerate(_SCATTER):
+                diffuse[channel] += _wrapped(cosine, scatter) * reached * lamp.irradiance[channel]
+        return diffuse
 
 
 class PersonShader:
@@ -97,9 +133,7 @@ class PersonShader:
         albedo = values[scene.COLOUR].copy()
         gloss = np.full(len(material), 0.15, np.float32)
         own = values[:, on_skin]
-        places = np.ascontiguousarray(own[scene.CHART].T)[None]
-        strokes = texture_sample(chart[0][None], places)[0, :, 0]
-        drawn = np.ascontiguousarray(texture_sample(chart[1][None], places)[0].T)
+        strokes, drawn = _drawn(chart, own)
         albedo[:, on_skin] = _skin(own, strokes, drawn, skin, hair)
         gloss[on_skin] = drawn[SHINE] * np.float32(0.9 * skin.shine) * (1 - 0.8 * strokes)
         strands = 1 + np.float32(0.3) * np.sin(values[scene.ACROSS, on_hair])
@@ -124,6 +158,33 @@ class PersonShader:
         albedo += (iris - albedo) * np.clip((1.06 - distance) / 0.12, 0, 1)
         albedo += (0.006 - albedo) * np.clip((skin.pupil - distance) / 0.08 + 0.5, 0, 1)
         return albedo
+
+
+def _drawn(chart: tuple[Bytes, Bytes], values: Floats) -> tuple[Floats, Floats]:
+    """Hair strokes [N] and the skin's channels [4, N] of the chart, 0-1, where attributes are ``values``."""
+    places = np.ascontiguousarray(values[scene.CHART].T)[None]
+    strokes: Floats = texture_sample(chart[0][None], places)[0, :, 0]
+    return strokes, np.ascontiguousarray(texture_sample(chart[1][None], places)[0].T)
+
+
+def _indirect(normal: Floats, light: Light) -> Floats:
+    """Irradiance [3, N] of the environment on unit normals [3, N]."""
+    upright = np.ascontiguousarray(normal.T)[None]
+    irradiance: Floats = np.maximum(sh_shading(upright, light.environment[None])[0].T, 0.01)
+    return irradiance
+
+
+def _open(ambient: Floats) -> Floats:
+    """Share of a lamp's light: a large lamp past a nearby edge; what sees little of the surroundings sees
+    little of the lamp."""
+    share: Floats = np.minimum(np.float32(1.6) * ambient, 1)
+    return share
+
+
+def _wrapped(cosine: Floats, scatter: float) -> Floats:
+    """Irradiance of a lamp at this cosine, with what the skin scatters past the horizon."""
+    lit: Floats = np.clip((cosine + np.float32(scatter)) / np.float32((1 + scatter) ** 2), 0, 1)
+    return lit
 
 
 def _skin(values: Floats, strokes: Floats, drawn: Floats, skin: Complexion, hair: HairStyle) -> Floats:
@@ -196,13 +257,11 @@ def _lit(
 ) -> Floats:
     """Radiance [N, 3] of surfaces with ``albedo`` [3, N], ``gloss`` and ``ambient`` visibility [N]."""
     normal, to_camera = surface.normal, surface.to_camera
-    upright = np.ascontiguousarray(normal.T)[None]
-    indirect = np.maximum(sh_shading(upright, light.environment[None])[0].T, 0.01) * ambient
+    indirect = _indirect(normal, light) * ambient
     facing = np.clip(dot(normal, to_camera), 0, 1)
     mirrored = (np.float32(0.02) + np.float32(0.12) * _power(1 - facing, 2)) * np.minimum(gloss, 1)
     radiance = indirect * (albedo + mirrored)
-    # a large lamp past a nearby edge: what sees little of the surroundings sees little of the lamp
-    open_ = np.minimum(np.float32(1.6) * ambient, 1)
+    open_ = _open(ambient)
     tangent = surface.values[scene.TANGENT][:, on_hair]
     for lamp, visible in zip(light.lamps, surface.values[scene.COLUMNS :], strict=True):
         direction = lamp.direction[:, None]
@@ -219,7 +278,7 @@ def _lit(
             across = 1 - np.minimum(dot(tangent, half[:, on_hair]) ** 2, 1)
             lobe[on_hair] = 0.05 * _power(across, 4) * (reached * np.clip(cosine + 0.3, 0, 1))[on_hair]
         for channel, scatter in enumerate(_SCATTER):
-            wrapped = np.clip((cosine + np.float32(scatter)) / np.float32((1 + scatter) ** 2), 0, 1) * reached
+            wrapped = _wrapped(cosine, scatter) * reached
             radiance[channel] += (albedo[channel] * wrapped + lobe) * lamp.irradiance[channel]
     return np.ascontiguousarray(radiance.T, np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from facewright.adapter.given_albedo import given_albedo
 from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path
@@ -46,7 +47,7 @@ class TritonPythonModel(StageModel):
             request.array(tensors.PERSON_MASK),
             PhotoInfo.from_json(request.content(tensors.PHOTO_INFO)).crop_valid_box,
             request.still_wanted,
-            request.array(tensors.ALBEDO_MAP) if request.given(tensors.ALBEDO_MAP) else None,
+            given_albedo(request),
         )
         texture = baked.encode()
         return {

@@ -32,6 +32,13 @@ def srgb_from_linear(linear: Floats) -> NDArray[np.uint8]:
     return (code * 255.0 + 0.5).astype(np.uint8)
 
 
+def decoded_srgb(encoded: Floats) -> Floats:
+    """float32 sRGB values, 0-1, of any shape → linear light; values outside are clamped."""
+    code = np.clip(encoded, 0.0, 1.0)
+    linear: Floats = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** np.float32(2.4))
+    return linear.astype(np.float32)
+
+
 def luminance(linear: Floats) -> Floats:
     """Linear RGB ``[..., 3]`` → luminance ``[...]``."""
     return linear @ LUMINANCE

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from facewright.core.options import Option
 from facewright.pipelines import tensors
 from facewright.pipelines.refinement import GRAPHS, REFINE_OPTIONS
 from facewright.pipelines.stages import Stage
-from facewright.pipelines.twin import HEAD
+from facewright.pipelines.twin import FILE_OPTIONS, HEAD
 from facewright_client import contract
 
 #: Of `REFINE_OPTIONS` those that a pipeline has: its deadline is the caller's, and its answer is one.
 REFINING: Final = tuple(name for name in REFINE_OPTIONS if name not in ("deadline_ms", "preview_every"))
+
+#: Options of pipelines whose texture has a network's albedo.
+MAP_OPTIONS: Final[Mapping[str, Option]] = {
+    **{name: row for name, row in FILE_OPTIONS.items() if name != "delight"},
+    "detail": Option(
+        float, 1.0, 0.0, 1.0, meaning="share of the photo's own fine structure on the network's albedo"
+    ),
+}
 
 FACE_EVIDENCE: Final = Stage(
     "face_evidence",

@@ -7,21 +7,19 @@ stands beside the code: the camera is the fit's (section 3.3 regresses it), the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from facewright.core.options import Option
 from facewright.pipelines import tensors
 from facewright.pipelines.alignment import ALIGN_FACE
-from facewright.pipelines.maps import FACE_EVIDENCE, REFINE_MAPS, REFINING, fitted_as_start
+from facewright.pipelines.maps import FACE_EVIDENCE, MAP_OPTIONS, REFINE_MAPS, REFINING, fitted_as_start
 from facewright.pipelines.refinement import REFINE_OPTIONS
 from facewright.pipelines.stages import Network, Pipeline, Weights
 from facewright.pipelines.twin import (
     BAKE_TEXTURE,
     FACE_LANDMARKS,
     FACE_SHAPE,
-    FILE_OPTIONS,
     FIND_FACE,
     FIT_HEAD,
     PACKAGE_AVATAR,
@@ -48,14 +46,6 @@ IDENTITY_REGRESSOR: Final = Network(
     expected_s=0.003,
     weights=(Weights("identity_regressor.onnx", "Apache-2.0"),),
 )
-
-#: Options of pipelines whose texture has a network's albedo.
-MAP_OPTIONS: Final[Mapping[str, Option]] = {
-    **{name: row for name, row in FILE_OPTIONS.items() if name != "delight"},
-    "detail": Option(
-        float, 1.0, 0.0, 1.0, meaning="share of the photo's own fine structure on the network's albedo"
-    ),
-}
 
 AVATAR_NORMALIZED: Final = Pipeline(
     "avatar_normalized",

@@ -18,6 +18,7 @@ from facewright.pipelines.merge import MERGE_AVATARS
 from facewright.pipelines.normalized import AVATAR_NORMALIZED
 from facewright.pipelines.refinement import REFINEMENT
 from facewright.pipelines.relighting import RELIGHT_AVATAR
+from facewright.pipelines.rerenderable import AVATAR_RERENDERABLE
 from facewright.pipelines.stages import Network, Pipeline, Stage
 from facewright.pipelines.twin import AVATAR_TWIN
 from facewright_client.contract import ErrorCode
@@ -29,6 +30,7 @@ VARIABLE: Final = "FACEWRIGHT_PIPELINES"
 _OURS: Final = (
     AVATAR_TWIN,
     AVATAR_NORMALIZED,
+    AVATAR_RERENDERABLE,
     MERGE_AVATARS,
     INTERPOLATE_AVATARS,
     RELIGHT_AVATAR,

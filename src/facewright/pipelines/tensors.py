@@ -33,6 +33,15 @@ FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_UINT8", (-1,))  # JSON: fit.fit_info.
 
 #: How well the photo shows each texel, and its mirror point where that stands in: probability x cosine x 255.
 TEXEL_CONFIDENCE: Final = Tensor("TEXEL_CONFIDENCE", "TYPE_UINT8", (2, 256, 256))
+#: Of the rerenderable pipeline's maps in the head's UV. Colours are sRGB-encoded, 0-1; the light is linear.
+UV_MAP_SIZE: Final = 256
+VERTEX_ALBEDO: Final = Tensor("VERTEX_ALBEDO", "TYPE_FP32", (-1, 3))  # linear, of the head's vertices
+UV_TEXTURE: Final = Tensor("UV_TEXTURE", "TYPE_FP32", (3, UV_MAP_SIZE, UV_MAP_SIZE))  # noise where unseen
+PRIOR_ALBEDO: Final = Tensor("PRIOR_ALBEDO", "TYPE_FP32", (3, UV_MAP_SIZE, UV_MAP_SIZE))
+DETAILED_ALBEDO: Final = Tensor("DETAILED_ALBEDO", "TYPE_FP32", (3, UV_MAP_SIZE, UV_MAP_SIZE))
+#: Red's nine coefficients, green's, blue's, of each texel: their value at its normal x DETAILED_ALBEDO is the
+#: photo, both in linear light.
+SH_LIGHT_MAP: Final = Tensor("SH_LIGHT_MAP", "TYPE_FP32", (27, UV_MAP_SIZE, UV_MAP_SIZE))
 #: Sides that the texture in a CODE may have.
 CODE_TEXTURE_SIZES: Final = (512, 1024)
 TEXTURE: Final = Tensor("TEXTURE", "TYPE_UINT8", (-1,))  # encoded sRGB albedo texture, as embedded in the GLB

@@ -94,7 +94,9 @@ BAKE_TEXTURE: Final = Stage(
         contract.NEUTRAL_VERTICES,
         tensors.PHOTO_INFO,
         tensors.FIT_INFO,
-        replace(tensors.ALBEDO_MAP, optional=True),  # of pipelines with a network that makes one
+        # One of them in pipelines with a network that makes it.
+        replace(tensors.ALBEDO_MAP, optional=True),
+        replace(tensors.DETAILED_ALBEDO, optional=True),
     ),
     (tensors.TEXTURE, tensors.TEXEL_CONFIDENCE, contract.SH_LIGHT),
     options=("texture_size", "texture_format"),

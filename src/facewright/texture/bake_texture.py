@@ -41,7 +41,7 @@ from facewright.head.head_model import HeadModel
 from facewright.pipelines.tensors import ALBEDO_MAP, PERSON_MASK
 from facewright.texture.bake_settings import BakeSettings
 from facewright.texture.completion import Completion, HeadSurface, complete_colours
-from facewright.texture.dressing import Dressing, dressed
+from facewright.texture.dressing import Dressing, NetworkAlbedo, dressed
 from facewright.texture.encoding import encode_texture
 from facewright.texture.eyes import EyeEvidence, EyePainter, EyeTexels, eye_texels
 from facewright.texture.fine_detail import fine_detail
@@ -163,7 +163,7 @@ class TextureBaker:
         person_mask: NDArray[np.uint8] | None = None,
         valid_box: tuple[int, int, int, int] = (0, 0, CROP_SIZE, CROP_SIZE),
         between_steps: Callable[[], None] = lambda: None,
-        albedo: Floats | None = None,
+        albedo: NetworkAlbedo | None = None,
     ) -> BakedTexture:
         """The texture of one person; equal inputs give equal bytes.
 
@@ -179,8 +179,7 @@ class TextureBaker:
                 out of hair, ears and cheeks. None: all of the crop is the person.
             valid_box: x0, y0, x1, y1 of the part of the crop that shows the photo, crop pixels.
             between_steps: called after each step; ends the work by raising.
-            albedo: linear f32 ``[3, 256, 256]``, which the skin's colours are at large (`dressing`); None:
-                they are the photo's.
+            albedo: what the skin's colours are at large (`dressing`); None: they are the photo's.
 
         Raises:
             FacewrightError: INTERNAL for wrong shapes or numbers that are not finite; BAD_PHOTO when the
@@ -234,11 +233,12 @@ class TextureBaker:
         divided = fit_sh(normals, 1.0 / gain, evidence.weight + settings.layers.delight.unseen)
         return BakedTexture(texture, _confidence(stack, texels), divided, info)
 
-    def _dressed(self, stack: LayerStack, texels: TexelEvidence, albedo: Floats, detail: float) -> Dressing:
-        if albedo.shape != ALBEDO_MAP.shape or not np.isfinite(albedo).all():
-            raise _bad_input(f"albedo has shape {list(albedo.shape)}, or numbers that are not finite")
-        flat = np.ascontiguousarray(albedo.reshape(3, -1).T, np.float32)
-        return dressed(stack, texels, self._points, flat, detail, self.settings.dressing)
+    def _dressed(
+        self, stack: LayerStack, texels: TexelEvidence, albedo: NetworkAlbedo, detail: float
+    ) -> Dressing:
+        if albedo.map.shape != ALBEDO_MAP.shape or not np.isfinite(albedo.map).all():
+            raise _bad_input(f"albedo has shape {list(albedo.map.shape)}, or numbers that are not finite")
+        return dressed(stack, texels, self._points, albedo, detail, self.settings.dressing)
 
     def _square(self, values: Floats) -> Floats:
         """Values ``[N, C]`` of the layer texture's texels as a map ``[1, L, L, C]``."""

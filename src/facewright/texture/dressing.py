@@ -40,6 +40,19 @@ class DressingSettings:
 
 
 @dataclass(frozen=True)
+class NetworkAlbedo:
+    """A network's albedo of the skin.
+
+    Attributes:
+        map: linear f32 ``[3, 256, 256]``, 0-1.
+        of_photo: whether the network saw this photo texel by texel, and so knows of beards and fringes.
+    """
+
+    map: Floats
+    of_photo: bool
+
+
+@dataclass(frozen=True)
 class Dressing:
     """What an albedo changes.
 
@@ -58,7 +71,7 @@ def dressed(
     stack: LayerStack,
     texels: TexelEvidence,
     points: TexelPoints,
-    albedo: Floats,
+    given: NetworkAlbedo,
     detail: float,
     settings: DressingSettings,
 ) -> Dressing:
@@ -68,11 +81,12 @@ def dressed(
         stack: of the photo, its light divided out.
         texels: that it was made of.
         points: the layer texture's texels.
-        albedo: linear f32 ``[N, 3]`` at them.
+        given: the albedo.
         detail: share 0-1 of the photo's fine structure; with 0 skin is the albedo alone.
         settings: how.
     """
     layers = stack.layers.reshape(-1, 16).copy()
+    albedo = np.ascontiguousarray(given.map.reshape(3, -1).T, np.float32)
     hairy = smooth_step(layers[:, 13], 0.0, 1.0)
     # Eyes, teeth and hair are not a skin network's to know; along the hairline a photo shows both.
     outside = (texels.zones.skin_part * points.covered).astype(np.float32)
@@ -81,8 +95,8 @@ def dressed(
     unlike = points.blurred(np.maximum(differs, texels.zones.beard), outside, settings.unlike_radius)
     floor = np.float32(settings.floor)
     aim = np.log(np.maximum(albedo, 0.0) + floor)
-    tone: Floats | None = None
-    changes = []
+    tone = np.zeros(3, np.float32)
+    changes: list[Floats] = []
     # Each layer for itself: where one ends and the next begins, both then have the albedo's colour.
     for at, colour, weight, skin in (
         (0, texels.seen.colour, stack.photo_weight, outside * (1.0 - hairy * differs)),
@@ -92,9 +106,9 @@ def dressed(
         counted = skin * weight
         own = layers[:, at : at + 3] * colour / np.maximum(weight, 1e-3)[:, None]
         apart = _smooth(aim - np.log(np.maximum(own, 0.0) + floor), counted, points, settings.radius)
-        tone = _tone(apart, counted) if tone is None else tone
+        tone = tone if changes else _tone(apart, counted)  # the photo's
         darker = np.maximum(apart - tone, 0.0).max(axis=1)
-        kept = 1.0 / (1.0 + unlike * (darker / np.float32(settings.reach)) ** 4)
+        kept = 1.0 if given.of_photo else 1.0 / (1.0 + unlike * (darker / np.float32(settings.reach)) ** 4)
         changes.append(((apart - tone) * (kept * skin)[:, None]).astype(np.float32))
         # Outside every island, too, where far mip levels look.
         everywhere = np.where(points.covered, skin, 1.0)[:, None]

@@ -36,7 +36,7 @@ _PLAIN_HINT: Final = "connect without TLS (no --tls-authority), or start the ser
 _PORT_HINT: Final = "give the server's gRPC port, 8001 by default"
 _REST_PORT_HINT: Final = "give the server's REST port, 8000 by default"
 _CERTIFICATE_WANTED: Final = "asks for a client's certificate", "connect with Tls(certificate=…, key=…)"
-_OTHER_PORT: Final = "speaks HTTP and not gRPC", _PORT_HINT
+_OTHER_PORT: Final = "speaks HTTP and not gRPC", f"{_PORT_HINT}, or write http:// before REST's address"
 
 
 def diagnosed(failure: FacewrightClientError, url: str, tls: Tls | None) -> FacewrightClientError:

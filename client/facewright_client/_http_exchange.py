@@ -22,7 +22,6 @@ from facewright_client._errors import (
     TIME_HINT,
     CancelledError,
     DeadlineExceededError,
-    FacewrightClientError,
     ServerUnavailableError,
 )
 from facewright_client._request import Request

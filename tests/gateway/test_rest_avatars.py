@@ -490,7 +490,7 @@ def test_a_code_alone(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["avatar=false", "avatar=false&code=true&preview=1", "avatar=0&code=1&together=1"]
+    "query", ["avatar=false", "avatar=false&code=true&preview=true", "avatar=false&code=true&together=true"]
 )
 def test_a_code_is_alone_or_not(door: Door, query: str) -> None:
     reply = door.create(f"?{query}", Accept="application/json")

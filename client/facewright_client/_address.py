@@ -219,19 +219,12 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _no_url(url: str) -> str:
-    """Why a URL is no address, and what to write; where it is that of REST, how that is asked."""
+    """What to write in place of a URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        return f"write host and gRPC port, such as localhost:{_DEFAULT_PORT}"
+        host = port = None
     host = f"[{host}]" if host and _is_ipv6(host) else host if host and _HOST.fullmatch(host) else "localhost"
-    http = parts.scheme in ("http", "https")
-    grpc_port = _DEFAULT_PORT if port is None or http else port  # that of http:// is REST's
-    written = f"write host and gRPC port, such as {host}:{grpc_port}"
-    if not http:
-        return written
-    encrypted = " (encrypted: --tls-authority PEM, in Python Connection(tls=Tls()))"
-    rest = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}/v1/avatars"
-    curl = f"curl --data-binary @me.jpg {rest} -o me.glb"
-    return f"{written}{encrypted if parts.scheme == 'https' else ''}; REST is asked by: {curl}"
+    grpc = f"{host}:{_DEFAULT_PORT if port is None else port}"
+    return f"write host and gRPC port, such as {grpc}, or REST's address, such as http://{host}:8000"

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Never, TypeVar
 
-import tritonclient.grpc.aio as triton
-from tritonclient.utils import InferenceServerException
-
-from facewright_client import _refinement, _stream, _wire, contract
-from facewright_client._api_key import show_key
+from facewright_client import _refinement, _wire, contract
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection, connection_of
-from facewright_client._errors import CancelledError, ClientClosedError, FacewrightClientError, of_photo
+from facewright_client._errors import (
+    RETRYABLE,
+    CancelledError,
+    ClientClosedError,
+    FacewrightClientError,
+    of_photo,
+)
 from facewright_client._pending import AsyncPendingAvatar
 from facewright_client._photo_file import Photo, Photos, is_code, numbered, photo_bytes, several
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
+from facewright_client._transport import AsyncTransport, Step, Told, async_transport_to
+from facewright_client._wire import Answer, Question
 
 _T = TypeVar("_T")
 
@@ -36,7 +39,8 @@ class AsyncClient:
     It connects at its first request, in the event loop that runs then; used in another loop later, anew.
 
     Args:
-        url: host and gRPC port.
+        url: host and gRPC port; or ``http://`` or ``https://``, host and REST port, where nothing else gets
+            through.
         connection: time limits, retries, TLS, API key, metrics.
 
     Raises:
@@ -50,9 +54,7 @@ class AsyncClient:
     ) -> None:
         self.url = url
         self._connection = connection_of(connection, misplaced)
-        self._arguments = self._connection.triton_arguments(url)
-        self._opened: Any = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened = async_transport_to(url, self._connection)
         self._closed = False
 
     async def create(
@@ -77,7 +79,7 @@ class AsyncClient:
             if not is_code(content):
                 return await self._made(
                     request,
-                    lambda: _wire.create_arguments(content, pipeline, preview, code, options),
+                    lambda: _wire.avatar_question(content, pipeline, preview, code, options),
                     _wire.avatar_from,
                     progress,
                 )
@@ -112,7 +114,7 @@ class AsyncClient:
         content = _wire.joined_codes(codes)
         return await self._made(
             self._request(contract.MERGE_PIPELINE, timeout_s),
-            lambda: _wire.merge_arguments(content, preview, options),
+            lambda: _wire.merge_question(content, preview, options),
             _wire.avatar_from,
             progress,
         )
@@ -128,15 +130,11 @@ class AsyncClient:
     ) -> AsyncPendingAvatar:
         """Send a photo and go on; `AsyncPendingAvatar.cancel` stops the server's work. Never retried."""
         request = self._request(pipeline, timeout_s)
-        arguments = _wire.create_arguments(await _content(photo), pipeline, preview, code, options)
-        connection = self._triton
+        question = _wire.avatar_question(await _content(photo), pipeline, preview, code, options)
+        transport = self._transport
 
         async def answer() -> Avatar:
-            try:
-                result = await connection.infer(client_timeout=request.left_s, **arguments)
-            except InferenceServerException as failure:
-                raise await asyncio.to_thread(request.failed, failure) from None
-            return _wire.avatar_from(result)
+            return _wire.avatar_from(await transport.answer(question, request, None))
 
         return AsyncPendingAvatar(asyncio.create_task(answer()), request)
 
@@ -149,40 +147,36 @@ class AsyncClient:
     ) -> Refinement:
         """As `Client.refine`; ``progress`` is called in the event loop and must not block."""
         _wire.check_progress(progress)
-        if progress is None:
-            with self._request(_refinement.ONCE, timeout_s) as request:
-                arguments = _refinement.arguments(_refinement.ONCE, start, options)
-                return _refinement.refinement_from(await self._answer(request, arguments))
-        with self._request(_refinement.WITH_PROGRESS, timeout_s) as request:
-            arguments = _refinement.arguments(_refinement.WITH_PROGRESS, start, options)
-            told = partial(_refinement.told, progress=progress, request=request)
-            try:
-                return await self._stream(arguments, told, request)
-            except InferenceServerException as failure:
-                raise await asyncio.to_thread(request.failed, failure) from None
+        model = _refinement.ONCE if progress is None else _refinement.WITH_PROGRESS
+        with self._request(model, timeout_s) as request:
+            question = _refinement.question(model, start, options)
+            if progress is None:
+                return _refinement.refinement_from(await self._answer(request, question))
+
+            def told(step: Step) -> None:
+                if isinstance(step, RefinementProgress):
+                    with request.left_by_caller():
+                        progress(step)
+
+            send = self._answer if self._transport.resumes else self._once
+            return _refinement.refinement_from(await send(request, question, told))
 
     async def ready(self, pipeline: str = contract.AVATAR_PIPELINE) -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""
-        try:
-            return bool(await self._triton.is_model_ready(pipeline, client_timeout=_wire.SHORT_S))
-        except InferenceServerException:
-            return False
+        return await self._transport.ready(pipeline)
 
     async def pipelines(self) -> list[str]:
         """Names of what the server makes avatars of photos with; errors as `Client.pipelines`."""
-        names = _wire.models(await self._ask("get_model_repository_index"))
-        found = [await self._ask("get_model_metadata", model_name=name) for name in names]
-        return [str(metadata["name"]) for metadata in found if _wire.makes_avatars(metadata)]
+        return await self._transport.pipelines()
 
     async def statistics(self) -> dict[str, Any]:
         """Triton's statistics of every stage; errors as `Client.statistics`."""
-        return await self._ask("get_inference_statistics")
+        return await self._transport.statistics()
 
     async def close(self) -> None:
         """Close the connection; whatever is asked of the client then raises ClientClosedError."""
         self._closed = True
-        if self._opened is not None and self._loop is asyncio.get_running_loop():
-            await self._opened.close()
+        await self._opened.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -196,18 +190,14 @@ class AsyncClient:
         await self.close()
 
     @property
-    def _triton(self) -> Any:
-        """tritonclient's connection in the running event loop, opened at its first use there.
+    def _transport(self) -> AsyncTransport:
+        """The way to the server.
 
         Raises:
             ClientClosedError: the client is closed.
         """
         if self._closed:
             raise ClientClosedError
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # gRPC binds a connection to the loop that it is opened in
-            self._opened = show_key(triton.InferenceServerClient(**self._arguments), self._connection.key)
-            self._loop = loop
         return self._opened
 
     async def _code(
@@ -226,7 +216,7 @@ class AsyncClient:
             request = self._request(pipeline, timeout_s)
             return await self._made(
                 request,
-                lambda: _wire.code_arguments(photo, pipeline, options),
+                lambda: _wire.code_question(photo, pipeline, options),
                 _wire.code_from,
                 progress,
             )
@@ -236,58 +226,33 @@ class AsyncClient:
     async def _made(
         self,
         request: Request,
-        arguments: Callable[[], dict[str, Any]],
-        read: Callable[[Any], _T],
+        question: Callable[[], Question],
+        read: Callable[[Answer], _T],
         progress: Callable[[str], None] | None,
     ) -> _T:
         """What ``read`` makes of the answer; ``progress`` is told the stages."""
         with request:
-            asked = arguments()
-            if progress is None:
-                return read(await self._answer(request, asked))
-            told = partial(_wire.told, read=read, progress=progress, request=request)
-            return await self._retried(
-                request, partial(self._stream, _wire.with_progress(asked), told, request)
-            )
+            return read(await self._answer(request, question(), request.stages_for(progress)))
 
     def _request(self, pipeline: str, timeout_s: float | None) -> Request:
         if self._closed:
             raise ClientClosedError
         return Request(self.url, self._connection, pipeline, timeout_s)
 
-    async def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:
-        return await self._retried(
-            request, lambda: self._triton.infer(client_timeout=request.left_s, **arguments)
-        )
+    async def _once(self, request: Request, question: Question, told: Told | None) -> Answer:
+        return await self._transport.answer(question, request, told)
 
-    async def _stream(
-        self, arguments: dict[str, Any], told: Callable[[Any], _T | None], request: Request
-    ) -> _T:
-        return await _stream.stream_async(self._triton, arguments, told, request)
-
-    async def _retried(self, request: Request, send: Callable[[], Awaitable[_T]]) -> _T:
+    async def _answer(self, request: Request, question: Question, told: Told | None = None) -> Answer:
         while True:
             try:
-                return await send()
+                return await self._once(request, question, told)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if self._closed and task is not None and not task.cancelling():
                     raise CancelledError("the client was closed during the request") from None
                 raise
-            except InferenceServerException as failure:
-                error = await asyncio.to_thread(request.failed, failure)
+            except RETRYABLE as error:
                 await asyncio.sleep(request.pause_after(error))
-
-    async def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """What the server says about itself: not counted, not asked again."""
-        try:
-            answer: dict[str, Any] = await getattr(self._triton, method)(
-                as_json=True, client_timeout=_wire.SHORT_S, **arguments
-            )
-        except InferenceServerException as failure:
-            request = self._request(method, _wire.SHORT_S)
-            raise await asyncio.to_thread(request.failed, failure) from None
-        return answer
 
 
 async def _content(photo: Photo) -> bytes:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Never, TypeVar
 
-import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
-
-from facewright_client import _refinement, _stream, _wire, contract
-from facewright_client._api_key import show_key
+from facewright_client import _refinement, _wire, contract
 from facewright_client._avatar import Avatar
 from facewright_client._connection import Connection, connection_of
-from facewright_client._errors import ClientClosedError, FacewrightClientError, of_photo
+from facewright_client._errors import RETRYABLE, ClientClosedError, FacewrightClientError, of_photo
 from facewright_client._pending import PendingAvatar
 from facewright_client._photo_file import Photo, Photos, is_code, numbered, photo_bytes, several
 from facewright_client._refinement import Refinement, RefinementProgress, RefinementStart
 from facewright_client._request import Request
+from facewright_client._transport import Step, Told, Transport, transport_to
+from facewright_client._wire import Answer, Question
 
 _T = TypeVar("_T")
 
@@ -34,7 +31,8 @@ class Client:
     `AsyncClient` has the same methods.
 
     Args:
-        url: host and gRPC port.
+        url: host and gRPC port; or ``http://`` or ``https://``, host and REST port, where nothing else gets
+            through.
         connection: time limits, retries, TLS, API key, metrics.
 
     Raises:
@@ -48,7 +46,7 @@ class Client:
     ) -> None:
         self.url = url
         self._connection = connection_of(connection, misplaced)
-        self._opened = self._open()
+        self._opened = transport_to(url, self._connection)
         self._closed = False
 
     def create(
@@ -89,7 +87,7 @@ class Client:
             if not is_code(content):
                 return self._made(
                     request,
-                    lambda: _wire.create_arguments(content, pipeline, preview, code, options),
+                    lambda: _wire.avatar_question(content, pipeline, preview, code, options),
                     _wire.avatar_from,
                     progress,
                 )
@@ -128,7 +126,7 @@ class Client:
         content = _wire.joined_codes(codes)
         return self._made(
             self._request(contract.MERGE_PIPELINE, timeout_s),
-            lambda: _wire.merge_arguments(content, preview, options),
+            lambda: _wire.merge_question(content, preview, options),
             _wire.avatar_from,
             progress,
         )
@@ -144,10 +142,9 @@ class Client:
     ) -> PendingAvatar:
         """Send a photo and return at once; `PendingAvatar.cancel` stops the server's work. Never retried."""
         request = self._request(pipeline, timeout_s)
-        arguments = _wire.create_arguments(photo_bytes(photo), pipeline, preview, code, options)
+        question = _wire.avatar_question(photo_bytes(photo), pipeline, preview, code, options)
         pending = PendingAvatar(request)
-        call = self._triton.async_infer(callback=pending.answered, client_timeout=request.left_s, **arguments)
-        pending.sent(call)
+        pending.sent(self._transport.submit(question, request, pending.answered))
         return pending
 
     def refine(
@@ -164,7 +161,7 @@ class Client:
         Args:
             start: the photo and what is known of it.
             progress: called in this thread for every iteration; where it raises, the server stops. With it
-                the request streams and is never retried.
+                the request streams and, over gRPC, is never retried.
             timeout_s: longest time, retries included; the connection's by default.
             options: those of ``refine_latent``, listed in docs/pipelines.md.
 
@@ -172,26 +169,23 @@ class Client:
             FacewrightClientError: one subclass per error code.
         """
         _wire.check_progress(progress)
-        if progress is None:
-            with self._request(_refinement.ONCE, timeout_s) as request:
-                arguments = _refinement.arguments(_refinement.ONCE, start, options)
-                return _refinement.refinement_from(self._answer(request, arguments))
-        with self._request(_refinement.WITH_PROGRESS, timeout_s) as request:
-            arguments = _refinement.arguments(_refinement.WITH_PROGRESS, start, options)
-            # Where a stream would go on without an end, the server is to say which answer is the last.
-            arguments["enable_empty_final_response"] = True
-            told = partial(_refinement.told, progress=progress, request=request)
-            try:
-                return self._stream(arguments, told, request)
-            except InferenceServerException as failure:
-                raise request.failed(failure) from None
+        model = _refinement.ONCE if progress is None else _refinement.WITH_PROGRESS
+        with self._request(model, timeout_s) as request:
+            question = _refinement.question(model, start, options)
+            if progress is None:
+                return _refinement.refinement_from(self._answer(request, question))
+
+            def told(step: Step) -> None:
+                if isinstance(step, RefinementProgress):
+                    with request.left_by_caller():
+                        progress(step)
+
+            send = self._answer if self._transport.resumes else self._once
+            return _refinement.refinement_from(send(request, question, told))
 
     def ready(self, pipeline: str = contract.AVATAR_PIPELINE) -> bool:
         """Whether the server says that it serves ``pipeline``; False where none answers."""
-        try:
-            return bool(self._triton.is_model_ready(pipeline, client_timeout=_wire.SHORT_S))
-        except InferenceServerException:
-            return False
+        return self._transport.ready(pipeline)
 
     def pipelines(self) -> list[str]:
         """Names of what the server makes avatars of photos with.
@@ -199,17 +193,15 @@ class Client:
         Raises:
             FacewrightClientError: as `create`.
         """
-        names = _wire.models(self._ask("get_model_repository_index"))
-        found = (self._ask("get_model_metadata", model_name=name) for name in names)
-        return [str(metadata["name"]) for metadata in found if _wire.makes_avatars(metadata)]
+        return self._transport.pipelines()
 
     def statistics(self) -> dict[str, Any]:
         """Triton's statistics of every stage.
 
         Raises:
-            FacewrightClientError: as `create`.
+            FacewrightClientError: as `create`; BadRequestError over REST, which has none.
         """
-        return self._ask("get_inference_statistics")
+        return self._transport.statistics()
 
     def close(self) -> None:
         """Close the connection; whatever is asked of the client then raises ClientClosedError."""
@@ -228,11 +220,11 @@ class Client:
         self.close()
 
     @property
-    def _triton(self) -> Any:
-        """tritonclient's connection.
+    def _transport(self) -> Transport:
+        """The way to the server.
 
         Raises:
-            ClientClosedError: there is none any more.
+            ClientClosedError: the client is closed.
         """
         if self._closed:
             raise ClientClosedError
@@ -254,7 +246,7 @@ class Client:
             request = self._request(pipeline, max(timeout_s, 0.001))
             return self._made(
                 request,
-                lambda: _wire.code_arguments(photo, pipeline, options),
+                lambda: _wire.code_question(photo, pipeline, options),
                 _wire.code_from,
                 progress,
             )
@@ -264,54 +256,25 @@ class Client:
     def _made(
         self,
         request: Request,
-        arguments: Callable[[], dict[str, Any]],
-        read: Callable[[Any], _T],
+        question: Callable[[], Question],
+        read: Callable[[Answer], _T],
         progress: Callable[[str], None] | None,
     ) -> _T:
         """What ``read`` makes of the answer; ``progress`` is told the stages."""
         with request:
-            asked = arguments()
-            if progress is None:
-                return read(self._answer(request, asked))
-            told = partial(_wire.told, read=read, progress=progress, request=request)
-            return self._retried(request, partial(self._stream, _wire.with_progress(asked), told, request))
+            return read(self._answer(request, question(), request.stages_for(progress)))
 
     def _request(self, pipeline: str, timeout_s: float | None) -> Request:
         if self._closed:
             raise ClientClosedError
         return Request(self.url, self._connection, pipeline, timeout_s)
 
-    def _answer(self, request: Request, arguments: dict[str, Any]) -> Any:
-        return self._retried(request, lambda: self._triton.infer(client_timeout=request.left_s, **arguments))
+    def _once(self, request: Request, question: Question, told: Told | None) -> Answer:
+        return self._transport.answer(question, request, told)
 
-    def _retried(self, request: Request, send: Callable[[], _T]) -> _T:
+    def _answer(self, request: Request, question: Question, told: Told | None = None) -> Answer:
         while True:
             try:
-                return send()
-            except InferenceServerException as failure:
-                time.sleep(request.pause_after(request.failed(failure)))
-
-    def _stream(self, arguments: dict[str, Any], told: Callable[[Any], _T | None], request: Request) -> _T:
-        if self._closed:
-            raise ClientClosedError
-        # tritonclient's have one stream at a time, and a client serves several threads. To the same address
-        # gRPC opens no second connection for it.
-        opened = self._open()
-        try:
-            return _stream.stream(opened, arguments, told, request)
-        finally:
-            opened.close()
-
-    def _open(self) -> Any:
-        opened = triton.InferenceServerClient(**self._connection.triton_arguments(self.url))
-        return show_key(opened, self._connection.key)
-
-    def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """What the server says about itself: not counted, not asked again."""
-        try:
-            answer: dict[str, Any] = getattr(self._triton, method)(
-                as_json=True, client_timeout=_wire.SHORT_S, **arguments
-            )
-        except InferenceServerException as failure:
-            raise self._request(method, _wire.SHORT_S).failed(failure) from None
-        return answer
+                return self._once(request, question, told)
+            except RETRYABLE as error:
+                time.sleep(request.pause_after(error))

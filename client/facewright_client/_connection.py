@@ -15,6 +15,7 @@ from facewright_client._address import checked_address, on_this_machine
 from facewright_client._api_key import check_key
 from facewright_client._errors import RETRYABLE, FacewrightClientError
 from facewright_client._metrics import ClientMetrics
+from facewright_client._rest_address import checked_rest_address, is_encrypted, is_rest
 
 #: A whole number from here on is meant as a port, not as seconds.
 _LEAST_PORT: Final = 1024
@@ -203,12 +204,38 @@ class Connection:
         Raises:
             ValueError: it would be.
         """
-        if self.key is not None and self.tls is None and not self.key_in_clear and not on_this_machine(url):
+        if is_rest(url):
+            encrypted, here = is_encrypted(url), checked_rest_address(url).loopback
+        else:
+            encrypted, here = self.tls is not None, on_this_machine(url)
+        if self.key is not None and not (encrypted or self.key_in_clear or here):
             raise ValueError(
                 f"the API key would go to {url} in plain text, and whoever is between could read it; connect "
                 "encrypted (--tls-authority PEM, in Python Connection(tls=Tls())), or say that the network "
                 "is (--key-in-clear, in Python key_in_clear=True)"
             )
+
+    def tls_of_rest(self, url: str) -> Tls | None:
+        """How a server's REST is asked; None: in plain text.
+
+        Args:
+            url: its address, checked.
+
+        Raises:
+            ValueError: these settings contradict it, a file of TLS is none, or the key would be sent in plain
+                text to another machine.
+            OSError: a file of TLS cannot be read.
+        """
+        self.check_key_stays_secret(url)
+        if self.lb_policy != "pick_first":
+            raise ValueError(f"lb_policy is of gRPC alone, and {url} is of REST; put a balancer in front")
+        if not is_encrypted(url):
+            if self.tls is not None:
+                raise ValueError(f"{url} is of plain text, and a certificate is given; write https://")
+            return None
+        tls = self.tls or Tls()
+        tls.check()
+        return tls
 
     def seconds_for(self, timeout_s: float | None) -> float:
         """The time limit of one request: its own, or this connection's where it has none.

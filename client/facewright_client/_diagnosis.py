@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import socket
 import ssl
+from http.client import BadStatusLine, RemoteDisconnected, UnknownProtocol
 from typing import TYPE_CHECKING, Final
 
 from facewright_client._address import Address, address_of, proxy_variable, socket_of
-from facewright_client._errors import FacewrightClientError, ServerUnavailableError, WrongServerError
+from facewright_client._errors import (
+    START_HINT,
+    FacewrightClientError,
+    ServerUnavailableError,
+    WrongServerError,
+)
 
 if TYPE_CHECKING:
     from facewright_client._connection import Tls
@@ -28,7 +34,9 @@ _ENCRYPTED_HINT: Final = (
 )
 _PLAIN_HINT: Final = "connect without TLS (no --tls-authority), or start the server with --tls-certificate"
 _PORT_HINT: Final = "give the server's gRPC port, 8001 by default"
-_OTHER_PORT: Final = "speaks HTTP and not gRPC", _PORT_HINT
+_REST_PORT_HINT: Final = "give the server's REST port, 8000 by default"
+_CERTIFICATE_WANTED: Final = "asks for a client's certificate", "connect with Tls(certificate=…, key=…)"
+_OTHER_PORT: Final = "speaks HTTP and not gRPC", f"{_PORT_HINT}, or write http:// before REST's address"
 
 
 def diagnosed(failure: FacewrightClientError, url: str, tls: Tls | None) -> FacewrightClientError:
@@ -54,22 +62,66 @@ def diagnosed(failure: FacewrightClientError, url: str, tls: Tls | None) -> Face
         with socket.create_connection((address.host, address.port), _TIMEOUT_S) as connection:
             connection.settimeout(_TIMEOUT_S)
             found = _of_encrypted(connection, address, tls) if tls else _of_plain(connection, address)
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
-            return ServerUnavailableError(
-                f"{address.host} cannot be looked up: {error.strerror}", failure.hint
-            )
-        return WrongServerError(f"there is no machine called {address.host}", "check the server's address")
-    except ConnectionRefusedError:
-        return ServerUnavailableError(f"nothing listens at {url}", failure.hint)
-    except TimeoutError:
-        return ServerUnavailableError(f"{url} does not answer", failure.hint)
     except OSError as error:
-        return ServerUnavailableError(f"{url} cannot be reached: {error.strerror or error}", failure.hint)
+        return _unreached(error, url, address.host, failure.hint)
     if found is None:
         return failure
     what, hint = found
     return WrongServerError(f"{url} {what}", hint)
+
+
+def of_no_connection(
+    error: Exception, url: str, address: Address, tls: Tls | None, proxy: str | None
+) -> FacewrightClientError:
+    """Why a connection of HTTP did not come about.
+
+    Args:
+        error: that was raised: OSError, or one of http.client's.
+        url: as the server was named.
+        address: where it is.
+        tls: as the client connects.
+        proxy: the variable that names the proxy on the way; None: none.
+    """
+    if proxy is not None:
+        # Its words may be the proxy's; its address, which may hold a password, is in none of them.
+        said = f"{url} is not reached through the proxy: {error}"
+        return ServerUnavailableError(said, f"${proxy} names the proxy; $no_proxy takes hosts out")
+    wrong = of_rest(error, url, address, tls)
+    if wrong is not None:
+        return wrong
+    if isinstance(error, OSError):
+        return _unreached(error, url, address.host, START_HINT)
+    return ServerUnavailableError(f"{url} cannot be reached: {error}", START_HINT)
+
+
+def of_rest(error: Exception, url: str, address: Address, tls: Tls | None) -> WrongServerError | None:
+    """What is wrong with a server that was asked over HTTP; None where it may only have gone away."""
+    found: tuple[str, str] | None = None
+    if tls is not None and isinstance(error, ssl.SSLCertVerificationError):
+        found = _of_certificate(error, tls.server_name or address.host, tls)
+    elif tls is not None and isinstance(error, ssl.SSLError):
+        if _asks_for_certificate(error):
+            found = _CERTIFICATE_WANTED
+        elif _speaks_http(address) or _plain_answer(address, _PREFACE):
+            found = "does not answer encrypted requests", "write http://, or start it with --tls-certificate"
+    elif tls is None and (isinstance(error, (BadStatusLine, ConnectionResetError))) and _speaks_tls(address):
+        found = "answers encrypted requests only", "write https://"
+    elif isinstance(error, (BadStatusLine, UnknownProtocol)) and not isinstance(error, RemoteDisconnected):
+        found = "does not speak HTTP", _REST_PORT_HINT
+    return WrongServerError(f"{url} {found[0]}", found[1]) if found else None
+
+
+def _unreached(error: OSError, url: str, host: str, hint: str) -> FacewrightClientError:
+    """Why no connection came about, by what the system says."""
+    if isinstance(error, socket.gaierror):
+        if error.errno == socket.EAI_AGAIN:
+            return ServerUnavailableError(f"{host} cannot be looked up: {error.strerror}", hint)
+        return WrongServerError(f"there is no machine called {host}", "check the server's address")
+    if isinstance(error, ConnectionRefusedError):
+        return ServerUnavailableError(f"nothing listens at {url}", hint)
+    if isinstance(error, TimeoutError):
+        return ServerUnavailableError(f"{url} does not answer", hint)
+    return ServerUnavailableError(f"{url} cannot be reached: {error.strerror or error}", hint)
 
 
 def _diagnosed_socket(failure: FacewrightClientError, url: str, name: str) -> FacewrightClientError:
@@ -98,18 +150,22 @@ def _of_encrypted(connection: socket.socket, address: Address, tls: Tls) -> tupl
     """The same of a server that was asked encrypted."""
     name = tls.server_name or address.host
     try:
-        with _context(tls).wrap_socket(connection, server_hostname=name) as encrypted:
+        with verifying_context(tls, "h2").wrap_socket(connection, server_hostname=name) as encrypted:
             return _of_answer(_answer(encrypted, _PREFACE))
     except ssl.SSLCertVerificationError as error:
         return _of_certificate(error, name, tls)
     except (ssl.SSLError, ConnectionResetError) as error:
-        if any(words in str(error).upper() for words in ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")):
-            return "asks for a client's certificate", "connect with Tls(certificate=…, key=…)"
+        if _asks_for_certificate(error):
+            return _CERTIFICATE_WANTED
     if _speaks_http(address):
         return _OTHER_PORT
     if _plain_answer(address, _PREFACE):
         return "does not answer encrypted requests", _PLAIN_HINT
     return None  # it went away, perhaps to start again
+
+
+def _asks_for_certificate(error: OSError) -> bool:
+    return any(words in str(error).upper() for words in ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE"))
 
 
 def _of_certificate(error: ssl.SSLCertVerificationError, name: str, tls: Tls) -> tuple[str, str]:
@@ -175,12 +231,17 @@ def _speaks_tls(address: Address) -> bool:
     return True
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
-    """As gRPC verifies: a certificate may vouch for itself."""
+def verifying_context(tls: Tls, protocol: str) -> ssl.SSLContext:
+    """As gRPC verifies: a certificate may vouch for itself.
+
+    Args:
+        tls: see there.
+        protocol: what is spoken, by its name of RFC 7301.
+    """
     context = ssl.create_default_context(cafile=tls.authority)
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
     if tls.certificate:
         context.load_cert_chain(tls.certificate, tls.key)
     return context

@@ -155,7 +155,7 @@ _LONGEST_RETRY_S: Final = 3600.0
 #: And of a model that is no pipeline from photos to avatars.
 _NO_OUTPUT: Final = re.compile(r"unexpected inference output '(\w+)' for model '([^']+)'")
 TIME_HINT: Final = "allow more time: timeout_s, or --timeout"
-_START_HINT: Final = "start a server with `facewright serve`, or check the address"
+START_HINT: Final = "start a server with `facewright serve`, or check the address"
 
 
 def error_from_answer(status: str, message: str) -> FacewrightClientError:
@@ -173,7 +173,7 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
         return error
     status = status.removeprefix("StatusCode.")
     if status == "UNAVAILABLE" or any(words in message for words in _RESTARTING):
-        return ServerUnavailableError(message, _START_HINT)
+        return ServerUnavailableError(message, START_HINT)
     if status == "DEADLINE_EXCEEDED":
         return DeadlineExceededError("no answer within the time allowed", TIME_HINT)
     if status == "CANCELLED":
@@ -195,6 +195,11 @@ def error_from_answer(status: str, message: str) -> FacewrightClientError:
             "use a pipeline that it serves (pipelines() lists them), and the tensors of the contract",
         )
     return InternalServerError(message, "the server's log has the details")
+
+
+def has_wire_form(message: str) -> bool:
+    """Whether a message holds one of our server's failures."""
+    return _wire_form(message) is not None
 
 
 def _seconds(value: object) -> float | None:

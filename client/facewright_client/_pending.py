@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 from facewright_client import _wire
 from facewright_client._avatar import Avatar
-from facewright_client._errors import CancelledError
+from facewright_client._errors import CancelledError, FacewrightClientError
 from facewright_client._request import Request
+from facewright_client._wire import Answer
 
 _CANCELLED = "the request was cancelled"
 
@@ -24,19 +25,19 @@ class PendingAvatar:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._future: Future[Avatar] = Future()
-        self._call: Any = None
+        self._stop: Callable[[], object] = lambda: None
 
-    def sent(self, call: Any) -> None:
-        """Keep the call, for `cancel`."""
-        self._call = call
+    def sent(self, stop: Callable[[], object]) -> None:
+        """Keep what stops the server's work, for `cancel`."""
+        self._stop = stop
 
-    def answered(self, result: Any, error: Any) -> None:
-        """tritonclient's callback."""
+    def answered(self, answer: Answer | None, error: FacewrightClientError | None) -> None:
+        """The transport's callback."""
         try:
             with self._request:
                 if error is not None:
-                    raise self._request.failed(error)
-                avatar = _wire.avatar_from(result)
+                    raise error
+                avatar = _wire.avatar_from(answer or {})
         except Exception as failure:
             self._future.set_exception(failure)
         else:
@@ -57,7 +58,7 @@ class PendingAvatar:
 
     def cancel(self) -> None:
         """Tell the server to stop; `result` then raises CancelledError, unless the answer was faster."""
-        self._call.cancel()
+        self._stop()
 
 
 class AsyncPendingAvatar:

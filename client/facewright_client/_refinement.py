@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import tritonclient.grpc as triton
 from numpy.typing import NDArray
 
 from facewright_client import _wire, contract
 from facewright_client._errors import BadRequestError, InternalServerError
-from facewright_client._request import Request
 
 #: The stage that answers once, and the one that also answers on the way.
 ONCE: Final = "refine_latent"
 WITH_PROGRESS: Final = "refine_latent_progress"
 
 
-#: Of Triton's data types: the name in requests, and NumPy's.
-_KINDS: Final = {"TYPE_UINT8": ("UINT8", "uint8"), "TYPE_FP32": ("FP32", "float32")}
+#: Of Triton's data types NumPy's name.
+_KINDS: Final = {"TYPE_UINT8": "uint8", "TYPE_FP32": "float32"}
 
 
 @dataclass(frozen=True)
@@ -82,16 +80,16 @@ class Refinement:
     info: dict[str, Any]
 
 
-def arguments(model: str, start: RefinementStart, options: Mapping[str, _wire.OptionValue]) -> dict[str, Any]:
-    """Arguments of tritonclient's ``infer`` and of its streams.
+def question(model: str, start: RefinementStart, options: Mapping[str, _wire.OptionValue]) -> _wire.Question:
+    """A refinement.
 
     Raises:
         BadRequestError, BadOptionError: as `inputs` and `_wire.asked`.
     """
-    return {"model_name": model, "inputs": inputs(start), **_wire.asked(options)}
+    return _wire.Question(model, inputs(start), (), contract.REFINED_W_PLUS, *_wire.asked(options))
 
 
-def inputs(start: RefinementStart) -> list[Any]:
+def inputs(start: RefinementStart) -> list[tuple[contract.Tensor, NDArray[Any]]]:
     """The request's input tensors.
 
     Raises:
@@ -106,15 +104,13 @@ def inputs(start: RefinementStart) -> list[Any]:
         problem = unfit(array.shape, array.dtype, tensor)
         if problem:
             raise BadRequestError(f"{name} {problem[0]}", problem[1])
-        sent = triton.InferInput(tensor.name, [1, *array.shape], _KINDS[tensor.dtype][0])
-        sent.set_data_from_numpy(np.ascontiguousarray(array)[None])
-        tensors.append(sent)
+        tensors.append((tensor, array))
     return tensors
 
 
 def unfit(shape: tuple[int, ...], dtype: np.dtype[Any], tensor: contract.Tensor) -> tuple[str, str] | None:
     """What keeps an array of a shape and type from being a tensor of the contract, and the mend."""
-    wanted = _KINDS[tensor.dtype][1]
+    wanted = _KINDS[tensor.dtype]
     if dtype != np.dtype(wanted):
         scaled = ": 0 to 255, what is 0 to 1 times 255" if wanted == "uint8" and dtype.kind == "f" else ""
         return f"is {dtype}", f"convert it to {wanted}{scaled}"
@@ -133,7 +129,7 @@ def _array(name: str, value: object) -> NDArray[Any]:
     return array
 
 
-def refinement_from(result: Any) -> Refinement:
+def refinement_from(answer: _wire.Answer) -> Refinement:
     """The answer of a stage, or the last of a stream.
 
     Raises:
@@ -141,7 +137,7 @@ def refinement_from(result: Any) -> Refinement:
     """
     try:
         w_plus, head_to_camera, sh_light, losses = (
-            result.as_numpy(tensor.name)[0]
+            answer[tensor.name]
             for tensor in (
                 contract.REFINED_W_PLUS,
                 contract.REFINED_HEAD_TO_CAMERA,
@@ -149,7 +145,7 @@ def refinement_from(result: Any) -> Refinement:
                 contract.REFINEMENT_LOSSES,
             )
         )
-        info = dict(json.loads(result.as_numpy(contract.REFINEMENT_INFO.name)[0].tobytes()))
+        info = dict(json.loads(answer[contract.REFINEMENT_INFO.name].tobytes()))
     except (ValueError, TypeError, LookupError) as error:
         raise InternalServerError(
             f"the answer is no refinement: {type(error).__name__}: {error}",
@@ -158,19 +154,15 @@ def refinement_from(result: Any) -> Refinement:
     return Refinement(w_plus, head_to_camera, sh_light, losses, info)
 
 
-def told(result: Any, progress: Callable[[RefinementProgress], None], request: Request) -> Refinement | None:
-    """What one answer of a stream brings: the result, or something to tell ``progress``."""
-    if result.get_output(contract.REFINED_W_PLUS.name) is not None:
-        return refinement_from(result)
-    if result.get_output(contract.REFINEMENT_PROGRESS.name) is not None:
-        state = _progress_from(result)
-        with request.left_by_caller():
-            progress(state)
-    return None
+def progress_from(answer: _wire.Answer) -> RefinementProgress:
+    """One of a stream's answers before the last."""
+    preview = answer.get(contract.REFINEMENT_PREVIEW.name)
+    return progress_of(
+        json.loads(answer[contract.REFINEMENT_PROGRESS.name].tobytes()),
+        None if preview is None else preview.tobytes(),
+    )
 
 
-def _progress_from(result: Any) -> RefinementProgress:
-    state = json.loads(result.as_numpy(contract.REFINEMENT_PROGRESS.name)[0].tobytes())
-    has_preview = result.get_output(contract.REFINEMENT_PREVIEW.name) is not None
-    preview = result.as_numpy(contract.REFINEMENT_PREVIEW.name)[0].tobytes() if has_preview else None
+def progress_of(state: Mapping[str, Any], preview: bytes | None = None) -> RefinementProgress:
+    """How far a refinement is, by its JSON."""
     return RefinementProgress(state["iteration"], state["iterations"], state["losses"], preview)

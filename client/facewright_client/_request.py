@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final
@@ -68,6 +68,11 @@ class Request:
         """Seconds until the time is over; never 0, which gRPC takes for no limit."""
         return max(self._until - time.monotonic(), 0.001)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is."""
+        return time.monotonic() >= self._until
+
     def failed(self, failure: Any) -> FacewrightClientError:
         """tritonclient's exception as the typed one.
 
@@ -84,12 +89,16 @@ class Request:
             return WrongServerError(
                 f"{self._url!r} is no address of a server: {message}", "write host:port, such as gpu:8001"
             )
-        if isinstance(error, UnauthenticatedError):
-            return self._told_to_caller(error)
         # A connection that was there and broke is of a server that goes away: the address is right.
         never_connected = status == "UNAVAILABLE" and _NO_CONNECTION.search(message)
         if never_connected and isinstance(error, ServerUnavailableError):
             return diagnosed(error, self._url, self._connection.tls)
+        return self.told(error)
+
+    def told(self, error: FacewrightClientError) -> FacewrightClientError:
+        """A server's failure in words for whoever made this request."""
+        if isinstance(error, UnauthenticatedError):
+            return self._told_to_caller(error)
         if isinstance(error, DeadlineExceededError) and not error.stage and self._last is not None:
             return self._out_of_time(error, self._last)
         return error
@@ -100,6 +109,8 @@ class Request:
         Raises:
             FacewrightClientError: ``error`` itself, where there is to be none.
         """
+        if self._left:
+            raise error  # it is the caller's own
         self._failures += 1
         self._last = error
         pause = self._connection.retries.pause_after(self._failures, error)
@@ -144,6 +155,18 @@ class Request:
             f"{last.hint}; or {error.hint}" if last.hint else error.hint,
         )
         told.__cause__ = last
+        return told
+
+    def stages_for(self, progress: Callable[[str], None] | None) -> Callable[[object], None] | None:
+        """What is told the steps of an answer, and tells ``progress`` the stages among them."""
+        if progress is None:
+            return None
+
+        def told(step: object) -> None:
+            if isinstance(step, str):
+                with self.left_by_caller():
+                    progress(step)
+
         return told
 
     @contextmanager

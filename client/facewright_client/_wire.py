@@ -1,15 +1,16 @@
-"""A request's tensors, and an avatar from an answer's."""
+"""What is asked, and an avatar of what is answered, however both travel."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
-import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import (
     TRITON_RESERVED_REQUEST_PARAMS,
@@ -24,10 +25,10 @@ from facewright_client._errors import (
     BadOptionError,
     InternalServerError,
 )
-from facewright_client._request import Request
 
-_T = TypeVar("_T")
 OptionValue = int | float | bool | str
+#: Of each tensor its content, without the batch dimension, by name; files are uint8.
+Answer = Mapping[str, NDArray[Any]]
 
 #: A path, or the name of a file that is a photo: no pipeline is called so.
 _PHOTO_S_NAME: Final = re.compile(r"[/\\]|\.(jpe?g|png|webp|heic|heif|avif|gif|bmp|tiff?)$", re.IGNORECASE)
@@ -37,10 +38,33 @@ SHORT_S: Final = 5.0
 _OUTPUTS: Final = tuple(tensor for tensor in contract.AVATAR_OUTPUTS if tensor != contract.PREVIEW)
 
 
-def create_arguments(
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a server.
+
+    Attributes:
+        pipeline: that is to answer.
+        inputs: tensors and their content, without the batch dimension.
+        outputs: that are wanted; () leaves it to the pipeline.
+        final: a tensor that every answer has, and of several for one question the last alone.
+        parameters: the pipeline's options, which the server checks; of type bool, int and str.
+        priority: 0 the most urgent.
+        key: stands for the question, however often it is sent.
+    """
+
+    pipeline: str
+    inputs: Sequence[tuple[contract.Tensor, NDArray[Any]]]
+    outputs: Sequence[contract.Tensor]
+    final: contract.Tensor
+    parameters: Mapping[str, int | bool | str]
+    priority: int
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def avatar_question(
     photo: bytes, pipeline: str, preview: bool, code: bool, options: Mapping[str, OptionValue]
-) -> dict[str, Any]:
-    """Arguments of tritonclient's ``infer`` for an avatar.
+) -> Question:
+    """An avatar of a photo.
 
     Raises:
         BadOptionError: see `parameters`; or ``pipeline`` is no name, or ``preview`` or ``code`` neither True
@@ -49,20 +73,20 @@ def create_arguments(
     _check_pipeline(pipeline)
     wanted = [tensor for tensor, too in ((contract.PREVIEW, preview), (contract.CODE, code)) if too]
     _check_flags(preview=preview, code=code)
-    return _arguments(pipeline, contract.PHOTO, photo, (*_OUTPUTS, *wanted), options)
+    return _of_file(pipeline, contract.PHOTO, photo, (*_OUTPUTS, *wanted), options)
 
 
-def code_arguments(photo: bytes, pipeline: str, options: Mapping[str, OptionValue]) -> dict[str, Any]:
-    """Arguments for a photo's code alone; errors as `create_arguments`."""
+def code_question(photo: bytes, pipeline: str, options: Mapping[str, OptionValue]) -> Question:
+    """A photo's code alone; errors as `avatar_question`."""
     _check_pipeline(pipeline)
-    return _arguments(pipeline, contract.PHOTO, photo, (contract.CODE,), options)
+    return _of_file(pipeline, contract.PHOTO, photo, (contract.CODE,), options)
 
 
-def merge_arguments(codes: bytes, preview: bool, options: Mapping[str, OptionValue]) -> dict[str, Any]:
-    """Arguments for one avatar of several codes; errors as `create_arguments`."""
+def merge_question(codes: bytes, preview: bool, options: Mapping[str, OptionValue]) -> Question:
+    """One avatar of several codes; errors as `avatar_question`."""
     _check_flags(preview=preview)
     wanted = (*_OUTPUTS, contract.PREVIEW) if preview else _OUTPUTS
-    return _arguments(contract.MERGE_PIPELINE, contract.CODES, codes, wanted, options)
+    return _of_file(contract.MERGE_PIPELINE, contract.CODES, codes, wanted, options)
 
 
 def merge_options(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
@@ -122,36 +146,15 @@ def _check_flags(**flags: object) -> None:
             raise BadOptionError(f"{name} is {value!r:.64}", "give True or False")
 
 
-def _arguments(
-    model: str,
+def _of_file(
+    pipeline: str,
     takes: contract.Tensor,
     content: bytes,
     wanted: Sequence[contract.Tensor],
     options: Mapping[str, OptionValue],
-) -> dict[str, Any]:
-    tensor = triton.InferInput(takes.name, [1, len(content)], "UINT8")
-    tensor.set_data_from_numpy(np.frombuffer(content, np.uint8)[None])
-    outputs = [triton.InferRequestedOutput(tensor.name) for tensor in wanted]
-    return {"model_name": model, "inputs": [tensor], "outputs": outputs, **asked(options)}
-
-
-def with_progress(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The same request, of which the server tells the stages as they begin."""
-    parameters = {**(arguments["parameters"] or {}), contract.PROGRESS_PARAMETER: True}
-    return {**arguments, "parameters": parameters}
-
-
-def told(
-    result: Any, read: Callable[[Any], _T], progress: Callable[[str], None], request: Request
-) -> _T | None:
-    """What one answer of a stream brings: what ``read`` makes of the last, or a stage for ``progress``."""
-    response = result.get_response()
-    if response.outputs:
-        return read(result)
-    if contract.STAGE_PARAMETER in response.parameters:
-        with request.left_by_caller():
-            progress(response.parameters[contract.STAGE_PARAMETER].string_param)
-    return None
+) -> Question:
+    inputs = [(takes, np.frombuffer(content, np.uint8))]
+    return Question(pipeline, inputs, wanted, wanted[0], *asked(options))
 
 
 def models(index: Mapping[str, Any]) -> list[str]:
@@ -177,8 +180,8 @@ def check_progress(progress: object) -> None:
         raise TypeError(f"progress is {progress!r:.64}; give a function, which is called on the way, or None")
 
 
-def asked(options: Mapping[str, OptionValue]) -> dict[str, Any]:
-    """Arguments of tritonclient's ``infer`` for options; ``priority`` is the protocol's own.
+def asked(options: Mapping[str, OptionValue]) -> tuple[dict[str, int | bool | str], int]:
+    """Parameters and priority, which stands among the options.
 
     Raises:
         BadOptionError: see `parameters`; or ``priority`` is none.
@@ -189,11 +192,10 @@ def asked(options: Mapping[str, OptionValue]) -> dict[str, Any]:
         raise BadOptionError(f"priority is {priority!r:.64}", "give a whole number, 0 the most urgent")
     if not 0 <= priority < 2**63:
         raise BadOptionError(f"priority is {_shortened(priority)}", "give 0, the most urgent, or more")
-    others = {name: value for name, value in options.items() if name != "priority"}
-    return {"parameters": parameters(others), "priority": priority}
+    return parameters({name: value for name, value in options.items() if name != "priority"}), priority
 
 
-def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str] | None:
+def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str]:
     """Options as request parameters; the server checks them.
 
     Floats travel as decimal strings: Triton's gRPC parameters have no float in older clients.
@@ -223,10 +225,9 @@ def parameters(options: Mapping[str, OptionValue]) -> dict[str, int | bool | str
             raise BadOptionError(
                 f"option {name} is {value!r:.64}", "an option is a number, a string, True or False"
             )
-    sent = {
+    return {
         name: repr(float(value)) if isinstance(value, float) else value for name, value in options.items()
     }
-    return sent or None
 
 
 def _shortened(value: int) -> str:
@@ -234,19 +235,19 @@ def _shortened(value: int) -> str:
     return str(value) if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"
 
 
-def code_from(result: Any) -> bytes:
+def code_from(answer: Answer) -> bytes:
     """The answer as a code.
 
     Raises:
         InternalServerError: it is none.
     """
-    code = _optional(result, contract.CODE)
+    code = _optional(answer, contract.CODE)
     if not code:
         raise InternalServerError("the answer has no code", "client and server must fit together")
     return code
 
 
-def avatar_from(result: Any) -> Avatar:
+def avatar_from(answer: Answer) -> Avatar:
     """The answer as an avatar.
 
     Raises:
@@ -254,18 +255,18 @@ def avatar_from(result: Any) -> Avatar:
     """
     try:
         return Avatar(
-            glb=_file(result, contract.GLB),
-            report=dict(json.loads(_file(result, contract.REPORT))),
-            preview=_optional(result, contract.PREVIEW),
-            identity=_array(result, contract.IDENTITY),
-            expression=_array(result, contract.EXPRESSION),
-            eye_rotation=_array(result, contract.EYE_ROTATION),
-            landmarks=_array(result, contract.LANDMARKS),
-            intrinsics=_array(result, contract.INTRINSICS),
-            head_to_camera=_array(result, contract.HEAD_TO_CAMERA),
-            neutral_vertices=_array(result, contract.NEUTRAL_VERTICES),
-            sh_light=_array(result, contract.SH_LIGHT),
-            code=_optional(result, contract.CODE),
+            glb=_file(answer, contract.GLB),
+            report=dict(json.loads(_file(answer, contract.REPORT))),
+            preview=_optional(answer, contract.PREVIEW),
+            identity=answer[contract.IDENTITY.name],
+            expression=answer[contract.EXPRESSION.name],
+            eye_rotation=answer[contract.EYE_ROTATION.name],
+            landmarks=answer[contract.LANDMARKS.name],
+            intrinsics=answer[contract.INTRINSICS.name],
+            head_to_camera=answer[contract.HEAD_TO_CAMERA.name],
+            neutral_vertices=answer[contract.NEUTRAL_VERTICES.name],
+            sh_light=answer[contract.SH_LIGHT.name],
+            code=_optional(answer, contract.CODE),
         )
     except (ValueError, TypeError, LookupError) as error:
         raise InternalServerError(
@@ -273,16 +274,11 @@ def avatar_from(result: Any) -> Avatar:
         ) from error
 
 
-def _file(result: Any, tensor: contract.Tensor) -> bytes:
-    content: bytes = result.as_numpy(tensor.name)[0].tobytes()
+def _file(answer: Answer, tensor: contract.Tensor) -> bytes:
+    content: bytes = answer[tensor.name].tobytes()
     return content
 
 
-def _optional(result: Any, tensor: contract.Tensor) -> bytes | None:
+def _optional(answer: Answer, tensor: contract.Tensor) -> bytes | None:
     """A file that may not have been asked for."""
-    return None if result.get_output(tensor.name) is None else _file(result, tensor)
-
-
-def _array(result: Any, tensor: contract.Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = result.as_numpy(tensor.name)[0]
-    return array
+    return _file(answer, tensor) if tensor.name in answer else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 
 from facewright.cli import batch_progress
+from facewright.core.errors import FacewrightError
 from facewright.server import probe
-from facewright_client.contract import REFINEMENT_INPUTS
+from facewright_client.contract import REFINEMENT_INPUTS, ErrorCode
 from tests.cli.conftest import Say
+from tests.gateway.rest_door import Door, open_door
+from tests.support.scripted_house import FILES, refinement_start
 from tests.support.scripted_triton import Scripted, wire_error
 
 KEY = "fw_" + "k" * 43
@@ -161,11 +165,46 @@ def test_a_refinement_is_seen_on_a_terminal(
     assert "2/2" in say(f"refine start.npz -o end.npz --server {keyed}")[1]
 
 
-def test_a_url_is_told_with_what_to_type(say: Say) -> None:
-    status, said = say("create me.jpg -o me.glb --server https://gpu.example:8000")
-    assert status == 2
-    assert "such as gpu.example:8001 (encrypted: --tls-authority PEM" in said
-    assert "curl --data-binary @me.jpg https://gpu.example:8000/v1/avatars -o me.glb" in said
+@pytest.fixture
+def doors(scripted: tuple[Scripted, str]) -> Iterator[tuple[Door, tuple[str, str]]]:
+    """REST, and the addresses of gRPC and REST, which answer the same."""
+    with open_door() as door:
+        scripted[0].contents.update(FILES)
+        yield door, (scripted[1], f"http://127.0.0.1:{door.port}")
+
+
+def test_rest_and_grpc_make_the_same_files(doors: tuple[Door, tuple[str, str]], say: Say) -> None:
+    made = []
+    for number, url in enumerate(doors[1]):
+        status, said = say(f"create me.jpg you.jpg -o {number} --preview --report --code --server {url}")
+        assert status == 0, said
+        files = {path.name: path.read_bytes() for path in Path(str(number)).iterdir() if path.name[0] != "."}
+        made.append((said, files))
+    assert made[0] == made[1]
+    assert len(made[1][1]) == 8
+    assert say(f"create me.jpg you.jpg -o one.glb --together --server {doors[1][1]}")[0] == 0
+    assert "merge_avatars" in [call.pipeline for call in doors[0].house.calls]
+
+
+@pytest.mark.parametrize("code", ["NO_FACE", "OVERLOADED", "UNAUTHENTICATED", "DEADLINE_EXCEEDED"])
+def test_rest_and_grpc_say_the_same_of_a_failure(
+    code: str, doors: tuple[Door, tuple[str, str]], scripted: tuple[Scripted, str], say: Say
+) -> None:
+    door, urls = doors
+    scripted[0].failures = [(grpc.StatusCode.UNAVAILABLE, wire_error(code))] * 99
+    door.house.failures += [FacewrightError(ErrorCode(code), "m", "h", "find_face") for _ in range(99)]
+    told = [say(f"create me.jpg -o me.glb --timeout 1 --server {url}") for url in urls]
+    assert [status for status, _ in told] == [1, 1]
+    assert told[0][1].replace(urls[0], "there") == told[1][1].replace(urls[1], "there")
+    assert code in told[1][1] or code == "OVERLOADED"
+
+
+def test_a_refinement_over_rest(doors: tuple[Door, tuple[str, str]], say: Say) -> None:
+    Path("start.npz").write_bytes(refinement_start())
+    status, said = say(f"refine start.npz -o end.npz --server {doors[1][1]}")
+    assert status == 0, said
+    with np.load("end.npz") as arrays:
+        assert arrays["w_plus"].shape == (14, 512)
 
 
 def test_a_probe_shows_a_key(

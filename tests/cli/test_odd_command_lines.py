@@ -125,7 +125,9 @@ LINES = {
     "create '*e.jpg' -o out": "*e.jpg: No such file or directory; take off the quotes, so that the shell",
     "create '../*/m?.jpg' -o out": "take off the quotes",
     # --server
-    "create me.jpg -o me.glb --server http://gpu:8001": "write host and gRPC port, such as gpu:8001",
+    "create me.jpg -o me.glb --server grpc://gpu:8001": "write host and gRPC port, such as gpu:8001, or REST",
+    "create me.jpg -o me.glb --server http://gpu/v1": "write scheme, host and REST port alone, such as http://lo",
+    "refine a.npz -o b.npz --preview c.jpg --server http://gpu": "error: --preview over REST; mend: pictures",
     "create me.jpg -o me.glb --server gpu": "'gpu' has no port; gRPC's is 8001 by default: gpu:8001",
     "create me.jpg -o me.glb --server ::1": "is an IPv6 address; write it in brackets: [::1]:8001",
     "create me.jpg -o me.glb --tls-authority none.pem": "none.pem cannot be read: No such file",

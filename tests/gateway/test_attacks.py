@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -171,17 +172,25 @@ def test_oversized_messages_are_refused_by_their_first_bytes(tmp_path: Path, met
 def test_callers_that_leave_end_their_requests(tmp_path: Path) -> None:
     """Those that Triton has are cancelled there; those that wait never come to it."""
 
+    at_work, ended = threading.Event(), threading.Semaphore(0)
+
     async def never(_request: Any) -> Any:
-        await asyncio.sleep(60)
+        at_work.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.release()
 
     def leave(door: str) -> None:
         with grpc.insecure_channel(door, UNBOUNDED) as channel:
             infer = channel.unary_unary(INFER)
             calls = [infer.future(avatar_request(b"a photo")) for _ in range(40)]
-            time.sleep(0.5)
+            assert at_work.wait(60)
+            time.sleep(0.3)  # for others, too, to come to Triton; none need
             for call in reversed(calls):  # those that wait leave first: none takes the place of one that left
                 call.cancel()
-        time.sleep(0.5)
+            assert ended.acquire(timeout=60)
+        time.sleep(0.3)  # for any that would yet come to it
 
     _, triton = asked(tmp_path, leave, never)
     assert 1 <= len(triton.seen) <= 4

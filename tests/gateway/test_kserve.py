@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -302,12 +303,22 @@ def test_a_stream_answers_each_request_with_its_id(tmp_path: Path) -> None:
 
 
 def test_a_client_that_goes_away_ends_its_request(tmp_path: Path) -> None:
+    at_work, ended = threading.Event(), threading.Event()
+
     async def never(_request: Any) -> Any:
-        await asyncio.sleep(60)
+        at_work.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
 
     def leaves(door: str) -> str:
-        with pytest.raises(InferenceServerException) as late:
-            inferred(door, client_timeout=0.5)
+        for allowed_s in (0.2, 1.0, 5.0, 25.0):  # until one comes as far as Triton
+            with pytest.raises(InferenceServerException) as late:
+                inferred(door, client_timeout=allowed_s)
+            if at_work.is_set():
+                break
+        assert ended.wait(60)
         return str(late.value.status())
 
     status, triton = asked(tmp_path, leaves, never)

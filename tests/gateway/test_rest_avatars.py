@@ -475,3 +475,40 @@ def test_a_code_needs_a_form_with_room_for_it(door: Door) -> None:
     reply = door.create("?code=true", Accept="multipart/mixed")
     assert _parts(reply)["avatar.code"] == ("application/octet-stream", CODE)
     assert json.loads(door.create("?code=true", Accept="application/json").body)["code"]
+
+
+def test_a_code_alone(door: Door) -> None:
+    door.house.stages = ("find_face", "write_code")
+    reply = door.create("?code=true&avatar=false", Accept="application/json")
+    assert {name: base64.b64decode(text) for name, text in json.loads(reply.body).items()} == {"code": CODE}
+    told = door.create("?code=true&avatar=false", Accept="text/event-stream").body.decode()
+    assert [line for line in told.split("\n") if line.startswith("event")] == [
+        *("event: began", "event: began", "event: code"),
+    ]
+    for request in door.house.requests:  # nothing else is computed
+        assert [output.name for output in request.outputs] == ["CODE"]
+
+
+@pytest.mark.parametrize(
+    "query", ["avatar=false", "avatar=false&code=true&preview=true", "avatar=false&code=true&together=true"]
+)
+def test_a_code_is_alone_or_not(door: Door, query: str) -> None:
+    reply = door.create(f"?{query}", Accept="application/json")
+    assert (reply.status, reply.error["code"]) == (400, "BAD_OPTION")
+    assert "avatar=false" in reply.error["message"]
+    assert not door.house.calls
+
+
+def test_codes_alone_come_one_at_a_time(door: Door) -> None:
+    body, kind = _files(("photo", b"a"), ("photo", b"b"), code="true", avatar="false")
+    reply = door.ask("POST", "/v1/avatars", body, {"Content-Type": kind, "Accept": "application/json"})
+    assert (reply.status, reply.error["message"]) == (400, "2 photos with avatar=false")
+
+
+def test_an_event_of_failure_is_what_the_answer_would_be(door: Door) -> None:
+    failure = FacewrightError(ErrorCode.DEADLINE_EXCEEDED, "late", "allow more", retry_after_s=0.5)
+    door.house.failures += [failure, failure.afresh()]
+    direct = door.create().error
+    door.house.stages = ("find_face",)
+    told = door.create(Accept="text/event-stream").body.decode()
+    assert json.loads(told.split("event: error\ndata: ")[1]) == direct

@@ -59,8 +59,8 @@ class House:
     def blame(self, request_ids: frozenset[str]) -> None:
         self.told.append(f"blame {', '.join(request_ids)}")
 
-    def add(self, triton: Triton, _patience_s: float) -> None:
-        self.told.append(f"retire {triton.socket}")
+    def add(self, triton: Triton, _patience_s: float, calls_s: float = 0.0) -> None:
+        self.told.append(f"retire {triton.socket}{' after its calls' * bool(calls_s)}")
 
 
 class Scene:
@@ -182,7 +182,7 @@ def test_weights_are_loaded_anew_without_a_gap(spare: bool) -> None:
     assert len(scene.tritons) == before + 1
     assert scene.succession.serving is scene.tritons[0]
     scene.tritons[-1].up = True
-    assert scene.looks() == [f"use {before + 1}", "retire 1"]
+    assert scene.looks() == [f"use {before + 1}", "retire 1 after its calls"]
     assert (scene.succession.reloaded, scene.succession.replaced) == (1, 0)
 
 

@@ -26,7 +26,8 @@ REPORT = {
         "package_avatar.since_accepted": 99.0,
     },
 }
-REFINEMENT_INFO = json.dumps({"ended": "iterations", "iterations": 2}).encode()
+_INFO = {"ended": "iterations", "iterations": 2, "first_loss": 2.0, "best_loss": 1.0, "ms_per_iteration": 9.0}
+REFINEMENT_INFO = json.dumps(_INFO).encode()
 CODE = b"FWCODE\r\n of somebody"
 FILES = {
     "GLB": GLB,

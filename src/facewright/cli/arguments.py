@@ -87,10 +87,14 @@ def written_file(text: str) -> Path:
 
 
 def server_address(text: str) -> str:
-    """``host:port`` of a server."""
+    """``host:port`` of a server's gRPC, or ``http://host:port`` of its REST."""
     from facewright_client._address import checked_address
+    from facewright_client._rest_address import checked_rest_address, is_rest
 
     try:
+        if is_rest(text):
+            checked_rest_address(text)
+            return text
         return checked_address(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

@@ -26,13 +26,14 @@ def add_connection(group: Any) -> None:
         type=arguments.server_address,
         default=DEFAULT_SERVER,
         metavar="HOST:PORT",
-        help="(default: %(default)s)",
+        help="gRPC; or REST's address, such as http://localhost:8000 (default: %(default)s)",
     )
     group.add_argument(
         "--tls-authority",
         type=Path,
         metavar="PEM",
-        help="connect encrypted; who signed the server's certificate, or the certificate itself",
+        help="connect encrypted; who signed the server's certificate, or the certificate itself (of https:// "
+        "by default whom this system trusts)",
     )
     group.add_argument(
         "--tls-server-name", metavar="NAME", help="what the certificate was issued for, where not for HOST"
@@ -62,6 +63,7 @@ def connection_of(parsed: argparse.Namespace, timeout_s: float) -> Connection:
     """
     from facewright_client import Connection
     from facewright_client._api_key import key_from
+    from facewright_client._rest_address import is_rest
 
     require_open_files("this command", _LEAST_FILES)
     if parsed.key_file is not None:
@@ -71,6 +73,8 @@ def connection_of(parsed: argparse.Namespace, timeout_s: float) -> Connection:
         key = key_from(parsed.key_file)
         connection = Connection(timeout_s, tls=tls, key=key, key_in_clear=parsed.key_in_clear)
         connection.check_key_stays_secret(parsed.server)
+        if is_rest(parsed.server):
+            connection.tls_of_rest(parsed.server)
     except ValueError as error:
         raise FacewrightError(ErrorCode.BAD_OPTION, str(error), "") from None
     return connection

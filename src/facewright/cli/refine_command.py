@@ -26,6 +26,7 @@ from facewright_client import (
     RefinementProgress,
     RefinementStart,
 )
+from facewright_client._rest_address import is_rest
 from facewright_client._whole_file import (
     file_behind,
     make_folder_first,
@@ -63,6 +64,8 @@ class RefineCommand:
         written: dict[str, tuple[Path, tuple[str, ...]]] = {"--output": (self.output, (".npz",))}
         if self.preview is not None:
             written["--preview"] = (self.preview, (".jpg", ".jpeg"))
+            if is_rest(self.server):
+                raise _bad("--preview over REST", "pictures come over gRPC alone, give its port")
             if self.options.get("preview_every") == 0:
                 raise _bad("--preview without pictures", "give --preview-every 1 or more")
         taken = {file_behind(self.start)}

@@ -143,6 +143,11 @@ class Gateway:
         """
         self._wait_for(self._forget(socket_path, back_in_s))
 
+    def calls(self, socket_path: Path) -> int:
+        """How many calls the Triton behind a socket has in its hands."""
+        known = self._tritons.get(socket_path)
+        return 0 if known is None else known[0].calls
+
     def release(self, socket_path: Path) -> None:
         """Close the connection to a Triton that has ended."""
         self._wait_for(self._release(socket_path))

@@ -46,10 +46,14 @@ class Triton:
 
     Args:
         socket: path of its Unix socket.
+
+    Attributes:
+        calls: that it has in its hands.
     """
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
+        self.calls = 0
         self._closed = False
         self._channel = grpc.aio.insecure_channel(f"unix:{socket}", _OPTIONS)
         self._infer = self._channel.unary_unary(f"/{SERVICE}/ModelInfer")
@@ -104,7 +108,8 @@ class Triton:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """What gRPC raises, as `answer` says it."""
+        """Around a call, which is counted: what gRPC raises, as `answer` says it."""
+        self.calls += 1
         try:
             yield
         except grpc.aio.AioRpcError as error:
@@ -115,6 +120,8 @@ class Triton:
             if self._closed and task is not None and not task.cancelling():
                 raise LostError("its connection was closed") from None
             raise
+        finally:
+            self.calls -= 1
 
 
 def _left(call: Call) -> float | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import TracebackType
+from typing import Final
 
 from facewright.gateway.gateway import Gateway
 from facewright.server.watched_triton import WatchedTriton
+
+_LOOK_EVERY_S: Final = 0.25
 
 
 class Retirement:
@@ -19,11 +23,23 @@ class Retirement:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._stopping: list[threading.Thread] = []
+        self._hurry = threading.Event()
 
-    def add(self, triton: WatchedTriton, patience_s: float) -> None:
-        """Stop a Triton; what it has in its hands it may finish within ``patience_s``."""
+    def add(self, triton: WatchedTriton, patience_s: float, calls_s: float = 0.0) -> None:
+        """Stop a Triton.
+
+        Args:
+            triton: it.
+            patience_s: seconds in which it may finish what it has in its hands, once it is told to stop; of
+                them Triton itself takes ten (``--exit-timeout-secs``).
+            calls_s: for as long it is not told while it has calls, unless this retirement ends.
+        """
 
         def stop() -> None:
+            until = time.monotonic() + calls_s
+            while self._gateway.calls(triton.socket) and time.monotonic() < until:
+                if self._hurry.wait(_LOOK_EVERY_S):
+                    break
             triton.process.stop(patience_s)
             self._gateway.release(triton.socket)
             triton.close()
@@ -42,5 +58,6 @@ class Retirement:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._hurry.set()
         for thread in self._stopping:
             thread.join()

@@ -19,6 +19,8 @@ _LONGEST_PAUSE_S: Final = 30.0
 #: What a Triton that was replaced has in its hands it may finish in as long; what a dead stage had not.
 _FINISHES_WITHIN_S: Final = 60.0
 _FAULTY_FINISHES_WITHIN_S: Final = 4.0
+#: One that is whole, and gives way to new weights, has refinements of minutes, too.
+_CALLS_END_WITHIN_S: Final = 600.0
 #: Until the next spare is loaded: what was lost with the one before is computed first, on the same cores.
 _SPARE_AFTER_S: Final = 5.0
 
@@ -148,7 +150,8 @@ class Succession:
     def _take_over(self, coming: WatchedTriton) -> None:
         self._gateway.use(coming.socket, coming.process.metrics_port)
         if self.serving is not None:
-            self._retirement.add(self.serving, _FINISHES_WITHIN_S)
+            calls_s = _CALLS_END_WITHIN_S if self._reloading else 0.0
+            self._retirement.add(self.serving, _FINISHES_WITHIN_S, calls_s)
         if self.replaced:
             self._next_spare = time.monotonic() + _SPARE_AFTER_S
         self.serving, self._coming = coming, None

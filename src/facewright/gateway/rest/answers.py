@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from tritonclient.grpc import service_pb2
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway.rest.errors import JSON, RequestError
+from facewright.gateway.rest.errors import JSON, RequestError, wire_form
 from facewright.gateway.rest.multipart import mixed
 from facewright_client import contract
 from facewright_client.contract import ErrorCode
@@ -144,6 +144,45 @@ class Avatar:
 
 
 @dataclass(frozen=True)
+class Code:
+    """The code of a photo, without an avatar.
+
+    Attributes:
+        content: see docs/avatar_code.md.
+    """
+
+    content: bytes
+
+    event: ClassVar[str] = "code"
+    forms: ClassVar[tuple[str, ...]] = (JSON,)
+
+    @classmethod
+    def of(cls, serialised: bytes) -> Code:
+        """From a ``ModelInferResponse``.
+
+        Raises:
+            FacewrightError: INTERNAL: it has none.
+        """
+        try:
+            return cls(outputs_of(serialised)[0][contract.CODE.name])
+        except (DecodeError, ValueError, LookupError) as error:
+            raise no_answer("code") from error
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.content)
+
+    def response(self, form: str) -> Response:
+        """JSON."""
+        return PiecesResponse(self.json_line(), form)
+
+    def json_line(self) -> list[bytes]:
+        """``{"code": …}``, in base64."""
+        return [b'{"code":"', base64.b64encode(self.content), b'"}']
+
+
+@dataclass(frozen=True)
 class Avatars:
     """Of several photos, in order, what became of each.
 
@@ -179,7 +218,7 @@ class Avatars:
             if isinstance(outcome, Avatar):
                 pieces += outcome.json_line()
             else:
-                pieces.append(b'{"error":' + outcome.to_json().encode() + b"}")
+                pieces.append(b'{"error":' + wire_form(outcome) + b"}")
         return [*pieces, b"]}"]
 
     def _parts(self) -> Iterator[tuple[str, str, bytes]]:
@@ -187,7 +226,7 @@ class Avatars:
             if isinstance(outcome, Avatar):
                 yield from outcome.parts(str(number))
             else:
-                yield f"{number}.error.json", JSON, outcome.to_json().encode()
+                yield f"{number}.error.json", JSON, wire_form(outcome)
 
 
 def no_room_for(avatars: int, form: str) -> RequestError:

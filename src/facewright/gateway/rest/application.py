@@ -24,7 +24,7 @@ from facewright.core.provenance import Provenance
 from facewright.gateway.call import BeginTrace, Call, Caller, House, untraced
 from facewright.gateway.callers import by_name
 from facewright.gateway.rest import making
-from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars, no_room_for
+from facewright.gateway.rest.answers import GLB, MIXED, Avatar, Avatars, Code, no_room_for
 from facewright.gateway.rest.asked import (
     Asked,
     asked,
@@ -177,6 +177,11 @@ class _Door:
             merging = partial(making.together, self._house, calls, merge, wanted.code)
             # What is asked of the codes counts, too, where a key asks for the same again.
             return await self._desk.answer(request, [*calls, merge(b"")], merging, (*Avatar.forms, EVENTS))
+        if wanted.code_alone:
+            if len(calls) > 1:
+                raise RequestError(400, f"{len(calls)} photos with avatar=false", "send one at a time")
+            making_code = partial(making.code, self._house, calls[0])
+            return await self._desk.answer(request, calls, making_code, (*Code.forms, EVENTS))
         if len(calls) > 1:
             return await self._desk.answer(
                 request, calls, partial(making.avatars, self._house, calls), Avatars.forms

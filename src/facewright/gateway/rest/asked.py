@@ -62,6 +62,9 @@ def door_options(avatars: Mapping[str, Pipeline]) -> dict[str, Option]:
             meaning="also give the CODE, for application/json and multipart/mixed: biometric data, see "
             "docs/avatar_code.md",
         ),
+        "avatar": Option(
+            bool, True, meaning="false, beside code=true: the code alone, which is made in half the time"
+        ),
         "together": Option(bool, False, meaning="all photos are of one person: one avatar of them"),
         "tensors": Option(str, "", meaning="names of float tensors that application/json has, with commas"),
         "priority": PRIORITY,
@@ -118,6 +121,11 @@ class Asked:
     def takes_codes(self) -> bool:
         """Whether the body is codes and no photo."""
         return contract.CODES in self.pipeline.takes
+
+    @property
+    def code_alone(self) -> bool:
+        """Whether the code of one photo is all that is wanted."""
+        return self.merged is None and self.outputs == (contract.CODE,)
 
     @property
     def preview(self) -> bool:
@@ -201,6 +209,12 @@ def asked(
     pipeline, options, door = chosen(parameters, avatars, own)
     deadline_s = float(options.get("deadline_ms", 0)) / 1e3
     limits = (int(door["priority"]), timeout_s(headers, deadline_s), bool(door["code"]))
+    if door["together"] and not door["avatar"]:
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            "together=true makes an avatar, and avatar=false none",
+            "leave one of them out",
+        )
     if not door["together"]:
         return Asked(pipeline, options, _outputs(pipeline, door, bool(door["code"])), *limits)
     merging = avatars.get(contract.MERGE_PIPELINE)
@@ -218,7 +232,13 @@ def asked(
 
 def _outputs(pipeline: Pipeline, door: Mapping[str, OptionValue], code: bool) -> tuple[Tensor, ...]:
     """What is asked of a pipeline, by the door's own options."""
-    files = [contract.GLB, contract.REPORT]
+    if not door["avatar"] and (not code or door["preview"] or door["tensors"]):
+        raise FacewrightError(
+            ErrorCode.BAD_OPTION,
+            "avatar=false is for the code alone",
+            "send code=true with it alone",
+        )
+    files = [contract.GLB, contract.REPORT] if door["avatar"] else []
     for tensor, wanted in ((contract.PREVIEW, door["preview"]), (contract.CODE, code)):
         if wanted and tensor not in pipeline.gives:
             name = tensor.name.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Final
@@ -68,13 +69,22 @@ def http_status(error: FacewrightError) -> int:
     return error.status if isinstance(error, RequestError) else STATUS[error.code].http
 
 
+def wire_members(error: FacewrightError) -> dict[str, str | float]:
+    """An error's members in JSON, wherever it is told; its stage is as over gRPC."""
+    return {**error.members(), "stage": error.stage or "gateway"}
+
+
+def wire_form(error: FacewrightError) -> bytes:
+    """The same as text."""
+    return json.dumps(wire_members(error), ensure_ascii=False).encode()
+
+
 def error_response(error: FacewrightError) -> Response:
     """An error as an answer."""
-    error.stage = error.stage or "gateway"  # as over gRPC
     status = http_status(error)
     headers = dict(error.headers) if isinstance(error, RequestError) else {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="facewright"'
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(math.ceil(error.retry_after_s), 1))
-    return Response(error.to_json(), status, headers, JSON)
+    return Response(wire_form(error), status, headers, JSON)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from facewright.core.errors import FacewrightError
-from facewright.gateway.rest.errors import error_response
+from facewright.gateway.rest.errors import error_response, wire_form
 from facewright.gateway.rest.job import Work
 
 EVENTS: Final = "text/event-stream"
@@ -72,7 +72,7 @@ class EventsResponse(Response):
                 if not started:
                     await error_response(error)(scope, receive, send)
                     return
-                await write(_event("error", (error.to_json().encode(),)))
+                await write(_event("error", (wire_form(error),)))
             else:
                 await write(_event(made.event, await asyncio.to_thread(made.json_line)))
             await send({"type": "http.response.body", "body": b"", "more_body": False})

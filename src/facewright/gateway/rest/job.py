@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from facewright.core.errors import FacewrightError
 from facewright.gateway.faults import internal_error, log_fault
+from facewright.gateway.rest.errors import wire_members
 from facewright_client.contract import ErrorCode
 
 #: Is told what becomes of some work: the event's name and its members.
@@ -93,7 +94,7 @@ class Job:
         if progress:
             members["progress"] = progress[-1]
         if failure is not None:
-            members["error"] = {**failure.members(), "stage": failure.stage or "gateway"}
+            members["error"] = wire_members(failure)
         return members
 
     async def ended_within(self, seconds: float) -> bool:

@@ -8,11 +8,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
 from facewright.core.errors import FacewrightError
 from facewright.gateway.call import Call, House
-from facewright.gateway.rest.answers import Avatar, Avatars, no_answer, outputs_of
+from facewright.gateway.rest.answers import Avatar, Avatars, Code
 from facewright.gateway.rest.asked import TIMEOUT_HEADER
 from facewright.gateway.rest.job import Told
 from facewright.gateway.rest.refinements import Refined, progress_of
@@ -43,6 +41,14 @@ async def avatar(house: House, call: Call, by_curl_d: bool, told: Told) -> Avata
         raise _in_words_of_rest(error) from None
 
 
+async def code(house: House, call: Call, told: Told) -> Code:
+    """Of one photo; errors as `avatar`."""
+    try:
+        return Code.of(await house.answer(_telling(call, told)))
+    except FacewrightError as error:
+        raise _in_words_of_rest(error) from None
+
+
 async def avatars(house: House, calls: Sequence[Call], _told: Told) -> Avatars:
     """Of each photo its avatar or its error."""
 
@@ -58,14 +64,14 @@ async def avatars(house: House, calls: Sequence[Call], _told: Told) -> Avatars:
 
 
 async def together(
-    house: House, calls: Sequence[Call], merge: Callable[[bytes], Call], code: bool, told: Told
+    house: House, calls: Sequence[Call], merge: Callable[[bytes], Call], with_code: bool, told: Told
 ) -> Avatar:
     """One avatar of several photos of one person.
 
     Args:
         calls: for the code of each photo.
         merge: the call for an avatar of codes, one after the other.
-        code: whether they are part of the answer.
+        with_code: whether they are part of the answer.
         told: of stages that begin, of each photo and of their merging.
 
     Raises:
@@ -74,13 +80,10 @@ async def together(
 
     async def code_of(number: int, call: Call) -> bytes:
         try:
-            contents, _ = outputs_of(await house.answer(_telling(call, told)))
-            return contents[contract.CODE.name]
+            return (await code(house, call, told)).content
         except FacewrightError as error:
             error.message = f"photo {number}: {error.message}"
-            raise _in_words_of_rest(error) from None
-        except (DecodeError, ValueError, LookupError) as error:
-            raise no_answer("code") from error
+            raise
 
     try:
         async with asyncio.TaskGroup() as making:
@@ -89,7 +92,7 @@ async def together(
         raise failed.exceptions[0] from None
     codes = b"".join(task.result() for task in tasks)
     made = await avatar(house, merge(codes), False, told)
-    return replace(made, contents={**made.contents, contract.CODE.name: codes}) if code else made
+    return replace(made, contents={**made.contents, contract.CODE.name: codes}) if with_code else made
 
 
 async def refined(house: House, pipeline: Pipeline, call: Call, told: Told) -> Refined:

@@ -107,7 +107,7 @@ def _create(avatars: Mapping[str, Pipeline], limits: RestLimits) -> dict[str, An
                 "headers": _answer_headers(),
                 "content": {
                     GLB: BINARY,
-                    JSON: {"schema": {"$ref": "#/components/schemas/Avatar"}},
+                    JSON: {"schema": {"anyOf": [{"$ref": "#/components/schemas/Avatar"}, _code_schema()]}},
                     MIXED: {
                         "schema": {
                             "type": "string",
@@ -159,6 +159,16 @@ def _error_schema() -> dict[str, Any]:
             "hint": text,
             "retry_after_s": {"type": "number"},
         },
+    }
+
+
+def _code_schema() -> dict[str, Any]:
+    code = {"type": "string", "contentEncoding": "base64"}
+    return {
+        "type": "object",
+        "description": "With `avatar=false`.",
+        "required": ["code"],
+        "properties": {"code": code},
     }
 
 

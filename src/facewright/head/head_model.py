@@ -201,6 +201,16 @@ class HeadModel:
         vertices: IntArray = self.triangles[self.landmark_triangles]
         return vertices
 
+    @cached_property
+    def outer_triangles(self) -> IntArray:
+        """The triangles [N, 3] of the skin without what lines the mouth and the eye sockets."""
+        skin = self.triangles[self.part_triangles("skin")]
+        # a vertex of no region of the outside lines an eye socket
+        seen = ~np.isin(self.region_names, ("mouth_inside", "eyeballs"))
+        outside = (self.region_weights[seen].max(axis=0) > 0) & (self.region("mouth_inside") == 0)
+        outer: IntArray = skin[outside[skin].all(axis=1)]
+        return outer
+
     def region(self, name: str) -> Floats:
         """Soft mask [V] (0–1) of a region; raises ValueError for a name that the head does not have."""
         found = np.flatnonzero(self.region_names == name)

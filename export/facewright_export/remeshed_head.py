@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from facewright.head.head_model import HeadModel
 from facewright_export.head_correspondence.surface import (
@@ -38,9 +39,10 @@ class RemeshedHead:
         """The remeshed head's vertices float64 [N, 3] on the open head's [V, 3], or their displacements."""
         return self.points.of(np.asarray(vertices, np.float64))
 
-    def nearest_to(self, places: FloatArray) -> IntArray:
-        """The vertices int64 [P] nearest to places of the open head's mean."""
-        raise NotImplementedError
+    def nearest_to(self, vertices: npt.NDArray[np.floating], places: FloatArray) -> IntArray:
+        """The vertices int64 [P] nearest to ``places`` [P, 3], the open head's being ``vertices`` [V, 3]."""
+        nearest: IntArray = cKDTree(self.of(vertices)).query(places)[1]
+        return nearest
 
 
 def remeshed_head(head: HeadModel, count: int, mask: bool = False, seed: int = 0) -> RemeshedHead:

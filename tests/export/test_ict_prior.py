@@ -124,7 +124,11 @@ def test_a_blink_hides_the_eyeball(open_head: HeadModel, side: int) -> None:
 
     def columns_seen(weight: float) -> int:
         vertices = (open_head.vertices_mean + np.float32(weight) * blink).astype(np.float64)
-        return len(lid_lines(SeenFace(vertices, skin, (eye, eye), np.zeros((2, 3)), (skin[0], skin[0])), eye)[0].corners)
+        return len(
+            lid_lines(SeenFace(vertices, skin, (eye, eye), np.zeros((2, 3)), (skin[0], skin[0])), eye)[
+                0
+            ].corners
+        )
 
     assert columns_seen(1.0) <= 2
     assert columns_seen(0.5) > 300

@@ -13,7 +13,7 @@ from facewright_export.checkpoints import CheckpointError
 from facewright_export.head_correspondence.build_correspondence import build_correspondence
 from facewright_export.head_correspondence.correspondence_error import CorrespondenceError
 from facewright_export.head_correspondence.residual_picture import residual_picture
-from facewright_export.head_correspondence.source_head import SourceHead, basel_head, flame_head, mesh_head
+from facewright_export.head_correspondence.source_head import SourceHead, mesh_head
 from facewright_export.open_head.head_file import write_head_file
 
 _KINDS = (
@@ -54,8 +54,8 @@ def export_correspondence(request: CorrespondenceRequest) -> int:
     built = build_correspondence(HeadModel.load(head_file), file_sha256(head_file), source)
     residual = built.correspondence.metadata["residual_mm"]
     print(
-        f"{source.name}: the open head lies {residual['median']:.3f} mm (median), {residual['p95']:.3f} mm (95 %) "
-        f"and {residual['max']:.3f} mm (most) from its face"
+        f"{source.name}: the open head lies {residual['median']:.3f} mm (median), "
+        f"{residual['p95']:.3f} mm (95 %) and {residual['max']:.3f} mm (most) from its face"
     )
     if request.check:
         print("everything fits; nothing was written (--check)")
@@ -88,12 +88,15 @@ def source_of(files: Sequence[Path], metres_per_unit: float | None = None) -> So
     for path in files:
         by_kind.setdefault(path.suffix.lower(), []).append(path)
     counts = {kind: len(paths) for kind, paths in by_kind.items()}
-    if counts == {".mat": 1}:
-        return basel_head(by_kind[".mat"][0])
     if counts == {".obj": 1, ".json": 1}:
         return mesh_head(by_kind[".obj"][0], by_kind[".json"][0], metres_per_unit)
-    if counts in ({".pkl": 2}, {".pkl": 2, ".obj": 1}):
-        # the model is the larger of the two by far
-        embedding, model = sorted(by_kind[".pkl"], key=lambda path: path.stat().st_size)
-        return flame_head(model, embedding, next(iter(by_kind.get(".obj", [])), None))
-    raise CorrespondenceError(f"{', '.join(path.name for path in files)} are no head", _KINDS)
+    if counts not in ({".mat": 1}, {".pkl": 2}, {".pkl": 2, ".obj": 1}):
+        raise CorrespondenceError(f"{', '.join(path.name for path in files)} are no head", _KINDS)
+    # imports torch, which a mesh needs not
+    from facewright_export.head_correspondence.model_sources import basel_head, flame_head
+
+    if ".mat" in by_kind:
+        return basel_head(by_kind[".mat"][0])
+    # the model is the larger of the two by far
+    embedding, model = sorted(by_kind[".pkl"], key=lambda path: path.stat().st_size)
+    return flame_head(model, embedding, next(iter(by_kind.get(".obj", [])), None))

@@ -28,6 +28,8 @@ EYES: Final = (slice(25, 31), slice(19, 25))
 MOUTH_CORNERS: Final = (31, 37)
 UPPER_LIP: Final = slice(32, 37)
 LOWER_LIP: Final = slice(38, 43)
+#: Skin within this of the lips' outline, along the surface, may be of a lip, metres.
+OUTLINE_REACH: Final = 0.02
 #: Where the lips meet: corner, upper lip, corner, lower lip.
 INNER_LIPS: Final = slice(43, 51)
 

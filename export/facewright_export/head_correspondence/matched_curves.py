@@ -29,7 +29,7 @@ from facewright_export.head_correspondence.seen_curves import (
     seen_lips,
 )
 from facewright_export.head_correspondence.source_head import SourceHead
-from facewright_export.head_correspondence.surface import Surface, SurfacePoints
+from facewright_export.head_correspondence.surface import Surface, SurfacePoints, sphere
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -37,15 +37,21 @@ IntArray = npt.NDArray[np.int64]
 #: An eyeball's diameter, and how far behind the middle of the lids' landmarks its own may lie, metres.
 _EYEBALL: Final = (0.015, 0.04)
 _EYE_REACH: Final = 0.025
+#: An eyeball's mean distance from a sphere, as a share of its radius: a cornea is no part of it.
+_ROUND: Final = 0.06
 #: Columns of the picture in which an eye must be seen open, and how much of the lips' line.
 _LEAST_SEEN: Final = 150
 _LEAST_SHARE: Final = 0.5
+#: Lips meet for certain from here to there on the way from corner to corner: on where they end no two heads'
+#: landmarks agree.
+_CERTAIN: Final = (0.1, 0.9)
 
 
 def matched_curves(
     head: HeadModel, skin: OpenSkin, source: SourceHead, posed: FloatArray
-) -> tuple[SurfacePoints, FloatArray]:
-    """Points of the open head's outer skin on lids and lips, and their places float64 [L, 3] on the source.
+) -> tuple[SurfacePoints, FloatArray, FloatArray]:
+    """Points of the open head's outer skin on lids and lips, their places float64 [L, 3] on the source, and
+    the unit directions [L, 3] of the curves there.
 
     Args:
         head: the open head.
@@ -54,20 +60,17 @@ def matched_curves(
         posed: float64 [N, 3], its vertices posed as the open head, metres.
     """
     mean = head.vertices_mean.astype(np.float64)
-    own_face, own_landmarks = open_face(head, mean), open_landmarks(head)
-    own_places = own_landmarks.of(mean)
+    own_face, own_places = open_face(head, mean), open_landmarks(head).of(mean)
     places, face = source.landmarks.of(posed), source_face(source, posed)
     outer = Surface(mean, skin.triangles)
-    corners = np.array(landmarks.MOUTH_CORNERS)
-    pairs = [(own_landmarks.taken(corners), places[corners])]
+    pairs: list[tuple[SurfacePoints, FloatArray]] = []
     lids = [line for eye in face.eyes for line in lid_lines(face, eye)]
     if lids and all(len(line.corners) > _LEAST_SEEN for line in lids):
         pairs += zip(seen_lids(own_face), [line.of(posed) for line in seen_lids(face)], strict=True)
     else:
         for eye in landmarks.EYES:
             pairs += _drawn(outer, own_places[eye], places[eye], LID_POINTS)
-    # near the corners the line of one of them may not be seen
-    first, last = np.array([seen_lip_share(own_face), seen_lip_share(face)]).T
+    first, last = np.array([_CERTAIN, seen_lip_share(own_face), seen_lip_share(face)]).T
     share = float(first.max()), float(last.min())
     if share[1] - share[0] > _LEAST_SHARE:
         own_lips, lips = seen_lips(own_face, share), seen_lips(face, share)
@@ -78,50 +81,53 @@ def matched_curves(
     points = SurfacePoints(
         np.concatenate([own.corners for own, _ in pairs]), np.concatenate([own.weights for own, _ in pairs])
     )
+    along = np.concatenate([np.gradient(other, axis=0) for _, other in pairs])
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-12)
     # a line may be seen on the lining just behind the outer skin
     on_skin = np.flatnonzero((skin.columns[points.corners] >= 0).all(axis=1))
-    return points.taken(on_skin), np.concatenate([other for _, other in pairs])[on_skin]
+    return points.taken(on_skin), np.concatenate([other for _, other in pairs])[on_skin], along[on_skin]
 
 
 def source_face(source: SourceHead, posed: FloatArray) -> SeenFace:
-    """A source with its vertices ``posed`` [N, 3], as its lids and lips are looked for."""
-    eyes = eyeballs(posed, source.triangles, source.landmarks)
-    places, nearest = source.landmarks.of(posed), source.landmarks.nearest
-    return SeenFace(
-        posed,
-        without(source.triangles, eyes),
-        eyes,
-        places[list(landmarks.MOUTH_CORNERS)],
-        (nearest[landmarks.LOWER_LIP], nearest[landmarks.UPPER_LIP]),
-    )
-
-
-def without(triangles: IntArray, pieces: tuple[IntArray, ...]) -> IntArray:
-    """``triangles`` [F, 3] but those of the vertices of ``pieces``."""
-    if not pieces:
-        return triangles
-    return triangles[~np.isin(triangles[:, 0], np.unique(np.concatenate(pieces)))]
-
-
-def eyeballs(vertices: FloatArray, triangles: IntArray, points: SurfacePoints) -> tuple[IntArray, ...]:
-    """Triangles of the left and the right eyeball; () where they are no pieces of their own."""
-    count = len(vertices)
+    """A source with its vertices ``posed`` [N, 3], as its lids and lips are looked for: the piece that has
+    the landmarks, and the eyeballs. What else a mesh may hold, such as lashes, is left out.
+    """
+    triangles, count = source.triangles, len(posed)
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]]])
     graph = sparse.csr_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
     piece = connected_components(graph, directed=False)[1]
-    found = []
-    for eye in landmarks.EYES:
-        middle = points.of(vertices)[eye].mean(axis=0)
-        near = [
-            number
-            for number in np.unique(piece[triangles[:, 0]])
-            if _EYEBALL[0] < np.ptp(vertices[piece == number], axis=0).max() < _EYEBALL[1]
-            and np.linalg.norm(vertices[piece == number].mean(axis=0) - middle) < _EYE_REACH
-        ]
-        if not near:
-            return ()
-        found.append(triangles[np.isin(piece[triangles[:, 0]], near)])
-    return tuple(found)
+    places, nearest = source.landmarks.of(posed), source.landmarks.nearest
+    skin = np.bincount(piece[nearest]).argmax()
+    eyes = [
+        _eyeball(posed, piece, places[eye].mean(axis=0), np.setdiff1d(piece[triangles], skin))
+        for eye in landmarks.EYES
+    ]
+    return SeenFace(
+        posed,
+        triangles[piece[triangles[:, 0]] == skin],
+        tuple(triangles[piece[triangles[:, 0]] == eye] for eye in eyes if eye is not None)
+        if None not in eyes
+        else (),
+        places[list(landmarks.MOUTH_CORNERS)],
+        (nearest[landmarks.LOWER_LIP], nearest[landmarks.UPPER_LIP]),
+        landmarks.OUTLINE_REACH,
+    )
+
+
+def _eyeball(posed: FloatArray, piece: IntArray, middle: FloatArray, pieces: IntArray) -> int | None:
+    """The piece that is round, as large as an eyeball, and behind the lids whose landmarks have ``middle``
+    [3]; None where there is none.
+    """
+    best, most = None, 0
+    for number in pieces:
+        own = posed[piece == number]
+        if not _EYEBALL[0] < np.ptp(own, axis=0).max() < _EYEBALL[1]:
+            continue
+        centre, radius = sphere(own)
+        uneven = np.abs(np.linalg.norm(own - centre, axis=1) - radius).mean() / radius
+        if uneven < _ROUND and np.linalg.norm(centre - middle) < _EYE_REACH and len(own) > most:
+            best, most = int(number), len(own)
+    return best
 
 
 def _sides(loop: FloatArray) -> tuple[FloatArray, FloatArray]:

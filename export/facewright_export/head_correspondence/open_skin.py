@@ -11,6 +11,7 @@ from facewright.head.head_model import HeadModel
 from facewright_export.head_correspondence.landmarks import (
     LOWER_LIP,
     MOUTH_CORNERS,
+    OUTLINE_REACH,
     UPPER_LIP,
     open_landmarks,
 )
@@ -46,4 +47,6 @@ def open_face(head: HeadModel, vertices: FloatArray) -> SeenFace:
     skin, left, right = (triangles[head.part_triangles(part)] for part in ("skin", "eye_left", "eye_right"))
     nearest = open_landmarks(head).nearest
     corners = open_landmarks(head).of(vertices)[list(MOUTH_CORNERS)]
-    return SeenFace(vertices, skin, (left, right), corners, (nearest[LOWER_LIP], nearest[UPPER_LIP]))
+    return SeenFace(
+        vertices, skin, (left, right), corners, (nearest[LOWER_LIP], nearest[UPPER_LIP]), OUTLINE_REACH
+    )

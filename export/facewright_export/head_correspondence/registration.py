@@ -68,6 +68,8 @@ LENGTH: Final = 0.03
 SURFACE_SIGMA: Final = 0.0022
 LINE_SIGMA: Final = 0.0009
 LANDMARK_SIGMA: Final = 0.002
+#: Weight along a curve beside that across it, where the curve's direction is given.
+ALONG_SHARE: Final = 0.03
 #: Share of the distance to the point itself beside that to its plane.
 POINT_SHARE: Final = 0.05
 #: A closest point counts half at this distance and nothing beyond the second, metres.
@@ -92,10 +94,22 @@ class Template:
 
 @dataclass(frozen=True)
 class Matches:
-    """Points of the template (``maps`` [M, N]) and where they belong (``places`` float64 [M, 3])."""
+    """Points of the template (``maps`` [M, N]) and where they belong (``places`` float64 [M, 3]).
+
+    Of points of curves, ``along`` float64 [M, 3] has the curve's directions: where along it a point belongs
+    is known less well than that it lies on it.
+    """
 
     maps: sparse.csr_array
     places: FloatArray
+    along: FloatArray | None = None
+
+    def blocks(self) -> FloatArray:
+        """How much each of the points counts in each direction, float64 [M, 3, 3]."""
+        whole = np.tile(np.eye(3), (len(self.places), 1, 1))
+        if self.along is None:
+            return whole
+        return whole - (1 - ALONG_SHARE) * self.along[:, :, None] * self.along[:, None]
 
 
 def register(
@@ -143,8 +157,9 @@ def _deformed(
     trust = np.where(near, template.trust / (1 + (np.where(near, distance, 0) / ROBUST) ** 2), 0.0)
     trust = trust * stage.surface / SURFACE_SIGMA**2
     lines, landmarks = matches
-    shared = energy / stage.sigma**2 + lines.maps.T @ lines.maps / LINE_SIGMA**2
-    pull = lines.maps.T @ (lines.places - lines.maps @ start) / LINE_SIGMA**2
+    shared = energy / stage.sigma**2
+    across = lines.blocks() / LINE_SIGMA**2
+    pull = lines.maps.T @ np.einsum("mij,mj->mi", across, lines.places - lines.maps @ start)
     if stage.landmarks > 0:
         weight = stage.landmarks / LANDMARK_SIGMA**2
         shared = shared + weight * (landmarks.maps.T @ landmarks.maps)
@@ -154,7 +169,12 @@ def _deformed(
     gap = found.of(target.vertices) - start
     pull = pull + np.einsum("nij,nj->ni", blocks, gap)
     rows = [
-        [sparse.diags_array(blocks[:, i, j]) + (shared if i == j else 0 * shared) for j in range(3)]
+        [
+            sparse.diags_array(blocks[:, i, j])
+            + lines.maps.T @ sparse.diags_array(across[:, i, j]) @ lines.maps
+            + (shared if i == j else 0 * shared)
+            for j in range(3)
+        ]
         for i in range(3)
     ]
     moved = _factorised(sparse.block_array(rows)).solve(pull.T.ravel())

@@ -26,7 +26,7 @@ _PICTURE: Final = 1500
 _EYE_EXTENT: Final = 0.022  # metres: half of the picture's side
 _MOUTH_EXTENT: Final = 0.04
 #: The skin this near to what is known of a lip, along the surface, belongs to it.
-_LIP_REACH: Final = 0.02
+LIP_REACH: Final = 0.012
 #: Skin is of one lip for certain where the other is farther by this, along the surface.
 _LIPS_APART: Final = 0.003
 #: Points of a lid's line and of a lip's, and where the lid's begin and end (at the corners lids overlap).
@@ -47,6 +47,7 @@ class SeenFace:
         eyes: triangles of the left and the right eyeball; () where they are no parts of their own.
         corners: of the mouth, float64 [2, 3], right and left.
         lips: vertices of the lower and of the upper lip: what is nearer to one along the skin is of that lip.
+        lip_reach: how far from them at most, metres.
     """
 
     vertices: FloatArray
@@ -54,6 +55,7 @@ class SeenFace:
     eyes: tuple[IntArray, ...]
     corners: FloatArray
     lips: tuple[IntArray, IntArray]
+    lip_reach: float = LIP_REACH
 
 
 def seen_lids(face: SeenFace) -> list[SurfacePoints]:
@@ -152,10 +154,10 @@ def rim_lips(vertices: FloatArray, outer: IntArray, corners: FloatArray) -> tupl
 
 
 def lip_sides(face: SeenFace) -> npt.NDArray[np.int8]:
-    """int8 [V]: 1 on the upper lip, -1 on the lower one, 0 elsewhere and near the corners, where both meet."""
+    """int8 [V]: 1 on the upper lip, -1 on the lower one, 0 elsewhere and near the corners, where both are."""
     lower, upper = (_surface_distance(face, lip) for lip in face.lips)
     sides = np.zeros(len(face.vertices), np.int8)
-    near = np.flatnonzero(np.minimum(lower, upper) < _LIP_REACH)
+    near = np.flatnonzero(np.minimum(lower, upper) < face.lip_reach)
     sides[near[lower[near] - upper[near] > _LIPS_APART]] = 1
     sides[near[upper[near] - lower[near] > _LIPS_APART]] = -1
     return sides
@@ -166,7 +168,7 @@ def lip_lines(face: SeenFace) -> tuple[SurfacePoints, SurfacePoints]:
     centre = face.corners.mean(axis=0)
     from_lower, from_upper = (_surface_distance(face, lip) for lip in face.lips)
     of_upper = from_upper < from_lower
-    near = np.minimum(from_lower, from_upper) < _LIP_REACH
+    near = np.minimum(from_lower, from_upper) < face.lip_reach
     seen, weights = _front_view(face.vertices, face.skin, centre, _MOUTH_EXTENT)
     corners = face.skin[np.maximum(seen, 0)]
     lip = (seen >= 0) & near[corners].all(axis=2)

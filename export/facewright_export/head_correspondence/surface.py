@@ -27,7 +27,7 @@ class SurfacePoints:
     weights: FloatArray
 
     def of(self, vertices: FloatArray) -> FloatArray:
-        """The points float64 [N, 3] on ``vertices`` [V, 3], or their displacements."""
+        """The points float64 [N, C] on ``vertices`` [V, C], or what else the vertices have."""
         points: FloatArray = np.einsum("nk,nkc->nc", self.weights, vertices[self.corners])
         return points
 
@@ -61,8 +61,8 @@ class Surface:
         triangles: int64 [F, 3].
         ends_at_border: whether a point whose closest one lies on an open border has none, as it lies beyond
             what is there: a mask's edge.
-        lips: int8 [V], 1 on the upper lip, -1 on the lower one, 0 elsewhere; a point of one lip has no closest
-            one on the other. None: nothing is known.
+        lips: int8 [V], 1 on the upper lip, -1 on the lower one, 0 elsewhere; a point of one lip has no
+            closest one on the other. None: nothing is known.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Surface:
         least_cosine: float,
         lips: npt.NDArray[np.int8] | None = None,
     ) -> tuple[SurfacePoints, FloatArray, FloatArray]:
-        """The closest points to ``points`` [N, 3] whose normals agree with ``normals`` [N, 3] to a cosine, and
-        which are not on the other lip than ``lips`` [N] says.
+        """The closest points to ``points`` [N, 3] whose normals agree with ``normals`` [N, 3] to a cosine,
+        and which are not on the other lip than ``lips`` [N] says.
 
         Returns them, their distances [N] (infinite where there is none near, and beyond the border) and
         normals [N, 3].
@@ -161,3 +161,10 @@ def unit_vertex_normals(vertices: FloatArray, triangles: IntArray) -> FloatArray
         np.add.at(normals, triangles[:, corner], triangle_normals(vertices, triangles))
     unit: FloatArray = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-15)
     return unit
+
+
+def sphere(points: FloatArray) -> tuple[FloatArray, float]:
+    """Centre [3] and radius of the sphere through ``points`` [N, 3] in the least-squares sense."""
+    system = np.concatenate([2 * points, np.ones((len(points), 1))], axis=1)
+    solution = np.linalg.lstsq(system, (points**2).sum(axis=1), rcond=None)[0]
+    return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))

@@ -15,8 +15,8 @@ from facewright_export.head_correspondence.surface import SurfacePoints
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: An edge is torn if the shapes, root of the sum of squares over all of them, move its ends apart by more than
-#: this many lengths: 5.7 for one in 200 of ICT-FaceKit's own edges.
+#: An edge is torn if the shapes, root of the sum of squares over all of them, move its ends apart by more
+#: than this many lengths: 5.7 for one in 200 of ICT-FaceKit's own edges.
 TORN: Final = 8.0
 
 

@@ -8,7 +8,8 @@ expression are told apart together: ARKit's expressions are solved for without w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from pathlib import Path
+from typing import Annotated, Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from facewright.core.settings import NUMERICAL
 from facewright.fit.camera import similarity
 from facewright.fit.corrective_field import bilaplacian_energy, membrane, part_vertices, rigid_followers
 from facewright.fit.field_fill import FieldFill
-from facewright.head.correspondence import HeadCorrespondence
+from facewright.head.correspondence import BUILD_COMMAND, SUFFIX, HeadCorrespondence
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.section import Section
 from facewright_client.contract import ErrorCode
@@ -45,6 +46,12 @@ class CarrySettings:
     rounds: Annotated[int, "rounds", NUMERICAL] = 4
     #: A source that is farther than this from every head, root mean square, is none.
     farthest: Annotated[float, "metres", ON_KNOWN_HEADS] = 0.015
+
+
+class CarriedReport(TypedDict):
+    source: str
+    known_share: float
+    beside_linear_mm: float
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,9 @@ class HeadCarrier:
         self._expression = _LinearForms(
             self._mean, head.expression_basis[:, self._known], self._settings.expression_sigma
         )
-        self._skin, self._linings = self._fills()
+        outer = np.unique(head.outer_triangles)
+        self._known_share = float(np.mean(correspondence.confidence[outer] == 1))
+        self._skin, self._linings = self._fills(outer)
         self._followers = rigid_followers(head)
 
     @property
@@ -121,11 +130,7 @@ class HeadCarrier:
             identity = self._identity.nearest(placed[self._known] - self._mean)
             moved = self._mean + self._identity.displacement(identity)
         placed = _moved_onto(rest, self._known, moved)
-        away = float(np.sqrt(np.mean(np.sum((placed[self._known] - moved) ** 2, axis=1))))
-        if away > settings.farthest:
-            raise _no_head(
-                f"the vertices of {self._correspondence.source} lie {away * 1e3:.0f} mm from any head"
-            )
+        away = self._require_near(placed, moved, "the vertices at rest", "any head")
         own_neutral = self._completed(head.neutral(identity), placed)
 
         expression = np.zeros(len(head.expression_basis))
@@ -136,6 +141,7 @@ class HeadCarrier:
             expression = self._expression.nearest_positive(placed[self._known] - at_rest)
             moved = at_rest + self._expression.displacement(expression)
         placed = _moved_onto(seen, self._known, moved)
+        self._require_near(placed, moved, "the posed vertices", "any face of those at rest")
         fitted = self._completed(own_neutral + np.tensordot(expression, head.expression_basis, 1), placed)
         to_source = np.linalg.inv(self._correspondence.source_to_head.astype(np.float64))
         to_camera = np.asarray(source_to_camera, np.float64)
@@ -150,16 +156,23 @@ class HeadCarrier:
             self._section(away),
         )
 
+    def _require_near(
+        self, placed: NDArray[np.float64], places: NDArray[np.float64], what: str, of_what: str
+    ) -> float:
+        """How far the known vertices [V, 3] lie from ``places`` [K, 3], root mean square, metres."""
+        away = float(np.sqrt(np.mean(np.sum((placed[self._known] - places) ** 2, axis=1))))
+        if away > self._settings.farthest:
+            raise _no_head(f"{what} of {self._correspondence.source} lie {away * 1e3:.0f} mm from {of_what}")
+        return away
+
     def _section(self, away: float) -> Section:
-        known = len(self._known) / len(np.unique(self._head.outer_triangles))
-        members = {
-            "carried": {
-                "source": self._correspondence.source,
-                "known_share": round(known, 3),
-                "beside_linear_mm": round(1e3 * away, 3),
-            }
+        """Whose head it was, how much of the skin it had, and how far it lies from the open head's forms."""
+        report: CarriedReport = {
+            "source": self._correspondence.source,
+            "known_share": round(self._known_share, 3),
+            "beside_linear_mm": round(1e3 * away, 3),
         }
-        return Section(members)
+        return Section({"carried": report})
 
     def _completed(self, base: Floats, placed: NDArray[np.float64]) -> NDArray[np.float64]:
         """``base`` [V, 3] with the source's vertices ``placed`` [V, 3] where they are known."""
@@ -169,13 +182,12 @@ class HeadCarrier:
             field[moved] = weights @ field[anchors]
         return base + field
 
-    def _fills(self) -> tuple[FieldFill, FieldFill]:
+    def _fills(self, outer: NDArray[np.int32]) -> tuple[FieldFill, FieldFill]:
         """What continues a field on the outer skin, smoothly, and from there into the linings, within bounds:
         a smooth field would bulge there and come through the skin.
         """
         mean, settings = self._head.vertices_mean.astype(np.float64), self._settings
         confidence = self._correspondence.confidence.astype(np.float64)
-        outer = np.unique(self._head.outer_triangles)
         unsure = outer[confidence[outer] < 1]
         energy = bilaplacian_energy(mean, self._head.outer_triangles, settings.skin_length)
         # in proportion to what the surface around it weighs
@@ -186,6 +198,50 @@ class HeadCarrier:
         inner = np.setdiff1d(part_vertices(self._head, ["skin"]), outer)
         within = sparse.csr_array(stiffness + sparse.diags_array(area / settings.lining_length**2))
         return skin, FieldFill(within, outer, inner)
+
+
+class HeadCarriers:
+    """A `HeadCarrier` for every source whose correspondence there is, and for the open head itself.
+
+    Args:
+        head_file: the open head's.
+        repository: where ``<model>_to_open.npz`` lie; None: nowhere.
+
+    Raises:
+        FacewrightError: ENGINE_MISMATCH when a correspondence is for another open head, or two are of heads
+            with as many vertices; INTERNAL when one cannot be read.
+    """
+
+    def __init__(self, head_file: Path, repository: Path | None) -> None:
+        head = HeadModel.load(head_file)
+        found = {head.vertex_count: HeadCorrespondence.identity(head)}
+        for path in sorted(repository.glob(f"*{SUFFIX}")) if repository is not None else ():
+            correspondence = HeadCorrespondence.load(path, head_file)
+            other = found.setdefault(correspondence.source_count, correspondence)
+            if other is not correspondence:
+                raise FacewrightError(
+                    ErrorCode.ENGINE_MISMATCH,
+                    f"the heads of {other.source} and {correspondence.source} both have "
+                    f"{other.source_count} vertices",
+                    f"move {path} away, or the other",
+                )
+        self._repository = repository
+        self._carriers = {count: HeadCarrier(head, one) for count, one in found.items()}
+
+    def of(self, count: int) -> HeadCarrier:
+        """That of the source with ``count`` vertices.
+
+        Raises:
+            FacewrightError: ENGINE_MISMATCH when there is none.
+        """
+        if count not in self._carriers:
+            raise FacewrightError(
+                ErrorCode.ENGINE_MISMATCH,
+                f"the network gives a head of {count} vertices, and no correspondence in "
+                f"{self._repository or 'a repository'} is of such a one",
+                f"write it into the repository of the networks: {BUILD_COMMAND} --output REPOSITORY",
+            )
+        return self._carriers[count]
 
 
 class _LinearForms:
@@ -216,7 +272,8 @@ class _LinearForms:
     def nearest_positive(self, field: NDArray[np.float64]) -> NDArray[np.float64]:
         """The same within 0 and 1."""
         wanted = solve_triangular(self._root, self._apart @ field.ravel(), trans="T")
-        return np.clip(nnls(self._root, wanted)[0], 0.0, 1.0)
+        weights: NDArray[np.float64] = np.clip(nnls(self._root, wanted)[0], 0.0, 1.0)
+        return weights
 
     def displacement(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
         """The field [K, 3]."""

@@ -209,11 +209,11 @@ def _check(arrays: Mapping[str, npt.NDArray[Any]], path: Path, count: int) -> No
         array = arrays.get(key)
         if array is None:
             raise _broken(path, f"has no {key}")
-        wanted = [
-            size if isinstance(size, int) else sizes.setdefault(size, n)
-            for size, n in zip(shape, array.shape)
-        ]
-        if array.dtype.str[1:] != dtype or array.ndim != len(shape) or list(array.shape) != wanted:
+        fits = array.ndim == len(shape) and all(
+            have == (size if isinstance(size, int) else sizes.setdefault(size, have))
+            for size, have in zip(shape, array.shape, strict=True)
+        )
+        if array.dtype.str[1:] != dtype or not fits:
             raise _broken(path, f"has {key} {array.dtype} {list(array.shape)}, not {dtype} {list(shape)}")
         if dtype == "f4" and not np.isfinite(array).all():
             raise _broken(path, f"has {key} that is not finite")

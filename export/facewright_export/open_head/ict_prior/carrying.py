@@ -18,7 +18,7 @@ from scipy import sparse
 from facewright.fit.camera import similarity
 from facewright.fit.corrective_field import membrane
 from facewright.fit.field_fill import FieldFill
-from facewright_export.head_correspondence.surface import SurfacePoints
+from facewright_export.head_correspondence.surface import SurfacePoints, sphere
 from facewright_export.open_head.eyeballs import RADIUS_SCALE
 from facewright_export.open_head.ict_prior.face_kit import LOWER_TEETH, SCLERAS, UPPER_TEETH
 from facewright_export.open_head.makehuman_head import MakeHumanHead
@@ -150,13 +150,6 @@ def membrane_fill(vertices: FloatArray, skin: IntArray, known: IntArray) -> Fiel
     stiffness, area = membrane(vertices, skin)
     energy = sparse.csr_array(stiffness + sparse.diags_array(area / FADE_LENGTH**2))
     return FieldFill(energy, known, np.setdiff1d(np.unique(skin), known))
-
-
-def sphere(points: FloatArray) -> tuple[FloatArray, float]:
-    """Centre [3] and radius of the sphere through ``points`` [N, 3] in the least-squares sense."""
-    system = np.concatenate([2 * points, np.ones((len(points), 1))], axis=1)
-    solution = np.linalg.lstsq(system, (points**2).sum(axis=1), rcond=None)[0]
-    return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
 
 
 def place_eyeballs(head: MakeHumanHead, vertices: FloatArray, kit_mean: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from facewright.fit.camera import similarity
 from facewright.head.head_model import HeadModel
-from facewright_export.open_head.ict_prior.surface import Surface, unit_vertex_normals
+from facewright_export.head_correspondence.surface import Surface, unit_vertex_normals
 
 FloatArray = npt.NDArray[np.float64]
 

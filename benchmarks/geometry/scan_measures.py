@@ -14,7 +14,7 @@ from facewright.fit.camera import similarity
 from facewright.head.head_model import HeadModel
 from facewright.render.preview_sheet import SheetStyle, compose_sheet
 from facewright.render.render_head import View
-from facewright_export.open_head.ict_prior.surface import Surface, triangle_normals
+from facewright_export.head_correspondence.surface import Surface, triangle_normals
 
 FloatArray = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]

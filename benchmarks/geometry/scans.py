@@ -19,7 +19,7 @@ from benchmarks.likeness.make_avatar import FittedFace
 from facewright.core.colour import srgb_from_linear
 from facewright.render.light import STUDIO, Lamp, Light
 from facewright.render.render_head import View
-from facewright_export.open_head.ict_prior.surface import unit_vertex_normals
+from facewright_export.head_correspondence.surface import unit_vertex_normals
 from facewright_kernels import interpolate, rasterize, sh_shading, texture_sample
 
 FloatArray = npt.NDArray[np.float64]

@@ -19,6 +19,8 @@ from facewright_client.contract import ErrorCode
 
 #: What `facewright export` knows; the network tables say which networks each has.
 _PIPELINES: Final = ("twin", "normalized", "rerenderable", "generative", "animatable")
+#: What is exported beside the pipelines' networks.
+_CORRESPONDENCE: Final = "correspondence"
 _PRECISIONS: Final = ("fp32", "fp16", "bf16")
 
 
@@ -38,9 +40,17 @@ that computes something else is not written. Exporting again adds a version; Tri
   facewright export twin --weights LightCNN_29Layers_V2_checkpoint.pth.tar shape_decoder.pt
   facewright export normalized --weights models/* --precision fp16 --profile tensorrt
   facewright export normalized --network perceptual_distance --weights perceptual_distance=vgg16.pth,vgg.pth
-  facewright export animatable --weights deca_model.tar generic_model.pkl --check""",
+  facewright export animatable --weights deca_model.tar generic_model.pkl --check
+
+A head of FLAME, BFM or another mesh becomes an avatar by its correspondence with the open head, of which a
+picture is written, too:
+
+  facewright export correspondence --weights generic_model.pkl flame_static_embedding.pkl
+  facewright export correspondence --weights BFM_model_front.mat
+  facewright export correspondence --weights mesh.obj landmarks.json --metres-per-unit 0.01""",
     )
-    export.add_argument("pipeline", choices=_PIPELINES, metavar="PIPELINE", help=", ".join(_PIPELINES))
+    what = (*_PIPELINES, _CORRESPONDENCE)
+    export.add_argument("pipeline", choices=what, metavar="PIPELINE", help=", ".join(what))
     export.add_argument(
         "--weights",
         nargs="+",
@@ -76,10 +86,15 @@ that computes something else is not written. Exporting again adds a version; Tri
         metavar="REPOSITORY",
         help="the model repository (default: model_repository in Facewright's cache folder)",
     )
+    export.add_argument(
+        "--metres-per-unit", type=float, metavar="M", help="of a mesh's correspondence (default: by its size)"
+    )
     export.set_defaults(run=_export)
 
 
 def _export(parsed: argparse.Namespace) -> int:
+    if parsed.pipeline == _CORRESPONDENCE:
+        return _correspondence(parsed)
     with _export_environment():
         from facewright_export.export_command import ExportRequest, default_repository, export_pipeline
         from facewright_export.onnx.precision import Precision
@@ -91,6 +106,26 @@ def _export(parsed: argparse.Namespace) -> int:
             profile=parsed.profile,
             output=parsed.output or default_repository(),
             only=tuple(parsed.network),
+            check=parsed.check,
+        )
+    )
+
+
+def _correspondence(parsed: argparse.Namespace) -> int:
+    if parsed.network or parsed.precision != "fp32":
+        print("error: a correspondence is no network; leave out --network and --precision", file=sys.stderr)
+        return 2
+    with _export_environment():
+        from facewright_export.export_command import default_repository
+        from facewright_export.head_correspondence.correspondence_command import (
+            CorrespondenceRequest,
+            export_correspondence,
+        )
+    return export_correspondence(
+        CorrespondenceRequest(
+            files=tuple(Path(file).expanduser() for file in parsed.weights),
+            output=parsed.output or default_repository(),
+            metres_per_unit=parsed.metres_per_unit,
             check=parsed.check,
         )
     )

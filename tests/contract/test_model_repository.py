@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as triton
 
 from facewright.engines.profile import PROFILES, Profile
+from facewright.pipelines.open_head import TO_OPEN_HEAD
 from facewright.pipelines.registry import networks, pipelines, stages
 from facewright.pipelines.stages import EARLIER_SECTIONS, REQUEST, SECTIONS, Pipeline
 from facewright.pipelines.twin import BAKE_TEXTURE, FIND_FACE
@@ -18,7 +19,11 @@ from facewright.server.model_configs import Sizing, ensemble_config, open_networ
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 SERVED = pipelines()
-STAGES = {name: stage for name, stage in stages(SERVED).items() if name not in networks(SERVED)}
+#: Ready for its first pipeline.
+WAITING = (TO_OPEN_HEAD,)
+STAGES = {row.name: row for row in WAITING} | {
+    name: stage for name, stage in stages(SERVED).items() if name not in networks(SERVED)
+}
 ENSEMBLES = [row for row in SERVED.values() if row.is_ensemble]
 
 

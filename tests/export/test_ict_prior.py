@@ -11,12 +11,12 @@ from scipy import sparse
 
 from facewright.fit.camera import similarity
 from facewright.head.head_model import HeadModel
+from facewright_export.head_correspondence.registration import Matches, Template, register, turned_over
+from facewright_export.head_correspondence.seen_curves import SeenFace, lid_lines
+from facewright_export.head_correspondence.surface import Surface, triangle_normals
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
-from facewright_export.open_head.ict_prior.correspondences import SeenFace, lid_lines
 from facewright_export.open_head.ict_prior.face_kit import read_face_kit
 from facewright_export.open_head.ict_prior.prior import PRIOR_FILE, ShapePrior
-from facewright_export.open_head.ict_prior.registration import Matches, Template, register, turned_over
-from facewright_export.open_head.ict_prior.surface import Surface, triangle_normals
 from facewright_kernels.rasterize import rasterize
 
 FloatArray = npt.NDArray[np.float64]
@@ -124,7 +124,11 @@ def test_a_blink_hides_the_eyeball(open_head: HeadModel, side: int) -> None:
 
     def columns_seen(weight: float) -> int:
         vertices = (open_head.vertices_mean + np.float32(weight) * blink).astype(np.float64)
-        return len(lid_lines(SeenFace(vertices, skin, skin, (eye, eye), (0, 0)), eye)[0].corners)
+        return len(
+            lid_lines(SeenFace(vertices, skin, (eye, eye), np.zeros((2, 3)), (skin[0], skin[0])), eye)[
+                0
+            ].corners
+        )
 
     assert columns_seen(1.0) <= 2
     assert columns_seen(0.5) > 300

@@ -25,6 +25,8 @@ ByteArray = npt.NDArray[np.uint8]
 StrArray = npt.NDArray[np.str_]
 
 FORMAT_VERSION: Final = 2
+#: No lining of an eye socket is farther than this from the iris, metres.
+EYE_SOCKET: Final = 0.035
 
 #: Key → dtype kind and shape; letters are sizes that must agree across keys, numbers are exact.
 _LAYOUT: Final[dict[str, tuple[str, tuple[str | int, ...]]]] = {
@@ -212,6 +214,18 @@ class HeadModel:
         """The three vertices [478, 3] between which each landmark lies."""
         vertices: IntArray = self.triangles[self.landmark_triangles]
         return vertices
+
+    @cached_property
+    def outer_triangles(self) -> IntArray:
+        """The triangles [N, 3] of the skin without what lines the mouth and the eye sockets."""
+        skin = self.triangles[self.part_triangles("skin")]
+        # near an eye, a vertex of no region of the outside lines its socket
+        outside = ~np.isin(self.region_names, ("mouth_inside", "eyeballs"))
+        nowhere = self.region_weights[outside].max(axis=0) == 0
+        from_eyes = np.linalg.norm(self.vertices_mean[:, None] - self.iris_centre, axis=2).min(axis=1)
+        lining = (self.region("mouth_inside") > 0) | (nowhere & (from_eyes < EYE_SOCKET))
+        outer: IntArray = skin[~lining[skin].any(axis=1)]
+        return outer
 
     def region(self, name: str) -> Floats:
         """Soft mask [V] (0–1) of a region; raises ValueError for a name that the head does not have."""

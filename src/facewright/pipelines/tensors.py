@@ -31,6 +31,11 @@ SHAPE_DISTANCE: Final = Tensor("SHAPE_DISTANCE", "TYPE_FP32", (1,))  # 1: as one
 FITTED_VERTICES: Final = Tensor("FITTED_VERTICES", "TYPE_FP32", (-1, 3))  # head space, with expression
 FIT_INFO: Final = Tensor("FIT_INFO", "TYPE_UINT8", (-1,))  # JSON: fit.fit_info.FitInfo
 
+#: Another model's head, its unit and frame: as the photo shows it, at rest, and how the first is seen.
+SOURCE_VERTICES: Final = Tensor("SOURCE_VERTICES", "TYPE_FP32", (-1, 3))
+SOURCE_NEUTRAL_VERTICES: Final = Tensor("SOURCE_NEUTRAL_VERTICES", "TYPE_FP32", (-1, 3))
+SOURCE_TO_CAMERA: Final = Tensor("SOURCE_TO_CAMERA", "TYPE_FP32", (3, 4))  # to camera space, metres
+
 #: How well the photo shows each texel, and its mirror point where that stands in: probability x cosine x 255.
 TEXEL_CONFIDENCE: Final = Tensor("TEXEL_CONFIDENCE", "TYPE_UINT8", (2, 256, 256))
 #: Of the rerenderable pipeline's maps in the head's UV. Colours are sRGB-encoded, 0-1; the light is linear.

@@ -9,32 +9,34 @@ import numpy as np
 import numpy.typing as npt
 
 from facewright.fit.camera import similarity
+from facewright_export.head_correspondence.registration import Matches, Template, register
+from facewright_export.head_correspondence.seen_curves import (
+    SeenFace,
+    mouth_rim,
+    rim_lips,
+    seen_lids,
+    seen_lips,
+)
+from facewright_export.head_correspondence.surface import (
+    Surface,
+    SurfacePoints,
+    unit_vertex_normals,
+    vertex_points,
+)
+from facewright_export.head_correspondence.tearing import torn_vertices
 from facewright_export.open_head.expressions import EXPRESSION_NAMES
 from facewright_export.open_head.ict_prior.carrying import (
     SHIFTS,
     Carrier,
-    Fill,
     RigidMotion,
+    membrane_fill,
     place_eyeballs,
     place_teeth,
 )
 from facewright_export.open_head.ict_prior.closing import closed_lids, closed_lips
-from facewright_export.open_head.ict_prior.correspondences import (
-    LANDMARKS,
-    MOUTH_CORNERS,
-    RIGID_LANDMARKS,
-    SeenFace,
-    seen_curves,
-    vertex_points,
-)
+from facewright_export.open_head.ict_prior.correspondences import LANDMARKS, MOUTH_CORNERS, RIGID_LANDMARKS
 from facewright_export.open_head.ict_prior.face_kit import EYEBALLS, SKIN, SKIN_AND_CAVITIES, FaceKit
 from facewright_export.open_head.ict_prior.prior import ShapePrior
-from facewright_export.open_head.ict_prior.registration import Matches, Template, register
-from facewright_export.open_head.ict_prior.surface import (
-    Surface,
-    SurfacePoints,
-    unit_vertex_normals,
-)
 from facewright_export.open_head.makehuman_head import MakeHumanHead
 from facewright_export.open_head.mouth_parts import tongue_shift
 from facewright_export.open_head.regions import REGION_NAMES
@@ -51,9 +53,6 @@ STILL: Final = (0.0001, 0.0002)
 #: A vertex is carried where the kit's surface is this near, in metres, and its normal within this cosine.
 CARRIED_WITHIN: Final = 0.0004
 CARRIED_COSINE: Final = 0.3
-#: An edge is torn if the kit's shapes, root of the sum of squares over all of them, move its ends apart by
-#: more than this many lengths: 5.7 for one in 200 of the kit's own edges.
-TORN: Final = 8.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def register_head(head: MakeHumanHead, kit: FaceKit) -> Registration:
     topology = head.topology
     posed = _posed(head, kit)
     own_face = open_face(head, posed)
-    outer_triangles = own_face.outer
+    outer_triangles = outer_skin(head)
     outer = np.unique(outer_triangles)
     columns = np.full(len(head.vertices), -1)
     columns[outer] = np.arange(len(outer))
@@ -83,15 +82,21 @@ def register_head(head: MakeHumanHead, kit: FaceKit) -> Registration:
     own_landmarks = np.array([to_vertex[base] for _, base in LANDMARKS])
     kit_landmarks = np.array([vertex for vertex, _ in LANDMARKS])
     kit_eyes = [kit.triangles_of(eyeball) for eyeball in EYEBALLS]
+    kit_skin, kit_ends = kit.triangles_of(SKIN), [vertex for vertex, _ in MOUTH_CORNERS]
+    kit_corners = kit.mean[kit_ends]
     kit_face = SeenFace(
         kit.mean,
         kit.triangles_of(SKIN_AND_CAVITIES),
-        kit.triangles_of(SKIN),
         (kit_eyes[0], kit_eyes[1]),
-        (MOUTH_CORNERS[0][0], MOUTH_CORNERS[1][0]),
+        kit_corners,
+        rim_lips(kit.mean, kit_skin, kit_corners),
     )
     maps, places = [], []
-    for own, other in zip(seen_curves(own_face), seen_curves(kit_face), strict=True):
+    for own, other in zip(
+        _curves(own_face, outer_triangles, [to_vertex[base] for _, base in MOUTH_CORNERS]),
+        _curves(kit_face, kit_skin, kit_ends),
+        strict=True,
+    ):
         # a line may be seen on the lining just behind the outer skin
         on_outer = np.flatnonzero((columns[own.corners] >= 0).all(axis=1))
         maps.append(own.taken(on_outer))
@@ -139,14 +144,27 @@ def _vertices_of_base(head: MakeHumanHead) -> dict[int, int]:
     return {int(blend.indices[blend.indptr[row]]): int(row) for row in single}
 
 
+def outer_skin(head: MakeHumanHead) -> IntArray:
+    """The open head's triangles [N, 3] of the skin without the cavities."""
+    skin = head.topology.triangles[head.topology.triangle_part == 0]
+    return skin[~(head.in_mouth | head.in_socket)[skin].any(axis=1)]
+
+
 def open_face(head: MakeHumanHead, vertices: FloatArray) -> SeenFace:
     """The open head with ``vertices`` [V, 3], as its lids and lips are looked for."""
     triangles, part = head.topology.triangles, head.topology.triangle_part
-    skin = triangles[part == 0]
-    outer = skin[~(head.in_mouth | head.in_socket)[skin].any(axis=1)]
     to_vertex = _vertices_of_base(head)
-    right, left = (to_vertex[base] for _, base in MOUTH_CORNERS)
-    return SeenFace(vertices, skin, outer, (triangles[part == 1], triangles[part == 2]), (right, left))
+    corners = vertices[[to_vertex[base] for _, base in MOUTH_CORNERS]]
+    eyes = triangles[part == 1], triangles[part == 2]
+    lips = rim_lips(vertices, outer_skin(head), corners)
+    return SeenFace(vertices, triangles[part == 0], eyes, corners, lips)
+
+
+def _curves(face: SeenFace, outer: IntArray, ends: list[int]) -> list[SurfacePoints]:
+    """Lids, the mouth's corners ``ends`` and the last of the outer skin behind them, lips."""
+    rim = mouth_rim(face.vertices, outer, face.corners)
+    behind = [rim[face.vertices[rim, 0].argmin()], rim[0]]
+    return [*seen_lids(face), vertex_points(np.array([*ends, *behind])), *seen_lips(face)]
 
 
 def carrier(head: MakeHumanHead, kit: FaceKit, registration: Registration) -> Carrier:
@@ -166,7 +184,7 @@ def carrier(head: MakeHumanHead, kit: FaceKit, registration: Registration) -> Ca
     skin_vertices = np.unique(skin)
     moved = mean - posed
     mean = mean.copy()
-    mean[skin_vertices] = (posed + Fill(posed, skin, registration.outer)(moved))[skin_vertices]
+    mean[skin_vertices] = (posed + membrane_fill(posed, skin, registration.outer)(moved))[skin_vertices]
     mean = place_teeth(head, place_eyeballs(head, mean, kit.mean), kit.mean)
     mean += closed_lips(open_face(head, mean))
     mean = (mean + mean[head.topology.mirror] * [-1, 1, 1]) / 2
@@ -228,19 +246,12 @@ def _consistent(head: MakeHumanHead, kit: FaceKit, registration: Registration) -
     Where two lips touch, the closest point may lie on the wrong one.
     """
     shapes = np.concatenate([kit.identity, np.stack(list(kit.expressions.values()))])
-    points = registration.points
-    moved = np.einsum("nk,snkc->nsc", points.weights, shapes[:, points.corners])
     row = np.full(len(head.vertices), -1)
     row[registration.outer] = np.arange(len(registration.outer))
     skin = row[head.topology.triangles]
-    edges = np.concatenate([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]])
-    edges = edges[(edges >= 0).all(axis=1)]
+    skin = skin[(skin >= 0).all(axis=1)]
     placed = registration.vertices[registration.outer]
-    length = np.linalg.norm(placed[edges[:, 0]] - placed[edges[:, 1]], axis=1)
-    apart = np.sqrt(((moved[edges[:, 0]] - moved[edges[:, 1]]) ** 2).sum(axis=(1, 2)))
-    consistent = np.ones(len(placed), bool)
-    consistent[edges[apart > TORN * length]] = False
-    return consistent
+    return ~torn_vertices(placed, skin, registration.points, shapes)
 
 
 def build_prior(head: MakeHumanHead, kit: FaceKit, sources: dict[str, str]) -> ShapePrior:

@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.sparse.linalg import splu
 
 from facewright.fit.camera import similarity
 from facewright.fit.corrective_field import membrane
+from facewright.fit.field_fill import FieldFill
+from facewright_export.head_correspondence.surface import SurfacePoints, sphere
 from facewright_export.open_head.eyeballs import RADIUS_SCALE
 from facewright_export.open_head.ict_prior.face_kit import LOWER_TEETH, SCLERAS, UPPER_TEETH
-from facewright_export.open_head.ict_prior.surface import SurfacePoints
 from facewright_export.open_head.makehuman_head import MakeHumanHead
 from facewright_export.open_head.neck_cut import PART_GROUPS
 from facewright_export.open_head.rigging import JOINT_NAMES
@@ -93,7 +93,7 @@ class Carrier:
         self._eyeballs = topology.eyeballs
         jaw = head.skin_weights[:, JOINT_NAMES.index("jaw"), None]
         self._jaw = np.clip(jaw / FLOOR_WEIGHT, 0, 1)
-        self._fill = Fill(mean, topology.triangles[topology.triangle_part == 0], vertices)
+        self._fill = membrane_fill(mean, topology.triangles[topology.triangle_part == 0], vertices)
 
     def identity(self, mode: FloatArray) -> FloatArray:
         """Displacement float64 [V, 3] of an identity mode [26719, 3]: jaws and eyeballs may grow."""
@@ -136,9 +136,9 @@ class Carrier:
         return field
 
 
-class Fill:
-    """Continues a field from known vertices of a skin into the others as a membrane that fades to zero far
-    from them.
+def membrane_fill(vertices: FloatArray, skin: IntArray, known: IntArray) -> FieldFill:
+    """What continues a field from known vertices of a skin into the others as a membrane that fades to zero
+    far from them.
 
     A membrane nowhere exceeds its border: a smoother field bulges, and linings would come through the skin.
 
@@ -147,27 +147,9 @@ class Fill:
         skin: int64 [F, 3], its triangles.
         known: int64 [N], the vertices that keep what they have.
     """
-
-    def __init__(self, vertices: FloatArray, skin: IntArray, known: IntArray) -> None:
-        stiffness, area = membrane(vertices, skin)
-        energy = sparse.csr_array(stiffness + sparse.diags_array(area / FADE_LENGTH**2))
-        self._known = known
-        self._unknown = np.setdiff1d(np.unique(skin), known)
-        self._from_known = energy[self._unknown][:, known]
-        self._solve = splu(sparse.csc_matrix(energy[self._unknown][:, self._unknown])).solve
-
-    def __call__(self, field: FloatArray) -> FloatArray:
-        """``field`` float64 [V, 3] with the unknown vertices set."""
-        filled = field.copy()
-        filled[self._unknown] = self._solve(-(self._from_known @ field[self._known]))
-        return filled
-
-
-def sphere(points: FloatArray) -> tuple[FloatArray, float]:
-    """Centre [3] and radius of the sphere through ``points`` [N, 3] in the least-squares sense."""
-    system = np.concatenate([2 * points, np.ones((len(points), 1))], axis=1)
-    solution = np.linalg.lstsq(system, (points**2).sum(axis=1), rcond=None)[0]
-    return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
+    stiffness, area = membrane(vertices, skin)
+    energy = sparse.csr_array(stiffness + sparse.diags_array(area / FADE_LENGTH**2))
+    return FieldFill(energy, known, np.setdiff1d(np.unique(skin), known))
 
 
 def place_eyeballs(head: MakeHumanHead, vertices: FloatArray, kit_mean: FloatArray) -> FloatArray:

@@ -12,8 +12,8 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from facewright.fit.corrective_field import membrane
-from facewright_export.open_head.ict_prior.correspondences import SeenFace, lid_lines, lip_lines
-from facewright_export.open_head.ict_prior.surface import SurfacePoints
+from facewright_export.head_correspondence.seen_curves import SeenFace, lid_lines, lip_lines
+from facewright_export.head_correspondence.surface import SurfacePoints
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -15,23 +15,24 @@ landmark term that fades           the same; lines of lids and lips    lids and 
                                    stay to the end                     end
 a point without a partner drops    so do points whose normals agree    the other head may have another nostril
                                    with nothing near
-–                                  both halves are averaged in each    template and target are symmetric
-                                   round
+–                                  both halves are averaged in each    the open head and ICT-FaceKit's mean
+                                   round where the template says so    are symmetric
 =================================  ==================================  =======================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from facewright.fit.corrective_field import bilaplacian_energy
-from facewright_export.open_head.ict_prior.surface import (
+from facewright_export.head_correspondence.surface import (
     Surface,
     triangle_normals,
     unit_vertex_normals,
@@ -67,6 +68,8 @@ LENGTH: Final = 0.03
 SURFACE_SIGMA: Final = 0.0022
 LINE_SIGMA: Final = 0.0009
 LANDMARK_SIGMA: Final = 0.002
+#: Weight along a curve beside that across it, where the curve's direction is given.
+ALONG_SHARE: Final = 0.03
 #: Share of the distance to the point itself beside that to its plane.
 POINT_SHARE: Final = 0.05
 #: A closest point counts half at this distance and nothing beyond the second, metres.
@@ -78,31 +81,55 @@ LEAST_COSINE: Final = 0.5
 @dataclass(frozen=True)
 class Template:
     """What is registered: ``vertices`` float64 [N, 3], posed; ``triangles`` int64 [F, 3]; ``mirror`` int64
-    [N]; ``trust`` float64 [N], how much each vertex follows the other surface.
+    [N], None where the other head need not be symmetric; ``trust`` float64 [N], how much each vertex follows
+    the other surface; ``lips`` int8 [N], as `Surface` takes it, or None.
     """
 
     vertices: FloatArray
     triangles: IntArray
-    mirror: IntArray
+    mirror: IntArray | None
     trust: FloatArray
+    lips: npt.NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Points of the template (``maps`` [M, N]) and where they belong (``places`` float64 [M, 3])."""
+    """Points of the template (``maps`` [M, N]) and where they belong (``places`` float64 [M, 3]).
+
+    Of points of curves, ``along`` float64 [M, 3] has the curve's directions: where along it a point belongs
+    is known less well than that it lies on it.
+    """
 
     maps: sparse.csr_array
     places: FloatArray
+    along: FloatArray | None = None
+
+    def blocks(self) -> FloatArray:
+        """How much each of the points counts in each direction, float64 [M, 3, 3]."""
+        whole = np.tile(np.eye(3), (len(self.places), 1, 1))
+        if self.along is None:
+            return whole
+        return whole - (1 - ALONG_SHARE) * self.along[:, :, None] * self.along[:, None]
 
 
-def register(template: Template, target: Surface, lines: Matches, landmarks: Matches) -> FloatArray:
-    """The template's vertices float64 [N, 3] on the target; symmetric, and no triangle is turned over."""
+def register(
+    template: Template,
+    target: Surface,
+    lines: Matches,
+    landmarks: Matches,
+    stages: Sequence[Stage] = STAGES,
+) -> FloatArray:
+    """The template's vertices float64 [N, 3] on the target; no triangle is turned over.
+
+    Raises ValueError where some stay so: the template then does not fit.
+    """
     energy = bilaplacian_energy(template.vertices, template.triangles, LENGTH)
     placed = template.vertices.copy()
-    for stage in STAGES:
+    for stage in stages:
         for _ in range(stage.rounds):
             placed = _deformed(template, placed, target, (lines, landmarks), stage, energy)
-            placed = (placed + placed[template.mirror] * [-1, 1, 1]) / 2
+            if template.mirror is not None:
+                placed = (placed + placed[template.mirror] * [-1, 1, 1]) / 2
     return _unfolded(template, placed, energy)
 
 
@@ -125,13 +152,14 @@ def _deformed(
     """The best displacement for the closest points of ``placed``."""
     start = template.vertices
     normals = unit_vertex_normals(placed, template.triangles)
-    found, distance, facing = target.closest(placed, normals, LEAST_COSINE)
+    found, distance, facing = target.closest(placed, normals, LEAST_COSINE, template.lips)
     near = distance < FARTHEST
     trust = np.where(near, template.trust / (1 + (np.where(near, distance, 0) / ROBUST) ** 2), 0.0)
     trust = trust * stage.surface / SURFACE_SIGMA**2
     lines, landmarks = matches
-    shared = energy / stage.sigma**2 + lines.maps.T @ lines.maps / LINE_SIGMA**2
-    pull = lines.maps.T @ (lines.places - lines.maps @ start) / LINE_SIGMA**2
+    shared = energy / stage.sigma**2
+    across = lines.blocks() / LINE_SIGMA**2
+    pull = lines.maps.T @ np.einsum("mij,mj->mi", across, lines.places - lines.maps @ start)
     if stage.landmarks > 0:
         weight = stage.landmarks / LANDMARK_SIGMA**2
         shared = shared + weight * (landmarks.maps.T @ landmarks.maps)
@@ -141,12 +169,23 @@ def _deformed(
     gap = found.of(target.vertices) - start
     pull = pull + np.einsum("nij,nj->ni", blocks, gap)
     rows = [
-        [sparse.diags_array(blocks[:, i, j]) + (shared if i == j else 0 * shared) for j in range(3)]
+        [
+            sparse.diags_array(blocks[:, i, j])
+            + lines.maps.T @ sparse.diags_array(across[:, i, j]) @ lines.maps
+            + (shared if i == j else 0 * shared)
+            for j in range(3)
+        ]
         for i in range(3)
     ]
-    moved = splu(sparse.csc_matrix(sparse.block_array(rows))).solve(pull.T.ravel())
+    moved = _factorised(sparse.block_array(rows)).solve(pull.T.ravel())
     deformed: FloatArray = start + moved.reshape(3, -1).T
     return deformed
+
+
+def _factorised(matrix: sparse.csr_array) -> SuperLU:
+    """Of a symmetric positive definite matrix: a third of the time of one that knows nothing of it."""
+    options = {"SymmetricMode": True}
+    return splu(sparse.csc_matrix(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
 
 
 def _unfolded(template: Template, placed: FloatArray, energy: sparse.csr_array) -> FloatArray:
@@ -163,10 +202,11 @@ def _unfolded(template: Template, placed: FloatArray, energy: sparse.csr_array) 
             return placed
         loose[template.triangles[turned]] = True
         loose |= (adjacency @ loose) > 0
-        loose |= loose[template.mirror]
+        if template.mirror is not None:
+            loose |= loose[template.mirror]
         free, held = np.flatnonzero(loose), np.flatnonzero(~loose)
         displacement = placed - template.vertices
-        inner = splu(sparse.csc_matrix(energy[free][:, free]))
+        inner = _factorised(energy[free][:, free])
         displacement[free] = inner.solve(-(energy[free][:, held] @ displacement[held]))
         placed = template.vertices + displacement
     raise ValueError(f"{int(turned.sum())} triangles stay turned over: the template does not fit the target")

@@ -15,6 +15,8 @@ IntArray = npt.NDArray[np.int64]
 
 #: Triangles with the nearest centres among which the closest point is looked for.
 _NEAREST: Final = 24
+#: A point lies on the border where the vertices inside have no larger share of it.
+_ON_BORDER: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,15 @@ class SurfacePoints:
     weights: FloatArray
 
     def of(self, vertices: FloatArray) -> FloatArray:
-        """The points float64 [N, 3] on ``vertices`` [V, 3], or their displacements."""
+        """The points float64 [N, C] on ``vertices`` [V, C], or what else the vertices have."""
         points: FloatArray = np.einsum("nk,nkc->nc", self.weights, vertices[self.corners])
         return points
+
+    @property
+    def nearest(self) -> IntArray:
+        """The vertex int64 [N] with the largest share of each point."""
+        vertices: IntArray = self.corners[np.arange(len(self.corners)), self.weights.argmax(axis=1)]
+        return vertices
 
     def taken(self, rows: npt.NDArray[np.generic]) -> SurfacePoints:
         """Some of the points."""
@@ -40,33 +48,68 @@ class SurfacePoints:
         return sparse.csr_array((self.weights.ravel(), (rows, place)), shape=(len(self.corners), count))
 
 
-class Surface:
-    """A triangle mesh to which closest points are looked for."""
+def vertex_points(vertices: IntArray) -> SurfacePoints:
+    """Vertices int64 [N] as points."""
+    return SurfacePoints(np.tile(vertices[:, None], 3), np.tile([1.0, 0.0, 0.0], (len(vertices), 1)))
 
-    def __init__(self, vertices: FloatArray, triangles: IntArray) -> None:
+
+class Surface:
+    """A triangle mesh to which closest points are looked for.
+
+    Args:
+        vertices: float64 [V, 3].
+        triangles: int64 [F, 3].
+        ends_at_border: whether a point whose closest one lies on an open border has none, as it lies beyond
+            what is there: a mask's edge.
+        lips: int8 [V], 1 on the upper lip, -1 on the lower one, 0 elsewhere; a point of one lip has no
+            closest one on the other. None: nothing is known.
+    """
+
+    def __init__(
+        self,
+        vertices: FloatArray,
+        triangles: IntArray,
+        ends_at_border: bool = False,
+        lips: npt.NDArray[np.int8] | None = None,
+    ) -> None:
         self.vertices = vertices
         self._triangles = triangles
         self._corners = vertices[triangles]
         normals = triangle_normals(vertices, triangles)
         self._normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-15)
         self._tree = cKDTree(self._corners.mean(axis=1))
+        lip_of_corners = np.zeros((len(triangles), 3), np.int8) if lips is None else lips[triangles]
+        self._lip = np.where(np.ptp(lip_of_corners, axis=1) < 2, lip_of_corners.sum(axis=1), 0).clip(-1, 1)
+        self._border = np.zeros(len(vertices), bool)
+        if ends_at_border:
+            self._border[border_edges(triangles)] = True
 
     def closest(
-        self, points: FloatArray, normals: FloatArray, least_cosine: float
+        self,
+        points: FloatArray,
+        normals: FloatArray,
+        least_cosine: float,
+        lips: npt.NDArray[np.int8] | None = None,
     ) -> tuple[SurfacePoints, FloatArray, FloatArray]:
-        """The closest points to ``points`` [N, 3] whose normals agree with ``normals`` [N, 3] to a cosine.
+        """The closest points to ``points`` [N, 3] whose normals agree with ``normals`` [N, 3] to a cosine,
+        and which are not on the other lip than ``lips`` [N] says.
 
-        Returns them, their distances [N] (infinite where no normal near agrees) and normals [N, 3].
+        Returns them, their distances [N] (infinite where there is none near, and beyond the border) and
+        normals [N, 3].
         """
         near = self._tree.query(points, k=_NEAREST)[1]
         weights, distance = _closest_in_triangles(points, self._corners[near])
         agree = np.einsum("nkc,nc->nk", self._normals[near], normals) > least_cosine
+        if lips is not None:
+            agree &= self._lip[near] * lips[:, None] >= 0
         distance = np.where(agree, distance, np.inf)
         best = distance.argmin(axis=1)
         rows = np.arange(len(points))
         chosen = near[rows, best]
         found = SurfacePoints(self._triangles[chosen], weights[rows, best])
-        return found, distance[rows, best], self._normals[chosen]
+        inside = (found.weights * ~self._border[found.corners]).sum(axis=1)
+        least = np.where(inside > _ON_BORDER, distance[rows, best], np.inf)
+        return found, least, self._normals[chosen]
 
 
 def _closest_in_triangles(points: FloatArray, corners: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -96,6 +139,14 @@ def _closest_in_triangles(points: FloatArray, corners: FloatArray) -> tuple[Floa
     )[..., 0]
 
 
+def border_edges(triangles: IntArray) -> IntArray:
+    """The edges int64 [E, 2] that one triangle alone has."""
+    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    unique, count = np.unique(np.sort(edges, axis=1), axis=0, return_counts=True)
+    alone: IntArray = unique[count == 1]
+    return alone
+
+
 def triangle_normals(vertices: FloatArray, triangles: IntArray) -> FloatArray:
     """Normals float64 [F, 3], of twice the triangles' areas."""
     a, b, c = vertices[triangles].transpose(1, 0, 2)
@@ -110,3 +161,10 @@ def unit_vertex_normals(vertices: FloatArray, triangles: IntArray) -> FloatArray
         np.add.at(normals, triangles[:, corner], triangle_normals(vertices, triangles))
     unit: FloatArray = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-15)
     return unit
+
+
+def sphere(points: FloatArray) -> tuple[FloatArray, float]:
+    """Centre [3] and radius of the sphere through ``points`` [N, 3] in the least-squares sense."""
+    system = np.concatenate([2 * points, np.ones((len(points), 1))], axis=1)
+    solution = np.linalg.lstsq(system, (points**2).sum(axis=1), rcond=None)[0]
+    return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from facewright_client._async_client import AsyncClient
-    from facewright_client._avatar import Avatar
+    from facewright_client._avatar import Avatar, RelitAvatar
     from facewright_client._client import Client
     from facewright_client._connection import Connection, RetryPolicy, Tls
     from facewright_client._errors import (
@@ -59,6 +59,7 @@ _MODULES: Final = {
     "Refinement": "_refinement",
     "RefinementProgress": "_refinement",
     "RefinementStart": "_refinement",
+    "RelitAvatar": "_avatar",
     "RetryPolicy": "_connection",
     "ServerUnavailableError": "_errors",
     "Tls": "_connection",
@@ -91,6 +92,7 @@ __all__ = [
     "Refinement",
     "RefinementProgress",
     "RefinementStart",
+    "RelitAvatar",
     "RetryPolicy",
     "ServerUnavailableError",
     "Tls",

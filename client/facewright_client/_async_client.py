@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Never, TypeVar
 
 from facewright_client import _refinement, _wire, contract
-from facewright_client._avatar import Avatar
+from facewright_client._avatar import Avatar, RelitAvatar
 from facewright_client._connection import Connection, connection_of
 from facewright_client._errors import (
     RETRYABLE,
@@ -117,6 +117,42 @@ class AsyncClient:
             lambda: _wire.merge_question(content, preview, options),
             _wire.avatar_from,
             progress,
+        )
+
+    async def interpolate(
+        self,
+        codes: Sequence[bytes],
+        shares: Sequence[float] | None = None,
+        preview: bool = False,
+        timeout_s: float | None = None,
+        progress: Callable[[str], None] | None = None,
+        **options: _wire.OptionValue,
+    ) -> Avatar:
+        """As `Client.interpolate`; ``progress`` is called in the event loop and must not block."""
+        _wire.check_progress(progress)
+        content = _wire.joined_codes(codes)
+        return await self._made(
+            self._request(contract.INTERPOLATE_PIPELINE, timeout_s),
+            lambda: _wire.interpolate_question(content, shares, preview, options),
+            _wire.avatar_from,
+            progress,
+        )
+
+    async def relight(
+        self,
+        code: bytes,
+        light: Any = None,
+        environment: bytes | None = None,
+        timeout_s: float | None = None,
+        **options: _wire.OptionValue,
+    ) -> RelitAvatar:
+        """As `Client.relight`."""
+        content = _wire.joined_codes([code])
+        return await self._made(
+            self._request(contract.RELIGHT_PIPELINE, timeout_s),
+            lambda: _wire.relight_question(content, light, environment, options),
+            _wire.relit_from,
+            None,
         )
 
     async def submit(

@@ -65,3 +65,18 @@ class Avatar:
         if instead:
             raise ValueError(f"{os.fspath(path)!r}: avatars are written as .glb; give {instead!r}")
         return write_whole(path, self.glb)
+
+
+@dataclass(frozen=True)
+class RelitAvatar:
+    """An avatar in another light.
+
+    Attributes:
+        picture: a PNG of it.
+        texture: a PNG: its texture times the light, for engines that light nothing themselves.
+        sh_light: float32 [9, 3], head space: the light, nine bands convolved with the cosine lobe.
+    """
+
+    picture: bytes = field(repr=False)
+    texture: bytes = field(repr=False)
+    sh_light: NDArray[np.float32] = field(repr=False)

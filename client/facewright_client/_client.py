@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Never, TypeVar
 
 from facewright_client import _refinement, _wire, contract
-from facewright_client._avatar import Avatar
+from facewright_client._avatar import Avatar, RelitAvatar
 from facewright_client._connection import Connection, connection_of
 from facewright_client._errors import RETRYABLE, ClientClosedError, FacewrightClientError, of_photo
 from facewright_client._pending import PendingAvatar
@@ -129,6 +129,65 @@ class Client:
             lambda: _wire.merge_question(content, preview, options),
             _wire.avatar_from,
             progress,
+        )
+
+    def interpolate(
+        self,
+        codes: Sequence[bytes],
+        shares: Sequence[float] | None = None,
+        preview: bool = False,
+        timeout_s: float | None = None,
+        progress: Callable[[str], None] | None = None,
+        **options: _wire.OptionValue,
+    ) -> Avatar:
+        """An avatar between several people's, by the latents in their codes.
+
+        Args:
+            codes: of ``avatar_normalized``, each an `Avatar.code`.
+            shares: of each, brought to a sum of 1; None: alike.
+            preview, timeout_s, progress: as `create`.
+            options: those of ``interpolate_avatars``, listed in docs/pipelines.md.
+
+        Raises:
+            FacewrightClientError: BadCodeError for a code without latents, EngineMismatchError for one of
+                other weights.
+            TypeError: ``codes`` are no bytes, or ``progress`` no function.
+        """
+        _wire.check_progress(progress)
+        content = _wire.joined_codes(codes)
+        return self._made(
+            self._request(contract.INTERPOLATE_PIPELINE, timeout_s),
+            lambda: _wire.interpolate_question(content, shares, preview, options),
+            _wire.avatar_from,
+            progress,
+        )
+
+    def relight(
+        self,
+        code: bytes,
+        light: Any = None,
+        environment: bytes | None = None,
+        timeout_s: float | None = None,
+        **options: _wire.OptionValue,
+    ) -> RelitAvatar:
+        """An avatar in another light: a picture, and its texture times the light. Over gRPC.
+
+        Args:
+            code: the avatar's.
+            light: spherical harmonics ``[9, 3]``, or another avatar's code, whose photo's light it is.
+            environment: an encoded equirectangular picture instead; its middle is what the face looks at.
+            timeout_s: as `create`.
+            options: those of ``relight_avatar``, listed in docs/pipelines.md.
+
+        Raises:
+            FacewrightClientError: BadCodeError, BadOptionError or BadPhotoError above all.
+        """
+        content = _wire.joined_codes([code])
+        return self._made(
+            self._request(contract.RELIGHT_PIPELINE, timeout_s),
+            lambda: _wire.relight_question(content, light, environment, options),
+            _wire.relit_from,
+            None,
         )
 
     def submit(

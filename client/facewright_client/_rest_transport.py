@@ -376,7 +376,15 @@ def _path(path: str, question: Question, door: Mapping[str, str]) -> str:
 
 
 def _file(question: Question) -> bytes:
-    """A photo, or codes."""
+    """A photo, or codes.
+
+    Raises:
+        BadRequestError: the question has no place in REST.
+    """
+    if question.pipeline == contract.RELIGHT_PIPELINE:
+        raise BadRequestError(
+            f"{question.pipeline} answers over gRPC alone", "connect to the gRPC port, 8001 by default"
+        )
     ((_, content),) = question.inputs
     return content.tobytes()
 

@@ -18,7 +18,7 @@ from tritonclient.utils import (
 )
 
 from facewright_client import contract
-from facewright_client._avatar import Avatar
+from facewright_client._avatar import Avatar, RelitAvatar
 from facewright_client._connection import SETTINGS
 from facewright_client._errors import (
     BadCodeError,
@@ -87,6 +87,44 @@ def merge_question(codes: bytes, preview: bool, options: Mapping[str, OptionValu
     _check_flags(preview=preview)
     wanted = (*_OUTPUTS, contract.PREVIEW) if preview else _OUTPUTS
     return _of_file(contract.MERGE_PIPELINE, contract.CODES, codes, wanted, options)
+
+
+def interpolate_question(
+    codes: bytes, shares: Sequence[float] | None, preview: bool, options: Mapping[str, OptionValue]
+) -> Question:
+    """An avatar between several; errors as `avatar_question`."""
+    _check_flags(preview=preview)
+    wanted = (*_OUTPUTS, contract.PREVIEW) if preview else _OUTPUTS
+    if shares is not None:
+        options = {**options, "shares": ",".join(f"{float(share):.9g}" for share in shares)}
+    return _of_file(contract.INTERPOLATE_PIPELINE, contract.CODES, codes, wanted, options)
+
+
+def relight_question(
+    code: bytes,
+    light: NDArray[np.floating] | bytes | None,
+    environment: bytes | None,
+    options: Mapping[str, OptionValue],
+) -> Question:
+    """An avatar in another light.
+
+    Raises:
+        BadOptionError: ``light`` is neither nine bands nor a code; or as `avatar_question`.
+    """
+    codes = code + light if isinstance(light, bytes) else code
+    inputs: list[tuple[contract.Tensor, NDArray[Any]]] = [(contract.CODES, np.frombuffer(codes, np.uint8))]
+    if light is not None and not isinstance(light, bytes):
+        bands = np.asarray(light, np.float32)
+        if bands.shape != contract.LIGHT.shape:
+            raise BadOptionError(
+                f"light has shape {list(bands.shape)}",
+                "give spherical harmonics [9, 3] (CONVENTIONS.md), or another avatar's code",
+            )
+        inputs.append((contract.LIGHT, bands))
+    if environment is not None:
+        inputs.append((contract.ENVIRONMENT, np.frombuffer(environment, np.uint8)))
+    gives = (contract.PICTURE, contract.RELIT_TEXTURE, contract.SH_LIGHT)
+    return Question(contract.RELIGHT_PIPELINE, inputs, gives, contract.PICTURE, *asked(options))
 
 
 def merge_options(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
@@ -271,6 +309,24 @@ def avatar_from(answer: Answer) -> Avatar:
     except (ValueError, TypeError, LookupError) as error:
         raise InternalServerError(
             f"the answer is no avatar: {type(error).__name__}: {error}", "client and server must fit together"
+        ) from error
+
+
+def relit_from(answer: Answer) -> RelitAvatar:
+    """The answer as an avatar in another light.
+
+    Raises:
+        InternalServerError: it is none.
+    """
+    try:
+        return RelitAvatar(
+            _file(answer, contract.PICTURE),
+            _file(answer, contract.RELIT_TEXTURE),
+            answer[contract.SH_LIGHT.name],
+        )
+    except LookupError as error:
+        raise InternalServerError(
+            f"the answer has no {error}", "client and server must fit together"
         ) from error
 
 

@@ -40,6 +40,10 @@ AVATAR_PIPELINE: Final = "avatar_twin"  # that a client asks for where it names 
 MERGE_PIPELINE: Final = "merge_avatars"
 MERGE_OPTIONS: Final = ("texture_size", "texture_format", "lods", "visemes")
 
+#: What makes an avatar between those of CODES, and what shows one in another light.
+INTERPOLATE_PIPELINE: Final = "interpolate_avatars"
+RELIGHT_PIPELINE: Final = "relight_avatar"
+
 PHOTO: Final = Tensor("PHOTO", "TYPE_UINT8", (-1,))  # encoded bytes: PHOTO_FORMATS
 
 LANDMARKS: Final = Tensor("LANDMARKS", "TYPE_FP32", (LANDMARKS_COUNT, 2))  # photo pixels

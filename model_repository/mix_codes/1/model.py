@@ -41,8 +41,11 @@ class TritonPythonModel(StageModel):
         )
         return {
             contract.REFINED_W_PLUS: mixed.w_plus,
+            contract.LANDMARKS: mixed.landmarks,
             contract.IDENTITY: mixed.identity,
             contract.EXPRESSION: mixed.expression,
+            contract.EYE_ROTATION: mixed.eye_rotation,
+            contract.SH_LIGHT: mixed.sh_light,
             contract.INTRINSICS: mixed.first.intrinsics,
             contract.HEAD_TO_CAMERA: mixed.first.head_to_camera,
             tensors.FITTED_VERTICES: mixed.neutral,

@@ -42,7 +42,9 @@ class MixedAvatar:
         w_plus: f32 ``[L, 512]``.
         neutral: f32 ``[V, 3]``, metres, head space.
         identity: f32 ``[160]``.
-        expression: f32 ``[52]``, all 0.
+        expression: f32 ``[52]``, eye_rotation: f32 ``[2, 2]``: all 0.
+        sh_light: f32 ``[9, 3]``.
+        landmarks: f32 ``[478, 2]``, photo pixels, of the first code.
         texture: encoded.
         first: the first code, of whose photo the camera is.
         section: its part of the report.
@@ -52,6 +54,9 @@ class MixedAvatar:
     neutral: Floats
     identity: Floats
     expression: Floats
+    eye_rotation: Floats
+    sh_light: Floats
+    landmarks: Floats
     texture: bytes = field(repr=False)
     first: AvatarCode = field(repr=False)
     section: Section = field(repr=False)
@@ -141,7 +146,11 @@ class CodeMixer:
         identity = _mixed([code.identity for code in read], share)
         still = np.zeros(EXPRESSION_SIZE, np.float32)
         section = Section(members, (), clock.milliseconds)
-        return MixedAvatar(w_plus, neutral, identity, still, encoded, read[0], section)
+        light = _mixed([code.sh_light for code in read], share)
+        ahead = np.zeros((2, 2), np.float32)
+        return MixedAvatar(
+            w_plus, neutral, identity, still, ahead, light, _landmarks(read[0]), encoded, read[0], section
+        )
 
 
 def _require_latents(code: AvatarCode, number: int, models: Mapping[str, str]) -> None:
@@ -158,6 +167,13 @@ def _require_latents(code: AvatarCode, number: int, models: Mapping[str, str]) -
             f"code {number} is of another generator than this server's ({', '.join(other)})",
             "make it anew from the photo, or ask a server that has those weights",
         )
+
+
+def _landmarks(code: AvatarCode) -> Floats:
+    """f32 ``[478, 2]``, photo pixels."""
+    to_photo = code.crop_to_photo @ code.landmark_to_crop
+    found: Floats = code.network_landmarks[:, :2] @ to_photo[:2, :2].T + to_photo[:2, 2]
+    return found.astype(np.float32)
 
 
 def _mixed(arrays: Sequence[Floats], shares: Floats) -> Floats:

@@ -15,8 +15,11 @@ MIX_CODES: Final = Stage(
     (contract.CODES,),
     (
         contract.REFINED_W_PLUS,
+        contract.LANDMARKS,
         contract.IDENTITY,
         contract.EXPRESSION,
+        contract.EYE_ROTATION,
+        contract.SH_LIGHT,
         contract.INTRINSICS,
         contract.HEAD_TO_CAMERA,
         tensors.FITTED_VERTICES,
@@ -44,15 +47,7 @@ INTERPOLATE_AVATARS: Final = Pipeline(
         **{name: FILE_OPTIONS[name] for name in contract.MERGE_OPTIONS},
     },
     takes=(contract.CODES,),
-    gives=(
-        contract.GLB,
-        contract.REPORT,
-        contract.PREVIEW,
-        contract.IDENTITY,
-        contract.EXPRESSION,
-        contract.NEUTRAL_VERTICES,
-        contract.REFINED_W_PLUS,
-    ),
+    gives=(*contract.AVATAR_OUTPUTS, contract.REFINED_W_PLUS),
     summary="An avatar between several people's, by the latents in their codes.",
     by_default=False,
 )

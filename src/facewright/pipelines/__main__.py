@@ -39,6 +39,10 @@ def _pipeline(row: Pipeline) -> Iterator[str]:
         yield from ("", f"Steps: {', '.join(map(_step, row.steps))}.")
     if row.weights:
         yield from ("", "Open weights: " + ", ".join(f"`{w.file}` ({w.licence})" for w in row.weights) + ".")
+    graphs = sorted({name for step in row.steps for name in step.graphs})
+    if graphs:
+        names = ", ".join(f"`{name}`" for name in graphs)
+        yield from ("", f"Networks with gradients ([refinement.md](refinement.md)): {names}.")
     yield from ("", "| option | type | default | allowed | meaning |", "|---|---|---|---|---|")
     for name, option in row.options.items():
         cells = (f"`{name}`", _KINDS[option.kind], _shown(option.default), _allowed(option), option.meaning)

@@ -10,8 +10,8 @@ from benchmarks.chaos.crafted import crafted
 from benchmarks.chaos.departures import departures
 from benchmarks.chaos.door_overhead import door_latency, pass_through
 from benchmarks.chaos.drain import drain
-from benchmarks.chaos.overload import crowd, open_loop
 from benchmarks.chaos.long_work import long_work
+from benchmarks.chaos.overload import crowd, open_loop
 from benchmarks.chaos.oversized import oversized
 from benchmarks.chaos.reloads import reload
 from benchmarks.chaos.rolling import rolling

@@ -21,8 +21,9 @@ from facewright.render.light import STUDIO
 from facewright.render.render_head import HeadRenderer, View
 from facewright_client import Client, Connection, Refinement, RefinementProgress, RefinementStart, RetryPolicy
 
-#: So many iterations take longer than a Triton has to finish what it has, once another serves.
-_ITERATIONS: Final = 900
+#: So many take far longer than the loading of a Triton, and the ten seconds in which one that is told to stop
+#: finishes what it has.
+_ITERATIONS: Final = 400
 _FEWER: Final = 60
 _PATIENCE_S: Final = 600.0
 _DRAIN_S: Final = 300.0

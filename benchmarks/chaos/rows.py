@@ -10,6 +10,7 @@ from benchmarks.chaos.crafted import crafted
 from benchmarks.chaos.departures import departures
 from benchmarks.chaos.door_overhead import door_latency, pass_through
 from benchmarks.chaos.drain import drain
+from benchmarks.chaos.long_work import long_work
 from benchmarks.chaos.overload import crowd, open_loop
 from benchmarks.chaos.oversized import oversized
 from benchmarks.chaos.reloads import reload
@@ -52,6 +53,12 @@ ROWS: Final[Mapping[str, Row]] = {
     "drain": Row("SIGTERM with 24 in flight", "23 lost", "0 lost, exit status 0", drain),
     "reload": Row(
         "weights and configurations read anew under 4 clients, five times", "–", "0 failed", reload
+    ),
+    "long-work": Row(
+        "a refinement of minutes, as a job, while another Triton takes over; and one when SIGTERM comes",
+        "the first lost ten seconds after the takeover",
+        "0 lost, exit status 0",
+        long_work,
     ),
     "rolling": Row(
         "three servers behind HAProxy restarted one after the other, at 35 % of what they can do together",

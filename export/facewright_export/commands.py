@@ -116,15 +116,19 @@ def _correspondence(parsed: argparse.Namespace) -> int:
         print("error: a correspondence is no network; leave out --network and --precision", file=sys.stderr)
         return 2
     with _export_environment():
-        from facewright_export.export_command import default_repository
         from facewright_export.head_correspondence.correspondence_command import (
             CorrespondenceRequest,
             export_correspondence,
         )
+    output: Path | None = parsed.output
+    if output is None:
+        with _export_environment():
+            from facewright_export.export_command import default_repository
+        output = default_repository()
     return export_correspondence(
         CorrespondenceRequest(
             files=tuple(Path(file).expanduser() for file in parsed.weights),
-            output=parsed.output or default_repository(),
+            output=output,
             metres_per_unit=parsed.metres_per_unit,
             check=parsed.check,
         )

@@ -24,6 +24,8 @@ from facewright_export.head_correspondence.surface import (
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 _LEAST_COSINE: Final = 0.3
+#: What lies farther back is no part of a mask, metres.
+_BEHIND: Final = -0.07
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class RemeshedHead:
 
     def of(self, vertices: npt.NDArray[np.floating]) -> FloatArray:
         """The remeshed head's vertices float64 [N, 3] on the open head's [V, 3], or their displacements."""
-        return self.points.of(np.asarray(vertices, np.float64))
+        return self.points.of(vertices)
 
     def nearest_to(self, vertices: npt.NDArray[np.floating], places: FloatArray) -> IntArray:
         """The vertices int64 [P] nearest to ``places`` [P, 3], the open head's being ``vertices`` [V, 3]."""
@@ -62,8 +64,9 @@ def remeshed_head(head: HeadModel, count: int, mask: bool = False, seed: int = 0
         np.concatenate([head.part_triangles("eye_left"), head.part_triangles("eye_right")])
     ].astype(np.int64)
     if mask:
-        behind = np.max([head.region(name) for name in ("ears", "scalp", "neck", "mouth_inside")], axis=0)
-        skin, eyes = skin[(behind[skin] < 0.5).all(axis=1)], eyes[:0]
+        beside = np.max([head.region(name) for name in ("ears", "scalp", "neck", "mouth_inside")], axis=0)
+        in_face = (beside < 0.5) & (head.vertices_mean[:, 2] > _BEHIND)
+        skin, eyes = skin[in_face[skin].all(axis=1)], eyes[:0]
     of_eyes, eyes_among = np.unique(eyes, return_inverse=True)
     points, split = _split(head, skin, count - len(of_eyes), np.random.default_rng(seed))
     own = vertex_points(of_eyes)

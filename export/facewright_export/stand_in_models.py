@@ -99,8 +99,10 @@ def _remeshed(count: int, mask: bool) -> RemeshedHead:
 
 def _components(remeshed: RemeshedHead, basis: npt.NDArray[np.floating], count: int, name: str) -> Floats:
     """``count`` components [N, 3, count]: those of ``basis`` [C, V, 3], then mixtures of them."""
-    own = remeshed.points.of(basis.transpose(1, 2, 0).reshape(basis.shape[1], -1))
-    own = own.reshape(len(own), 3, len(basis))[:, :, :count]
+    vertices = basis.shape[1]
+    map_to_points = remeshed.points.matrix(np.arange(vertices), vertices).astype(np.float32)
+    flat = basis[:count].transpose(1, 2, 0).reshape(vertices, -1).astype(np.float32)
+    own = (map_to_points @ flat).reshape(-1, 3, min(count, len(basis)))
     mixing = seeded_uniform((own.shape[2], count - own.shape[2]), name, seed=3) / np.sqrt(own.shape[2])
     return np.concatenate([own, own @ mixing], axis=2).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The stage ``to_open_head`` in a pipeline: another model's head in the open topology, and what is refused."""
+"""The stage ``to_open_head`` in a pipeline: what it gives, and what it refuses."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from facewright.core.assets import asset_path
 from facewright.fit.carried_head import HeadCarrier
 from facewright.head.correspondence import HeadCorrespondence, file_sha256
 from facewright.head.head_model import HeadModel
+from facewright_export.commands import add_export
+from facewright_export.head_correspondence import correspondence_command as command
 from facewright_export.head_correspondence.build_correspondence import (
     BuiltCorrespondence,
     build_correspondence,
@@ -146,6 +149,9 @@ def test_what_is_no_head_is_refused(double: RemeshedSource, open_head: HeadModel
     source = double.head
     with pytest.raises(CorrespondenceError, match=r"at 0\.0254\d* metres per unit, not 0\.1"):
         build_correspondence(open_head, "", replace(source, metres_per_unit=0.1), ())
+    for unit in (0.0, -1.0, float("nan")):
+        with pytest.raises(CorrespondenceError, match="are no length"):
+            build_correspondence(open_head, "", replace(source, metres_per_unit=unit), ())
     inside_out = replace(source, triangles=source.triangles[:, ::-1])
     with pytest.raises(CorrespondenceError, match=r"has a surface for \d+% of the face only.*winding"):
         build_correspondence(open_head, "", inside_out, ())
@@ -154,6 +160,39 @@ def test_what_is_no_head_is_refused(double: RemeshedSource, open_head: HeadModel
     mixed = replace(source, landmarks=replace(source.landmarks, corners=corners))
     with pytest.raises(CorrespondenceError, match="landmarks"):
         build_correspondence(open_head, "", mixed, ())
+
+
+def test_the_command_writes_into_the_repository_or_says_why_not(
+    built: BuiltCorrespondence,
+    double: RemeshedSource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its own arguments and files; what is built, as `built`."""
+    monkeypatch.setattr(command, "build_correspondence", lambda *_: built)
+    mesh, landmarks = tmp_path / "double.obj", tmp_path / "landmarks.json"
+    lines = [f"v {x} {y} {z}" for x, y, z in double.head.vertices.tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (double.head.triangles + 1).tolist()]
+    mesh.write_text("\n".join(lines))
+    landmarks.write_text(json.dumps(double.head.landmarks.nearest.tolist()))
+    parser = argparse.ArgumentParser()
+    add_export(parser.add_subparsers())
+
+    def run(*arguments: str) -> int:
+        files = ("--weights", str(landmarks), str(mesh))
+        parsed = parser.parse_args(["export", "correspondence", *files, *arguments])
+        return int(parsed.run(parsed))
+
+    repository = tmp_path / "repository"
+    assert run("--output", str(repository), "--check") == 0
+    assert not repository.exists()
+    assert run("--output", str(repository)) == 0
+    assert {path.name for path in repository.iterdir()} == {"double_to_open.npz", "double_to_open.png"}
+    assert "mm (median)" in capsys.readouterr().out
+    assert run("--output", str(repository), "--precision", "fp16") == 2
+    with pytest.raises(CorrespondenceError, match="cannot be written"):
+        run("--output", str(mesh / "repository"))
 
 
 def test_files_that_are_no_head_are_named(tmp_path: Path) -> None:
@@ -179,5 +218,8 @@ def test_files_that_are_no_head_are_named(tmp_path: Path) -> None:
     with pytest.raises(CorrespondenceError, match=r"mesh\.obj are no head") as failure:
         source_of([mesh])
     assert "BFM_model_front.mat" in failure.value.hint
+    (tmp_path / "BFM_model_front.mat").write_bytes(b"MATLAB")
+    with pytest.raises(CorrespondenceError, match="the unit of this model is known"):
+        source_of([tmp_path / "BFM_model_front.mat"], 0.1)
     with pytest.raises(CorrespondenceError, match="there is no file"):
         source_of([tmp_path / "none.mat"])

@@ -36,7 +36,7 @@ def mask(open_head: HeadModel) -> HeadCarrier:
     return HeadCarrier(open_head, replace(HeadCorrespondence.identity(open_head), confidence=face))
 
 
-def _person(head: HeadModel, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _person(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     random = np.random.default_rng(seed)
     expression = np.zeros(52)
     expression[random.choice(52, 5, replace=False)] = random.uniform(0.3, 0.9, 5)
@@ -48,7 +48,7 @@ def _millimetres(carried: NDArray[np.float32], true: NDArray[np.floating]) -> ND
 
 
 def test_the_open_heads_own_vertices_are_kept(whole: HeadCarrier, open_head: HeadModel) -> None:
-    identity, expression = _person(open_head, 0)
+    identity, expression = _person(0)
     neutral, posed = open_head.neutral(identity), open_head.shape(identity, expression)
     found = whole.carry(posed, neutral, _CAMERA)
     skin = part_vertices(open_head, ["skin"])
@@ -61,7 +61,7 @@ def test_the_open_heads_own_vertices_are_kept(whole: HeadCarrier, open_head: Hea
 
 
 def test_a_source_that_is_turned_has_its_turn_in_the_camera(whole: HeadCarrier, open_head: HeadModel) -> None:
-    identity, expression = _person(open_head, 1)
+    identity, expression = _person(1)
     neutral, posed = open_head.neutral(identity), open_head.shape(identity, expression)
     straight, nodding = (
         whole.carry(vertices, neutral, _CAMERA) for vertices in (posed, posed @ _NOD.T + 0.03)
@@ -75,7 +75,7 @@ def test_a_source_that_is_turned_has_its_turn_in_the_camera(whole: HeadCarrier, 
 
 
 def test_what_a_mask_lacks_is_continued(mask: HeadCarrier, open_head: HeadModel) -> None:
-    identity, expression = _person(open_head, 2)
+    identity, expression = _person(2)
     bump = np.exp(-((np.linalg.norm(open_head.vertices_mean - [0.06, -0.03, 0.0], axis=1) / 0.02) ** 2))
     # a cheek that no linear form has
     neutral = open_head.neutral(identity) + 0.004 * bump[:, None] * np.array([1.0, 0.0, 0.0])

@@ -74,9 +74,9 @@ def test_a_file_for_another_head_is_refused(correspondence: HeadCorrespondence, 
         (lambda arrays: {"offset": arrays["offset"][1:]}, "offset float32"),
         (lambda arrays: {"confidence": arrays["confidence"] * 2}, "confidence outside"),
         (lambda arrays: {"confidence": arrays["confidence"][:, None]}, "confidence float32"),
-        (lambda arrays: {"metadata": np.array("no JSON")}, "metadata"),
-        (lambda arrays: {"metadata": np.array("[]")}, "metadata"),
-        (lambda arrays: {"format_version": np.array(2)}, "version 2"),
+        (lambda _: {"metadata": np.array("no JSON")}, "metadata"),
+        (lambda _: {"metadata": np.array("[]")}, "metadata"),
+        (lambda _: {"format_version": np.array(2)}, "version 2"),
     ],
 )
 def test_what_no_such_file_holds_is_named(

@@ -135,6 +135,10 @@ def _pose(head: HeadModel, source: SourceHead) -> tuple[float, FloatArray, Float
 
 def _unit(scale: float, source: SourceHead) -> float:
     """Metres per unit of the source: what it says, or the unit in which it has a head's size."""
+    if source.metres_per_unit is not None and not source.metres_per_unit > 0:
+        raise CorrespondenceError(
+            f"{source.metres_per_unit} metres per unit are no length", "give a positive number"
+        )
     known = UNITS if source.metres_per_unit is None else (source.metres_per_unit,)
     unit = min(known, key=lambda one: abs(np.log(scale / one)))
     if abs(np.log(scale / unit)) > np.log(LARGEST_RATIO):

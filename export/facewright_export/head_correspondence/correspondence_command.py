@@ -28,7 +28,7 @@ class CorrespondenceRequest:
 
     Args:
         files: of the source, in any order.
-        output: the model repository that is served; the file is written at its root.
+        output: the model repository that is served, at whose root the file is written.
         metres_per_unit: of a mesh; None to tell it by its size.
         check: build and judge, write nothing.
     """
@@ -92,6 +92,8 @@ def source_of(files: Sequence[Path], metres_per_unit: float | None = None) -> So
         return mesh_head(by_kind[".obj"][0], by_kind[".json"][0], metres_per_unit)
     if counts not in ({".mat": 1}, {".pkl": 2}, {".pkl": 2, ".obj": 1}):
         raise CorrespondenceError(f"{', '.join(path.name for path in files)} are no head", _KINDS)
+    if metres_per_unit is not None:
+        raise CorrespondenceError("the unit of this model is known", "leave out --metres-per-unit")
     # imports torch, which a mesh needs not
     from facewright_export.head_correspondence.model_sources import basel_head, flame_head
 

@@ -67,7 +67,11 @@ def _drawn(
     lit = (colours * (0.15 + 0.85 * np.clip(facing, 0, 1))[:, None]).astype(np.float32)
     corners = np.ascontiguousarray(triangles, np.int32)
     raster = rasterize(
-        large.clip_positions(vertices)[None], corners, large.height, large.width, cull_back_faces=True
+        large.clip_positions(vertices.astype(np.float32))[None],
+        corners,
+        large.height,
+        large.width,
+        cull_back_faces=True,
     )
     light = np.where(raster.triangle_id[0, ..., None] >= 0, interpolate(lit[None], corners, raster)[0], _GREY)
     blocks = light.reshape(view.height, 2, view.width, 2, 3)

@@ -26,7 +26,7 @@ class SurfacePoints:
     corners: IntArray
     weights: FloatArray
 
-    def of(self, vertices: FloatArray) -> FloatArray:
+    def of(self, vertices: npt.NDArray[np.floating]) -> FloatArray:
         """The points float64 [N, C] on ``vertices`` [V, C], or what else the vertices have."""
         points: FloatArray = np.einsum("nk,nkc->nc", self.weights, vertices[self.corners])
         return points

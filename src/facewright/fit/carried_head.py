@@ -49,7 +49,12 @@ class CarrySettings:
 
 
 class CarriedReport(TypedDict):
+    """What the stage says: whose head it was and of which files, how much of the skin it had, and how far it
+    lies from the open head's linear forms, root mean square.
+    """
+
     source: str
+    source_files: list[str]
     known_share: float
     beside_linear_mm: float
 
@@ -166,9 +171,9 @@ class HeadCarrier:
         return away
 
     def _section(self, away: float) -> Section:
-        """Whose head it was, how much of the skin it had, and how far it lies from the open head's forms."""
         report: CarriedReport = {
             "source": self._correspondence.source,
+            "source_files": list(self._correspondence.metadata.get("source_files", [])),
             "known_share": round(self._known_share, 3),
             "beside_linear_mm": round(1e3 * away, 3),
         }

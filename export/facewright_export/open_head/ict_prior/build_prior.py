@@ -147,7 +147,8 @@ def _vertices_of_base(head: MakeHumanHead) -> dict[int, int]:
 def outer_skin(head: MakeHumanHead) -> IntArray:
     """The open head's triangles [N, 3] of the skin without the cavities."""
     skin = head.topology.triangles[head.topology.triangle_part == 0]
-    return skin[~(head.in_mouth | head.in_socket)[skin].any(axis=1)]
+    outer: IntArray = skin[~(head.in_mouth | head.in_socket)[skin].any(axis=1)]
+    return outer
 
 
 def open_face(head: MakeHumanHead, vertices: FloatArray) -> SeenFace:

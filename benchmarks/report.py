@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.albedo.albedo_report import albedo_section
 from benchmarks.chaos.chaos_report import chaos_section
 from benchmarks.geometry.geometry_report import geometry_section, scans_section
 from benchmarks.gpu_report import kernel_tests_section, not_run_section, suite_section
@@ -41,6 +42,7 @@ _SECTIONS = {
     "geometry": geometry_section,
     "scans": scans_section,
     "ablation": ablation_section,
+    "albedo": albedo_section,
     "serving": serving_section,
     "chaos": chaos_section,
     "kernels": kernels_section,

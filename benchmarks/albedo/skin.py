@@ -61,7 +61,7 @@ class SkinFigures:
 
 def _ratio(row: Mapping[str, Any]) -> dict[str, Any]:
     """Of `AvatarComparison.agreement`, with strangers over the same person: larger is better."""
-    shown = {name: row[name] for name in ("pairs", "same", "strangers", "auc")}
+    shown = {name: round(row[name], 3) for name in ("pairs", "same", "strangers", "auc")}
     return {**shown, "ratio": round(row["strangers"] / max(row["same"], 1e-6), 3)}
 
 

@@ -62,12 +62,11 @@ def test_albedo_times_light_is_the_photo_where_it_is_believed(network: OpenDetai
     light, texture = _smooth_light(), torch.full((1, 3, 256, 256), 0.5)
     prior = torch.full((1, 3, 256, 256), 0.6)
     believed = network.believe(halved(texture), torch.ones(1, 1, 128, 128), halved(prior), light)
-    network.paint.bias.data[3::4] = 20.0  # believes everything
-    network.paint.bias.data[12:16] = 20.0
+    network.trust.bias.data.fill_(20.0)  # believes everything
     try:
         albedo, lights = network(texture, prior, light)
     finally:
-        network.paint.bias.data.zero_()
+        network.trust.bias.data.zero_()
     shade = (lights.reshape(1, 3, 9, 256, 256) * network.bands[:, None]).sum(2)
     skin = network.skin[0, 0] > 0
     photo = (linear_from_srgb(albedo) * shade)[0, :, skin]
@@ -92,11 +91,11 @@ def test_srgb_is_its_own_inverse() -> None:
 
 def test_training_lowers_the_error_on_its_people(open_head: HeadModel, tmp_path: Path) -> None:
     file = tmp_path / "people.npz"
-    write_samples(list(UvPeople(open_head, 5).samples(0, 4)), file)
+    write_samples(list(UvPeople(open_head, 5).samples(0, 8)), file)
     torch.manual_seed(0)
     network = OpenDetailRefinement(open_head)
     people = People.read([file], network)
-    assert len(people) == 4
+    assert len(people) == 8
     before = held_out(network, people, open_head)
     said: list[str] = []
     assert Trainer(open_head, network, people, 1).train(1.5, 2e-3, said.append) >= 2

@@ -94,9 +94,11 @@ class OpenDetailRefinement(nn.Module):
         self.decode = nn.ModuleList(
             [_conv(2 * c, c), _conv(2 * b, b), nn.Sequential(_conv(2 * a, a), _conv(a, a))]
         )
-        self.paint = nn.Conv2d(a, 4 * 4, 3, padding=1)
-        self.gain = nn.Conv2d(a, 3, 3, padding=1)
-        for last in (self.paint, self.gain):
+        self.paint = nn.Conv2d(a, 3, 3, padding=1)
+        self.trust = nn.Conv2d(a, 4, 3, padding=1)
+        self.gain = nn.Conv2d(a, 1, 3, padding=1)
+        self.hue_gain = nn.Conv2d(c, 3, 1)
+        for last in (self.paint, self.trust, self.gain, self.hue_gain):
             nn.init.normal_(last.weight, 0, 1e-3)
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
@@ -107,9 +109,8 @@ class OpenDetailRefinement(nn.Module):
         value = irradiance(sh_light, self.bands)
         coarse = value.clamp_min(_DARKEST)
         believed = self.believe(*self.reduced(texture, seen), halved(prior_albedo), sh_light)
-        gain = functional.interpolate(believed.gain, scale_factor=4.0, mode="bilinear")
-        trust = functional.interpolate(believed.trust, scale_factor=2.0, mode="bilinear") * seen
-        painted = functional.interpolate(believed.painted, scale_factor=2.0, mode="bilinear")
+        gain = _larger(believed.gain, 4)
+        trust, painted = _larger(believed.trust, 2) * seen, _larger(believed.painted, 2)
         shown = linear_from_srgb(texture).clamp_min(_LEAST_COLOUR).log() - coarse.log() - gain
         albedo = srgb_from_linear(_laid(painted, trust, shown).exp().clamp(0.0, 1.0))
         albedo = prior_albedo + self.skin * (albedo - prior_albedo)
@@ -141,28 +142,36 @@ class OpenDetailRefinement(nn.Module):
         own = torch.cat([shown, seen, coarse], 1)
         features = functional.pixel_unshuffle(torch.cat([own, own.flip(3), prior, place], 1), 2)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training):  # half the time, here
-            features = self._features(features).float()
-        painted = functional.pixel_shuffle(self.paint(features), 2)
-        gain = self.gain(features)
-        gain = _LARGEST_GAIN * torch.tanh(functional.avg_pool2d(gain, 3, 1, 1, count_include_pad=False))
-        light = coarse + functional.interpolate(gain, scale_factor=2.0, mode="bilinear")
-        paint, trust = painted[:, :3] + self.usual, torch.sigmoid(painted[:, 3:] * 2.0)
-        trust = trust * seen
+            fine, coarse_features = self._features(features)
+        fine, coarse_features = fine.float(), coarse_features.float()
+        paint = _larger(self.paint(fine), 2) + self.usual
+        trust = torch.sigmoid(2.0 * functional.pixel_shuffle(self.trust(fine), 2)) * seen
+        # Shadows have edges; the hue of light changes slowly, and what changes faster is the skin's.
+        gain = functional.avg_pool2d(self.gain(fine), 3, 1, 1, count_include_pad=False)
+        gain = _LARGEST_GAIN * torch.tanh(gain + _larger(self.hue_gain(coarse_features), 4))
+        light = coarse + _larger(gain, 2)
         over = linear_from_srgb(shown).clamp_min(_LEAST_COLOUR).log() - light
         # What is believed is learnt from what is true, not from what it does to the albedo: that would be
         # painted all over.
         return Believed(paint, trust, light, _laid(paint, trust.detach(), over), gain)
 
-    def _features(self, features: Tensor) -> Tensor:
+    def _features(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Of 64² texels, and of 16²."""
         kept: list[Tensor] = []
         for level in self.encode:
             features = level(features)
             kept.append(features)
         features = features + self.whole(features.mean((2, 3), keepdim=True))
+        decoded: list[Tensor] = []
         for level, narrow, beside in zip(self.decode, self.narrow, kept[-2::-1], strict=True):
             larger = functional.interpolate(narrow(features), scale_factor=2.0, mode="nearest")
             features = level(torch.cat([larger, beside], 1))
-        return features
+            decoded.append(features)
+        return features, decoded[0]
+
+
+def _larger(maps: Tensor, times: int) -> Tensor:
+    return functional.interpolate(maps, scale_factor=float(times), mode="bilinear")
 
 
 def _laid(painted: Tensor, trust: Tensor, shown: Tensor) -> Tensor:

@@ -24,12 +24,13 @@ _BATCH: Final = Batch(1, 1, 8)
 
 def write_network(network: OpenDetailRefinement, path: Path, provenance: Mapping[str, Any]) -> None:
     """Writes the network; ``provenance`` (command, seed, errors) goes into the file as JSON."""
-    image = torch.rand(EXAMPLE_BATCH, 3, UV_MAP_SIZE, UV_MAP_SIZE)
+    # Two tensors: one for both inputs is one input to torch.export.
+    texture, prior = torch.rand(2, EXAMPLE_BATCH, 3, UV_MAP_SIZE, UV_MAP_SIZE).unbind()
     light = torch.zeros(EXAMPLE_BATCH, 9, 3)
     light[:, 0] = 3.5
     model = export_onnx(
         network.eval(),
-        {"UV_TEXTURE": image, "PRIOR_ALBEDO": image, "SH_LIGHT": light},
+        {"UV_TEXTURE": texture, "PRIOR_ALBEDO": prior, "SH_LIGHT": light},
         ("DETAILED_ALBEDO", "SH_LIGHT_MAP"),
         largest_batch=_BATCH.largest,
     )

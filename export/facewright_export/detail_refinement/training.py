@@ -195,7 +195,11 @@ def _known(albedo: Tensor, light: Tensor, shown: Tensor, seen: Tensor) -> Known:
     where = (seen > 0.9) & (shown.amin(1, keepdim=True) > -4)
     middle = torch.where(where, apart, torch.nan).flatten(2).nanmedian(2).values.nan_to_num(0.0)
     apart = apart - middle[..., None, None]
-    trust = torch.exp(-((apart.abs().amax(1, keepdim=True) / _AGREES) ** 2)) * seen
+    # At the edge of a brow a fit that is a millimetre off disagrees, and it is the brow all the same.
+    grey = albedo.mean(1, keepdim=True)
+    mean = functional.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)
+    edge = functional.avg_pool2d((grey - mean).square(), 5, 1, 2, count_include_pad=False).sqrt()
+    trust = torch.exp(-((apart.abs().amax(1, keepdim=True) / (_AGREES + 2 * edge)) ** 2)) * seen
     return Known(albedo, light + middle[..., None, None], trust)
 
 

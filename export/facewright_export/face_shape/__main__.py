@@ -6,8 +6,7 @@
 The first draws people, photographs them and keeps what the networks saw; several may run side by side, each
 with its own ``--first``. The second trains on all of FOLDER (some minutes on one core). What real photos have
 in common is taken away by the third: the mean of what is regressed from many, of which nothing else is kept.
-The assets must be built anew before it (``make setup``), as the pipeline itself reads the photos. It is also
-what follows where the mean head alone has moved (`facewright_export.open_head.real_mean`).
+The assets must be built anew before it (``make setup``), as the pipeline itself reads the photos.
 
     .venv-export/bin/python -m facewright_export.face_shape centre PHOTOS
 """
@@ -28,7 +27,6 @@ from rich.progress import track
 from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.tensors import IDENTITY_PRIOR
-from facewright_export.face_shape.landmark_shapes import mean_landmarks
 from facewright_export.face_shape.observing import PeopleObserver, read_people
 from facewright_export.face_shape.training import train_face_shape
 from facewright_export.face_shape.weights import IDENTITY_REGRESSED, WEIGHTS_FILE, FaceShapeWeights
@@ -54,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         weights.save(given.out)
     else:
         weights = FaceShapeWeights.load(given.out)
-        head = HeadModel.load(asset_path("head.npz"))
         try:
             found = [
                 run.array(IDENTITY_PRIOR)[:IDENTITY_REGRESSED, 0] for run in seen_faces(given.folder, console)
@@ -62,7 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             console.print(str(error), markup=False)
             return 1
-        weights = weights.moved(mean_landmarks(head, weights.reference))
         common = weights.identity_common + np.mean(found, axis=0)
         replace(weights, identity_common=common).save(given.out)
         console.print(f"centred on {len(found)} faces: {np.linalg.norm(common):.2f} standard deviations")

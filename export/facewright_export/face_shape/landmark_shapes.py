@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from facewright.head.head_model import HeadModel
 from facewright.pipelines.tensors import MESH_COUNT
 
 FloatArray = npt.NDArray[np.float64]
@@ -36,13 +35,6 @@ def posed_shapes(landmarks: npt.NDArray[np.floating], reference: FloatArray) -> 
     scale = (singular * sign).sum(axis=1) / (centred**2).sum(axis=(1, 2))
     shapes: FloatArray = scale[:, None, None] * centred @ rotation.transpose(0, 2, 1)
     return shapes, TO_HEAD_AXES[:, None] * rotation.transpose(0, 2, 1)
-
-
-def mean_landmarks(head: HeadModel, reference: FloatArray) -> FloatArray:
-    """Landmarks [468, 3] of the mean head, turned onto a reference [468, 3] as photos' are."""
-    seen = (head.landmarks(head.vertices_mean) * TO_HEAD_AXES)[None]
-    turned: FloatArray = landmark_shapes(seen, reference)[0]
-    return turned
 
 
 def reference_shape(landmarks: npt.NDArray[np.floating], radius: float) -> FloatArray:

@@ -27,7 +27,7 @@ from facewright.head.head_model import HeadModel
 from facewright.pipelines.tensors import MESH_COUNT
 from facewright_client.contract import EXPRESSION_SIZE
 from facewright_export.face_shape.landmark_bias import landmark_bias, pose_terms
-from facewright_export.face_shape.landmark_shapes import mean_landmarks, posed_shapes, reference_shape
+from facewright_export.face_shape.landmark_shapes import posed_shapes, reference_shape
 from facewright_export.face_shape.weights import IDENTITY_REGRESSED, FaceShapeWeights
 
 FloatArray = npt.NDArray[np.float64]
@@ -145,7 +145,6 @@ def train_face_shape(
     return FaceShapeWeights(
         reference=reference,
         mean_shape=mean_shape,
-        mean_landmarks=mean_landmarks(head, reference),
         landmark_bias=landmark_bias(
             head,
             people.landmarks,

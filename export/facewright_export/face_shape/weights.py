@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from facewright_client.contract import EXPRESSION_SIZE
 FloatArray = npt.NDArray[np.float64]
 
 WEIGHTS_FILE: Final = Path(__file__).with_name("weights.npz")
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 1
 #: Identity coefficients that are regressed: ICT-FaceKit's. The residual modes behind them keep their mean.
 IDENTITY_REGRESSED: Final = 100
 
@@ -28,7 +28,6 @@ class FaceShapeWeights:
     Args:
         reference: [468, 3], what landmarks are turned onto, millimetres, head axes.
         mean_shape: [1404], mean of what was turned so.
-        mean_landmarks: [468, 3], of the mean head that these people were drawn around, turned so.
         landmark_bias: [6, 468, 2], `landmark_bias`, millimetres in the image.
         identity_weights, identity_bias: [F, 100] and [100].
         identity_common: [100], mean of what is regressed from real photos, which is no person's own.
@@ -42,7 +41,6 @@ class FaceShapeWeights:
 
     reference: FloatArray
     mean_shape: FloatArray
-    mean_landmarks: FloatArray
     landmark_bias: FloatArray
     identity_weights: FloatArray
     identity_bias: FloatArray
@@ -55,21 +53,6 @@ class FaceShapeWeights:
     expression_gain: FloatArray
     expression_dead: FloatArray
     expression_sigma: FloatArray
-
-    def moved(self, mean_landmarks: FloatArray) -> FaceShapeWeights:
-        """For a mean head that has moved since (`open_head.real_mean`): forms are taken as people's are who
-        differ from it as those of training did from the old one. The regressed identities stay.
-
-        Args:
-            mean_landmarks: [468, 3], of the moved head, turned onto the reference.
-        """
-        shift = (mean_landmarks - self.mean_landmarks).reshape(-1)
-        return replace(
-            self,
-            mean_shape=self.mean_shape + shift,
-            mean_landmarks=mean_landmarks,
-            identity_common=self.identity_common - shift @ self.identity_weights[: len(shift)],
-        )
 
     def save(self, path: Path) -> None:
         """Writes half precision for the large matrices; :meth:`load` gives them back."""

@@ -27,11 +27,11 @@ STUDIED: Final = "measured on 263 photos and 294 distorted copies of 14"
 class FormLimits:
     """From when a form counts as distorted."""
 
-    #: Norm of the coefficients of identity and corrective field: photos 10.5 at most; melted, bulged
-    #: and slanted ones 11 to 17.
-    distance: Annotated[float, "sigma", STUDIED] = 11.0
-    #: Median error that the model leaves without the corrective field, of the pupils' distance: photos 3.1 at
-    #: most; bulged, pinched and slanted ones 3.3 to 5.
+    #: Norm of the coefficients of identity and corrective field: photos 9.8 at most; melted, bulged
+    #: and slanted ones 11 to 16.
+    distance: Annotated[float, "sigma", STUDIED] = 10.3
+    #: Median error that the model leaves without the corrective field, of the pupils' distance: photos 3.2 at
+    #: most; bulged, pinched and slanted ones 3.5 to 6.
     median_error: Annotated[float, "%", STUDIED] = 3.4
     #: Distance of landmarks from their mirror image, 90th percentile, of the pupils' distance: photos 10.1 at
     #: most from the front and 14.8 at 19 degrees, as the network's depths are less sure there. Of mirrored

@@ -8,9 +8,10 @@ farther forward. Of the photos this mean alone is kept.
 
 A field takes a share of what it is to explain, along the camera's axis a small one, so the fits of a head
 that is built anew (``make setup``) have something in common again, and the command may be repeated (as the M
-step of Dempster, Laird, Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977). The file is of
-one round, which serves both sides (an early trial, in which the face could still move as a whole; likeness is
-benchmarks/likeness' cross-photo share at yaw 0 / 30 / 45):
+step of Dempster, Laird, Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977).
+The file is of one round, which serves both sides (an early trial, in which the face could still move as a
+whole;
+likeness is the cross-photo share of benchmarks/likeness at yaw 0 / 30 / 45):
 
 ======  ===========================  ====================
 rounds  a real scan, mm by area      likeness

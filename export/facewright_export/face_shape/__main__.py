@@ -26,14 +26,15 @@ from rich.progress import track
 
 from facewright.core.assets import asset_path
 from facewright.head.head_model import HeadModel
-from facewright_export.face_shape.observing import PeopleObserver, RealFaces, read_people
+from facewright.pipelines.tensors import IDENTITY_PRIOR
+from facewright_export.face_shape.observing import PeopleObserver, read_people
 from facewright_export.face_shape.training import train_face_shape
-from facewright_export.face_shape.weights import WEIGHTS_FILE, FaceShapeWeights
+from facewright_export.face_shape.weights import IDENTITY_REGRESSED, WEIGHTS_FILE, FaceShapeWeights
+from facewright_export.real_faces import seen_faces
 
 SEED: Final = 7
 #: People that are observed between two marks of progress.
 BATCH: Final = 40
-FEWEST_FACES: Final = 50
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,13 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         weights.save(given.out)
     else:
         weights = FaceShapeWeights.load(given.out)
-        faces = RealFaces()
-        photos = track(sorted(given.folder.rglob("*")), "photos", console=console)
-        found = [identity for photo in photos if (identity := faces.identity(photo)) is not None]
-        if len(found) < FEWEST_FACES:
-            console.print(
-                f"{len(found)} faces in {given.folder}; {FEWEST_FACES} are needed to be like people"
-            )
+        try:
+            found = [
+                run.array(IDENTITY_PRIOR)[:IDENTITY_REGRESSED, 0] for run in seen_faces(given.folder, console)
+            ]
+        except ValueError as error:
+            console.print(str(error), markup=False)
             return 1
         common = weights.identity_common + np.mean(found, axis=0)
         replace(weights, identity_common=common).save(given.out)

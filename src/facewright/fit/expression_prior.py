@@ -96,6 +96,7 @@ class ExpressionPrior:
         linear: float64 [E], not negative.
         width: float64 [E], 1 sigma of each shape by itself; 0 where it is not free.
         free: bool [E], the shapes that the optimiser may use.
+        lids: bool [E], the shapes that close the eyes.
         jaw_open, mouth_close: indices; ``mouthClose`` only closes what ``jawOpen`` has opened.
     """
 
@@ -103,6 +104,7 @@ class ExpressionPrior:
     linear: NDArray[np.float64]
     width: NDArray[np.float64]
     free: NDArray[np.bool_]
+    lids: NDArray[np.bool_]
     jaw_open: int
     mouth_close: int
 
@@ -132,6 +134,7 @@ def build_expression_prior(names: Sequence[str]) -> ExpressionPrior:
             pull = 1.0 / PARTNER_SIGMA**2
             precision[[index, partner], [index, partner]] += pull
             precision[[index, partner], [partner, index]] -= pull
+    lids = np.array([name.startswith("eyeBlink") for name in order])
     return ExpressionPrior(
-        precision, SPARSITY / safe, widths, free, order.index("jawOpen"), order.index("mouthClose")
+        precision, SPARSITY / safe, widths, free, lids, order.index("jawOpen"), order.index("mouthClose")
     )

@@ -336,7 +336,8 @@ class GaussNewton:
         mean, sigma = shape.expression.T
         seen = np.flatnonzero((mean > 0) & self.prior.free)
         place = self.expression.start + seen
-        weight = (settings.expression_share * sigma[seen]) ** -2
+        share = np.where(self.prior.lids[seen], settings.lids_share, settings.expression_share)
+        weight = (share * sigma[seen]) ** -2
         precision[place, place] += weight - self.prior.width[seen] ** -2
         slope[place] = -weight * mean[seen]  # what is seen costs nothing
         return CoefficientPrior(precision, slope)

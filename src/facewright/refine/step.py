@@ -10,9 +10,9 @@ import numpy as np
 from facewright.core.arrays import Array
 from facewright.core.errors import FacewrightError
 from facewright.refine.bindings import BoundLoss, BoundNetworks
-from facewright.refine.network_files import IDENTITY_COMMAND
 from facewright.refine.device import RefinementDevice
 from facewright.refine.history import Parameters, RefinementHistory
+from facewright.refine.network_files import IDENTITY_COMMAND
 from facewright.refine.networks import RefinementNetworks
 from facewright.refine.options import RefinementOptions
 from facewright.refine.photos import RefinementPhotos

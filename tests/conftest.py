@@ -12,9 +12,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 
-from facewright.core.assets import asset_path
+from facewright.core.assets import asset_path, open_assets_folder
 from facewright.head.head_model import HeadModel
-from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.refine.network_files import refinement_files
 from tests.support.gpu import prepare_gpu
 
 # Tests ask servers on this machine, whatever proxy it has for others.
@@ -52,10 +52,14 @@ def open_head() -> HeadModel:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def networks_of_the_repository() -> Iterator[None]:
-    """Refinement takes the committed networks, whatever else was built on this machine."""
+def open_refinement_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Refinement takes the open networks that set-up makes, whether or not an identity network was built."""
+    folder = tmp_path_factory.mktemp("refinement")
+    for name, path in refinement_files(open_assets_folder()).items():
+        if "identity" not in name:
+            (folder / path.name).symlink_to(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(DEMO_NETWORKS))
+        patch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(folder))
         yield
 
 

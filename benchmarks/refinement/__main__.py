@@ -1,11 +1,11 @@
 """Times refinement, in all and by part, beside torch autograd; shows where it arrives.
 
-.venv/bin/python -m benchmarks.refinement                            # demonstration networks on the CPU
+.venv/bin/python -m benchmarks.refinement                            # open networks on the CPU
 .venv-export/bin/python -m benchmarks.refinement --published         # and published sizes, beside autograd
 python -m benchmarks.refinement --device cuda                        # a GPU, see below
 python -m benchmarks.refinement --device cuda --published            # and published sizes on ONNX Runtime
 
-On a GPU the demonstration networks run as they are served, on ONNX Runtime with CUDA graphs, and published
+On a GPU the open networks run as they are served, on ONNX Runtime with CUDA graphs, and published
 sizes as torch graphs in fp32 and fp16: they need no export, which takes minutes.
 
 Loss and gradient are checked against autograd, and that the loss falls, before anything is timed. Iterations
@@ -32,8 +32,8 @@ from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import RunConditions, result_path, write_result
 from facewright.core.onnx_runtime import ort
-from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.device import RefinementDevice
+from facewright.refine.network_files import refinement_folder
 from facewright.refine.networks import RefinementNetworks, load_refinement_networks
 from facewright_kernels._runtime.kernel_source import cpu_threads, set_cpu_threads
 
@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--published", action="store_true", help="published sizes on ONNX Runtime too (needs torch)"
     )
     parser.add_argument(
-        "--demonstration-stays",
+        "--open-stays",
         action="store_true",
-        help="rows and convergence of the last run with demonstration networks on the CPU stay",
+        help="rows and convergence of the last run with open networks on the CPU stay",
     )
     parser.add_argument("--batches", type=int, nargs="+", help="photos at once (default: 1 8 32)")
     parser.add_argument("--runs", type=int, help="iterations timed of each case (default: as many as fit)")
@@ -97,10 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rows": [],
         "convergence": [],
     }
-    if options.demonstration_stays:
+    if options.open_stays:
         last = json.loads(result_path("refinement").read_text())
         rows = ({"commit": last["commit"], **row} for row in last["rows"])
-        result["rows"] = [row for row in rows if row["networks"] == "demonstration"]
+        result["rows"] = [row for row in rows if row["networks"] == "open"]
         result["convergence"] = last["convergence"]
     before = cpu_threads()
     set_cpu_threads(1)
@@ -123,12 +123,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _cpu_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     device = RefinementDevice.cpu(options.threads)
-    networks = load_refinement_networks(DEMO_NETWORKS, device.open_engine)
-    for batch in () if options.demonstration_stays else options.batches or _BATCHES:
+    networks = load_refinement_networks(refinement_folder(), device.open_engine)
+    for batch in () if options.open_stays else options.batches or _BATCHES:
         problem = make_problem(networks, device, batch)
         check(problem)
-        rival = _demo_rival(problem) if find_spec("torch") else _NO_TORCH
-        name = {"networks": "demonstration", "precision": "fp32", "engine": "ONNX Runtime", "batch": batch}
+        rival = _open_rival(problem) if find_spec("torch") else _NO_TORCH
+        name = {"networks": "open", "precision": "fp32", "engine": "ONNX Runtime", "batch": batch}
         yield _row(name, problem, options.runs or max(3, 10 // batch), rival)
     if options.published:
         with tempfile.TemporaryDirectory() as folder:
@@ -172,14 +172,14 @@ def _published_cpu_rows(
 def _gpu_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     import torch
 
-    from benchmarks.refinement.torch_networks import as_graphs, demonstration, export, published, to_device
+    from benchmarks.refinement.torch_networks import as_graphs, export, open_networks, published, to_device
 
     device = RefinementDevice.cuda()
     has_provider = "CUDAExecutionProvider" in ort.get_available_providers()
-    onnx_name = {"networks": "demonstration", "precision": "fp32", "engine": "ONNX Runtime, CUDA graphs"}
+    onnx_name = {"networks": "open", "precision": "fp32", "engine": "ONNX Runtime, CUDA graphs"}
     if has_provider:
-        modules = to_device(demonstration(), "cuda")
-        opened = partial(load_refinement_networks, DEMO_NETWORKS, device.open_engine)
+        modules = to_device(open_networks(), "cuda")
+        opened = partial(load_refinement_networks, refinement_folder(), device.open_engine)
         yield from _gpu_batches(options, device, onnx_name, opened, modules)
     else:
         for batch in options.batches or _BATCHES:
@@ -221,11 +221,11 @@ def _gpu_batches(
         yield row
 
 
-def _demo_rival(problem: Problem) -> Rival:
+def _open_rival(problem: Problem) -> Rival:
     from benchmarks.refinement.autograd_rival import checked_rival
-    from benchmarks.refinement.torch_networks import demonstration
+    from benchmarks.refinement.torch_networks import open_networks
 
-    autograd, cosine = checked_rival(demonstration(), problem, "fp32")
+    autograd, cosine = checked_rival(open_networks(), problem, "fp32")
     return autograd.step, cosine
 
 
@@ -250,7 +250,7 @@ def _row(name: dict[str, Any], problem: Problem, runs: int, rival: Rival | str) 
 
 def _convergence(options: argparse.Namespace) -> list[dict[str, Any]]:
     device = RefinementDevice.cpu(options.threads)
-    networks: RefinementNetworks = load_refinement_networks(DEMO_NETWORKS, device.open_engine)
+    networks: RefinementNetworks = load_refinement_networks(refinement_folder(), device.open_engine)
     rows = convergence(make_problem(networks, device, 1), options.iterations)
     for row in rows:
         sys.stdout.write(f"{row['refined']}: loss {row['loss']}\n  {row['before']}\n  {row['after']}\n")

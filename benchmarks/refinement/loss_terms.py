@@ -1,9 +1,9 @@
 """What each term of eq. 2 does with a trained identity network: the columns of figure 18 (normalized paper).
 
-    scripts/setup --export && .venv-export/bin/python -m facewright_export.demo.identity
+    scripts/setup --export && .venv-export/bin/python -m facewright_export.open_normalized.identity
     .venv/bin/python -m benchmarks.refinement.loss_terms --pictures out
 
-The demonstration networks with dlib's face recognition refine pictures of faces that the generator can make,
+The open networks with dlib's face recognition refine pictures of faces that the generator can make,
 and the astronaut's photo, whose camera, light and mask the default pipeline finds. Both distances are
 measured before and after, whichever was minimised. They are those of the networks that minimise, which a
 picture can please without being a likeness: look at the pictures.
@@ -28,10 +28,10 @@ from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.run_conditions import ROOT, RunConditions, write_result
 from facewright.fit.fit_info import HeadFit
 from facewright.head.head_model import HeadModel
-from facewright.refine.demo_networks import IDENTITY_COMMAND, networks_with_identity
 from facewright.refine.device import RefinementDevice
 from facewright.refine.history import LOSS_NAMES, Parameters
 from facewright.refine.loop import refine
+from facewright.refine.network_files import IDENTITY_COMMAND, refinement_files, refinement_folder
 from facewright.refine.networks import UV_MAPS, W_PLUS, RefinementNetworks, load_refinement_networks
 from facewright.refine.options import RefinementOptions
 from facewright.refine.photos import RefinementPhotos
@@ -181,11 +181,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, help="write photo, start and columns (PNG) into this folder")
     options = parser.parse_args(arguments)
     conditions = RunConditions()
-    if not networks_with_identity().is_dir():
+    folder = refinement_folder()
+    if "identity_loss" not in refinement_files(folder):
         sys.stderr.write(f"benchmarks.refinement.loss_terms needs an identity network: {IDENTITY_COMMAND}\n")
         return 2
     device = RefinementDevice.cpu()
-    networks = load_refinement_networks(networks_with_identity(), device.open_engine)
+    networks = load_refinement_networks(folder, device.open_engine)
     subjects = [rendered_subject(networks, device, seed) for seed in range(options.renders)]
     subjects.append(photo_subject(networks, device, ASTRONAUT))
     threads = cpu_threads()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from facewright.refine.network_files import IDENTITY_COMMAND
+
 
 def loss_terms_section(result: dict[str, Any]) -> str:
     """Markdown of one result of `benchmarks.refinement.loss_terms`."""
@@ -11,13 +13,12 @@ def loss_terms_section(result: dict[str, Any]) -> str:
         "## Terms of the refinement's loss",
         "",
         f"The columns of figure 18 (normalized paper): where {result['iterations']} iterations arrive with "
-        "the demonstration generator, the demonstration perceptual network and dlib's face recognition as "
+        "the open generator, the open perceptual network and dlib's face recognition as "
         "identity network; each column has the latent term too. Distances before → after, whichever was "
         "minimised; errors of faces that are known in pixels of 256, millimetres and relative L2. Renders "
         "start from another person's latents, the photo from the mean face.",
         "",
-        "```\nscripts/setup --export && .venv-export/bin/python -m facewright_export.demo.identity\n"
-        "python -m benchmarks.refinement.loss_terms --pictures out\n```",
+        f"```\n{IDENTITY_COMMAND}\npython -m benchmarks.refinement.loss_terms --pictures out\n```",
         "",
         "| face | terms | identity distance | perceptual distance | pixels | face, mm | albedo |",
         "|---|---|---|---|---|---|---|",

@@ -68,7 +68,7 @@ def _autograd(rival: Any) -> str:
 
 def _convergence(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
-        f"Where {rows[0]['iterations']} iterations arrive with the demonstration networks, from a picture of "
+        f"Where {rows[0]['iterations']} iterations arrive with the open networks, from a picture of "
         "a known face: errors before → after. Pixels are of 256; light and albedo are relative L2.",
         "",
         "| refined | loss | pixels | degrees | face, mm | albedo | light |",

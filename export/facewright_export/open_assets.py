@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _HERE = Path(__file__).parent
 
-#: Builds one asset: the paths of the assets it needs by name and, under `WHEEL`, of its wheel; where to write;
-#: a progress callback.
+#: Builds one asset: the paths of the assets it needs by name and, under `WHEEL`, of its wheel; where to
+#: write; a progress callback.
 Build = Callable[[Mapping[str, Path], Path, Progress], None]
 #: What a recipe's wheel is called among the paths that it is given.
 WHEEL: Final = "wheel"
@@ -158,7 +158,7 @@ _GRAPHS = tuple(
     _NORMALIZED / name
     for name in (
         *("generator_graphs.py", "geometry_maps.py", "factors.py", "looks.py"),
-        *("albedo_forward.onnx", "albedo_backward.onnx"),
+        *("albedo_weights.py", "albedo.npz"),
     )
 )
 _MADE_OF_THE_HEAD: Final = "CC0-1.0 AND MIT AND Apache-2.0"

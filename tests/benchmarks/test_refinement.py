@@ -1,4 +1,4 @@
-"""Refinement with the demonstration networks recovers what was rendered; its benchmark says so."""
+"""Refinement with the open networks recovers what was rendered; its benchmark says so."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from benchmarks.process_memory import available_gb, forget_peak, peak_gb, reside
 from benchmarks.refinement.measure import check, convergence, iteration_cost
 from benchmarks.refinement.problem import Problem, make_problem
 from benchmarks.refinement.refinement_report import refinement_section
-from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.device import RefinementDevice
+from facewright.refine.network_files import refinement_folder
 from facewright.refine.networks import load_refinement_networks
 
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
     device = RefinementDevice.cpu(threads=2)
-    return make_problem(load_refinement_networks(DEMO_NETWORKS, device.open_engine), device, 1)
+    return make_problem(load_refinement_networks(refinement_folder(), device.open_engine), device, 1)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_report_shows_cost_and_convergence(problem: Problem, reached: dict[s
     assert set(cost["parts_ms"]) >= {"generator forward", "renderer backward", "perceptual", "update"}
     assert cost["seconds_per_200"] == pytest.approx(0.2 * cost["ms"], abs=0.01)
     row = {
-        "networks": "demonstration",
+        "networks": "open",
         "precision": "fp32",
         "engine": "ONNX Runtime",
         "batch": 1,
@@ -77,7 +77,7 @@ def test_the_report_shows_cost_and_convergence(problem: Problem, reached: dict[s
         "convergence": [*reached.values()],
     }
     text = refinement_section(result)
-    assert "| demonstration, fp32, ONNX Runtime | 1 |" in text
+    assert "| open, fp32, ONNX Runtime | 1 |" in text
     assert f"| {cost['memory_gb']} |" in text
     assert "12.0 (11.0), gradient cosine 0.99999" in text
     assert "| camera and light |" in text

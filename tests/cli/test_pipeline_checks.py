@@ -12,7 +12,7 @@ from facewright.cli import pipeline_checks
 from facewright.cli.finding import Finding
 from facewright.core.assets import BUILD_COMMAND
 from facewright.engines.tensorrt_plan import PlanIdentity, open_plan, plan_name, write_identity
-from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.refine.network_files import refinement_folder
 from tests.cli.conftest import Examine
 from tests.support.gpu import no_gpu
 
@@ -65,7 +65,7 @@ def test_plans_of_the_open_networks_are_looked_at_too(
     assert pipeline_checks._check_plans() == Finding("0 exported networks, no TensorRT plans")
     _write_open_plan("face_landmarks", "10.16.1.11", b"network")
     _write_open_plan("perceptual_targets", "11.4.0.106", b"another")
-    generator = DEMO_NETWORKS / "generator_forward.onnx"
+    generator = refinement_folder() / "generator_forward.onnx"
     _write_open_plan("generator_forward", "11.4.0.106", generator.read_bytes())
     finding = pipeline_checks._check_plans()
     first, second = finding.problem.split("; ")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.core.assets import asset_path
 
 ROOT = Path(__file__).parents[2]
 _FOLDERS = ("src", "kernels", "export", "client", "model_repository", "benchmarks", "tests", "scripts")
@@ -40,7 +40,7 @@ def test_it_keeps_no_queue(load: str, asked: str | None, tmp_path: Path) -> None
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
     environment |= {"HOME": str(tmp_path), **({} if asked is None else {"ORT_DISABLE_TELEMETRY": asked})}
-    network = next(DEMO_NETWORKS.glob("*.onnx"))
+    network = asset_path("person_mask.onnx")
     program = f"{load}; ort.InferenceSession({str(network)!r}, providers=['CPUExecutionProvider'])"
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
     assert list(tmp_path.iterdir()) == []

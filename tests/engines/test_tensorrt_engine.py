@@ -29,8 +29,8 @@ from facewright.engines.tensorrt_plan import (
 )
 from facewright.pipelines.registry import pipelines
 from facewright.refine import device as refinement_device
-from facewright.refine.demo_networks import DEMO_NETWORKS
 from facewright.refine.device import RefinementDevice
+from facewright.refine.network_files import refinement_folder
 from facewright.server import served_repository
 from facewright.server.model_configs import Sizing
 from facewright_client.contract import ErrorCode
@@ -215,7 +215,7 @@ def test_refinement_opens_the_plans_that_there_are(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tensorrt_plan, "cache_folder", lambda: tmp_path)
     stream = SimpleNamespace(ptr=4096)
     device = RefinementDevice(np, stream, stream, plans=True)
-    network = DEMO_NETWORKS / "generator_forward.onnx"
+    network = refinement_folder() / "generator_forward.onnx"
     with pytest.raises(FacewrightError, match="run on cuda, but ONNX Runtime"):
         device.open_engine(network)
     plan = open_plan("generator_forward", "9.0")

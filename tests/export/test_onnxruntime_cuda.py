@@ -22,8 +22,7 @@ from onnx import TensorProto, helper, save_model
 
 from facewright.core.onnx_runtime import ort
 from facewright.core.wheels import Wheel
-from facewright.refine.demo_networks import DEMO_NETWORKS
-from facewright.refine.networks import refinement_files
+from facewright.refine.network_files import refinement_files, refinement_folder
 from tests.support.pinned_wheel import wheel_or_skip
 
 pytestmark = pytest.mark.slow
@@ -113,8 +112,8 @@ def test_the_version_is_the_one_that_serves() -> None:
     assert ort.__version__ == VERSION
 
 
-def test_every_layer_of_the_demonstration_networks_can_be_captured(gpu: dict[str, str]) -> None:
-    files = refinement_files(DEMO_NETWORKS)
+def test_every_layer_of_the_open_networks_can_be_captured(gpu: dict[str, str]) -> None:
+    files = refinement_files(refinement_folder())
     first_outputs = _run(_OPEN, gpu, *map(str, files.values())).split()
     assert first_outputs == ["UV_MAPS", "GRAD_W_PLUS", "TARGET_0", "LOSS"]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from facewright.core.wheels import FACE_RECOGNITION_MODELS
-from facewright_export.demo.identity import read_published_descriptor
 from facewright_export.networks.dlib_resnet import DlibFaceDescriptor
+from facewright_export.open_normalized.identity import read_published_descriptor
 from tests.support.pinned_wheel import wheel_or_skip
 
 

@@ -19,8 +19,8 @@ from facewright_export.checkpoints import (
     WeightError,
 )
 from facewright_export.checkpoints.dlib import import_dlib_face_descriptor
-from facewright_export.demo.identity import read_published_descriptor
 from facewright_export.networks.dlib_resnet import PIXEL_MEAN, PIXEL_SCALE, DlibFaceDescriptor
+from facewright_export.open_normalized.identity import read_published_descriptor
 from facewright_export.seeded_weights import seeded_state_dict, seeded_uniform
 from tests.networks.dlib_file import EMPTY, dlib_file, integer, number, text
 from tests.networks.golden import relative_difference

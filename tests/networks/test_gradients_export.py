@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.refine.networks import RefinementNetworks, load_refinement_networks
-from facewright_export.demo.perceptual import DemoPerceptual
 from facewright_export.export_error import ExportError
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.gradients.export_with_gradient import GradientNames, export_with_gradient, write_onnx
@@ -31,6 +30,7 @@ from facewright_export.gradients.refinement_functions import (
     window_resampling,
 )
 from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
+from facewright_export.open_normalized.perceptual import OpenPerceptual
 from facewright_export.parity.parity_gates import GateError
 
 SIZE = 32
@@ -66,7 +66,7 @@ def synthesis() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def perceptual() -> PerceptualLoss:
-    return PerceptualLoss(DemoPerceptual())
+    return PerceptualLoss(OpenPerceptual())
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_identity_is_the_embedding_network_on_the_middle_of_the_image(
 
 def test_perceptual_is_lpips(perceptual: PerceptualLoss) -> None:
     image, photo = smooth_images("a", 2, SIZE), smooth_images("b", 2, SIZE)
-    expected = DemoPerceptual()(image * 2 - 1, photo * 2 - 1)
+    expected = OpenPerceptual()(image * 2 - 1, photo * 2 - 1)
     torch.testing.assert_close(perceptual(image, *perceptual.targets(photo)), expected)
 
 
@@ -172,7 +172,7 @@ def test_gradients_keep_their_bounds_in_both_precisions(synthesis: nn.Module, em
 
 
 def test_perceptual_in_half_precision_is_finite_where_all_features_vanish() -> None:
-    dark = DemoPerceptual()
+    dark = OpenPerceptual()
     for layer in dark.features:
         if isinstance(layer, nn.Conv2d):
             nn.init.constant_(layer.bias, -0.3)

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from facewright.engines.onnx_engine import OnnxEngine
-from facewright.refine.demo_networks import DEMO_NETWORKS
+from facewright.refine.network_files import refinement_files, refinement_folder
 from facewright.refine.networks import (
     GRAD_UV_MAPS,
     GRAD_W_PLUS,
     W_PLUS,
     load_refinement_networks,
-    refinement_files,
 )
 from facewright_export.gradients.refinement_export import (
     HALF_GRADIENT_SCALE,
@@ -38,9 +37,12 @@ from facewright_export.tensorrt.build_command import open_networks
 LATENT = (14, 512)
 
 
-@pytest.mark.parametrize("name", refinement_files(DEMO_NETWORKS))
-def test_tensorrt_takes_the_demonstration_networks(name: str) -> None:
-    assert lint(onnx.load(refinement_files(DEMO_NETWORKS)[name])) == []
+@pytest.mark.parametrize("part", ["generator", "perceptual"])
+def test_tensorrt_takes_the_open_networks(part: str) -> None:
+    files = {name: path for name, path in refinement_files(refinement_folder()).items() if part in name}
+    assert len(files) == 2
+    for path in files.values():
+        assert lint(onnx.load(path)) == []
 
 
 @pytest.mark.slow
@@ -70,7 +72,7 @@ def test_a_gradient_too_small_for_half_precision_comes_through_a_served_generato
     generator = UvMapGenerator(synthesis, torch.float16)
     export_generator(generator, latent, tmp_path, HALF_GRADIENT_SCALE)
     for name in ("perceptual_targets", "perceptual_loss"):
-        (tmp_path / f"{name}.onnx").symlink_to(DEMO_NETWORKS / f"{name}.onnx")
+        (tmp_path / f"{name}.onnx").symlink_to(refinement_folder() / f"{name}.onnx")
     backward = onnx.load(tmp_path / "generator_backward.onnx")
     assert "ScatterND" not in {node.op_type for node in backward.graph.node}
     served = load_refinement_networks(tmp_path, OnnxEngine).generator
@@ -91,9 +93,9 @@ def test_a_gradient_too_small_for_half_precision_comes_through_a_served_generato
 
 def test_plans_are_built_of_what_the_refinement_stages_serve() -> None:
     built = open_networks()
-    assert built.keys() == {"face_landmarks", "face_shape", *refinement_files(DEMO_NETWORKS)}
+    assert built.keys() == {"face_landmarks", "face_shape", *refinement_files(refinement_folder())}
     path, metadata = built["generator_backward"]
-    assert path == DEMO_NETWORKS / "generator_backward.onnx"
+    assert path == refinement_folder() / "generator_backward.onnx"
     # Its weights are stored in half precision, and cast before any layer reads them.
     assert metadata == NetworkMetadata("generator_backward", "fp32", (1, 8, 32))
     assert list(open_networks(["face_landmarks"])) == ["face_landmarks"]

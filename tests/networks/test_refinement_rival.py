@@ -9,19 +9,19 @@ import torch
 from benchmarks.refinement.autograd_rival import AutogradRival, checked_rival
 from benchmarks.refinement.measure import iteration_cost, make_step
 from benchmarks.refinement.problem import Problem, make_problem
-from benchmarks.refinement.torch_networks import TorchNetworks, as_graphs, demonstration, graph_on
+from benchmarks.refinement.torch_networks import TorchNetworks, as_graphs, graph_on, open_networks
 from facewright.refine.device import RefinementDevice
 from facewright.refine.loop import refine
-from facewright_export.demo.perceptual import DemoPerceptual
 from facewright_export.gradients.joint_graph import trace_losses_with_gradient
 from facewright_export.gradients.refinement_functions import PerceptualLoss
+from facewright_export.open_normalized.perceptual import OpenPerceptual
 
 CPU = RefinementDevice.cpu()
 
 
 @pytest.fixture(scope="module")
 def networks() -> TorchNetworks:
-    return demonstration()
+    return open_networks()
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_graphs_run_by_torch_are_engines_of_the_loop(problem: Problem) -> None:
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.float16])
 def test_graphs_compute_on_the_device_they_are_moved_to(precision: torch.dtype) -> None:
-    loss = PerceptualLoss(DemoPerceptual(), precision)
+    loss = PerceptualLoss(OpenPerceptual(), precision)
     image = torch.zeros(2, 3, 64, 64)
     traced = trace_losses_with_gradient(loss, [image, *loss.targets(image)], 0)
     on_meta = graph_on(traced, "meta")

@@ -464,7 +464,7 @@ def test_an_identity_weight_needs_an_identity_network(bench: Bench) -> None:
     with pytest.raises(FacewrightError, match=r"identity_weight is 0\.5, but there is no identity") as caught:
         without.step(photos)
     assert caught.value.code == ErrorCode.ENGINE_MISMATCH
-    assert "python -m facewright_export.demo.identity" in caught.value.hint
+    assert "python -m facewright_export.open_normalized.identity" in caught.value.hint
     found = refine(without.step(photos, iterations=2, identity_weight=0.0))[0]
     np.testing.assert_array_equal(found.losses[:, 3], 0)
 

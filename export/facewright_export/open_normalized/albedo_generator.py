@@ -1,17 +1,9 @@
-"""The albedo half: a small StyleGAN2 synthesis network of people's looks.
-
-It has the operators of the published-size generator of paper "normalized", section 3.1, at widths that two CPU
-cores can refine with. A layer's style is the 32 factors of the look, read from w by the fixed map of
-`facewright_export.open_normalized.factors`.
-"""
+"""The open generator in torch: what training fits, and what the exported graphs are held to."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,124 +11,100 @@ from torch.nn import functional
 from facewright.head.head_model import HeadModel
 from facewright_client.contract import IDENTITY_SIZE
 from facewright_export.gradients.refinement_functions import OFFSET_SCALE, UvMapGenerator
-from facewright_export.networks.stylegan2 import GeneratorLayout, StyleGan2Synthesis
-from facewright_export.open_head.head_file import write_head_file
-from facewright_export.open_normalized.factors import LOOK_SIZE, reading_map
+from facewright_export.open_normalized.albedo_weights import (
+    BENDING,
+    BENDING_BIAS,
+    DOUBLING_TAPS,
+    LEVELS,
+    LevelWeights,
+    load_weights,
+)
+from facewright_export.open_normalized.factors import reading_map
 from facewright_export.open_normalized.geometry_maps import (
+    COARSE_SIZE,
     ENLARGEMENT,
     MAP_SIZE,
     GeometryMaps,
     enlarging_taps,
 )
 
-WEIGHTS_FILE: Final = Path(__file__).with_name("albedo.npz")
-#: The largest learned noise images.
-DETAIL_RESOLUTION: Final = 256
-
-
-def layout(resolution: int = MAP_SIZE) -> GeneratorLayout:
-    """The sizes of the network: widths 64 up to 32 x 32, then 32, 16, 8."""
-    return GeneratorLayout(
-        resolution,
-        output_channels=3,
-        channel_multiplier=0.125,
-        largest_width=64,
-        style_width=LOOK_SIZE,
-    )
-
-
-class LookSynthesis(nn.Module):
-    """W+ f32 [B, 14, 512] → [B, 3, R, R] in about -1 … 1: the square root of albedo, as `UvMapGenerator` takes.
-
-    StyleGAN2's noise images are learned here instead of drawn: what lies at one place in every person's map
-    (brows, lips, hairline) needs no channel to be carried from the 4 x 4 start.
-    """
-
-    def __init__(self, resolution: int = MAP_SIZE) -> None:
-        super().__init__()
-        self.styles = StyleGan2Synthesis(layout(resolution))
-        for name, image in list(self.styles.noises.named_buffers()):
-            side = image.shape[-1] if image.shape[-1] <= DETAIL_RESOLUTION else 1
-            delattr(self.styles.noises, name)
-            learned = nn.Parameter(torch.zeros(1, 1, side, side), requires_grad=side > 1)
-            self.styles.noises.register_parameter(name, learned)
-        for name, strength in self.styles.named_parameters():
-            if name.endswith("noise.weight"):
-                nn.init.ones_(strength)
-        self.register_buffer("reading", torch.from_numpy(reading_map()[:, IDENTITY_SIZE:]), persistent=False)
-
-    def forward(self, w_plus: Tensor) -> Tensor:
-        image: Tensor = self.styles(w_plus @ self.reading)
-        return image
-
-
-class AlbedoHalf(nn.Module):
-    """W+ f32 [B, 14, 512] → linear albedo f32 [B, 3, R, R]."""
-
-    def __init__(self, synthesis: nn.Module) -> None:
-        super().__init__()
-        self.synthesis = synthesis
-
-    def forward(self, w_plus: Tensor) -> Tensor:
-        root = (self.synthesis(w_plus) + 1) * 0.5
-        albedo: Tensor = root * root
-        return albedo
+_HALF: Final = torch.float16
 
 
 class OpenSynthesis(nn.Module):
-    """Both halves in torch, as `UvMapGenerator` takes a synthesis: the reference of the graphs, and rivals'."""
+    """W+ f32 [B, 14, 512] → [B, 6, 256, 256], a synthesis as `UvMapGenerator` takes it.
 
-    def __init__(self, looks: LookSynthesis, maps: GeometryMaps) -> None:
+    Channels 0-2 are offsets in `OFFSET_SCALE`; of the others c stands for the albedo ((c + 1) / 2)².
+    """
+
+    def __init__(self, levels: list[LevelWeights], maps: GeometryMaps) -> None:
         super().__init__()
-        self.looks = looks
-        reading = torch.from_numpy(reading_map()[:, :IDENTITY_SIZE].copy())
-        self.register_buffer("reading", reading, persistent=False)
-        self.register_buffer("coarse", torch.from_numpy(_half(maps.coarse)).flatten(1), persistent=False)
-        self.register_buffer("fine", torch.from_numpy(_half(maps.fine)).flatten(1), persistent=False)
-        self.register_buffer("texels", torch.from_numpy(maps.texels), persistent=False)
+        self.looks = nn.ModuleList(LookLevel(level) for level in levels)
+        reading = torch.from_numpy(reading_map().copy())
         taps = torch.from_numpy(enlarging_taps())
-        kernel = (taps[:, None] * taps[None, :]).expand(3, 1, -1, -1).clone()
-        self.register_buffer("kernel", kernel, persistent=False)
+        doubling = torch.tensor(DOUBLING_TAPS)
+        constants = {
+            "identity": reading[:, :IDENTITY_SIZE],
+            "look": reading[:, IDENTITY_SIZE:],
+            # As the files keep them.
+            "coarse": torch.from_numpy(maps.coarse).to(_HALF).float().flatten(1),
+            "fine": torch.from_numpy(maps.fine).to(_HALF).float().flatten(1),
+            "texels": torch.from_numpy(maps.texels),
+            "enlarging": (taps[:, None] * taps).expand(3, 1, -1, -1).clone(),
+            "doubling": (doubling[:, None] * doubling).expand(3, 1, -1, -1).clone(),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, w_plus: Tensor) -> Tensor:
-        identity = w_plus.mean(dim=1) @ self.reading
-        coarse = (identity @ self.coarse).reshape(-1, 3, MAP_SIZE // ENLARGEMENT, MAP_SIZE // ENLARGEMENT)
+        return torch.cat([self._offset(w_plus) / OFFSET_SCALE, self.root(w_plus) * 2 - 1], dim=1)
+
+    def root(self, w_plus: Tensor) -> Tensor:
+        """Square root of linear albedo f32 [B, 3, 256, 256]."""
+        root: Tensor | None = None
+        for shape, look in zip(LEVELS, self.looks, strict=True):
+            read = w_plus[:, shape.first_layer : shape.first_layer + shape.layers].mean(dim=1)
+            level = look(read @ self.look)
+            if root is not None:
+                level = level + functional.conv_transpose2d(
+                    root, self.doubling, stride=2, padding=1, groups=3
+                )
+            root = level
+        assert root is not None
+        return root
+
+    def _offset(self, w_plus: Tensor) -> Tensor:
+        identity = w_plus.mean(dim=1) @ self.identity
+        coarse = (identity @ self.coarse).reshape(-1, 3, COARSE_SIZE, COARSE_SIZE)
         enlarged = functional.conv_transpose2d(
-            coarse, self.kernel, stride=ENLARGEMENT, padding=ENLARGEMENT // 2, groups=3
+            coarse, self.enlarging, stride=ENLARGEMENT, padding=ENLARGEMENT // 2, groups=3
         )
         fine = (identity @ self.fine).reshape(-1, 3, len(self.texels))
-        offset = enlarged.flatten(2).index_add(2, self.texels, fine).reshape(enlarged.shape)
-        return torch.cat([offset / OFFSET_SCALE, self.looks(w_plus)], dim=1)
+        placed = enlarged.flatten(2).index_add(2, self.texels, fine)
+        return placed.reshape(-1, 3, MAP_SIZE, MAP_SIZE)
 
 
-def _half(values: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """As the files keep it."""
-    return values.astype(np.float16).astype(np.float32)
+class LookLevel(nn.Module):
+    """Factors f32 [B, 32] → a level's map f32 [B, 3, S, S]."""
+
+    def __init__(self, weights: LevelWeights) -> None:
+        super().__init__()
+        for name, value in {
+            **vars(weights),
+            "bending": BENDING,
+            "bending_bias": BENDING_BIAS,
+        }.items():
+            self.register_buffer(name, torch.from_numpy(value), persistent=False)
+
+    def forward(self, factors: Tensor) -> Tensor:
+        bent = torch.tanh(factors @ self.bending + self.bending_bias)
+        both = torch.cat([factors, bent], dim=1)
+        hidden = torch.tanh(both @ self.hidden + self.hidden_bias)
+        weights = hidden @ self.last + both @ self.direct
+        level: Tensor = torch.tensordot(weights, self.components, 1) + self.mean
+        return level
 
 
-def save_weights(synthesis: LookSynthesis, provenance: dict[str, Any], path: Path = WEIGHTS_FILE) -> None:
-    """Write the weights as float16 with their ``provenance`` (JSON); the bytes depend on nothing else."""
-    state = {
-        name: value.detach().numpy().astype(np.float16)
-        for name, value in synthesis.styles.state_dict().items()
-    }
-    write_head_file({"provenance": np.array(json.dumps(provenance, sort_keys=True)), **state}, path)
-
-
-def load_synthesis(path: Path = WEIGHTS_FILE) -> tuple[LookSynthesis, dict[str, Any]]:
-    """The trained network (its float16 weights widened to float32) and its provenance."""
-    with np.load(path, allow_pickle=False) as file:
-        provenance = json.loads(str(file["provenance"]))
-        state = {
-            name: torch.from_numpy(file[name].astype(np.float32))
-            for name in file.files
-            if name != "provenance"
-        }
-    synthesis = LookSynthesis()
-    synthesis.styles.load_state_dict(state, strict=True)
-    return synthesis.eval().requires_grad_(False), provenance
-
-
-def open_generator(head: HeadModel, path: Path = WEIGHTS_FILE) -> UvMapGenerator:
-    """The whole generator in torch, of a head model."""
-    return UvMapGenerator(OpenSynthesis(load_synthesis(path)[0], GeometryMaps.of(head)))
+def open_generator(head: HeadModel) -> UvMapGenerator:
+    """The whole generator of a head model."""
+    return UvMapGenerator(OpenSynthesis(load_weights()[0], GeometryMaps.of(head)))

@@ -21,14 +21,13 @@ from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
 WEIGHTS_FILE: Final = Path(__file__).with_name("look_encoder.npz")
 #: Pixels per side of the picture.
 PICTURE_SIZE: Final = 160
-#: Outputs, side of the kernel and stride of each convolution; rectifiers behind them.
+#: Outputs, side of the kernel and stride of each convolution of the picture at half its size; a rectifier is
+#: behind each.
 CONVOLUTIONS: Final = (
     (16, 5, 2),
     (32, 3, 2),
-    (32, 3, 1),
+    (48, 3, 1),
     (64, 3, 2),
-    (64, 3, 1),
-    (96, 3, 2),
     (96, 3, 1),
     (128, 3, 2),
 )
@@ -51,6 +50,7 @@ def embedding_graph(weights: Path = WEIGHTS_FILE) -> onnx.ModelProto:
 
     value = graph.add("Cast", "FACE_IMAGE", to=onnx.TensorProto.FLOAT)
     value = graph.add("Transpose", value, perm=[0, 3, 1, 2])
+    value = graph.add("AveragePool", value, kernel_shape=[2, 2], strides=[2, 2])
     value = graph.add("Sub", graph.add("Div", value, graph.constant(127.5)), graph.constant(1.0))
     for i, (_, kernel, stride) in enumerate(CONVOLUTIONS):
         value = graph.add(

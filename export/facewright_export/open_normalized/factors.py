@@ -1,8 +1,8 @@
 """Codes w of people and the factors that they say.
 
 w = √(512/192) · A factors, A f32 [512, 192] with orthonormal columns: its entries are ~ N(0, 1) where the
-factors are. W+ repeats w for each of the 14 layers of the generator; what a W+ says of the form of the head is
-the mean over its layers, what it says of the look is read by each layer for itself.
+factors are. W+ repeats w for each of the 14 layers of the generator; what a W+ says of the form of the head
+is the mean over its layers, what it says of the look is read by each layer for itself.
 """
 
 from __future__ import annotations

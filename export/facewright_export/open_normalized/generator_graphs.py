@@ -1,64 +1,92 @@
-"""Puts the open networks of ``avatar_normalized`` together as ONNX, without torch.
+"""The open generator of ``avatar_normalized`` as ONNX, forward and backward, and the network before it.
 
-The geometry half's matrices are made from the head file of this machine (19 MB, so they travel nowhere); the
-albedo half's graphs travel with this package (``python -m facewright_export.open_normalized`` writes them).
+Written node by node, without torch: the geometry half's matrices are made from the head file of this
+machine (16 MB, so they travel nowhere), the albedo half's weights travel with this package. Every step is a
+product, a tanh, a sum or an enlargement, so that its gradient is, too: that of tanh comes from its result,
+that of a transposed convolution is the convolution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnx
-from onnx import helper
+from numpy.typing import NDArray
 
 from facewright.head.head_model import HeadModel
+from facewright.refine.networks import GRAD_UV_MAPS, GRAD_W_PLUS, UV_MAPS, W_PLUS
 from facewright_client.contract import IDENTITY_SIZE
-from facewright_export.open_normalized.factors import LAYERS, W_SIZE, reading_map
+from facewright_export.open_normalized.albedo_weights import (
+    BENDING,
+    BENDING_BIAS,
+    DOUBLING_TAPS,
+    HIDDEN,
+    LEVELS,
+    LevelShape,
+    LevelWeights,
+    load_weights,
+)
+from facewright_export.open_normalized.factors import LAYERS, LOOK_SIZE, W_SIZE, reading_map
 from facewright_export.open_normalized.geometry_maps import (
     COARSE_SIZE,
-    ENLARGEMENT,
     MAP_SIZE,
     GeometryMaps,
     enlarging_taps,
 )
 from facewright_export.tflite_to_onnx.onnx_graph import OnnxGraph
 
-#: The albedo half's graphs: W_PLUS → ALBEDO, RESIDUAL_*; these and GRAD_ALBEDO → GRAD_W_PLUS.
-ALBEDO_FORWARD: Final = Path(__file__).with_name("albedo_forward.onnx")
-ALBEDO_BACKWARD: Final = Path(__file__).with_name("albedo_backward.onnx")
+F32 = NDArray[np.float32]
+
 LICENCE: Final = {
     "licence": "CC0-1.0 AND MIT AND Apache-2.0",
-    "source": "open head; albedo of synthetic people",
+    "source": "the open head's identity basis; albedo of drawn people",
 }
+_ROOT: Final = "RESIDUAL_ROOT"
+_LATENTS: Final = (LAYERS, W_SIZE)
+_MAPS: Final = (6, MAP_SIZE, MAP_SIZE)
 
 
 def generator_forward(head: HeadModel) -> onnx.ModelProto:
     """W_PLUS → UV_MAPS, RESIDUAL_*, as `facewright.refine.networks` says."""
-    model = onnx.load(ALBEDO_FORWARD)
-    _join(
-        model,
-        _offsets(GeometryMaps.of(head)),
-        outputs={"UV_MAPS": (6, MAP_SIZE, MAP_SIZE)},
-        hidden=["ALBEDO"],
-    )
-    return model
+    graph = OnnxGraph()
+    offset = _offsets(graph, GeometryMaps.of(head))
+    root = ""
+    for shape, level in zip(LEVELS, load_weights()[0], strict=True):
+        own = _level(graph, shape, level)
+        if root:
+            output = _ROOT if shape is LEVELS[-1] else None
+            own = graph.add("Add", own, _enlarged(graph, root, _doubling()), output=output)
+        root = own
+    graph.add("Concat", offset, graph.add("Mul", root, root), axis=1, output=UV_MAPS)
+    return graph.model("generator_forward", {W_PLUS: _LATENTS}, {UV_MAPS: _MAPS, **_residuals()}, LICENCE)
 
 
 def generator_backward(head: HeadModel) -> onnx.ModelProto:
     """RESIDUAL_*, GRAD_UV_MAPS → GRAD_W_PLUS, as `facewright.refine.networks` says."""
-    model = onnx.load(ALBEDO_BACKWARD)
-    _rename(model.graph.node, "GRAD_W_PLUS", "GRAD_W_PLUS_BY_ALBEDO")
-    _join(
-        model,
-        _offset_gradient(GeometryMaps.of(head)),
-        inputs={"GRAD_UV_MAPS": (6, MAP_SIZE, MAP_SIZE)},
-        outputs={"GRAD_W_PLUS": (LAYERS, W_SIZE)},
-        hidden=["GRAD_ALBEDO", "GRAD_W_PLUS_BY_ALBEDO", "GRAD_W_PLUS"],
+    graph = OnnxGraph()
+    bounds = [graph.constant([bound], np.int64) for bound in (0, 3, 6, 1)]
+    by_offset = graph.add("Slice", GRAD_UV_MAPS, bounds[0], bounds[1], bounds[3])
+    by_albedo = graph.add("Slice", GRAD_UV_MAPS, bounds[1], bounds[2], bounds[3])
+    by_identity = _offset_gradient(graph, by_offset, GeometryMaps.of(head))
+    by_root = graph.add("Mul", graph.add("Mul", by_albedo, _ROOT), graph.constant(2.0))
+    by_look: dict[int, str] = {}
+    for shape, level in reversed(list(zip(LEVELS, load_weights()[0], strict=True))):
+        by_look[shape.size] = _level_gradient(graph, shape, level, by_root)
+        if shape is not LEVELS[0]:
+            by_root = _shrunk(graph, by_root, _doubling())
+    reading = reading_map().T
+    by_w = []
+    for shape in LEVELS:
+        read = graph.constant(reading[IDENTITY_SIZE:] / np.float32(shape.layers))
+        row = graph.reshape(graph.add("MatMul", by_look[shape.size], read), (-1, 1, W_SIZE))
+        by_w += [row] * shape.layers
+    same = graph.constant(reading[:IDENTITY_SIZE] / np.float32(LAYERS))
+    everywhere = graph.reshape(graph.add("MatMul", by_identity, same), (-1, 1, W_SIZE))
+    graph.add("Add", graph.add("Concat", *by_w, axis=1), everywhere, output=GRAD_W_PLUS)
+    return graph.model(
+        "generator_backward", {**_residuals(), GRAD_UV_MAPS: _MAPS}, {GRAD_W_PLUS: _LATENTS}, LICENCE
     )
-    return model
 
 
 def avatar_generator(forward: onnx.ModelProto) -> onnx.ModelProto:
@@ -66,7 +94,7 @@ def avatar_generator(forward: onnx.ModelProto) -> onnx.ModelProto:
     alone = onnx.ModelProto()
     alone.CopyFrom(forward)
     del alone.graph.output[:]
-    alone.graph.output.extend(value for value in forward.graph.output if value.name == "UV_MAPS")
+    alone.graph.output.extend(value for value in forward.graph.output if value.name == UV_MAPS)
     return alone
 
 
@@ -74,136 +102,120 @@ def identity_regressor() -> onnx.ModelProto:
     """EMBEDDING f32 [B, 512], a code w, → W_PLUS f32 [B, 14, 512] that repeats it."""
     graph = OnnxGraph()
     column = graph.reshape("EMBEDDING", (-1, 1, W_SIZE))
-    graph.add("Tile", column, graph.constant([1, LAYERS, 1], np.int64), output="W_PLUS")
-    return graph.model("identity_regressor", {"EMBEDDING": (W_SIZE,)}, {"W_PLUS": (LAYERS, W_SIZE)}, LICENCE)
+    graph.add("Tile", column, graph.constant([1, LAYERS, 1], np.int64), output=W_PLUS)
+    return graph.model("identity_regressor", {"EMBEDDING": (W_SIZE,)}, {W_PLUS: _LATENTS}, LICENCE)
 
 
-def _offsets(maps: GeometryMaps) -> OnnxGraph:
-    """W_PLUS, ALBEDO → UV_MAPS."""
-    graph = OnnxGraph()
-    mean = graph.add("ReduceMean", "W_PLUS", graph.constant([1], np.int64), keepdims=0)
+def _residuals() -> dict[str, tuple[int, ...]]:
+    rows = {"BENT": len(BENDING_BIAS), "HIDDEN": HIDDEN}
+    return {
+        **{f"RESIDUAL_{row}_{shape.size}": (size,) for shape in LEVELS for row, size in rows.items()},
+        _ROOT: (3, MAP_SIZE, MAP_SIZE),
+    }
+
+
+def _level(graph: OnnxGraph, shape: LevelShape, level: LevelWeights) -> str:
+    """A level's own map [B, 3, S, S]."""
+    layers = graph.slice(W_PLUS, 1, shape.first_layer, shape.first_layer + shape.layers)
+    read = graph.add("ReduceMean", layers, axes=[1], keepdims=0)
+    factors = graph.add("MatMul", read, graph.constant(reading_map()[:, IDENTITY_SIZE:]))
+    bent = _tanh(graph, factors, BENDING, BENDING_BIAS, f"RESIDUAL_BENT_{shape.size}")
+    both = graph.add("Concat", factors, bent, axis=1)
+    hidden = _tanh(graph, both, level.hidden, level.hidden_bias, f"RESIDUAL_HIDDEN_{shape.size}")
+    weights = graph.add(
+        "Add",
+        graph.add("MatMul", hidden, graph.constant(level.last)),
+        graph.add("MatMul", both, graph.constant(level.direct)),
+    )
+    maps = graph.add("MatMul", weights, _half(graph, level.components))
+    return graph.add(
+        "Add", graph.reshape(maps, (-1, 3, shape.size, shape.size)), graph.constant(level.mean[None])
+    )
+
+
+def _tanh(graph: OnnxGraph, value: str, weight: F32, bias: F32, output: str) -> str:
+    drawn = graph.add("MatMul", value, graph.constant(weight))
+    return graph.add("Tanh", graph.add("Add", drawn, graph.constant(bias)), output=output)
+
+
+def _level_gradient(graph: OnnxGraph, shape: LevelShape, level: LevelWeights, by_map: str) -> str:
+    """Gradient [B, 32] by the factors that a level reads, of that by its map."""
+    flat = graph.reshape(by_map, (-1, 3 * shape.size**2))
+    by_weights = graph.add("Gemm", flat, _half(graph, level.components), transB=1)
+    by_hidden = graph.add("MatMul", by_weights, graph.constant(level.last.T))
+    by_both = graph.add(
+        "Add",
+        _tanh_gradient(graph, by_hidden, level.hidden, f"RESIDUAL_HIDDEN_{shape.size}"),
+        graph.add("MatMul", by_weights, graph.constant(level.direct.T)),
+    )
+    by_bent = graph.slice(by_both, 1, LOOK_SIZE, LOOK_SIZE + len(BENDING_BIAS))
+    return graph.add(
+        "Add",
+        graph.slice(by_both, 1, 0, LOOK_SIZE),
+        _tanh_gradient(graph, by_bent, BENDING, f"RESIDUAL_BENT_{shape.size}"),
+    )
+
+
+def _tanh_gradient(graph: OnnxGraph, by_result: str, weight: F32, result: str) -> str:
+    """Gradient by what `_tanh` took."""
+    slope = graph.add("Sub", graph.constant(1.0), graph.add("Mul", result, result))
+    return graph.add("MatMul", graph.add("Mul", by_result, slope), graph.constant(weight.T))
+
+
+def _offsets(graph: OnnxGraph, maps: GeometryMaps) -> str:
+    """Offsets [B, 3, 256, 256]."""
+    mean = graph.add("ReduceMean", W_PLUS, axes=[1], keepdims=0)
     identity = graph.add("MatMul", mean, graph.constant(reading_map()[:, :IDENTITY_SIZE]))
     coarse = graph.add("MatMul", identity, _half(graph, maps.coarse))
-    enlarged = graph.add(
-        "ConvTranspose",
-        graph.reshape(coarse, (-1, 3, COARSE_SIZE, COARSE_SIZE)),
-        graph.constant(_kernel()),
-        strides=[ENLARGEMENT] * 2,
-        pads=[ENLARGEMENT // 2] * 4,
-        group=3,
-    )
+    enlarged = _enlarged(graph, graph.reshape(coarse, (-1, 3, COARSE_SIZE, COARSE_SIZE)), enlarging_taps())
     # One texel more than there are, which is 0: every texel that no vertex reads takes it.
     fine = graph.add("MatMul", identity, _half(graph, _with_none(maps.fine)))
     taken = np.full(MAP_SIZE**2, len(maps.texels))
     taken[maps.texels] = np.arange(len(maps.texels))
-    placed = graph.add(
-        "Gather", graph.reshape(fine, (-1, 3, len(maps.texels) + 1)), graph.constant(taken, np.int64), axis=2
-    )
-    offset = graph.add("Add", enlarged, graph.reshape(placed, (-1, 3, MAP_SIZE, MAP_SIZE)))
-    graph.add("Concat", offset, "ALBEDO", axis=1, output="UV_MAPS")
-    return graph
+    texels = graph.reshape(fine, (-1, 3, len(maps.texels) + 1))
+    placed = graph.add("Gather", texels, graph.constant(taken, np.int64), axis=2)
+    return graph.add("Add", enlarged, graph.reshape(placed, (-1, 3, MAP_SIZE, MAP_SIZE)))
 
 
-def _offset_gradient(maps: GeometryMaps) -> OnnxGraph:
-    """GRAD_UV_MAPS, GRAD_W_PLUS_BY_ALBEDO → GRAD_ALBEDO, GRAD_W_PLUS."""
-    graph = OnnxGraph()
-    parts = [graph.constant(bound, np.int64) for bound in ([0], [3], [6], [1])]
-    by_offset = graph.add("Slice", "GRAD_UV_MAPS", parts[0], parts[1], parts[3])
-    graph.add("Slice", "GRAD_UV_MAPS", parts[1], parts[2], parts[3], output="GRAD_ALBEDO")
-    shrunk = graph.add(
-        "Conv",
-        by_offset,
-        graph.constant(_kernel()),
-        strides=[ENLARGEMENT] * 2,
-        pads=[ENLARGEMENT // 2] * 4,
-        group=3,
-    )
-    flat = graph.reshape(shrunk, (-1, 3 * COARSE_SIZE**2))
-    by_identity = graph.add("Gemm", flat, _half(graph, maps.coarse), transB=1)
-    read = graph.add(
-        "Gather",
-        graph.reshape(by_offset, (-1, 3, MAP_SIZE**2)),
-        graph.constant(np.append(maps.texels, 0), np.int64),
-        axis=2,
-    )
+def _offset_gradient(graph: OnnxGraph, by_offset: str, maps: GeometryMaps) -> str:
+    """Gradient [B, 160] by the identity."""
+    shrunk = graph.reshape(_shrunk(graph, by_offset, enlarging_taps()), (-1, 3 * COARSE_SIZE**2))
+    by_coarse = graph.add("Gemm", shrunk, _half(graph, maps.coarse), transB=1)
+    texels = graph.constant(np.append(maps.texels, 0), np.int64)
+    read = graph.add("Gather", graph.reshape(by_offset, (-1, 3, MAP_SIZE**2)), texels, axis=2)
     flat = graph.reshape(read, (-1, 3 * (len(maps.texels) + 1)))
     by_fine = graph.add("Gemm", flat, _half(graph, _with_none(maps.fine)), transB=1)
-    both = graph.add("Add", by_identity, by_fine)
-    reading = reading_map()[:, :IDENTITY_SIZE].T / np.float32(LAYERS)
-    by_w = graph.reshape(graph.add("MatMul", both, graph.constant(reading)), (-1, 1, W_SIZE))
-    graph.add("Add", "GRAD_W_PLUS_BY_ALBEDO", by_w, output="GRAD_W_PLUS")
-    return graph
+    return graph.add("Add", by_coarse, by_fine)
 
 
-def _with_none(fine: np.ndarray) -> np.ndarray:
+def _with_none(fine: F32) -> F32:
     return np.concatenate([fine, np.zeros_like(fine[..., :1])], axis=2)
 
 
-def _kernel() -> np.ndarray:
-    taps = enlarging_taps()
-    return np.tile(taps[:, None] * taps, (3, 1, 1, 1))
+def _doubling() -> F32:
+    return np.array(DOUBLING_TAPS, np.float32)
 
 
-def _half(graph: OnnxGraph, basis: np.ndarray) -> str:
-    """A basis [160, ...] as a matrix [160, M] that is stored in half precision; engines widen it once."""
+def _enlarged(graph: OnnxGraph, maps: str, taps: F32) -> str:
+    """Maps of three channels enlarged by half as much as there are taps."""
+    return graph.add("ConvTranspose", maps, _kernel(graph, taps), **_steps(taps))
+
+
+def _shrunk(graph: OnnxGraph, maps: str, taps: F32) -> str:
+    """The transpose of `_enlarged`."""
+    return graph.add("Conv", maps, _kernel(graph, taps), **_steps(taps))
+
+
+def _kernel(graph: OnnxGraph, taps: F32) -> str:
+    return graph.constant(np.tile(taps[:, None] * taps, (3, 1, 1, 1)))
+
+
+def _steps(taps: F32) -> dict[str, object]:
+    stride = len(taps) // 2
+    return {"strides": [stride] * 2, "pads": [stride // 2] * 4, "group": 3}
+
+
+def _half(graph: OnnxGraph, basis: F32) -> str:
+    """A basis [K, ...] as a matrix [K, M] that is stored in half precision; engines widen it once."""
     flat = basis.reshape(len(basis), -1)
     return graph.add("Cast", graph.constant(flat, np.float16), to=onnx.TensorProto.FLOAT)
-
-
-def _join(
-    model: onnx.ModelProto,
-    more: OnnxGraph,
-    *,
-    outputs: dict[str, tuple[int, ...]],
-    hidden: list[str],
-    inputs: dict[str, tuple[int, ...]] | None = None,
-) -> None:
-    """Add nodes to a model whose border becomes the new tensors, the ``hidden`` ones no longer being of it."""
-    graph = model.graph
-    made = {name for node in more.nodes for name in node.output} - {*outputs, *hidden}
-    for name in (*made, *(constant.name for constant in more.constants)):
-        _rename(more.nodes, name, f"geometry_{name}")
-    for part in (*more.nodes, *more.constants):
-        part.name = f"geometry_{part.name}"
-    graph.initializer.extend(more.constants)
-    known = {value.name for value in (*graph.input, *graph.initializer)} - {*hidden} | {*(inputs or {})}
-    nodes = _in_order([*graph.node, *more.nodes], known)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    for border, new in ((graph.input, inputs or {}), (graph.output, outputs)):
-        kept = [value for value in border if value.name not in hidden]
-        del border[:]
-        added = [
-            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *shape])
-            for name, shape in new.items()
-        ]
-        border.extend([*added, *kept] if border is graph.output else [*kept, *added])
-    del graph.value_info[:]
-    helper.set_model_props(model, LICENCE)
-    onnx.checker.check_model(model, full_check=True)
-
-
-def _in_order(nodes: list[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:
-    """The nodes, each after those whose outputs it takes."""
-    ordered: list[onnx.NodeProto] = []
-    left = nodes
-    while left:
-        ready = []
-        for node in left:
-            if all(not name or name in known for name in node.input):
-                ready.append(node)
-                known.update(node.output)
-        if not ready:
-            raise ValueError(f"{left[0].name} takes {list(left[0].input)}, which no node gives")
-        chosen = set(map(id, ready))
-        ordered += ready
-        left = [node for node in left if id(node) not in chosen]
-    return ordered
-
-
-def _rename(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:
-    for node in nodes:
-        for names in (node.input, node.output):
-            for place, name in enumerate(names):
-                if name == old:
-                    names[place] = new

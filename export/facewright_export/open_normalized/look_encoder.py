@@ -20,7 +20,7 @@ from facewright_export.open_normalized.factors import LOOK_SIZE
 
 
 class LookEncoder(nn.Module):
-    """Pictures f32 [B, 3, 160, 160] in -1 … 1 → look factors f32 [B, 32]."""
+    """Pictures f32 [B, 3, 80, 80] in -1 … 1 → look factors f32 [B, 32]."""
 
     def __init__(self) -> None:
         super().__init__()

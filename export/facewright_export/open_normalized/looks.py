@@ -59,6 +59,8 @@ LOOK_FACTORS: Final = (
     "scalp_bare",
     "hairline_high",
 )
+#: Training cuts factors here: what lies farther out looks the same.
+FARTHEST: Final = 2.5
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def look_of(factors: npt.NDArray[np.floating] | Sequence[float]) -> Look:
     iris = IRISES[0] + (IRISES[4] - IRISES[0]) * share("iris_light")
     for name, colour in (("iris_blue", IRISES[2]), ("iris_green", IRISES[3])):
         iris = iris + (colour * share("iris_light", 0.7, 1.3) - iris) * seldom(name) * (1 - melanin)
-    shadow = np.array([0.03, 0.025, 0.03]) + [share("eyeshadow_red", 0, 0.2), 0.03, 0.04]
+    shadow = np.array([share("eyeshadow_red", 0.03, 0.23), 0.055, 0.07])
     skin = Complexion(
         melanin=melanin,
         blood=blood,

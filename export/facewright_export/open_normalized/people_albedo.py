@@ -14,7 +14,7 @@ from facewright_export.open_normalized.looks import Look
 from facewright_export.people.face_chart import FaceChart
 from facewright_export.people.scene import SceneMesh
 from facewright_export.people.shading import PersonShader
-from facewright_kernels import interpolate, rasterize
+from facewright_kernels import Raster, interpolate, rasterize
 
 F32 = NDArray[np.float32]
 
@@ -37,14 +37,12 @@ class PeopleAlbedo:
         # The patterns that people share, as `PersonRenderer` draws them.
         self._chart = FaceChart(head, np.random.Generator(np.random.PCG64(0)))
         self._shader = PersonShader(head)
-        self._size = size
         attributes = SceneMesh(head, self._chart.uv).head_attributes
-        triangle = _texel_triangles(head, size * _DENSITY)
-        drawn = triangle.triangle_id[0] >= 0
-        values = interpolate(attributes[None], head.triangles, triangle)[0][drawn]
-        self._drawn = drawn
+        self._head, self._raster = head, _texel_triangles(head, size * _DENSITY)
+        self._drawn = drawn = self._raster.triangle_id[0] >= 0
+        values = interpolate(attributes[None], head.triangles, self._raster)[0][drawn]
         self._values = np.ascontiguousarray(values.T)
-        self._material = head.triangle_part[triangle.triangle_id[0][drawn]]
+        self._material = head.triangle_part[self._raster.triangle_id[0][drawn]]
         #: Texels [R, R] of which some part lies on the head's surface.
         self.covered: NDArray[np.bool_] = _reduced(drawn.astype(np.float32)[..., None])[..., 0] > 0
         self._nearest = distance_transform_edt(~self.covered, return_distances=False, return_indices=True)
@@ -54,16 +52,30 @@ class PeopleAlbedo:
         random = np.random.Generator(np.random.PCG64(_PATTERN_SEED))
         chart = self._chart.draw(look.skin, random)
         painted, _ = self._shader.paint(self._values, self._material, look.skin, look.hair, chart)
-        finer = np.zeros((*self._drawn.shape, 4), np.float32)
-        finer[self._drawn, :3] = np.clip(painted, 0, 1).T
-        finer[self._drawn, 3] = 1
+        albedo = self._texels(np.clip(painted, 0, 1))[*self._nearest]
+        return np.ascontiguousarray(albedo.transpose(2, 0, 1))
+
+    def of_vertices(self, values: F32) -> F32:
+        """A number of each vertex [V] at the texels [R, R]; 0 between the islands."""
+        drawn = interpolate(values[None, :, None].astype(np.float32), self._head.triangles, self._raster)[0]
+        return self._texels(drawn[self._drawn].T)[..., 0]
+
+    def of_parts(self, names: tuple[str, ...]) -> F32:
+        """Share [R, R] of each texel that shows one of these parts of the head."""
+        parts = [list(self._head.part_names).index(name) for name in names]
+        return self._texels(np.isin(self._material, parts).astype(np.float32)[None])[..., 0]
+
+    def _texels(self, values: F32) -> F32:
+        """Means [R, R, C] over the samples that lie on the head, of their values [C, N]."""
+        finer = np.zeros((*self._drawn.shape, len(values) + 1), np.float32)
+        finer[self._drawn, :-1] = values.T
+        finer[self._drawn, -1] = 1
         texels = _reduced(finer)
-        albedo = texels[..., :3] / np.maximum(texels[..., 3:], np.float32(1e-6))
-        filled: F32 = albedo[*self._nearest]
-        return np.ascontiguousarray(filled.transpose(2, 0, 1))
+        mean: F32 = texels[..., :-1] / np.maximum(texels[..., -1:], np.float32(1e-6))
+        return mean
 
 
-def _texel_triangles(head: HeadModel, size: int) -> object:
+def _texel_triangles(head: HeadModel, size: int) -> Raster:
     """Which triangle each texel shows: UV as clip coordinates, whose top row is y = -1 (CONVENTIONS.md)."""
     flat = np.concatenate(
         [head.uv * 2 - 1, np.zeros_like(head.uv[:, :1]), np.ones_like(head.uv[:, :1])], axis=1

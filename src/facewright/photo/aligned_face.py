@@ -110,7 +110,7 @@ def align_face(face_crop: U8, landmarks: npt.NDArray[np.floating], recipe: Align
             f"the landmarks span {sides[0]:.3g} x {sides[1]:.3g} pixels of the crop: that is no face",
             "send another photo of the face, from the front",
         )
-    image = _resampled(Image.fromarray(face_crop), to_crop, recipe.size)
+    image = resampled(Image.fromarray(face_crop), to_crop, recipe.size)
     if recipe.grey:
         image = image.convert("L")
     pixels = np.asarray(image).reshape(recipe.shape)
@@ -124,8 +124,12 @@ def landmarks_in_crop(landmarks: npt.NDArray[np.floating], crop_to_photo: npt.ND
     return in_crop
 
 
-def _resampled(crop: Image.Image, to_crop: F64, size: int) -> Image.Image:
-    """Each pixel is the mean of samples that lie at most a pixel of the crop apart."""
+def resampled(crop: Image.Image, to_crop: F64, size: int) -> Image.Image:
+    """A square of ``size`` pixels through an affine map [3, 3] from its pixels to the crop's.
+
+    Each pixel is the mean of samples that lie at most a pixel of the crop apart; beyond the crop its border
+    is repeated.
+    """
     density = max(1, int(np.ceil(np.linalg.norm(to_crop[:2, :2], axis=0).max() - 1e-9)))
     finer = to_crop @ np.diag([1 / density, 1 / density, 1.0])
     margin = _beyond(finer, size * density, crop.size)

@@ -30,7 +30,7 @@ def refinement_folder() -> Path:
 
 
 def refinement_files(folder: Path) -> dict[str, Path]:
-    """The ONNX files of a folder by the names of `facewright.refine.networks`; an identity pair may be missing.
+    """A folder's ONNX files by the names of `facewright.refine.networks`; an identity pair may be missing.
 
     Raises:
         FacewrightError: ENGINE_MISMATCH when a file is missing.

@@ -1,4 +1,4 @@
-"""The identity network of the demonstration refinement: what it is shown, its gradient, and what it does."""
+"""The identity network of refinement on open weights: what it is shown, its gradient, and what it does."""
 
 from __future__ import annotations
 
@@ -12,30 +12,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.refinement.loss_terms import ASTRONAUT, photo_subject, refine_by_columns
+from facewright.core.assets import BUILD_COMMAND
 from facewright.core.errors import FacewrightError
 from facewright.engines.onnx_engine import OnnxEngine
 from facewright.photo.face_networks import FaceNetworks
 from facewright.photo.find_face import find_face
-from facewright.refine.demo_networks import (
-    DEMO_NETWORKS,
-    IDENTITY_COMMAND,
-    networks_with_identity,
-    refinement_folder,
-)
 from facewright.refine.device import RefinementDevice
-from facewright.refine.networks import GRAD_IMAGE, IMAGE, LOSS, load_refinement_networks, refinement_files
-from facewright_export.demo.identity import DemoIdentity, build
+from facewright.refine.network_files import IDENTITY_COMMAND, refinement_files, refinement_folder
+from facewright.refine.networks import GRAD_IMAGE, IMAGE, LOSS, load_refinement_networks
 from facewright_export.gradients.example_images import smooth_images
 from facewright_export.networks.dlib_resnet import INPUT_SIZE, DlibFaceDescriptor
+from facewright_export.open_normalized.identity import OpenIdentity, build
 
 
 @pytest.fixture(scope="module")
 def folder(published_descriptor: DlibFaceDescriptor, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command writes, where it writes it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACEWRIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        made = networks_with_identity()
+    """Open assets of a machine where the command was run."""
+    made = tmp_path_factory.mktemp("cache") / "open"
     build(published_descriptor, made)
+    for path in refinement_files(refinement_folder()).values():
+        (made / path.name).symlink_to(path.resolve())
     return made
 
 
@@ -53,7 +49,7 @@ def test_the_network_is_shown_the_face_that_dlib_would_cut_out(
     with np.load(Path(__file__).parent / "goldens" / "dlib_face_descriptor.npz") as archive:
         aligned = torch.from_numpy(archive["chip"])
     picture = torch.from_numpy(face_crop.transpose(2, 0, 1)[None].astype(np.float32)) / 255
-    loss = DemoIdentity(published_descriptor)
+    loss = OpenIdentity(published_descriptor)
 
     def distance(shown: torch.Tensor) -> float:
         return float(loss(shown, aligned[None] / aligned.norm()))
@@ -69,7 +65,7 @@ def test_the_pair_is_the_distance_and_its_gradient(
 ) -> None:
     identity = load_refinement_networks(folder, OnnxEngine).identity
     assert identity is not None
-    loss = DemoIdentity(published_descriptor)
+    loss = OpenIdentity(published_descriptor)
     image, photo = smooth_images("a", 3, 256), smooth_images("b", 3, 256)
     targets = identity.targets.run({IMAGE: photo.numpy()})
     found = identity.loss.run({IMAGE: image.numpy(), **targets})
@@ -86,32 +82,34 @@ def test_the_pair_is_the_distance_and_its_gradient(
     assert np.abs(found[GRAD_IMAGE][..., 128]).max() > 0
 
 
-@pytest.mark.usefixtures("published_descriptor")
 def test_the_stages_find_what_the_command_built(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FACEWRIGHT_REFINEMENT_NETWORKS")
-    monkeypatch.setenv("FACEWRIGHT_CACHE", str(folder.parent.parent))
+    monkeypatch.setenv("FACEWRIGHT_CACHE", str(folder.parent))
     assert refinement_folder() == folder
-    files = refinement_files(folder)
-    assert {"identity_targets", "identity_loss"} < files.keys()
-    for name, path in refinement_files(DEMO_NETWORKS).items():
-        assert files[name].samefile(path)
-    monkeypatch.setenv("FACEWRIGHT_CACHE", str(folder / "empty"))
-    assert refinement_folder() == DEMO_NETWORKS
-    monkeypatch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", str(folder))
-    assert refinement_folder() == folder
+    assert {"identity_targets", "identity_loss"} < refinement_files(folder).keys()
+    monkeypatch.setenv("FACEWRIGHT_REFINEMENT_NETWORKS", "/another")
+    assert refinement_folder() == Path("/another")
 
 
-def test_links_that_end_nowhere_are_an_error_that_names_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("missing", "mend"),
+    [("identity_targets", IDENTITY_COMMAND), ("generator_backward", f"run: {BUILD_COMMAND}")],
+)
+def test_a_missing_network_is_an_error_that_names_its_command(
+    missing: str, mend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEWRIGHT_CACHE", str(tmp_path))
-    made = networks_with_identity()
-    made.mkdir(parents=True)
-    for name in refinement_files(DEMO_NETWORKS):
-        (made / f"{name}.onnx").symlink_to(tmp_path / "moved" / f"{name}.onnx")
-    with pytest.raises(FacewrightError, match=r"generator_forward\.onnx, which is not in") as caught:
+    made = tmp_path / "open"
+    made.mkdir()
+    for name in (*refinement_files(refinement_folder()), "identity_targets", "identity_loss"):
+        if name != missing:
+            (made / f"{name}.onnx").touch()
+    with pytest.raises(FacewrightError, match=rf"{missing}\.onnx, which is not in") as caught:
         refinement_files(made)
-    assert caught.value.hint == IDENTITY_COMMAND
+    assert caught.value.hint == mend
+    with pytest.raises(FacewrightError, match="which is not in") as caught:
+        refinement_files(tmp_path / "brought")
+    assert "docs/refinement.md" in caught.value.hint
 
 
 @pytest.mark.slow

@@ -391,7 +391,8 @@ def test_stops_on_a_plateau_photo_by_photo(bench: Bench) -> None:
     truth, start = bench.latents(2, seed=5), bench.latents(2, seed=6)
     start[0] = truth[0]
     photos = bench.photos(start, bench.portrait(truth))
-    options = {"learning_rate": 0.02, "warm_up": 0.0, "latent_weight": 0.0}
+    # At a solution the loss is the drawing's own noise, 3e-5: smaller steps would wander within it.
+    options = {"learning_rate": 0.05, "warm_up": 0.0, "latent_weight": 0.0}
     found = refine(bench.step(photos, iterations=14, patience=6, **options))
     assert [result.ended for result in found] == [Ended.PLATEAU, Ended.ITERATIONS]
     assert len(found[0].losses) == 7

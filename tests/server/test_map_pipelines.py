@@ -76,7 +76,7 @@ def test_between_two_people(maps_client: Client, people: tuple[Avatar, Avatar]) 
         maps_client.interpolate([one.code, other.code], [1])
 
 
-def test_in_another_light(maps_client: Client, people: tuple[Avatar, Avatar], maps_server: Server) -> None:
+def test_in_another_light(maps_client: Client, people: tuple[Avatar, Avatar]) -> None:
     one, other = people
     assert one.code is not None
     relit = maps_client.relight(one.code, light=other.code)

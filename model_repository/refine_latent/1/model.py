@@ -13,7 +13,6 @@ from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.refinement import REFINE_LATENT
 from facewright.refine.device import RefinementDevice
-from facewright.refine.network_files import refinement_folder
 from facewright.refine.service import LatentRefiner, RefinementRequest
 
 

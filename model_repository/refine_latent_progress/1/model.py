@@ -18,7 +18,6 @@ from facewright.core.errors import FacewrightError
 from facewright.head.head_model import HeadModel
 from facewright.pipelines.refinement import REFINE_LATENT_PROGRESS
 from facewright.refine.device import RefinementDevice
-from facewright.refine.network_files import refinement_folder
 from facewright.refine.service import LatentRefiner, RefinementProgress
 
 

@@ -26,7 +26,16 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_ours_are_there() -> None:
-    assert list(pipelines()) == ["avatar_twin", "merge_avatars", "refine_latent", "refine_latent_progress"]
+    assert list(pipelines()) == [
+        "avatar_twin",
+        "avatar_normalized",
+        "avatar_rerenderable",
+        "merge_avatars",
+        "interpolate_avatars",
+        "relight_avatar",
+        "refine_latent",
+        "refine_latent_progress",
+    ]
     assert "find_face" in stages(pipelines())
 
 

@@ -13,12 +13,9 @@ from typing import Annotated
 
 import numpy as np
 
-from facewright.appearance.evidence import Evidence
-from facewright.appearance.photo_view import Sighting
 from facewright.appearance.skin_model import smooth_step
 from facewright.appearance.texel_layout import TexelPoints
 from facewright.core.arrays import Floats
-from facewright.core.colour import luminance
 from facewright.core.settings import BY_EYE, NUMERICAL, Range
 from facewright.texture.layers import LayerStack, TexelEvidence
 
@@ -33,7 +30,6 @@ class DressingSettings:
     reach: Annotated[float, "ln", BY_EYE] = 0.6
     #: Deviations between which what is so dark is no shadow on skin; where beards grow it never need be one.
     unlike: Annotated[Range, "sigmas", BY_EYE] = (2.5, 4.5)
-    darker: Annotated[Range, "ln", BY_EYE] = (0.0, 0.4)
     unlike_radius: Annotated[int, "texels of 256", BY_EYE] = 4
     #: What is added to colours before logarithms.
     floor: Annotated[float, "linear", NUMERICAL] = 0.004
@@ -90,8 +86,9 @@ def dressed(
     hairy = smooth_step(layers[:, 13], 0.0, 1.0)
     # Eyes, teeth and hair are not a skin network's to know; along the hairline a photo shows both.
     outside = (texels.zones.skin_part * points.covered).astype(np.float32)
-    differs = _no_skin(texels.seen, texels.evidence, stack.photo_weight, settings)
-    differs_there = _no_skin(texels.mirrored, texels.mirrored_evidence, stack.mirror_weight, settings)
+    differs = smooth_step(texels.evidence.deviation, *settings.unlike)
+    differs_there = smooth_step(texels.mirrored_evidence.deviation, *settings.unlike)
+    scalp = texels.zones.scalp
     unlike = points.blurred(np.maximum(differs, texels.zones.beard), outside, settings.unlike_radius)
     floor = np.float32(settings.floor)
     aim = np.log(np.maximum(albedo, 0.0) + floor)
@@ -99,8 +96,13 @@ def dressed(
     changes: list[Floats] = []
     # Each layer for itself: where one ends and the next begins, both then have the albedo's colour.
     for at, colour, weight, skin in (
-        (0, texels.seen.colour, stack.photo_weight, outside * (1.0 - hairy * differs)),
-        (3, texels.mirrored.colour, stack.mirror_weight, outside * (1.0 - hairy * differs_there)),
+        (0, texels.seen.colour, stack.photo_weight, outside * (1.0 - hairy * np.maximum(differs, scalp))),
+        (
+            3,
+            texels.mirrored.colour,
+            stack.mirror_weight,
+            outside * (1.0 - hairy * np.maximum(differs_there, scalp)),
+        ),
         (6, np.ones_like(aim), np.ones_like(outside), outside),
     ):
         counted = skin * weight
@@ -122,14 +124,6 @@ def dressed(
     changed = replace(stack, layers=layers.astype(np.float32).reshape(stack.layers.shape))
     # The light on hair changes with the skin's tone, too, though hair itself keeps its colour.
     return Dressing(changed, (tone + changes[0]).astype(np.float32), tone.astype(np.float32))
-
-
-def _no_skin(seen: Sighting, evidence: Evidence, weights: Floats, settings: DressingSettings) -> Floats:
-    """f32 ``[N]``, 0-1: darker than most of the face, and of no skin's colour. What is bright shines."""
-    light = np.log(luminance(np.maximum(seen.colour, 0.0)) + np.float32(settings.floor))
-    counted = weights > 0.5
-    middle = np.median(light[counted]) if counted.any() else np.float32(0)
-    return smooth_step(evidence.deviation, *settings.unlike) * smooth_step(middle - light, *settings.darker)
 
 
 def _tone(apart: Floats, weights: Floats) -> Floats:

@@ -27,8 +27,8 @@ def albedo_section(result: dict[str, Any]) -> str:
             lines.append(
                 f"| {name} | {skin['same']:.1f} / {skin['strangers']:.1f} | {skin['ratio']:.2f} "
                 f"| {skin['auc']:.2f} | {tone['ratio']:.2f}, {tone['auc']:.2f} "
-                f"| {row['left-right ΔL, median']:.1f} / {uneven:.0f} % | {row['L'][0]:.0f} ± {row['L'][1]:.0f}, "
-                f"{row['chroma'][0]:.0f} ± {row['chroma'][1]:.0f} |"
+                f"| {row['left-right ΔL, median']:.1f} / {uneven:.0f} % "
+                f"| {row['L'][0]:.0f} ± {row['L'][1]:.0f}, {row['chroma'][0]:.0f} ± {row['chroma'][1]:.0f} |"
             )
         lines.append("")
     if "synthetic" in result:

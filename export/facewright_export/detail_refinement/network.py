@@ -78,6 +78,8 @@ class OpenDetailRefinement(nn.Module):
         self.register_buffer("bands", bands)
         self.register_buffer("halved_bands", halved(bands))
         self.register_buffer("skin", (_planes(points.interpolate(skin)[:, None]) > 0.99).float())
+        face = points.interpolate(np.clip(head.region("face") + head.region("forehead"), 0.0, 1.0))
+        self.register_buffer("face", halved(_planes(face[:, None])))
         self.register_buffer("place", functional.avg_pool2d(place, 2))
         self.register_buffer("usual", torch.tensor(_USUAL_ALBEDO).reshape(1, 3, 1, 1))
         a, b, c, d = _WIDTHS
@@ -149,8 +151,14 @@ class OpenDetailRefinement(nn.Module):
         # Shadows have edges; the hue of light changes slowly, and what changes faster is the skin's.
         gain = functional.avg_pool2d(self.gain(fine), 3, 1, 1, count_include_pad=False)
         gain = _LARGEST_GAIN * torch.tanh(gain + _larger(self.hue_gain(coarse_features), 4))
+        over = linear_from_srgb(shown).clamp_min(_LEAST_COLOUR).log() - coarse - _larger(gain, 2)
+        # The photo over its light and the paint have a tone each; the truth lies between, and a face is of
+        # one tone. Half of what they differ by goes to the light.
+        counts = trust.detach() * self.face
+        differ = ((over - paint) * counts).sum((2, 3), keepdim=True)
+        half = 0.5 * differ / counts.sum((2, 3), keepdim=True).clamp_min(1.0)
+        paint, over, gain = paint + half, over - half, gain + half
         light = coarse + _larger(gain, 2)
-        over = linear_from_srgb(shown).clamp_min(_LEAST_COLOUR).log() - light
         # What is believed is learnt from what is true, not from what it does to the albedo: that would be
         # painted all over.
         return Believed(paint, trust, light, _laid(paint, trust.detach(), over), gain)

@@ -74,11 +74,11 @@ def test_codes_say_factors() -> None:
 
 @pytest.mark.parametrize("name", LOOK_FACTORS)
 def test_each_factor_changes_the_albedo_and_keeps_it_a_colour(name: str, artist: PeopleAlbedo) -> None:
-    # Somebody of whom every factor can be seen: pale, bearded, made up, with grey hair.
+    # Somebody of whom every factor can be seen: pale, bearded, made up.
     factors = np.zeros(LOOK_SIZE)
     for seen, value in (
-        *(("melanin", -1.0), ("lipstick", 1.0), ("moustache", 1.0), ("eyeshadow", 1.5)),
-        *(("iris_blue", 0.5), ("full_beard", 0.5)),
+        *(("melanin", -0.7), ("lipstick", 0.5), ("moustache", 1.0), ("eyeshadow", 1.5)),
+        *(("iris_blue", 0.5), ("full_beard", 1.5), ("hair_light", 1.5)),
     ):
         factors[LOOK_FACTORS.index(seen)] = value
     changed = factors.copy()
@@ -87,7 +87,7 @@ def test_each_factor_changes_the_albedo_and_keeps_it_a_colour(name: str, artist:
     for albedo in (before, after):
         assert albedo.min() >= 0
         assert albedo.max() <= 1
-    assert np.abs(np.sqrt(after) - np.sqrt(before)).max() > 0.01, name
+    assert np.abs(np.sqrt(after) - np.sqrt(before)).max() > 1 / 255, name
 
 
 def test_pale_and_dark_people_are_both_reached() -> None:
@@ -115,7 +115,8 @@ def test_the_geometry_half_is_the_head_model(open_head: HeadModel) -> None:
     maps = engine.run({"W_PLUS": codes})["UV_MAPS"]
     offset = np.ascontiguousarray(maps[:, :3].transpose(0, 2, 3, 1))
     read = texture_sample(offset, np.repeat(open_head.uv[None], len(codes), axis=0))
-    true = (open_head.neutral(identity) - open_head.vertices_mean)[:, open_head.uv_vertex]
+    true = np.stack([open_head.neutral(row) for row in identity]) - open_head.vertices_mean
+    true = true[:, open_head.uv_vertex]
     error = np.linalg.norm(read - true, axis=2) * 1e3
     face = open_head.region("face")[open_head.uv_vertex] > 0.5
     assert error.mean() < 0.02, "millimetres"
@@ -159,10 +160,10 @@ def test_enlarging_is_bilinear() -> None:
 
 
 def test_training_learns_and_is_reproducible(open_head: HeadModel) -> None:
-    looks = DrawnLooks.draw(open_head, 40, seed=3)
+    looks = DrawnLooks.draw(open_head, 12, seed=3)
     texels = texel_weights(open_head)
-    levels = (LevelShape(32, 0, 8, 8), LevelShape(64, 8, 2, 4))
-    first, again = (train(looks, texels, levels, steps=200) for _ in range(2))
+    levels = (LevelShape(32, 0, 8, 6), LevelShape(64, 8, 2, 3))
+    first, again = (train(looks, texels, levels, steps=60) for _ in range(2))
     truth = looks.at_size(64)
     mean = float(np.abs(truth - truth.mean(axis=0)).mean())
     assert float(np.abs(made_roots(first, looks.factors) - truth).mean()) < 0.4 * mean

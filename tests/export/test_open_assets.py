@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import multiprocessing
+import shutil
 import tarfile
 import time
 from collections.abc import Mapping
@@ -211,14 +212,25 @@ def test_a_source_archive_runs_nothing_before_its_hash_is_checked(
 def test_the_networks_are_the_same_bytes_on_every_build(tmp_path: Path) -> None:
     """The real recipes of the networks, into an empty folder, against the cache that set-up built."""
     networks = tuple(recipe for recipe in open_assets.OPEN_ASSETS if recipe.name.endswith(".onnx"))
+    from_head = tuple(recipe for recipe in networks if "head.npz" in recipe.needs)
+    shutil.copy(asset_path("head.npz"), tmp_path)
+    manifest = json.loads(asset_path("manifest.json").read_text())
+    head = {"head.npz": manifest["assets"]["head.npz"]}
+    (tmp_path / "manifest.json").write_text(json.dumps({"assets": head}))
     built = ensure_open_assets(tmp_path, networks, _silent)
     assert built == [
         "face_detector.onnx",
         "face_landmarks.onnx",
         "face_landmarks_fast.onnx",
         "person_mask.onnx",
-        "face_shape.onnx",
         "detail_refinement.onnx",
+        "face_shape.onnx",
+        *(recipe.name for recipe in from_head),
+        "avatar_generator.onnx",
+        "face_embedding.onnx",
+        "identity_regressor.onnx",
+        "perceptual_targets.onnx",
+        "perceptual_loss.onnx",
     ]
     for name in built:
         assert (tmp_path / name).read_bytes() == asset_path(name).read_bytes()

@@ -23,10 +23,19 @@ from facewright_export.open_normalized import (
 from facewright_export.open_normalized.__main__ import build
 from facewright_export.open_normalized.albedo_generator import open_generator
 from facewright_export.open_normalized.albedo_weights import LevelShape, doubled, load_weights
-from facewright_export.open_normalized.factors import FACTORS, LAYERS, LOOK_SIZE, factor_map, w_of, w_plus_of
+from facewright_export.open_normalized.factors import (
+    FACTORS,
+    LAYERS,
+    LOOK_SIZE,
+    factor_map,
+    reading_map,
+    w_of,
+    w_plus_of,
+)
 from facewright_export.open_normalized.half_storage import store_weights_as_half
 from facewright_export.open_normalized.looks import LOOK_FACTORS, look_of
 from facewright_export.open_normalized.people_albedo import PeopleAlbedo
+from facewright_export.open_normalized.people_pictures import PeoplePictures
 from facewright_export.open_normalized.perceptual import OpenPerceptual
 from facewright_export.open_normalized.train_albedo import (
     DrawnLooks,
@@ -35,6 +44,7 @@ from facewright_export.open_normalized.train_albedo import (
     texel_weights,
     train,
 )
+from facewright_export.open_normalized.train_looks import FaceWeights, albedo_distance, coarse_albedo
 from facewright_kernels import texture_sample
 
 _PACKAGE = Path(albedo_weights.__file__).parent
@@ -74,11 +84,11 @@ def test_codes_say_factors() -> None:
 
 @pytest.mark.parametrize("name", LOOK_FACTORS)
 def test_each_factor_changes_the_albedo_and_keeps_it_a_colour(name: str, artist: PeopleAlbedo) -> None:
-    # Somebody of whom every factor can be seen: pale, bearded, made up, with grey hair.
+    # Somebody of whom every factor can be seen: pale, bearded, made up.
     factors = np.zeros(LOOK_SIZE)
     for seen, value in (
-        *(("melanin", -1.0), ("lipstick", 1.0), ("moustache", 1.0), ("eyeshadow", 1.5)),
-        *(("iris_blue", 0.5), ("full_beard", 0.5)),
+        *(("melanin", -0.7), ("lipstick", 0.5), ("moustache", 1.0), ("eyeshadow", 1.5)),
+        *(("iris_blue", 0.5), ("full_beard", 1.5), ("hair_light", 1.5)),
     ):
         factors[LOOK_FACTORS.index(seen)] = value
     changed = factors.copy()
@@ -87,7 +97,7 @@ def test_each_factor_changes_the_albedo_and_keeps_it_a_colour(name: str, artist:
     for albedo in (before, after):
         assert albedo.min() >= 0
         assert albedo.max() <= 1
-    assert np.abs(np.sqrt(after) - np.sqrt(before)).max() > 0.01, name
+    assert np.abs(np.sqrt(after) - np.sqrt(before)).max() > 1 / 255, name
 
 
 def test_pale_and_dark_people_are_both_reached() -> None:
@@ -115,7 +125,8 @@ def test_the_geometry_half_is_the_head_model(open_head: HeadModel) -> None:
     maps = engine.run({"W_PLUS": codes})["UV_MAPS"]
     offset = np.ascontiguousarray(maps[:, :3].transpose(0, 2, 3, 1))
     read = texture_sample(offset, np.repeat(open_head.uv[None], len(codes), axis=0))
-    true = (open_head.neutral(identity) - open_head.vertices_mean)[:, open_head.uv_vertex]
+    true = np.stack([open_head.neutral(row) for row in identity]) - open_head.vertices_mean
+    true = true[:, open_head.uv_vertex]
     error = np.linalg.norm(read - true, axis=2) * 1e3
     face = open_head.region("face")[open_head.uv_vertex] > 0.5
     assert error.mean() < 0.02, "millimetres"
@@ -130,10 +141,10 @@ def test_the_geometry_half_is_the_head_model(open_head: HeadModel) -> None:
 
 def test_the_albedo_half_draws_people_it_was_not_trained_on(open_head: HeadModel) -> None:
     levels, provenance = load_weights()
-    error = held_out_error(open_head, levels, count=8)
+    error = held_out_error(open_head, levels, count=5)
     assert error.delta_e < 2.5
     assert error.face_delta_e < 2
-    # What the file says of itself is what it does (8 people here, 48 there).
+    # What the file says of itself is what it does (5 people here, 48 there).
     assert error.delta_e == pytest.approx(provenance["held_out"]["delta_e"], rel=0.3)
 
 
@@ -159,10 +170,10 @@ def test_enlarging_is_bilinear() -> None:
 
 
 def test_training_learns_and_is_reproducible(open_head: HeadModel) -> None:
-    looks = DrawnLooks.draw(open_head, 40, seed=3)
+    looks = DrawnLooks.draw(open_head, 8, seed=3)
     texels = texel_weights(open_head)
-    levels = (LevelShape(32, 0, 8, 8), LevelShape(64, 8, 2, 4))
-    first, again = (train(looks, texels, levels, steps=200) for _ in range(2))
+    levels = (LevelShape(32, 0, 8, 6), LevelShape(64, 8, 2, 3))
+    first, again = (train(looks, texels, levels, steps=60) for _ in range(2))
     truth = looks.at_size(64)
     mean = float(np.abs(truth - truth.mean(axis=0)).mean())
     assert float(np.abs(made_roots(first, looks.factors) - truth).mean()) < 0.4 * mean
@@ -198,6 +209,29 @@ def test_the_form_passes_through_the_embedding_exactly() -> None:
     np.testing.assert_array_equal(w_plus, w_plus_of(code))
     read = code @ factor_map() / np.sqrt(512 / FACTORS)
     np.testing.assert_allclose(read[:, :160], identity, atol=1e-4)
+
+
+def test_looks_are_read_from_pictures_of_people_never_seen(open_head: HeadModel) -> None:
+    """And a picture turned upside down, or one of nobody, says less: what is read hangs on the face."""
+    people = PeoplePictures.take(open_head, 16, seed=78)
+    albedo, weights = coarse_albedo(), FaceWeights.of(open_head)
+    embedding = OnnxEngine(asset_path("face_embedding.onnx"))
+
+    def distance(pictures: np.ndarray) -> tuple[float, float]:
+        identity = np.zeros((len(pictures), 160), np.float32)
+        code = embedding.run({"FACE_IMAGE": pictures, "IDENTITY": identity})["EMBEDDING"]
+        look = torch.from_numpy(code @ reading_map()[:, 160:])
+        tone, shape = albedo_distance(albedo(look), albedo(torch.from_numpy(people.looks)), weights)
+        return float(tone.mean()), float(shape.mean())
+
+    tone, shape = distance(people.pictures)
+    assert tone < 8
+    assert shape < 3.5
+    turned = distance(np.ascontiguousarray(people.pictures[:, ::-1]))
+    nobody = distance(np.full_like(people.pictures, 120))
+    assert shape < 0.9 * turned[1]
+    assert tone < 0.7 * nobody[0]
+    assert shape < 0.8 * nobody[1]
 
 
 def test_the_files_that_travel_are_the_perceptual_loss_and_its_gradient(networks: RefinementNetworks) -> None:

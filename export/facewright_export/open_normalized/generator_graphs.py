@@ -8,7 +8,7 @@ that of a transposed convolution is the convolution.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -210,7 +210,7 @@ def _kernel(graph: OnnxGraph, taps: F32) -> str:
     return graph.constant(np.tile(taps[:, None] * taps, (3, 1, 1, 1)))
 
 
-def _steps(taps: F32) -> dict[str, object]:
+def _steps(taps: F32) -> dict[str, Any]:
     stride = len(taps) // 2
     return {"strides": [stride] * 2, "pads": [stride // 2] * 4, "group": 3}
 

@@ -34,13 +34,14 @@ class LookEncoder(nn.Module):
             ]
             width = outputs
         self.convolutions = nn.Sequential(*layers)
+        self.drop = nn.Dropout(0.2)
         self.hidden = nn.Linear(width * LAST_SIDE**2, HIDDEN)
         self.last = nn.Linear(HIDDEN, LOOK_SIZE)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        features = torch.relu(self.hidden(self.convolutions(pictures).flatten(1)))
+        features = torch.relu(self.hidden(self.drop(self.convolutions(pictures).flatten(1))))
         look: Tensor = self.last(features)
         return look
 

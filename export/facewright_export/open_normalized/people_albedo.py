@@ -52,7 +52,7 @@ class PeopleAlbedo:
         random = np.random.Generator(np.random.PCG64(_PATTERN_SEED))
         chart = self._chart.draw(look.skin, random)
         painted, _ = self._shader.paint(self._values, self._material, look.skin, look.hair, chart)
-        albedo = self._texels(np.clip(painted, 0, 1))[*self._nearest]
+        albedo: F32 = self._texels(np.clip(painted, 0, 1))[*self._nearest]
         return np.ascontiguousarray(albedo.transpose(2, 0, 1))
 
     def of_vertices(self, values: F32) -> F32:
@@ -71,7 +71,8 @@ class PeopleAlbedo:
         finer[self._drawn, :-1] = values.T
         finer[self._drawn, -1] = 1
         texels = _reduced(finer)
-        mean: F32 = texels[..., :-1] / np.maximum(texels[..., -1:], np.float32(1e-6))
+        share = np.maximum(texels[..., -1:], np.float32(1e-6))
+        mean: F32 = (texels[..., :-1] / share).astype(np.float32)
         return mean
 
 

@@ -224,7 +224,7 @@ def held_out_error(head: HeadModel, levels: list[LevelWeights], count: int = HEL
     artist = PeopleAlbedo(head)
     face = artist.of_vertices(head.region("face")) > 0.5
 
-    def delta_e(albedo: F32) -> list[float]:
+    def delta_e(albedo: NDArray[np.floating]) -> list[float]:
         apart = np.linalg.norm(linear_lab(albedo) - linear_lab(truth), axis=1)
         return [round(float(apart[:, texels].mean()), 3) for texels in (artist.covered, face)]
 
@@ -233,7 +233,7 @@ def held_out_error(head: HeadModel, levels: list[LevelWeights], count: int = HEL
     return HeldOutError(of_people, of_mean, of_face, of_mean_face)
 
 
-def linear_lab(linear: F32) -> NDArray[np.float64]:
+def linear_lab(linear: NDArray[np.floating]) -> NDArray[np.float64]:
     """CIE L*a*b* (D65) [B, 3, H, W] of linear Rec. 709 RGB."""
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     white = to_xyz.sum(axis=1)

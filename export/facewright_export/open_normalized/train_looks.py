@@ -29,6 +29,7 @@ from facewright_export.open_normalized.albedo_weights import LEVELS, load_weight
 from facewright_export.open_normalized.embedding_graph import WEIGHTS_FILE
 from facewright_export.open_normalized.factors import LOOK_SIZE
 from facewright_export.open_normalized.look_encoder import LookEncoder, save_weights
+from facewright_export.open_normalized.looks import LOOK_FACTORS
 from facewright_export.open_normalized.people_albedo import PeopleAlbedo
 from facewright_export.open_normalized.people_pictures import PeoplePictures
 
@@ -36,16 +37,24 @@ F32 = NDArray[np.float32]
 
 #: Texels per side of the albedo that looks are compared by.
 COMPARED_SIZE: Final = LEVELS[0].size
-PEOPLE: Final = 5000
-EPOCHS: Final = 14
+PEOPLE: Final = 4000
+EPOCHS: Final = 36
 BATCH: Final = 32
 LEARNING_RATE: Final = 2e-3
 #: Of the factors' own error, beside that of the albedo in Lab: where nothing is seen of a factor, its mean.
-FACTOR_WEIGHT: Final = 2.0
+FACTOR_WEIGHT: Final = 4.0
+#: Of what is left without the tone, beside the tone.
+SHAPE_WEIGHT: Final = 3.0
+#: What is taken off the factors of beards in the end: photos of people without one, which no rendered person
+#: is quite like, are given some.
+BEARD_DOUBT: Final = 0.5
 HELD_OUT_PEOPLE: Final = 256
 _HELD_OUT_SEED: Final = 77
 #: Standard deviation of each channel's gain on a picture (its logarithm), beside what cameras did.
-_GAIN: Final = 0.04
+_GAIN: Final = 0.05
+#: A beard that somebody is given looks worse than one that is missing: so much more a factor's excess counts.
+EXCESS_WEIGHT: Final = 4.0
+_BEARD: Final = [LOOK_FACTORS.index(n) for n in ("stubble", "moustache", "chin_beard", "full_beard")]
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,8 @@ class FaceWeights:
         brows = artist.of_vertices(head.region("brow_left") + head.region("brow_right"))
         bare = region["face"] * (1 - region["lips"]) * (1 - region["mouth_inside"])
         eyes = artist.of_parts(("eye_left", "eye_right"))
-        detail = region["face"] + region["lips"] + brows + 0.3 * eyes - region["mouth_inside"]
-        weights = [torch.from_numpy(np.clip(w, 0, 2).ravel().astype(np.float32)) for w in (bare, detail)]
+        detail = region["face"] + 3 * region["lips"] + 2 * brows + 0.3 * eyes - 4 * region["mouth_inside"]
+        weights = [torch.from_numpy(np.clip(w, 0, 4).ravel().astype(np.float32)) for w in (bare, detail)]
         return cls(*(weight / weight.sum() for weight in weights))
 
 
@@ -83,14 +92,15 @@ def train(
     steps = epochs * (len(pictures.looks) // BATCH)
     optimiser = torch.optim.AdamW(encoder.parameters(), LEARNING_RATE, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, steps, pct_start=0.15)
-    start, recent = time.perf_counter(), []
+    start = time.perf_counter()
+    recent: list[tuple[float, float]] = []
     order = np.concatenate([random.permutation(len(pictures.looks)) for _ in range(epochs + 1)])
     for step in range(steps):
         rows = order[step * BATCH : (step + 1) * BATCH]
         found = encoder(_disturbed(pictures.pictures[rows], random))
         truth = torch.from_numpy(pictures.looks[rows])
         tone, shape = albedo_distance(albedo(found), albedo(truth), weights)
-        loss = tone.mean() + shape.mean() + FACTOR_WEIGHT * functional.smooth_l1_loss(found, truth)
+        loss = tone.mean() + SHAPE_WEIGHT * shape.mean() + FACTOR_WEIGHT * factor_error(found, truth)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(encoder.parameters(), 5.0)
@@ -103,7 +113,17 @@ def train(
             print(
                 f"step {step + 1} of {steps}: tone {tones:.2f} shape {shapes:.2f} {seconds:.0f} s", flush=True
             )
-    return encoder.eval().requires_grad_(False)
+    encoder.eval().requires_grad_(False)
+    encoder.last.bias[_BEARD] -= BEARD_DOUBT
+    return encoder
+
+
+def factor_error(found: Tensor, truth: Tensor) -> Tensor:
+    """Mean error of factors [B, 32], squared where it is small; that of beards too large counts more."""
+    error = functional.smooth_l1_loss(found, truth, reduction="none")
+    weight = torch.ones_like(error)
+    weight[:, _BEARD] = torch.where(found[:, _BEARD] > truth[:, _BEARD], EXCESS_WEIGHT, 1.0)
+    return (error * weight).mean()
 
 
 def network_input(pictures: NDArray[np.uint8]) -> Tensor:

@@ -106,6 +106,8 @@ def test_training_lowers_the_error_on_its_people(open_head: HeadModel, tmp_path:
     assert torch.allclose(mirrored.albedo.flip(3), known.albedo)
     assert torch.isfinite(again.albedo).all()
     assert torch.isfinite(believed.light).all()
+    # the truths are of the photos: over most of what is seen albedo x light is what they show
+    assert known.trust.sum() > 0.4 * (people.seen[:2].float() / 255).sum()
 
 
 def test_the_file_that_travels_is_small_and_says_where_it_is_from() -> None:
@@ -124,6 +126,10 @@ def test_its_answer_to_a_photo_without_a_face_is_finite_and_complete() -> None:
     light = np.repeat(_smooth_light().numpy(), 2, axis=0)
     answer = network.run({"UV_TEXTURE": noise, "PRIOR_ALBEDO": prior, "SH_LIGHT": light})
     albedo, lights = (np.asarray(answer[name]) for name in ("DETAILED_ALBEDO", "SH_LIGHT_MAP"))
+    # each of the three counts: an export that takes one image for two would not see it
+    for name, other in (("UV_TEXTURE", prior), ("PRIOR_ALBEDO", 0.8 * prior), ("SH_LIGHT", 0.5 * light)):
+        given = {"UV_TEXTURE": noise, "PRIOR_ALBEDO": prior, "SH_LIGHT": light} | {name: other}
+        assert np.abs(np.asarray(network.run(given)["DETAILED_ALBEDO"]) - albedo).max() > 0.01, name
     assert albedo.shape == (2, 3, 256, 256)
     assert lights.shape == (2, 27, 256, 256)
     assert np.isfinite(lights).all()

@@ -123,6 +123,6 @@ def _row(values: F64, persons: Sequence[str], distance: Callable[[F64], F64]) ->
         "pairs": len(near),
         "same": round(float(near.mean()), 3),
         "strangers": round(float(far.mean()), 3),
-        "ratio": round(float(near.mean() / far.mean()), 3),
+        "ratio": round(float(near.mean()) / max(float(far.mean()), 1e-9), 3),
         "auc": auc(near, far),
     }

@@ -14,7 +14,7 @@ from tests.cli.conftest import Say
 from tests.support.scripted_triton import Scripted, wire_error
 
 #: Whole as far as its length goes.
-CODE = b"FWCODE\r\n" + struct.pack("<HHI", 1, 18, 400) + bytes(400 - 16)
+CODE = b"FWCODE\r\n" + struct.pack("<HHI", 2, 18, 400) + bytes(400 - 16)
 
 
 @pytest.fixture(autouse=True)

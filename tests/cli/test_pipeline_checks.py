@@ -115,7 +115,7 @@ def test_assets_are_looked_into(copied_cache: Path) -> None:
     assert finding.problem == "head.npz is missing, person_mask.onnx is damaged"
     assert finding.mend == BUILD_COMMAND
     shutil.rmtree(copied_cache / "open")
-    assert pipeline_checks._check_open_assets().problem.count("is missing") == 6
+    assert pipeline_checks._check_open_assets().problem.count("is missing") == 9
 
 
 def test_an_asset_that_was_put_there_by_hand_is_taken(copied_cache: Path) -> None:

@@ -159,7 +159,11 @@ def test_options_that_are_of_rest_alone_are_none(door: Door, call: Callable[[_Us
 
 
 def test_what_a_server_says_of_itself(call: Callable[[_Use], Any]) -> None:
-    assert call(lambda client: client.pipelines()) == ["avatar_twin"]
+    assert call(lambda client: client.pipelines()) == [
+        "avatar_twin",
+        "avatar_normalized",
+        "avatar_rerenderable",
+    ]
     assert call(lambda client: client.ready()) is True
     assert call(lambda client: client.ready("avatar_mine")) is False
     with pytest.raises(BadRequestError, match="not told over REST"):

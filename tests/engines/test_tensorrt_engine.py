@@ -27,7 +27,7 @@ from facewright.engines.tensorrt_plan import (
     require_fit,
     write_identity,
 )
-from facewright.pipelines.registry import pipelines
+from facewright.pipelines.registry import networks, pipelines
 from facewright.refine import device as refinement_device
 from facewright.refine.device import RefinementDevice
 from facewright.refine.network_files import refinement_folder
@@ -165,7 +165,7 @@ def gpu_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def _build(plan: Path, tensorrt: str) -> None:
     """The landmark network's plan at ``plan``, and the other open networks' of the pipelines."""
-    for name in ("face_landmarks", "face_shape"):
+    for name in networks(pipelines()):
         file = plan if name == "face_landmarks" else open_plan(name, "9.0")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"plan")

@@ -11,11 +11,11 @@ import onnx
 import torch
 
 from facewright.pipelines.tensors import UV_MAP_SIZE
-from facewright_export.demo.half_storage import store_weights_as_half
 from facewright_export.detail_refinement.network import OpenDetailRefinement
 from facewright_export.network import Batch
 from facewright_export.onnx.network_metadata import NetworkMetadata, write_metadata
 from facewright_export.onnx.onnx_export import EXAMPLE_BATCH, export_onnx
+from facewright_export.open_normalized.half_storage import store_weights_as_half
 
 NETWORK_FILE: Final = Path(__file__).with_name("detail_refinement.onnx")
 LICENCE: Final = "Apache-2.0 AND MIT"

@@ -99,7 +99,8 @@ def export_image_loss(
 
 def generator_gradients(synthesis: nn.Module, folder: Path) -> None:
     """A generator's graphs of avatar_normalized: W+ of 14 x 512 (normalized, section 3.1)."""
-    export_generator(UvMapGenerator(synthesis), contract.W_PLUS.shape, folder)
+    layers, size = contract.W_PLUS.shape
+    export_generator(UvMapGenerator(synthesis), (layers, size), folder)
 
 
 def perceptual_gradients(lpips: nn.Module, folder: Path) -> None:

@@ -147,7 +147,8 @@ def leave_expanding_to_operators(graph: fx.GraphModule) -> None:
             continue
         for user in list(node.users):
             others = [n for n in user.all_input_nodes if n is not node and n.target is not expand]
-            whole = [n for n in others if n.meta["val"].shape == node.meta["val"].shape]
+            tensors = [n for n in others if isinstance(n.meta["val"], Tensor)]  # sizes are nodes, too
+            whole = [n for n in tensors if n.meta["val"].shape == node.meta["val"].shape]
             if user.target in _BROADCASTING and whole:
                 user.replace_input_with(node, node.args[0])
     graph.graph.eliminate_dead_code()

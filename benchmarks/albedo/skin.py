@@ -45,8 +45,7 @@ class SkinFigures:
     def row(self, textures: Sequence[U8], persons: Sequence[str]) -> dict[str, Any]:
         """One row: distances of the faces' colours, left against right, and what colour the skin is."""
         skins = [self._compare.skin(texture) for texture in textures]
-        shapes = [np.zeros_like(skin) for skin in skins]
-        found = self._compare.agreement(shapes, skins, persons)
+        found = self._compare.skin_agreement(skins, persons)
         uneven = np.array([abs(float((self._left - self._right) @ skin[:, 0])) for skin in skins])
         plain = np.stack([self._plain @ skin for skin in skins])
         return {

@@ -140,7 +140,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("photos", type=Path, nargs="?", help="folder of photos (JPEG, PNG, WebP)")
     parser.add_argument("--people", type=int, default=200, help="synthetic people (default: %(default)s)")
     parser.add_argument(
-        "--blur", type=float, default=4.0, help="between coarse and fine, texels (default: %(default)s)"
+        "--blur", type=float, default=6.0, help="between coarse and fine, texels (default: %(default)s)"
     )
     parser.add_argument("--sheets", type=Path, help="write sheets of pictures (PNG) into this folder")
     parser.add_argument("--no-result", action="store_true", help="leave benchmarks/results alone")

@@ -45,8 +45,7 @@ class SkinFigures:
     def row(self, textures: Sequence[U8], persons: Sequence[str]) -> dict[str, Any]:
         """One row: distances of the faces' colours, left against right, and what colour the skin is."""
         skins = [self._compare.skin(texture) for texture in textures]
-        shapes = [np.zeros_like(skin) for skin in skins]
-        found = self._compare.agreement(shapes, skins, persons)
+        found = self._compare.skin_agreement(skins, persons)
         uneven = np.array([abs(float((self._left - self._right) @ skin[:, 0])) for skin in skins])
         plain = np.stack([self._plain @ skin for skin in skins])
         return {
@@ -76,19 +75,23 @@ class WornAlbedo:
     Args:
         head: whose texels.
         blur: between coarse and fine, standard deviation in texels of 256².
+        most: ln by which the photo may change a colour: hair beside skin is no fine structure, and would be
+            a halo where the network takes it for something else.
     """
 
-    def __init__(self, head: HeadModel, blur: float) -> None:
+    def __init__(self, head: HeadModel, blur: float, most: float = 0.3) -> None:
         side = 256
         covered = TexelPoints(head, padded_texel_map(head, side)).covered.reshape(side, side)
         self._covered = covered.astype(np.float32)[..., None]
+        self._most = most
         self._sigma = (blur, blur, 0.0)
         self._share = np.maximum(ndimage.gaussian_filter(self._covered, self._sigma), 1e-3)
 
     def __call__(self, albedo: U8, texture: U8) -> U8:
         """Both and the result sRGB u8 [256, 256, 3]."""
         coarse, fine = (np.log(linear_from_srgb(own) + np.float32(_FLOOR)) for own in (albedo, texture))
-        worn = self._blurred(coarse - fine) + fine
+        added = self._blurred(coarse - fine) + fine - coarse
+        worn = coarse + np.clip(added, -self._most, self._most)
         return srgb_from_linear(np.exp(worn) - np.float32(_FLOOR))
 
     def _blurred(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -76,10 +76,17 @@ class AvatarComparison:
         """Rows of the table: same person, strangers, their ratio, and `auc`."""
         weight = self._measures.area
         moved = np.stack(shapes)
-        mean_skin = np.einsum("v,nvc->nc", weight, np.stack(skins))
         return {
             "shape, rms mm": _row(moved * 1e3, persons, lambda gap: _rms(gap, weight)),
             "depth, rms mm": _row(moved[..., 2:] * 1e3, persons, lambda gap: _rms(gap, weight)),
+            **self.skin_agreement(skins, persons),
+        }
+
+    def skin_agreement(self, skins: Sequence[F64], persons: Sequence[str]) -> dict[str, Any]:
+        """The rows of `agreement` that are of the skin."""
+        weight = self._measures.area
+        mean_skin = np.einsum("v,nvc->nc", weight, np.stack(skins))
+        return {
             "skin, mean ΔE": _row(
                 np.stack(skins), persons, lambda gap: np.linalg.norm(gap, axis=-1) @ weight
             ),

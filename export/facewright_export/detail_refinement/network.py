@@ -33,6 +33,8 @@ _NOISY: Final = (0.008, 0.02)
 #: Least irradiance of the coarse light, and bounds of ln of what it is multiplied with.
 _DARKEST: Final = 0.06
 _LARGEST_GAIN: Final = 2.5
+#: Of what differs from the paint in a photo that is believed: the rest is noise, and a fit that is off.
+_MOST_BELIEVED: Final = 0.85
 _LEAST_COLOUR: Final = 0.004
 _WIDTHS: Final = (32, 64, 128, 192)
 #: ln of the albedo that is painted where nothing is known.
@@ -184,6 +186,7 @@ def _larger(maps: Tensor, times: int) -> Tensor:
 
 def _laid(painted: Tensor, trust: Tensor, shown: Tensor) -> Tensor:
     """ln of the albedo: what the photo shows, its other side where it does not, and what is painted."""
+    trust = _MOST_BELIEVED * trust
     beside = trust.flip(3)
     under = painted + beside * (shown.flip(3) - painted)
     return under + trust * (shown - under)

@@ -45,7 +45,7 @@ UV_TEXTURE: Final = Tensor("UV_TEXTURE", "TYPE_FP32", (3, UV_MAP_SIZE, UV_MAP_SI
 PRIOR_ALBEDO: Final = Tensor("PRIOR_ALBEDO", "TYPE_FP32", (3, UV_MAP_SIZE, UV_MAP_SIZE))
 DETAILED_ALBEDO: Final = Tensor("DETAILED_ALBEDO", "TYPE_FP32", (3, UV_MAP_SIZE, UV_MAP_SIZE))
 #: Red's nine coefficients, green's, blue's, of each texel: their value at its normal x DETAILED_ALBEDO is the
-#: photo, both in linear light.
+#: photo where that shows skin, both in linear light.
 SH_LIGHT_MAP: Final = Tensor("SH_LIGHT_MAP", "TYPE_FP32", (27, UV_MAP_SIZE, UV_MAP_SIZE))
 #: Sides that the texture in a CODE may have.
 CODE_TEXTURE_SIZES: Final = (512, 1024)

@@ -63,7 +63,7 @@ LINES = {
     "CREATE me.jpg": "did you mean ",
     "create me.jpg -o me.glb --pipeline AVATAR_TWIN": "did you mean avatar_twin?",
     "create me.jpg -o me.glb --pipeline twin": "no pipeline 'twin'; mend: did you mean avatar_twin?",
-    "create me.jpg -o me.glb --pipeline refine_laten": "mend: it is one of: avatar_twin, avatar_normalized, avatar",
+    "create me.jpg -o me.glb --pipeline refine_laten": "mend: it is one of: avatar_twin, avatar_norm",
     "create me.jpg -o me.glb --pipeline refine_latent": "makes no avatar of a photo; mend: ",
     "create me.code -o me.glb --pipeline merge_avatars": "codes are given in a photo's place, with no",
     "create me.jpg -o me.glb --pipeline ''": "no pipeline ''; mend: it is one of: avatar_twin, avatar_",

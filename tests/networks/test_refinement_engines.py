@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from facewright.engines.onnx_engine import OnnxEngine
+from facewright.pipelines.registry import networks, pipelines
 from facewright.refine.network_files import refinement_files, refinement_folder
 from facewright.refine.networks import (
     GRAD_UV_MAPS,

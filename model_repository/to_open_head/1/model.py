@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facewright.adapter.served_provenance import served_networks
+from facewright.adapter.served_files import served_networks
 from facewright.adapter.stage_model import Machine, StageModel
 from facewright.adapter.stage_request import Outputs, StageRequest
 from facewright.core.assets import asset_path

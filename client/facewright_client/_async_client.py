@@ -130,7 +130,7 @@ class AsyncClient:
     ) -> Avatar:
         """As `Client.interpolate`; ``progress`` is called in the event loop and must not block."""
         _wire.check_progress(progress)
-        content = _wire.joined_codes(codes)
+        content = _wire.whole_codes(codes)
         return await self._made(
             self._request(contract.INTERPOLATE_PIPELINE, timeout_s),
             lambda: _wire.interpolate_question(content, shares, preview, options),
@@ -147,7 +147,7 @@ class AsyncClient:
         **options: _wire.OptionValue,
     ) -> RelitAvatar:
         """As `Client.relight`."""
-        content = _wire.joined_codes([code])
+        content = _wire.whole_codes([code])
         return await self._made(
             self._request(contract.RELIGHT_PIPELINE, timeout_s),
             lambda: _wire.relight_question(content, light, environment, options),

@@ -154,7 +154,7 @@ class Client:
             TypeError: ``codes`` are no bytes, or ``progress`` no function.
         """
         _wire.check_progress(progress)
-        content = _wire.joined_codes(codes)
+        content = _wire.whole_codes(codes)
         return self._made(
             self._request(contract.INTERPOLATE_PIPELINE, timeout_s),
             lambda: _wire.interpolate_question(content, shares, preview, options),
@@ -182,7 +182,7 @@ class Client:
         Raises:
             FacewrightClientError: BadCodeError, BadOptionError or BadPhotoError above all.
         """
-        content = _wire.joined_codes([code])
+        content = _wire.whole_codes([code])
         return self._made(
             self._request(contract.RELIGHT_PIPELINE, timeout_s),
             lambda: _wire.relight_question(content, light, environment, options),

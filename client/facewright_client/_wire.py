@@ -96,7 +96,15 @@ def interpolate_question(
     _check_flags(preview=preview)
     wanted = (*_OUTPUTS, contract.PREVIEW) if preview else _OUTPUTS
     if shares is not None:
-        options = {**options, "shares": ",".join(f"{float(share):.9g}" for share in shares)}
+        try:
+            given = np.asarray(shares, np.float64)
+        except (ValueError, TypeError):
+            given = np.zeros(0)
+        if given.ndim != 1 or not given.size:
+            raise BadOptionError(
+                f"shares is {shares!r:.64}", "give a list with a number for each code, such as [1, 0.5]"
+            )
+        options = {**options, "shares": ",".join(f"{share:.9g}" for share in given)}
     return _of_file(contract.INTERPOLATE_PIPELINE, contract.CODES, codes, wanted, options)
 
 
@@ -111,17 +119,26 @@ def relight_question(
     Raises:
         BadOptionError: ``light`` is neither nine bands nor a code; or as `avatar_question`.
     """
-    codes = code + light if isinstance(light, bytes) else code
+    codes = code + whole_codes([light]) if isinstance(light, bytes) else code
     inputs: list[tuple[contract.Tensor, NDArray[Any]]] = [(contract.CODES, np.frombuffer(codes, np.uint8))]
     if light is not None and not isinstance(light, bytes):
-        bands = np.asarray(light, np.float32)
+        hint = "give spherical harmonics [9, 3] (CONVENTIONS.md), or another avatar's code"
+        try:
+            bands = np.asarray(light)
+        except (ValueError, TypeError):
+            bands = np.zeros(0)
+        if bands.dtype.kind not in "fiu":
+            raise BadOptionError(f"light is {light!r:.64}", hint)
         if bands.shape != contract.LIGHT.shape:
-            raise BadOptionError(
-                f"light has shape {list(bands.shape)}",
-                "give spherical harmonics [9, 3] (CONVENTIONS.md), or another avatar's code",
-            )
+            raise BadOptionError(f"light has shape {list(bands.shape)}", hint)
+        with np.errstate(over="ignore"):
+            bands = bands.astype(np.float32)
         inputs.append((contract.LIGHT, bands))
     if environment is not None:
+        if not isinstance(environment, bytes):
+            raise BadOptionError(
+                f"environment is {environment!r:.64}", "give the picture's bytes: Path(…).read_bytes()"
+            )
         inputs.append((contract.ENVIRONMENT, np.frombuffer(environment, np.uint8)))
     gives = (contract.PICTURE, contract.RELIT_TEXTURE, contract.SH_LIGHT)
     return Question(contract.RELIGHT_PIPELINE, inputs, gives, contract.PICTURE, *asked(options))
@@ -165,6 +182,29 @@ def joined_codes(codes: Sequence[bytes]) -> bytes:
     if not any(codes):
         raise BadCodeError("there is no code", "give those of one or more avatars: Avatar.code")
     return b"".join(codes)
+
+
+def whole_codes(codes: Sequence[bytes]) -> bytes:
+    """Codes of several people as they are sent, each one whole code.
+
+    Raises:
+        BadCodeError: there is none, or one is empty, no code, cut off, or several; it says which.
+        TypeError: they are no list of bytes.
+    """
+    if isinstance(codes, (bytes, bytearray, memoryview, str)) or not isinstance(codes, Sequence):
+        raise TypeError("codes are a list of bytes, each an Avatar.code or a file of it")
+    for number, code in enumerate(codes, 1):
+        if not isinstance(code, bytes):
+            raise TypeError(
+                f"code {number} is a {type(code).__name__}; give an Avatar.code or a file's bytes"
+            )
+        there, said = len(code), int.from_bytes(code[12:16], "little")
+        if not code.startswith(contract.CODE_MAGIC) or there != said:
+            what = "is empty" if not code else f"has {there} bytes, and says {said}"
+            if code and not code.startswith(contract.CODE_MAGIC):
+                what = "is no Facewright code"
+            raise BadCodeError(f"code {number} {what}", "give each as it came: an Avatar.code")
+    return joined_codes(codes)
 
 
 def _check_pipeline(pipeline: str) -> None:

@@ -51,5 +51,5 @@ class TritonPythonModel(StageModel):
             contract.REFINED_W_PLUS: maps.w_plus,
             contract.NEUTRAL_VERTICES: maps.neutral,
             tensors.ALBEDO_MAP: maps.albedo,
-            SECTIONS: Section({"refinement": maps.report()}),
+            SECTIONS: Section({"refinement": maps.report()}, maps.warnings),
         }

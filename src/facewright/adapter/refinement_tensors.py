@@ -67,7 +67,7 @@ def refinement_options(request: StageRequest, has_identity: bool) -> RefinementO
 
 def best_before(request: StageRequest, stage: Stage) -> float | None:
     """`time.monotonic` until which a stage may go on and the caller's deadline still be kept: the steps after
-    it take twice what they are expected to, at most. None: there is no deadline.
+    it take half as long again as is expected. None: there is no deadline.
     """
     place = request.place
     deadline = place.request.deadline_unix_s
@@ -75,7 +75,7 @@ def best_before(request: StageRequest, stage: Stage) -> float | None:
         return None
     names = [step.name for step in place.pipeline.steps]
     after = place.pipeline.steps[names.index(stage.name) + 1 :]
-    reserve = 2.0 * sum(step.expected_s for step in after)
+    reserve = 1.5 * sum(step.expected_s for step in after)
     return time.monotonic() + deadline - reserve - time.time()
 
 

@@ -8,8 +8,10 @@ texture) is mixed by the same shares, so that with one share of 1 it is that ava
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,8 @@ from facewright.texture.encoding import encode_texture
 from facewright.texture.merge_textures import decoded_texture, enlarged, resized
 from facewright_client.contract import EXPRESSION_SIZE, ErrorCode
 
+#: Shares as they are written: Python's float() also takes "1_0" and Arabic digits.
+_NUMBERS: Final = re.compile(r"[-+0-9.eE,]{1,500}")
 #: Added to colours before logarithms, linear.
 _FLOOR = np.float32(0.004)
 
@@ -71,15 +75,15 @@ def shares_of(text: str, count: int) -> list[float]:
     if not text:
         return [1.0 / count] * count
     try:
-        shares = [float(part) for part in text.split(",")]
+        shares = [float(part) for part in text.split(",")] if _NUMBERS.fullmatch(text) else []
     except ValueError:
         shares = []
     total = sum(shares)
     if len(shares) != count or not 0.0 < total < math.inf or min(shares) < 0.0:
         raise FacewrightError(
             ErrorCode.BAD_OPTION,
-            f"shares is {text[:64]!r} for {count} codes",
-            f"give {count} numbers of 0 or more with commas between, such as "
+            f"shares is {text[:64]!r}, and there {'is one code' if count == 1 else f'are {count} codes'}",
+            "give a number of 0 or more for each, with commas between, such as "
             + ",".join(["1", *["0.5"] * (count - 1)]),
         )
     return [share / total for share in shares]

@@ -158,7 +158,14 @@ def light_of_environment(encoded: bytes) -> Floats:
     Raises:
         FacewrightError: BAD_PHOTO or PHOTO_TOO_LARGE as of a photo, or it is not twice as wide as high.
     """
-    photo = decode_photo(encoded, enough_side=4 * _WIDTH)
+    try:
+        photo = decode_photo(encoded, enough_side=4 * _WIDTH)
+    except FacewrightError as error:
+        raise FacewrightError(
+            error.code,
+            error.message.replace("the photo", "the environment"),
+            "give an equirectangular JPEG, PNG, WebP or AVIF of 128 x 64 to 8192 x 4096 pixels",
+        ) from None
     width, height = photo.width, photo.height
     if not 1.9 < width / height < 2.1:
         raise FacewrightError(

@@ -209,7 +209,7 @@ def impossible(code: AvatarCode) -> str:
         "EXPN": ((code.expression >= 0) & (code.expression <= 1)).all(),
         "EYES": np.abs(code.eye_rotation).max() < 4,
         "LGHT": np.abs(code.sh_light).max() < 1e4,
-        "WPLS": np.abs(code.w_plus).max() < 1e3,
+        "WPLS": np.abs(code.w_plus).max() < 50,
     }
     wrong = [tag for tag, holds in limits.items() if not holds]
     return f"{', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} no face's" if wrong else ""

@@ -7,13 +7,12 @@ from typing import Final
 
 from facewright.core.options import Option
 from facewright.pipelines.stages import Pipeline, Stage
-from facewright.pipelines.twin import HEAD, PHOTO_OPTIONS
+from facewright.pipelines.twin import HEAD
 from facewright_client import contract
 
 RELIGHT_OPTIONS: Final = {
     "yaw": Option(float, 0.0, -180.0, 180.0, meaning="of the head in the picture, degrees"),
     "picture_size": Option(int, 512, choices=(256, 512, 1024), meaning="pixels per side of the picture"),
-    "deadline_ms": PHOTO_OPTIONS["deadline_ms"],
 }
 RELIGHT_AVATAR: Final = Pipeline(
     "relight_avatar",

@@ -63,6 +63,13 @@ class RefinedMaps:
     albedo: Array
     info: RefinementInfo | None
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a caller should know."""
+        if self.info is None or self.info.iterations:
+            return ()
+        return ("the deadline left no time for an iteration: the latents are as they were regressed",)
+
     def report(self) -> dict[str, Any]:
         """Its part of the report."""
         return {"iterations": 0} if self.info is None else asdict(self.info)

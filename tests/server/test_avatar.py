@@ -16,9 +16,10 @@ import pytest
 import tritonclient.grpc as triton
 from PIL import Image
 
-from facewright.pipelines.registry import pipelines, stages
+from facewright.pipelines.registry import stages
 from facewright.pipelines.twin import AVATAR_TWIN, RENDER_PREVIEW, WRITE_CODE
 from facewright.server import Server
+from facewright.server.served_repository import served_pipelines
 from facewright_client import AsyncClient, BadCodeError, Client, contract
 from tests.server.doors import events, metrics, over_rest
 from tests.server.processes import settled
@@ -156,7 +157,7 @@ def test_a_photo_as_curl_sends_it(server: Server, client: Client, photo: bytes) 
 def test_every_stage_has_metrics(server: Server, client: Client, photo: bytes) -> None:
     client.create(photo, texture_size=512)
     exported = metrics(server)
-    for stage in stages(pipelines()):
+    for stage in stages(served_pipelines(())):
         assert f'facewright_stage_seconds_count{{stage="{stage}"}}' in exported
     assert "facewright_door_service_seconds" in exported
 

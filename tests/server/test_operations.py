@@ -19,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 from facewright.pipelines.registry import pipelines, stages
 from facewright.server import Server
 from facewright.server.probe import main as probe
+from facewright.server.served_repository import served_pipelines
 from facewright_client import Client, FacewrightClientError
 from tests.server.doors import metrics, over_rest
 
@@ -90,7 +91,7 @@ def test_only_pipelines_are_listed_described_and_called(server: Server) -> None:
     tensor.set_data_from_numpy(np.zeros((1, 4), np.uint8))
     with triton.InferenceServerClient(server.url) as raw:
         index = {model["name"] for model in raw.get_model_repository_index(as_json=True)["models"]}
-        assert index == set(pipelines())
+        assert index == set(served_pipelines(()))
         for name in index:
             assert raw.is_model_ready(name)
             assert raw.get_model_config(name).config.name == name

@@ -165,8 +165,8 @@ def test_stages_refuse_numbers_that_are_not_finite(
     server: Server, travelling: Mapping[Tensor, npt.NDArray[Any]], stage: str, value: float
 ) -> None:
     """Behind the door, where one might give another's nonsense: it is named, and becomes no avatar."""
-    needed = [tensor for tensor in stages(pipelines())[stage].takes if not tensor.optional]
-    taken = [*needed, REQUEST, EARLIER_SECTIONS]
+    given = [tensor for tensor in stages(pipelines())[stage].takes if tensor in travelling]
+    taken = [*given, REQUEST, EARLIER_SECTIONS]
     with triton.InferenceServerClient(behind(server)) as raw:
         raw.infer(stage, [_input(tensor, travelling[tensor]) for tensor in taken])
         for broken in (tensor for tensor in taken if tensor.dtype == "TYPE_FP32"):

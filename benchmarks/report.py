@@ -27,6 +27,7 @@ from benchmarks.refinement.loss_terms_report import loss_terms_section
 from benchmarks.refinement.refinement_report import refinement_section
 from benchmarks.run_conditions import RESULTS, ROOT
 from benchmarks.serving.serving_report import serving_section
+from benchmarks.serving.three_pipelines import three_pipelines_section
 
 REPORT = ROOT / "benchmarks" / "REPORT.md"
 
@@ -44,6 +45,7 @@ _SECTIONS = {
     "ablation": ablation_section,
     "albedo": albedo_section,
     "serving": serving_section,
+    "three_pipelines": three_pipelines_section,
     "chaos": chaos_section,
     "kernels": kernels_section,
     "refinement": refinement_section,

@@ -100,8 +100,8 @@ def three_pipelines_section(result: dict[str, Any]) -> str:
         "",
         f"avatar_normalized with {refined['iterations']} iterations: {refined['seconds']} s (reach: 25), "
         f"{refined['ms_per_iteration']} ms each, without an identity term. Ready after {result['ready_s']} s "
-        f"(reach: 18). {memory['processes']} processes: {memory['rss_mb']} MB resident, {memory['pss_mb']} MB "
-        "with what they share counted once (reach: 2,400).",
+        f"(reach: 18). {memory['processes']} processes: {memory['rss_mb']} MB resident, "
+        f"{memory['pss_mb']} MB with what they share counted once (reach: 2,400).",
     ]
     return "\n".join(lines) + "\n"
 

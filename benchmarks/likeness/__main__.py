@@ -47,6 +47,8 @@ from benchmarks.likeness.result_rows import comparisons, photo_row, tables
 from benchmarks.likeness.settings import AvatarSettings, Change, parse_change, settings_by_name
 from benchmarks.run_conditions import RunConditions, write_result
 from facewright.core.errors import FacewrightError
+from facewright.pipelines.registry import pipeline
+from facewright.pipelines.twin import AVATAR_TWIN
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _JUDGES: dict[str, Callable[[], Judge]] = {
@@ -83,10 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, JudgeUnavailableError) as error:
         console.print(str(error), markup=False)
         return 2
+    row = pipeline(options.pipeline)
     avatar_options = {"texture_size": options.texture_size, "delight": options.delight}
+    avatar_options |= dict(pair.split("=", 1) for pair in options.option)
+    avatar_options = {name: value for name, value in avatar_options.items() if name in row.options}
     if changes:
         return _ablate(paths, changes, avatar_options, judges[0], conditions, options)
-    maker = AvatarMaker(avatar_options)
+    maker = AvatarMaker(avatar_options, row=row)
     likeness = Likeness(maker, judges, AvatarComparison(maker.head), options.light)
 
     measured: list[PhotoMeasures] = []
@@ -146,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name: photo_row(m, likeness.comparison) for name, m in zip(names, measured, strict=True)
         }
         options.details.write_text(json.dumps(rows_by_name, indent=1) + "\n")
-    if not options.no_result:
+    if not options.no_result and row is AVATAR_TWIN:  # the report shows the default pipeline's
         console.print(f"wrote {write_result('likeness', result)}")
     shown = ("tables", "verification", "agreement", "groups")
     json.dump({name: result[name] for name in shown}, sys.stdout, indent=1, ensure_ascii=False)
@@ -247,6 +252,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=("studio", "even", "photo"),
         default="even",
         help="light of the judged renders: even (default: the texture as it is), studio, or the photo's own",
+    )
+    parser.add_argument(
+        "--pipeline", default="avatar_twin", help="that makes the avatars; others' are printed alone"
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline (repeatable)"
     )
     parser.add_argument("--texture-size", type=int, default=1024, choices=(512, 1024, 2048, 4096))
     parser.add_argument("--delight", type=float, default=0.5, help="the request option of that name")

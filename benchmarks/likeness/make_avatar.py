@@ -1,4 +1,4 @@
-"""The default pipeline's stages in this process: photo bytes in, everything that is judged out."""
+"""A pipeline's stages in this process: photo bytes in, everything that is judged out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from facewright.core.options import OptionValue
 from facewright.fit.fit_info import FitInfo, HeadFit
 from facewright.head.head_model import HeadModel
 from facewright.pipelines import tensors
+from facewright.pipelines.stages import Pipeline
 from facewright.pipelines.twin import AVATAR_TWIN, BAKE_TEXTURE, FIT_HEAD
 from facewright_client import contract
 
@@ -55,22 +56,27 @@ class AvatarMaker:
     """Holds the open assets; makes avatars one after the other.
 
     Args:
-        options: of ``avatar_twin``; textures are PNG, whatever they say.
+        options: of the pipeline; textures are PNG, whatever they say.
         settings: of fit and bake; the stages' own by default.
+        row: the pipeline that makes avatars. Faces are fitted as all pipelines fit them.
 
     Raises:
         FacewrightError: INTERNAL where an asset has not been built (``make setup``).
     """
 
     def __init__(
-        self, options: Mapping[str, OptionValue] | None = None, settings: AvatarSettings | None = None
+        self,
+        options: Mapping[str, OptionValue] | None = None,
+        settings: AvatarSettings | None = None,
+        row: Pipeline = AVATAR_TWIN,
     ) -> None:
         self.head = HeadModel.load(asset_path("head.npz"))
         changed = settings or AvatarSettings()
         models = {FIT_HEAD.name: stage_model(FIT_HEAD), BAKE_TEXTURE.name: stage_model(BAKE_TEXTURE)}
         for name, own in ((FIT_HEAD.name, changed.fit), (BAKE_TEXTURE.name, changed.bake)):
             vars(models[name])["settings"] = own
-        self._runner = PipelineRunner(AVATAR_TWIN, models)
+        self._fitting = PipelineRunner(AVATAR_TWIN, models)
+        self._making = self._fitting if row is AVATAR_TWIN else PipelineRunner(row, models)
         self._options = {**(options or {}), "texture_format": "png"}
 
     def fit(self, picture: U8) -> FittedFace:
@@ -89,7 +95,8 @@ class AvatarMaker:
         Raises:
             FacewrightError: as the stages do.
         """
-        return FittedFace(*_fitted(self._run(photo, contract.LANDMARKS)))
+        run = self._fitting.run({contract.PHOTO: photo}, {}, (contract.LANDMARKS,))
+        return FittedFace(*_fitted(run))
 
     def make(self, photo: bytes) -> MadeAvatar:
         """All stages up to the texture.
@@ -97,12 +104,9 @@ class AvatarMaker:
         Raises:
             FacewrightError: as the stages do.
         """
-        run = self._run(photo, tensors.TEXTURE)
+        run = self._making.run({contract.PHOTO: photo}, self._options, (tensors.TEXTURE,))
         texture = np.asarray(Image.open(io.BytesIO(run.content(tensors.TEXTURE))))
         return MadeAvatar(*_fitted(run), texture=texture, sh_light=run.array(contract.SH_LIGHT))
-
-    def _run(self, photo: bytes, wanted: contract.Tensor) -> Run:
-        return self._runner.run({contract.PHOTO: photo}, self._options, (wanted,))
 
 
 def _fitted(

@@ -14,7 +14,12 @@ distance to the closest point      to its tangent plane; 5 % of it     the surfa
 landmark term that fades           the same; lines of lids and lips    lids and lips have to be exact at the
                                    stay to the end                     end
 a point without a partner drops    so do points whose normals agree    the other head may have another nostril
-                                   with nothing near
+                                   with nothing near, and, where the
+                                   target says so, those beyond its
+                                   border
+–                                  a line may count less along it      the corners where it ends are not the
+                                   than across it                      same points on any two heads
+
 –                                  both halves are averaged in each    the open head and ICT-FaceKit's mean
                                    round where the template says so    are symmetric
 =================================  ==================================  =======================================

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPResponse
-from io import BytesIO
 from typing import Any, Final, TypeVar
-from urllib.parse import urlencode
 
-import numpy as np
-
-from facewright_client import _refinement, _wire, contract
+from facewright_client import _refinement, _rest_wire, _wire, contract
 from facewright_client._connection import Connection
 from facewright_client._errors import (
     RETRYABLE,
     START_HINT,
-    TIME_HINT,
-    BadOptionError,
     BadRequestError,
     CancelledError,
-    DeadlineExceededError,
     FacewrightClientError,
     InternalServerError,
     ServerUnavailableError,
@@ -45,15 +37,8 @@ _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
 #: Each waits in a thread for its answer.
 _MOST_AT_ONCE: Final = 128
-#: REST's own options, which a pipeline has none of (docs/calling.md).
-_DOOR_OPTIONS: Final = ("pipeline", "preview", "code", "avatar", "together", "tensors")
-#: The least urgent of REST; over gRPC there are more below it.
-_LAST_PRIORITY: Final = 255
-_LONGEST_TIMEOUT_S: Final = 999_999.0
 #: Statuses of balancers and proxies whose server is not there.
 _AWAY: Final = (502, 503, 504)
-#: Files of an answer, in base64 by their names in small letters.
-_FILES: Final = (contract.GLB, contract.PREVIEW, contract.CODE)
 
 
 class RestTransport:
@@ -114,10 +99,12 @@ class RestTransport:
             with self._kept(exchange):
                 if question.final == contract.REFINED_W_PLUS:
                     return self._refined(exchange, question, request, told)
-                headers = {**_headers(request), "Accept": _JSON if told is None else _EVENTS}
-                reply = exchange.ask("POST", _avatars_path(question), _file(question), headers)
+                headers = {**_rest_wire.headers(request), "Accept": _JSON if told is None else _EVENTS}
+                reply = exchange.ask(
+                    "POST", _rest_wire.avatars_path(question), _rest_wire.file_body(question), headers
+                )
                 if told is None:
-                    return _answer(self._members(exchange, reply))
+                    return _rest_wire.answer_from(self._members(exchange, reply))
                 return self._followed(exchange, reply, told)
         except FacewrightClientError as error:
             raise request.told(error) from error.__cause__
@@ -177,7 +164,7 @@ class RestTransport:
             raise
         try:
             if ended is not None:
-                answer = _answer(ended)
+                answer = _rest_wire.answer_from(ended)
             else:
                 reply = exchange.ask("GET", job, None, {"Accept": _EVENTS})
                 answer = self._followed(exchange, reply, told)
@@ -196,8 +183,8 @@ class RestTransport:
     ) -> tuple[str, dict[str, Any] | None]:
         """The job of a refinement, new or sent before, and its answer where it has ended."""
         headers = {"Prefer": "respond-async", "Idempotency-Key": f'"{question.key}"', "Accept": _JSON}
-        path = _refinements_path(question)
-        reply = exchange.ask("POST", path, _start(question), {**_headers(request), **headers})
+        path, body = _rest_wire.refinements_path(question), _rest_wire.start_body(question)
+        reply = exchange.ask("POST", path, body, {**_rest_wire.headers(request), **headers})
         members = self._members(exchange, reply)
         if reply.status == HTTPStatus.ACCEPTED:
             return str(reply.headers["Location"]), None
@@ -221,16 +208,16 @@ class RestTransport:
     def _followed(self, exchange: Exchange, reply: HTTPResponse, told: Told | None) -> Answer:
         """What comes of events; ``told`` hears of the steps."""
         if reply.status != 200 or reply.headers.get_content_type() != _EVENTS:
-            return _answer(self._members(exchange, reply))  # it failed before it began
-        for name, data in _events(exchange.pieces(reply)):
+            return _rest_wire.answer_from(self._members(exchange, reply))  # it failed before it began
+        for name, data in _rest_wire.events(exchange.pieces(reply)):
             if name == "error":
-                raise _in_our_words(error_from_answer("INTERNAL", data))
+                raise _rest_wire.in_our_words(error_from_answer("INTERNAL", data))
             if name in ("began", "progress"):
                 if told is not None:
                     step = json.loads(data)
                     told(step["stage"] if name == "began" else _refinement.progress_of(step))
             else:
-                return _answer(json.loads(data))
+                return _rest_wire.answer_from(json.loads(data))
         raise InternalServerError("the events ended without a result", "the server's log has the details")
 
     def _members(self, exchange: Exchange, reply: HTTPResponse) -> dict[str, Any]:
@@ -253,7 +240,7 @@ class RestTransport:
     def _refusal(self, reply: HTTPResponse, content: bytes) -> FacewrightClientError:
         text = content.decode(errors="replace")
         if has_wire_form(text):
-            return _in_our_words(error_from_answer("INTERNAL", text))
+            return _rest_wire.in_our_words(error_from_answer("INTERNAL", text))
         if reply.status in _AWAY:  # of a balancer whose server is not there
             return ServerUnavailableError(
                 f"{self._server.url} answers {reply.status} {reply.reason}", START_HINT
@@ -332,114 +319,3 @@ class AsyncRestTransport:
     async def close(self) -> None:
         """As `Transport.close`."""
         self._rest.close()
-
-
-def _headers(request: Request) -> dict[str, str]:
-    return {
-        "Content-Type": "application/octet-stream",
-        "X-Request-Timeout": f"{min(request.left_s, _LONGEST_TIMEOUT_S):.6f}",
-    }
-
-
-def _avatars_path(question: Question) -> str:
-    wanted = [tensor for tensor in question.outputs if tensor.dtype == "TYPE_FP32"]
-    door = {"tensors": ",".join(tensor.name for tensor in wanted)} if wanted else {}
-    door |= {
-        name: "true"
-        for name, tensor in (("preview", contract.PREVIEW), ("code", contract.CODE))
-        if tensor in question.outputs
-    }
-    door |= {} if contract.GLB in question.outputs else {"avatar": "false"}
-    return _path("/v1/avatars", question, door)
-
-
-def _refinements_path(question: Question) -> str:
-    if question.parameters.get("preview_every", 0):
-        raise BadOptionError(
-            "preview_every asks for pictures, which come over gRPC alone",
-            "leave it out, or connect to the gRPC port, 8001 by default",
-        )
-    return _path("/v1/refinements", question, {})
-
-
-def _path(path: str, question: Question, door: Mapping[str, str]) -> str:
-    """A path with everything that is asked in its query."""
-    for name in question.parameters:
-        if name in _DOOR_OPTIONS:
-            raise BadOptionError(f"unknown option {name}", "docs/pipelines.md lists the options")
-    options = {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in question.parameters.items()
-    }
-    priority = str(min(question.priority, _LAST_PRIORITY))
-    return f"{path}?{urlencode({'pipeline': question.pipeline, 'priority': priority, **door, **options})}"
-
-
-def _file(question: Question) -> bytes:
-    """A photo, or codes.
-
-    Raises:
-        BadRequestError: the question has no place in REST.
-    """
-    if question.pipeline == contract.RELIGHT_PIPELINE:
-        raise BadRequestError(
-            f"{question.pipeline} answers over gRPC alone", "connect to the gRPC port, 8001 by default"
-        )
-    ((_, content),) = question.inputs
-    return content.tobytes()
-
-
-def _start(question: Question) -> bytes:
-    """What a refinement begins with, as ``facewright refine`` takes it."""
-    file = BytesIO()
-    arrays = {tensor.name.lower(): array for tensor, array in question.inputs}
-    np.savez(file, **arrays)  # type: ignore[arg-type]  # its only other keyword is a bool
-    return file.getvalue()
-
-
-def _events(pieces: Iterator[bytes]) -> Iterator[tuple[str, str]]:
-    """Server-sent events, each by its name and its one line of data; comments are left out."""
-    unread = bytearray()
-    searched = 0
-    for piece in pieces:
-        unread += piece
-        while (end := unread.find(b"\n\n", max(searched - 1, 0))) >= 0:
-            event, searched = bytes(unread[:end]).decode(), 0
-            del unread[: end + 2]
-            fields = dict(line.split(": ", 1) for line in event.split("\n") if ": " in line)
-            if "event" in fields:
-                yield fields["event"], fields.get("data", "")
-        searched = len(unread)
-
-
-def _answer(members: Mapping[str, Any]) -> Answer:
-    """An answer's tensors from its JSON.
-
-    Raises:
-        InternalServerError: it is none.
-    """
-    try:
-        answer = {
-            name: np.asarray(tensor["data"], np.float32).reshape(tensor["shape"])
-            for name, tensor in members.get("tensors", {}).items()
-        }
-        for file in _FILES:
-            if file.name.lower() in members:
-                content = base64.b64decode(members[file.name.lower()])
-                answer[file.name] = np.frombuffer(content, np.uint8)
-        for name, told in ((contract.REPORT.name, "report"), (contract.REFINEMENT_INFO.name, "info")):
-            if told in members:
-                answer[name] = np.frombuffer(json.dumps(members[told]).encode(), np.uint8)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise InternalServerError(
-            f"the answer is not as REST has it: {type(error).__name__}: {error}",
-            "client and server must fit together",
-        ) from error
-    return answer
-
-
-def _in_our_words(error: FacewrightClientError) -> FacewrightClientError:
-    """An error that speaks of a header which the client sends by itself."""
-    if isinstance(error, DeadlineExceededError) and "X-Request-Timeout" in error.hint:
-        return DeadlineExceededError(error.message, TIME_HINT, error.stage)
-    return error

@@ -232,7 +232,7 @@ def test_a_head_behind_the_camera(refine: Refine, start: RefinementStart) -> Non
         {"learning_rate": 0.0},
         {"perceptual_weight": -1.0},
         {"steps": 10},
-        {"identity_weight": 1.0},  # the demonstration networks have none
+        {"identity_weight": 1.0},  # the open networks have none
     ],
     ids=str,
 )
